@@ -1,0 +1,13 @@
+//! What shifter decides, as plain values. No I/O, no clock, no randomness, no threads.
+//!
+//! Everything here can be simulated for thousands of rollouts a second, and is.
+
+pub mod class;
+pub mod judge;
+pub mod plan;
+pub mod rollout;
+pub mod sequential;
+pub mod stats;
+pub mod table;
+pub mod time;
+pub mod weight;

@@ -1,0 +1,129 @@
+//! A strategy is a list of steps. Blue-green and canary differ only in the list.
+
+use crate::core::weight::Weight;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// A named recipe for a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Traffic in growing shares, judged at each.
+    Canary,
+    /// All traffic at once, then watched.
+    BlueGreen,
+}
+
+impl Strategy {
+    /// Both.
+    pub const ALL: [Strategy; 2] = [Strategy::Canary, Strategy::BlueGreen];
+
+    /// The name on the command line, in labels and in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Strategy::Canary => "canary",
+            Strategy::BlueGreen => "blue-green",
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thing that a rollout does and then waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "step")]
+pub enum Step {
+    /// Start green; done when it is healthy.
+    Start,
+    /// Send green requests of our own, so that no user pays for cold caches; done when they were sent.
+    Warm,
+    /// Check green out of band; done when every check passed.
+    Smoke,
+    /// Send green this share; done when the judge passes after `hold`.
+    Shift {
+        /// Green's share.
+        weight: Weight,
+        /// The shortest time at this share.
+        hold: Duration,
+        /// The longest time at this share: then the policies decide.
+        deadline: Duration,
+    },
+    /// Done when a person approves.
+    Approve,
+    /// Green is the new blue; the old one is kept warm for a while, drained and let go.
+    Retire,
+}
+
+impl Step {
+    /// The name in narration, labels and the API.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Step::Start => "start",
+            Step::Warm => "warm",
+            Step::Smoke => "smoke",
+            Step::Shift { .. } => "shift",
+            Step::Approve => "approve",
+            Step::Retire => "retire",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Shift { weight, .. } => write!(f, "shift {weight}"),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
+/// What to do when a share's deadline passes and the evidence shows neither harm nor safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Undecided {
+    /// Stay at this share until a person decides or the whole rollout's deadline passes.
+    Hold,
+    /// Go on, if enough requests were seen.
+    Promote,
+    /// Go back to blue.
+    Rollback,
+}
+
+/// The steps of one rollout, how long each may take, and what to do when nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Plan {
+    /// The recipe that this plan came from.
+    pub strategy: Strategy,
+    /// The steps, first to last.
+    pub steps: Vec<Step>,
+    /// The longest time for each step that is not a share (start, warm, smoke).
+    pub step_deadline: Duration,
+    /// The longest wait for a person's approval.
+    pub approve_deadline: Duration,
+    /// The longest time from the start to the promotion.
+    pub deadline: Duration,
+    /// The longest wait for the requests in flight on a pool that was let go.
+    pub drain: Duration,
+    /// How long blue stays warm after the promotion, so that a rollback is at hand.
+    pub keep_blue: Duration,
+    /// At a share's deadline with evidence that shows neither harm nor safety.
+    pub on_inconclusive: Undecided,
+    /// At a share's deadline with too few requests to say anything.
+    pub on_no_data: Undecided,
+    /// Green requests in a step below which there is no data.
+    pub step_requests_min: u64,
+    /// Green requests in the whole rollout below which the last share has no data.
+    pub total_requests_min: u64,
+}
+
+impl Plan {
+    /// The index of the last share, if the plan has one.
+    pub fn last_shift(&self) -> Option<usize> {
+        self.steps.iter().rposition(|step| matches!(step, Step::Shift { .. }))
+    }
+}

@@ -1,0 +1,237 @@
+//! What was seen: counts per second, a latency histogram, and blue's recent past.
+
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Latency levels that are judged: the quantiles of blue at which green is compared.
+pub const QUANTILES: [f64; 3] = [0.50, 0.90, 0.99];
+
+/// Samples of blue that a limit or a baseline needs before it means anything.
+pub const SAMPLES_MIN: u64 = 200;
+
+/// One pool's counts over one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolTick {
+    /// Requests that ended in this second and count (client-caused ends do not).
+    pub requests: u64,
+    /// Of these, the ones that the pool failed.
+    pub failed: u64,
+    /// Requests that *started* in the second now finalised and did not fail: the latency sample.
+    pub timed: u64,
+    /// Of `timed`, those above the FAIL limit of each level (blue: above its own quantile).
+    pub slow_fail: [u64; 3],
+    /// Of `timed`, those above the PASS limit of each level (blue: above its own quantile).
+    pub slow_pass: [u64; 3],
+}
+
+/// Both pools' counts over one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The version that runs now.
+    pub blue: PoolTick,
+    /// The version that is to replace it.
+    pub green: PoolTick,
+}
+
+/// Latency limits in microseconds, frozen at the start of a step from blue's recent past.
+///
+/// A request is slow at level `j` when it took longer than `blue[j]` on blue, or longer than
+/// `fail[j]` (`pass[j]`) on green. Frozen limits are predictable, so a sequential test stays valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Limits {
+    /// Blue's own quantiles d_j.
+    pub blue: [u64; 3],
+    /// `1.10 d_j + 1 ms`: beyond it green is worse.
+    pub fail: [u64; 3],
+    /// `1.50 d_j + 10 ms`, in the last step `1.25 d_j + 5 ms`: within it green is good enough.
+    pub pass: [u64; 3],
+}
+
+/// How far green's latency may lie above blue's: a ratio and milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Margin {
+    /// Share of blue's quantile: 0.10 allows a tenth more.
+    pub ratio: f64,
+    /// Milliseconds on top.
+    pub millis: f64,
+}
+
+impl Limits {
+    /// Freezes limits from blue's histogram; `None` below [`SAMPLES_MIN`] samples.
+    pub fn freeze(blue: &Histogram, fail: Margin, pass: Margin) -> Option<Limits> {
+        if blue.count() < SAMPLES_MIN {
+            return None;
+        }
+        let quantiles = QUANTILES.map(|q| blue.quantile(q));
+        let above = |margin: Margin| {
+            quantiles.map(|d| micros((1.0 + margin.ratio) * d + margin.millis))
+        };
+        Some(Limits { blue: quantiles.map(micros), fail: above(fail), pass: above(pass) })
+    }
+
+    /// Seconds after which every request that started in a second is either done or slow, at most 10.
+    pub fn settle_seconds(&self) -> u64 {
+        let longest = self.fail.iter().chain(&self.pass).copied().max().unwrap_or(0);
+        (longest.div_ceil(1_000_000) + 1).min(10)
+    }
+}
+
+fn micros(millis: f64) -> u64 {
+    (millis * 1_000.0).round().max(0.0) as u64
+}
+
+/// A log histogram of latency: bucket `i` covers `[2^(i/8)/32, 2^((i+1)/8)/32)` milliseconds.
+///
+/// Eight buckets an octave from 1/32 ms to about two hours; one bucket is 9 % wide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    buckets: Vec<u64>,
+}
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { buckets: vec![0; Histogram::BUCKETS] }
+    }
+}
+
+impl Histogram {
+    /// Number of buckets.
+    pub const BUCKETS: usize = 176;
+
+    /// The bucket of a latency in microseconds.
+    pub fn bucket(micros: u64) -> usize {
+        let at = ((micros.max(1) as f64 * 0.032).log2() * 8.0).floor();
+        (at.max(0.0) as usize).min(Histogram::BUCKETS - 1)
+    }
+
+    /// Counts `times` requests of one bucket.
+    pub fn add(&mut self, bucket: usize, times: u64) {
+        if let Some(slot) = self.buckets.get_mut(bucket) {
+            *slot += times;
+        }
+    }
+
+    /// Counts one request.
+    pub fn record(&mut self, micros: u64) {
+        self.add(Histogram::bucket(micros), 1);
+    }
+
+    /// Adds another histogram's counts.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (slot, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *slot += more;
+        }
+    }
+
+    /// Requests counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The latency in milliseconds below which a share `q` (0..=1) lies: geometric interpolation in the bucket.
+    ///
+    /// An empty histogram answers its upper end.
+    pub fn quantile(&self, q: f64) -> f64 {
+        let target = q * self.count() as f64;
+        let mut below = 0.0;
+        for (i, &count) in self.buckets.iter().enumerate() {
+            let count = count as f64;
+            if count > 0.0 && below + count >= target {
+                return 2f64.powf((i as f64 + (target - below) / count) / 8.0) / 32.0;
+            }
+            below += count;
+        }
+        2f64.powf(Histogram::BUCKETS as f64 / 8.0) / 32.0
+    }
+}
+
+/// What one pool did over some span: for people, baselines and the harm cap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Requests that count.
+    pub requests: u64,
+    /// Of these, the ones that the pool failed.
+    pub failed: u64,
+    /// Time to first byte of the requests that did not fail.
+    pub latency: Histogram,
+}
+
+impl Stats {
+    /// Adds another span.
+    pub fn merge(&mut self, other: &Stats) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.latency.merge(&other.latency);
+    }
+
+    /// Share of requests that failed, 0 where there was none.
+    pub fn failure_rate(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { self.failed as f64 / self.requests as f64 }
+    }
+}
+
+/// The last ten minutes of a pool, minute by minute.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct History {
+    minutes: VecDeque<Stats>,
+    seconds: u64,
+}
+
+impl History {
+    const MINUTES: usize = 10;
+
+    /// Adds one second.
+    pub fn push(&mut self, second: &Stats) {
+        if self.seconds % 60 == 0 {
+            self.minutes.push_back(Stats::default());
+            if self.minutes.len() > Self::MINUTES {
+                self.minutes.pop_front();
+            }
+        }
+        self.seconds += 1;
+        if let Some(minute) = self.minutes.back_mut() {
+            minute.merge(second);
+        }
+    }
+
+    /// All of it as one span.
+    pub fn total(&self) -> Stats {
+        let mut total = Stats::default();
+        for minute in &self.minutes {
+            total.merge(minute);
+        }
+        total
+    }
+
+    /// Seconds that it covers, at most 600.
+    pub fn seconds(&self) -> u64 {
+        self.seconds.min(60 * Self::MINUTES as u64)
+    }
+
+    /// What a green that serves alone is compared with (`analysis.md` 3.6): `None` for latency without enough samples.
+    pub fn baseline(&self) -> Baseline {
+        let total = self.total();
+        let busy = || self.minutes.iter().filter(|minute| minute.requests >= 100);
+        let worst_failures = busy().map(Stats::failure_rate).fold(0.0, f64::max);
+        let plain = (total.failed + 1) as f64 / (total.requests + 1) as f64;
+        let limits = (total.latency.count() >= SAMPLES_MIN).then(|| {
+            QUANTILES.map(|q| {
+                let worst = busy()
+                    .filter(|minute| minute.latency.count() >= 100)
+                    .map(|minute| minute.latency.quantile(q))
+                    .fold(total.latency.quantile(q), f64::max);
+                micros(1.25 * worst + 5.0)
+            })
+        });
+        Baseline { failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(0.5), limits }
+    }
+}
+
+/// Blue's past as a fixed control: the rates that a green serving alone must not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Tolerated failure rate p0.
+    pub failure_rate: f64,
+    /// Latency limits in microseconds; `1 - QUANTILES[j]` of green may lie above.
+    pub limits: Option<[u64; 3]>,
+}

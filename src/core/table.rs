@@ -1,0 +1,122 @@
+//! What should be routed where, as one value with a version.
+//!
+//! The control plane publishes a [`Table`], the data plane follows it. Nothing else passes between
+//! them in that direction, so "what is routed is what was decided" can be read off one value.
+
+use crate::core::stats::Limits;
+use crate::core::weight::Weight;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Which of the two pools: the version that runs now, or the one that is to replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Color {
+    /// The version that runs now.
+    Blue,
+    /// The version that is to replace it.
+    Green,
+}
+
+impl Color {
+    /// Both, blue first: the order of every pair in this crate.
+    pub const BOTH: [Color; 2] = [Color::Blue, Color::Green];
+
+    /// The place of this colour in a pair.
+    pub const fn index(self) -> usize {
+        match self {
+            Color::Blue => 0,
+            Color::Green => 1,
+        }
+    }
+
+    /// The other pool.
+    pub const fn other(self) -> Color {
+        match self {
+            Color::Blue => Color::Green,
+            Color::Green => Color::Blue,
+        }
+    }
+
+    /// The name in labels, logs and the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Color::Blue => "blue",
+            Color::Green => "green",
+        }
+    }
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One address that serves requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Backend {
+    /// What the backend is, whatever its address: a container with its start time, or the address itself.
+    pub id: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// The backends of one release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pool {
+    /// What people call this version: an image tag, or the addresses.
+    pub release: String,
+    /// The backends, in the order of the configuration.
+    pub backends: Vec<Backend>,
+}
+
+/// The desired routing of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The service's name.
+    pub service: String,
+    /// The rollout that owns this entry; 0 between rollouts.
+    pub rollout: u64,
+    /// The version that runs now.
+    pub blue: Pool,
+    /// The version that is to replace it, when there is one.
+    pub green: Option<Pool>,
+    /// Green's share of new requests.
+    pub weight: Weight,
+    /// Turns the line 0..10 000, anew for each release.
+    pub salt: u64,
+    /// Raised by a rollback: cookies of an older epoch pin nobody.
+    pub epoch: u32,
+    /// The latency limits of this step, once they are frozen.
+    pub limits: Option<Limits>,
+    /// Counts of entries with different marks are never judged together: raised at each step.
+    pub mark: u64,
+}
+
+impl Route {
+    /// The pool of a colour.
+    pub fn pool(&self, color: Color) -> Option<&Pool> {
+        match color {
+            Color::Blue => Some(&self.blue),
+            Color::Green => self.green.as_ref(),
+        }
+    }
+}
+
+/// The desired routing of all services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Raised by every change; counts carry the version that they were made under.
+    pub version: u64,
+    /// One entry for each service, in the order of the configuration.
+    pub routes: Vec<Route>,
+}
+
+impl Table {
+    /// The entry of a service.
+    pub fn route(&self, service: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.service == service)
+    }
+}

@@ -1,0 +1,3 @@
+//! shifter: blue-green and canary rollouts that judge themselves.
+
+pub mod core;
