@@ -1,1 +1,555 @@
-//! placeholder
+//! The rollout state machine: events in, actions out. The only place that decides.
+//!
+//! It has no clock, no I/O and no chance in it, so a year of rollouts can be simulated in a second.
+//! The controller feeds it and performs what it says; every action is safe to repeat.
+
+use crate::core::judge::Verdict;
+use crate::core::plan::{Plan, Step, Undecided};
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Something that happened, reported by the controller.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// Green is healthy and may take requests.
+    Ready,
+    /// The warm-up requests were sent.
+    Warmed,
+    /// The smoke checks ended.
+    Smoked(Result<(), String>),
+    /// The judge looked at this step's evidence.
+    Judged(Verdict),
+    /// A pool has no healthy backend any more.
+    Lost {
+        /// Which one.
+        color: Color,
+        /// What was seen.
+        what: String,
+    },
+    /// A pool that was lost is healthy again.
+    Back(Color),
+    /// The pool that was let go has no requests in flight.
+    Drained,
+    /// A person approved the waiting step.
+    Approve,
+    /// A person wants the rest of the plan skipped: green gets everything now.
+    Promote,
+    /// A person wants no further step for now.
+    Pause,
+    /// A person lets the plan go on.
+    Resume,
+    /// A person set green's share; the plan pauses there.
+    SetWeight(Weight),
+    /// A person asked for blue; the text says who and why.
+    Abort(String),
+    /// A newer green is waiting.
+    Superseded,
+    /// The process restarted with this rollout under way.
+    Restarted {
+        /// The pools are the ones that the rollout was started with.
+        same: bool,
+    },
+}
+
+/// Something that the controller must now do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create and start green.
+    StartGreen,
+    /// Send green the warm-up requests.
+    WarmGreen,
+    /// Run the out-of-band checks against green.
+    SmokeGreen,
+    /// Route this share of new requests to green.
+    SetWeight(Weight),
+    /// Green is the new blue.
+    SwapRoles,
+    /// Let the old blue go.
+    StopBlue,
+    /// Let green go.
+    StopGreen,
+}
+
+/// How a rollout ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// Green carries all traffic.
+    Promoted,
+    /// Blue carries all traffic: green was worse.
+    RolledBack {
+        /// Why.
+        reason: String,
+    },
+    /// Blue carries all traffic: green never became fit to serve, and no user saw it.
+    NeverFit {
+        /// Why.
+        reason: String,
+    },
+    /// Blue carries all traffic: nothing was shown in time.
+    Inconclusive {
+        /// Why.
+        reason: String,
+    },
+    /// Blue carries all traffic: a person, or a newer green, said so.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The name in labels and the API.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Outcome::Promoted => "promoted",
+            Outcome::RolledBack { .. } => "rolled_back",
+            Outcome::NeverFit { .. } => "never_fit",
+            Outcome::Inconclusive { .. } => "inconclusive",
+            Outcome::Stopped { .. } => "stopped",
+        }
+    }
+
+    /// Every name: label sets are created up front.
+    pub const NAMES: [&str; 5] = ["promoted", "rolled_back", "never_fit", "inconclusive", "stopped"];
+
+    /// Why it ended so; nothing to say about a promotion.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Outcome::Promoted => None,
+            Outcome::RolledBack { reason }
+            | Outcome::NeverFit { reason }
+            | Outcome::Inconclusive { reason }
+            | Outcome::Stopped { reason } => Some(reason),
+        }
+    }
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "phase")]
+pub enum Phase {
+    /// Working on `plan.steps[step]`.
+    Running {
+        /// Index into the plan.
+        step: usize,
+    },
+    /// A person stopped the plan here. Bad news still takes green off.
+    Paused {
+        /// Index into the plan.
+        step: usize,
+    },
+    /// Green has everything; blue is kept warm, then drained.
+    Promoted,
+    /// Blue has everything again; green is draining.
+    RollingBack {
+        /// How the rollout will have ended.
+        outcome: Outcome,
+    },
+    /// Nothing is left to do.
+    Finished {
+        /// How the rollout ended.
+        outcome: Outcome,
+    },
+}
+
+/// One attempt to replace blue by green.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    plan: Plan,
+    phase: Phase,
+    weight: Weight,
+    /// When the phase or step was entered.
+    since: Time,
+    /// When the rollout was started, or restarted.
+    started: Time,
+    /// Time spent before the last restart: clocks do not survive a process, durations do.
+    spent: Duration,
+    /// Green has had a share of the users' requests.
+    exposed: bool,
+    /// Blue has no healthy backend: nothing may advance, and going back is going nowhere better.
+    blue_down: bool,
+}
+
+impl Rollout {
+    /// Starts a rollout.
+    pub fn start(plan: Plan, now: Time) -> (Rollout, Vec<Action>) {
+        let mut rollout = Rollout {
+            plan,
+            phase: Phase::Running { step: 0 },
+            weight: Weight::NONE,
+            since: now,
+            started: now,
+            spent: Duration::ZERO,
+            exposed: false,
+            blue_down: false,
+        };
+        let actions = rollout.enter(0, now);
+        (rollout, actions)
+    }
+
+    /// Takes one event and says what to do about it.
+    pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
+        if let Event::Lost { color: Color::Blue, .. } = event {
+            self.blue_down = true;
+        }
+        if event == Event::Back(Color::Blue) {
+            self.blue_down = false;
+        }
+        match self.phase.clone() {
+            Phase::Running { step } => self.on_under_way(step, false, event, now),
+            Phase::Paused { step } => self.on_under_way(step, true, event, now),
+            Phase::Promoted => self.on_promoted(event, now),
+            Phase::RollingBack { outcome } => self.on_rolling_back(outcome, &event, now),
+            Phase::Finished { .. } => vec![],
+        }
+    }
+
+    /// Why a person's request cannot be met now; `None` when it can.
+    pub fn refuses(&self, event: &Event) -> Option<&'static str> {
+        let (step, paused) = match &self.phase {
+            Phase::Running { step } => (*step, false),
+            Phase::Paused { step } => (*step, true),
+            Phase::Promoted => {
+                return match event {
+                    Event::Abort(_) => None,
+                    _ => Some("green is promoted already; only `shifter rollback` is left"),
+                };
+            }
+            Phase::RollingBack { .. } => return Some("the rollout is going back to blue already"),
+            Phase::Finished { .. } => return Some("the rollout is over"),
+        };
+        let fit = self.fit_to_serve(step);
+        match event {
+            Event::Approve if !matches!(self.plan.steps.get(step), Some(Step::Approve)) => {
+                Some("no step waits for an approval")
+            }
+            Event::Approve if paused => Some("the rollout is paused; resume it first"),
+            Event::Promote | Event::SetWeight(_) if !fit => {
+                Some("green has not passed its checks yet; no user may see it")
+            }
+            Event::Pause if paused => Some("the rollout is paused already"),
+            Event::Resume if !paused => Some("the rollout is not paused"),
+            _ => None,
+        }
+    }
+
+    /// Green's share right now.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Where the rollout stands.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// What the rollout works through.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The index of the step under way, paused or not.
+    pub fn step_index(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Running { step } | Phase::Paused { step } => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The step under way, if any.
+    pub fn step(&self) -> Option<&Step> {
+        self.plan.steps.get(self.step_index()?)
+    }
+
+    /// When the present step or phase was entered.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Time from the start, restarts included.
+    pub fn age(&self, now: Time) -> Duration {
+        self.spent + now.since(self.started)
+    }
+
+    /// Whether blue has no healthy backend.
+    pub fn degraded(&self) -> bool {
+        self.blue_down
+    }
+
+    /// How it ended, or is ending: known from the promotion or the rollback on.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Promoted => Some(&Outcome::Promoted),
+            Phase::RollingBack { outcome } | Phase::Finished { outcome } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished { .. })
+    }
+
+    /// Makes a saved rollout ready for a new process, whose clock starts anew.
+    ///
+    /// `age` is [`Rollout::age`] at the time of saving.
+    pub fn revive(&mut self, age: Duration, now: Time) {
+        self.spent = age;
+        self.started = now;
+        self.since = now;
+        self.blue_down = false;
+    }
+
+    fn on_under_way(&mut self, step: usize, paused: bool, event: Event, now: Time) -> Vec<Action> {
+        if self.refuses(&event).is_some() {
+            return vec![];
+        }
+        match event {
+            Event::Abort(reason) => self.roll_back(Outcome::Stopped { reason }, now),
+            Event::Superseded => {
+                let reason = "superseded by a newer version".to_owned();
+                self.roll_back(Outcome::Stopped { reason }, now)
+            }
+            Event::Lost { color: Color::Green, what } => self.roll_back(self.unfit(what), now),
+            Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
+            Event::Judged(Verdict::Fail { reason }) => self.roll_back(self.worse(reason), now),
+            Event::Restarted { same: false } => {
+                let reason = "the backends changed while shifter was away".to_owned();
+                self.roll_back(Outcome::Stopped { reason }, now)
+            }
+            Event::Restarted { same: true } if paused => vec![Action::SetWeight(self.weight)],
+            Event::Restarted { same: true } => self.enter_again(step, now),
+            Event::Promote => self.promote(step, now),
+            Event::Pause => self.pause(step, now),
+            Event::SetWeight(weight) => self.set_weight(step, weight, now),
+            Event::Resume => self.enter_again(step, now),
+            Event::Tick if self.age(now) >= self.plan.deadline => {
+                let reason = format!("not decided within {}", shown(self.plan.deadline));
+                self.roll_back(Outcome::Inconclusive { reason }, now)
+            }
+            _ if paused => vec![],
+            event => self.on_step(step, event, now),
+        }
+    }
+
+    fn on_step(&mut self, step: usize, event: Event, now: Time) -> Vec<Action> {
+        let spent = now.since(self.since);
+        match (&self.plan.steps[step], event) {
+            (Step::Start, Event::Ready)
+            | (Step::Warm, Event::Warmed)
+            | (Step::Smoke, Event::Smoked(Ok(())))
+            | (Step::Approve, Event::Approve) => self.enter(step + 1, now),
+            (Step::Shift { hold, deadline, .. }, Event::Judged(verdict)) => {
+                let (held, late) = (spent >= *hold, spent >= *deadline);
+                self.on_verdict(step, &verdict, held, late, now)
+            }
+            (waiting @ (Step::Start | Step::Warm | Step::Smoke), Event::Tick)
+                if spent >= self.plan.step_deadline =>
+            {
+                let limit = shown(self.plan.step_deadline);
+                let reason = match waiting {
+                    Step::Start => format!("green was not healthy within {limit}"),
+                    Step::Warm => format!("the warm-up did not end within {limit}"),
+                    _ => format!("the smoke checks did not end within {limit}"),
+                };
+                self.roll_back(self.unfit(reason), now)
+            }
+            (Step::Approve, Event::Tick) if spent >= self.plan.approve_deadline => {
+                let limit = shown(self.plan.approve_deadline);
+                let reason = format!("nobody approved within {limit}");
+                self.roll_back(Outcome::Inconclusive { reason }, now)
+            }
+            _ => vec![],
+        }
+    }
+
+    /// The decision table of `analysis.md` 3.5, rows 3 to 8 (rows 1 and 2 are a failed verdict).
+    fn on_verdict(
+        &mut self,
+        step: usize,
+        verdict: &Verdict,
+        held: bool,
+        late: bool,
+        now: Time,
+    ) -> Vec<Action> {
+        let last = self.plan.last_shift() == Some(step);
+        match verdict {
+            Verdict::Fail { .. } => vec![],
+            Verdict::Pass if held && !self.blue_down => self.enter(step + 1, now),
+            Verdict::Inconclusive { leaning_worse: true, .. } if late => {
+                let reason = "nothing was proven in time, but green leans worse".to_owned();
+                self.roll_back(self.worse(reason), now)
+            }
+            Verdict::Inconclusive { step_requests, total_requests, .. } if late => {
+                let enough = if last {
+                    *total_requests >= self.plan.total_requests_min
+                } else {
+                    *step_requests >= self.plan.step_requests_min
+                };
+                let policy =
+                    if enough { self.plan.on_inconclusive } else { self.plan.on_no_data };
+                self.on_undecided(policy, step, enough, now)
+            }
+            Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
+            _ => vec![],
+        }
+    }
+
+    fn on_undecided(
+        &mut self,
+        policy: Undecided,
+        step: usize,
+        enough: bool,
+        now: Time,
+    ) -> Vec<Action> {
+        match policy {
+            Undecided::Hold => vec![],
+            Undecided::Promote if self.blue_down => vec![],
+            Undecided::Promote => self.enter(step + 1, now),
+            Undecided::Rollback => {
+                let reason = if enough {
+                    "neither harm nor safety was shown in time"
+                } else {
+                    "too few requests to judge green by"
+                };
+                self.roll_back(Outcome::Inconclusive { reason: reason.to_owned() }, now)
+            }
+        }
+    }
+
+    fn on_promoted(&mut self, event: Event, now: Time) -> Vec<Action> {
+        let warm_over = now.since(self.since) >= self.plan.keep_blue;
+        let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
+        match event {
+            Event::Abort(reason) => self.roll_back(Outcome::Stopped { reason }, now),
+            Event::Lost { color: Color::Green, what } if !self.blue_down => {
+                self.roll_back(Outcome::RolledBack { reason: what }, now)
+            }
+            Event::Superseded => self.retire(),
+            Event::Drained if warm_over => self.retire(),
+            Event::Tick if drain_over => self.retire(),
+            Event::Restarted { .. } => {
+                self.since = now;
+                vec![Action::SetWeight(Weight::ALL)]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn on_rolling_back(&mut self, outcome: Outcome, event: &Event, now: Time) -> Vec<Action> {
+        let drain_over = now.since(self.since) >= self.plan.drain;
+        match event {
+            Event::Drained => {}
+            Event::Tick if drain_over => {}
+            Event::Restarted { .. } => {
+                self.since = now;
+                return vec![Action::SetWeight(Weight::NONE)];
+            }
+            _ => return vec![],
+        }
+        self.phase = Phase::Finished { outcome };
+        vec![Action::StopGreen]
+    }
+
+    fn enter(&mut self, step: usize, now: Time) -> Vec<Action> {
+        self.phase = Phase::Running { step };
+        self.since = now;
+        match self.plan.steps.get(step) {
+            Some(Step::Start) => vec![Action::StartGreen],
+            Some(Step::Warm) => vec![Action::WarmGreen],
+            Some(Step::Smoke) => vec![Action::SmokeGreen],
+            Some(Step::Approve) => vec![],
+            Some(Step::Shift { weight, .. }) => {
+                let weight = *weight;
+                self.route(weight)
+            }
+            Some(Step::Retire) | None => {
+                self.phase = Phase::Promoted;
+                self.route(Weight::ALL)
+            }
+        }
+    }
+
+    /// Does a step's work once more, and routes what was decided.
+    fn enter_again(&mut self, step: usize, now: Time) -> Vec<Action> {
+        let mut actions = self.enter(step, now);
+        if !actions.iter().any(|action| matches!(action, Action::SetWeight(_))) {
+            actions.insert(0, Action::SetWeight(self.weight));
+        }
+        actions
+    }
+
+    fn promote(&mut self, step: usize, now: Time) -> Vec<Action> {
+        match self.plan.last_shift() {
+            Some(last) if last > step => self.enter(last, now),
+            _ => self.enter(self.plan.steps.len(), now),
+        }
+    }
+
+    fn pause(&mut self, step: usize, now: Time) -> Vec<Action> {
+        self.phase = Phase::Paused { step };
+        self.since = now;
+        vec![]
+    }
+
+    fn set_weight(&mut self, step: usize, weight: Weight, now: Time) -> Vec<Action> {
+        self.phase = Phase::Paused { step };
+        self.since = now;
+        self.route(weight)
+    }
+
+    fn route(&mut self, weight: Weight) -> Vec<Action> {
+        self.weight = weight;
+        self.exposed |= weight > Weight::NONE;
+        vec![Action::SetWeight(weight)]
+    }
+
+    fn retire(&mut self) -> Vec<Action> {
+        self.phase = Phase::Finished { outcome: Outcome::Promoted };
+        vec![Action::SwapRoles, Action::StopBlue]
+    }
+
+    fn roll_back(&mut self, outcome: Outcome, now: Time) -> Vec<Action> {
+        self.phase = Phase::RollingBack { outcome };
+        self.since = now;
+        self.route(Weight::NONE)
+    }
+
+    /// Green died or failed a check: a regression once users have seen it, unfit before.
+    fn unfit(&self, reason: String) -> Outcome {
+        if self.exposed { self.worse(reason) } else { Outcome::NeverFit { reason } }
+    }
+
+    fn worse(&self, mut reason: String) -> Outcome {
+        if self.blue_down {
+            reason.push_str("; blue is down too, so whatever answers serves until one is mended");
+        }
+        Outcome::RolledBack { reason }
+    }
+
+    /// Every check before the first share has passed.
+    fn fit_to_serve(&self, step: usize) -> bool {
+        matches!(
+            self.plan.steps.get(step),
+            Some(Step::Shift { .. } | Step::Approve | Step::Retire)
+        ) && self.plan.steps[..step].contains(&Step::Start)
+            && !self.plan.steps[step..].iter().any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
+    }
+}
+
+fn shown(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, 0) => format!("{m}m"),
+        (0, m, s) => format!("{m}m {s}s"),
+        (h, 0, 0) => format!("{h}h"),
+        (h, m, _) => format!("{h}h {m}m"),
+    }
+}

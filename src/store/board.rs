@@ -1,0 +1,221 @@
+//! The routing table in memory, with everything that outlives one table: windows and backends.
+
+use crate::config::Config;
+use crate::core::table::{Color, Route, Table};
+use crate::core::time::Time;
+use crate::store::window::Window;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// What active checks say about a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Not checked yet.
+    Unknown,
+    /// Answers.
+    Up,
+    /// Does not answer.
+    Down,
+}
+
+/// One backend as both planes see it; it outlives the tables that name it.
+#[derive(Debug)]
+pub struct BackendState {
+    /// What the backend is.
+    pub id: String,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Requests under way on it, upgraded connections included.
+    pub in_flight: AtomicI64,
+    /// Failures in a row that traffic saw, for passive ejection.
+    pub failures_in_a_row: AtomicU32,
+    /// Until when passive ejection keeps new requests away, in milliseconds of the process's clock.
+    pub ejected_until: AtomicU64,
+    health: AtomicU8,
+}
+
+impl BackendState {
+    /// A backend that nobody has checked yet.
+    pub fn new(id: &str, addr: SocketAddr) -> BackendState {
+        BackendState {
+            id: id.to_owned(),
+            addr,
+            in_flight: AtomicI64::new(0),
+            failures_in_a_row: AtomicU32::new(0),
+            ejected_until: AtomicU64::new(0),
+            health: AtomicU8::new(Health::Unknown as u8),
+        }
+    }
+
+    /// What active checks say.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            1 => Health::Up,
+            2 => Health::Down,
+            _ => Health::Unknown,
+        }
+    }
+
+    /// Whether a new request may be sent there: not down, and not ejected.
+    pub fn usable(&self, now: Time) -> bool {
+        self.health() != Health::Down && self.ejected_until.load(Ordering::Relaxed) <= now.0
+    }
+}
+
+/// One service as published: its entry, the counters to use, and its backends.
+#[derive(Debug)]
+pub struct Published {
+    /// The entry of the table.
+    pub route: Route,
+    /// Where requests routed by this entry are counted.
+    pub window: Arc<Window>,
+    /// The backends of blue and green.
+    pub pools: [Vec<Arc<BackendState>>; 2],
+}
+
+/// All services as published, with the configuration that they are to be served under.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The table.
+    pub table: Arc<Table>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// One entry for each route of the table, in its order.
+    pub services: Vec<Arc<Published>>,
+}
+
+impl Snapshot {
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Published>> {
+        self.services.iter().find(|service| service.route.service == name)
+    }
+}
+
+type Follower = Box<dyn Fn(&Arc<Snapshot>) + Send + Sync>;
+
+/// The memory that both planes share.
+pub struct Board {
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while publishing, so that followers see snapshots in order.
+    publishing: Mutex<Publishing>,
+    /// Wakes the controller when a backend's health changed.
+    pub health_changed: Notify,
+    draining: AtomicBool,
+}
+
+#[derive(Default)]
+struct Publishing {
+    followers: Vec<Follower>,
+    backends: HashMap<(String, String), Arc<BackendState>>,
+}
+
+impl Board {
+    /// An empty table under a configuration.
+    pub fn new(config: Arc<Config>) -> Board {
+        let snapshot = Snapshot { table: Arc::default(), config, services: vec![] };
+        Board {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            publishing: Mutex::default(),
+            health_changed: Notify::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// What is published now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Calls `follower` with the present snapshot, and with each later one before `publish` returns.
+    pub fn follow(&self, follower: impl Fn(&Arc<Snapshot>) + Send + Sync + 'static) {
+        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        follower(&self.snapshot.load_full());
+        publishing.followers.push(Box::new(follower));
+    }
+
+    /// Publishes a table (its version is set here) and perhaps a new configuration with it.
+    ///
+    /// When it returns, every follower routes new requests by it.
+    pub fn publish(&self, mut table: Table, config: Option<Arc<Config>>, now: Time) -> u64 {
+        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.snapshot.load_full();
+        table.version = old.table.version + 1;
+        let services = table
+            .routes
+            .iter()
+            .map(|route| publishing.service(route, old.service(&route.service), now))
+            .collect();
+        publishing.forget_unused(&table);
+        let version = table.version;
+        let config = config.unwrap_or_else(|| old.config.clone());
+        let snapshot = Arc::new(Snapshot { table: Arc::new(table), config, services });
+        self.snapshot.store(snapshot.clone());
+        for follower in &publishing.followers {
+            follower(&snapshot);
+        }
+        version
+    }
+
+    /// Sets what active checks say, and wakes the controller when that is news.
+    pub fn set_health(&self, backend: &BackendState, health: Health) {
+        if backend.health.swap(health as u8, Ordering::Relaxed) != health as u8 {
+            self.health_changed.notify_one();
+        }
+    }
+
+    /// Whether the process is on its way out: answers then say `Connection: close`.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Starts the way out.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests under way on all backends.
+    pub fn in_flight(&self) -> i64 {
+        let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        publishing.backends.values().map(|backend| backend.in_flight.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Publishing {
+    fn service(&mut self, route: &Route, old: Option<&Arc<Published>>, now: Time) -> Arc<Published> {
+        let window = match old {
+            Some(old) if old.window.mark == route.mark && old.window.limits == route.limits => {
+                old.window.clone()
+            }
+            _ => Arc::new(Window::new(route.mark, route.limits, now)),
+        };
+        let pools = Color::BOTH.map(|color| {
+            let backends = route.pool(color).map(|pool| pool.backends.as_slice()).unwrap_or_default();
+            backends
+                .iter()
+                .map(|backend| {
+                    let key = (route.service.clone(), backend.id.clone());
+                    let known = self.backends.entry(key);
+                    let fresh = || Arc::new(BackendState::new(&backend.id, backend.addr));
+                    known.or_insert_with(fresh).clone()
+                })
+                .collect()
+        });
+        Arc::new(Published { route: route.clone(), window, pools })
+    }
+
+    /// Backends that no table names any more, once their last request has ended.
+    fn forget_unused(&mut self, table: &Table) {
+        self.backends.retain(|(service, id), backend| {
+            backend.in_flight.load(Ordering::Relaxed) > 0
+                || table.route(service).is_some_and(|route| {
+                    Color::BOTH.iter().filter_map(|color| route.pool(*color)).any(|pool| {
+                        pool.backends.iter().any(|named| named.id == *id)
+                    })
+                })
+        });
+    }
+}

@@ -1,0 +1,436 @@
+//! What must survive a crash, in one SQLite file: services, rollouts, narration, evidence.
+//!
+//! What must be recorded before acting is written with `synchronous=FULL`: when a call returns, it
+//! is on disk. Every stored value carries a checksum, so a flipped bit is noticed and the row is
+//! treated as absent instead of being believed. The file carries a format version.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The format of the file. A newer one is refused, an older one is brought up to date.
+const FORMAT: i64 = 1;
+
+/// Narration that is kept: enough for months of rollouts, bounded for all that.
+const NOTES_MAX: i64 = 100_000;
+
+/// Rollouts whose recorded seconds are kept for `shifter replay`.
+const RECORDINGS_MAX: i64 = 50;
+
+/// Why the state could not be opened, read or written.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The folder cannot be made or written.
+    #[error("cannot use the state folder {}: {source}. Give shifter a folder that it may write (`state = \"...\"` in the configuration, or --state)", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has the folder.
+    #[error("the state folder {} is in use by {holder}. One shifter for one folder: stop the other one, or give this one a folder of its own with --state", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// Who holds it.
+        holder: String,
+    },
+    /// A newer shifter wrote it.
+    #[error("the state in {} has format {found}, this shifter knows {FORMAT}. Use the shifter that wrote it, or a newer one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// SQLite says no: disk full, input or output failed, read-only.
+    #[error("the state could not be recorded: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A value cannot be written as JSON.
+    #[error("the state could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What is remembered of a service between rollouts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedService {
+    /// The pool configured as `green` is the one that runs now: an odd number of promotions.
+    pub swapped: bool,
+    /// The epoch of pins (see `Route::epoch`).
+    pub epoch: u32,
+    /// The configured backends that `swapped` was about: other ones make it meaningless.
+    pub backends: Vec<String>,
+}
+
+/// One line of what happened, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    /// Its number: strictly rising.
+    pub seq: i64,
+    /// Wall time, RFC 3339.
+    pub at: String,
+    /// The service.
+    pub service: String,
+    /// The rollout, 0 for none.
+    pub rollout: i64,
+    /// What kind of thing: `weight`, `phase`, `verdict`, `health`, `state`, ...
+    pub kind: String,
+    /// The line itself.
+    pub text: String,
+}
+
+/// A rollout as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedRollout {
+    /// Its number.
+    pub id: i64,
+    /// The service.
+    pub service: String,
+    /// Wall time of the start, RFC 3339.
+    pub started_at: String,
+    /// Wall time of the end, RFC 3339, when it has ended.
+    pub ended_at: Option<String>,
+    /// The strategy's name.
+    pub strategy: String,
+    /// What blue was.
+    pub from: String,
+    /// What green was.
+    pub to: String,
+    /// The outcome's name, when it is known.
+    pub outcome: Option<String>,
+    /// The outcome's reason, when it has one.
+    pub reason: Option<String>,
+    /// Everything needed to go on after a crash, as JSON.
+    pub state: String,
+    /// The last evidence, as JSON.
+    pub evidence: Option<String>,
+}
+
+/// The journal: one writer (the controller), any number of readers.
+pub struct Journal {
+    db: Connection,
+    path: PathBuf,
+}
+
+/// Holds the state folder for this process; let go when dropped.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+/// What opening found out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The file was damaged and was put aside under this name; the journal starts anew or from its copy.
+    pub put_aside: Option<PathBuf>,
+    /// The copy of the last good generation is in use.
+    pub from_copy: bool,
+}
+
+impl Journal {
+    /// Makes the folder when needed and takes it for this process.
+    pub fn lock(folder: &Path) -> Result<FolderLock, JournalError> {
+        let unusable = |source| JournalError::Folder { path: folder.to_owned(), source };
+        fs::create_dir_all(folder).map_err(unusable)?;
+        let path = folder.join("lock");
+        let options = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options().map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("the process {pid}"),
+                };
+                return Err(JournalError::Locked { path: folder.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        file.set_len(0).map_err(unusable)?;
+        write!(file, "{}", std::process::id()).map_err(unusable)?;
+        Ok(FolderLock { _file: file })
+    }
+
+    /// Opens the journal for writing. A damaged file is put aside, never trusted and never deleted.
+    pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
+        let path = folder.join("state.db");
+        let mut opened = Opened::default();
+        if path.exists() && !sound(&path) {
+            opened.put_aside = Some(put_aside(&path)?);
+            let copy = copy_of(&path);
+            if copy.exists() && sound(&copy) && fs::copy(&copy, &path).is_ok() {
+                opened.from_copy = true;
+            }
+        }
+        let journal = Journal::connect(&path)?;
+        journal.migrate()?;
+        Ok((journal, opened))
+    }
+
+    /// Opens the journal for reading beside its writer.
+    pub fn read(folder: &Path) -> Result<Journal, JournalError> {
+        Journal::connect(&folder.join("state.db"))
+    }
+
+    /// A journal in memory, for the demo and for tests.
+    pub fn in_memory() -> Result<Journal, JournalError> {
+        let journal = Journal { db: Connection::open_in_memory()?, path: PathBuf::new() };
+        journal.migrate()?;
+        Ok(journal)
+    }
+
+    fn connect(path: &Path) -> Result<Journal, JournalError> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(std::time::Duration::from_secs(2))?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        Ok(Journal { db, path: path.to_owned() })
+    }
+
+    fn migrate(&self) -> Result<(), JournalError> {
+        let found: i64 = self.db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > FORMAT {
+            return Err(JournalError::Newer { path: self.path.clone(), found });
+        }
+        self.db.execute_batch(
+            "BEGIN IMMEDIATE;
+             CREATE TABLE IF NOT EXISTS service (name TEXT PRIMARY KEY, body TEXT NOT NULL, sum INTEGER NOT NULL);
+             CREATE TABLE IF NOT EXISTS rollout (id INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL,
+               ended INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL, sum INTEGER NOT NULL);
+             CREATE INDEX IF NOT EXISTS rollout_service ON rollout (service, id);
+             CREATE TABLE IF NOT EXISTS note (seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, service TEXT NOT NULL,
+               rollout INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL);
+             CREATE INDEX IF NOT EXISTS note_rollout ON note (rollout, seq);
+             CREATE TABLE IF NOT EXISTS second (rollout INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL,
+               PRIMARY KEY (rollout, at)) WITHOUT ROWID;
+             COMMIT;",
+        )?;
+        self.db.pragma_update(None, "user_version", FORMAT)?;
+        Ok(())
+    }
+
+    /// What is remembered of a service; `None` also for a damaged row.
+    pub fn service(&self, name: &str) -> Result<Option<SavedService>, JournalError> {
+        let row = self
+            .db
+            .query_row("SELECT body, sum FROM service WHERE name = ?1", [name], body_and_sum)
+            .optional()?;
+        Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
+    }
+
+    /// Remembers a service.
+    pub fn save_service(&self, name: &str, saved: &SavedService) -> Result<(), JournalError> {
+        let (body, sum) = summed(saved)?;
+        self.db.execute(
+            "INSERT INTO service (name, body, sum) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET body = excluded.body, sum = excluded.sum",
+            params![name, body, sum],
+        )?;
+        Ok(())
+    }
+
+    /// Records a new rollout and gives it its number.
+    pub fn begin_rollout(&self, rollout: &mut SavedRollout) -> Result<(), JournalError> {
+        self.db.execute(
+            "INSERT INTO rollout (service, body, sum) VALUES (?1, '', 0)",
+            [&rollout.service],
+        )?;
+        rollout.id = self.db.last_insert_rowid();
+        self.save_rollout(rollout)
+    }
+
+    /// Records where a rollout stands. When this returns, it is on disk.
+    pub fn save_rollout(&self, rollout: &SavedRollout) -> Result<(), JournalError> {
+        let (body, sum) = summed(rollout)?;
+        self.db.execute(
+            "UPDATE rollout SET ended = ?2, body = ?3, sum = ?4 WHERE id = ?1",
+            params![rollout.id, rollout.ended_at.is_some(), body, sum],
+        )?;
+        Ok(())
+    }
+
+    /// Records the end of a rollout together with what its service is from now on.
+    pub fn end_rollout(&mut self, rollout: &SavedRollout, saved: &SavedService) -> Result<(), JournalError> {
+        let (body, sum) = summed(rollout)?;
+        let (service, service_sum) = summed(saved)?;
+        let transaction = self.db.transaction()?;
+        transaction.execute(
+            "UPDATE rollout SET ended = 1, body = ?2, sum = ?3 WHERE id = ?1",
+            params![rollout.id, body, sum],
+        )?;
+        transaction.execute(
+            "INSERT INTO service (name, body, sum) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE SET body = excluded.body, sum = excluded.sum",
+            params![rollout.service, service, service_sum],
+        )?;
+        transaction.execute(
+            "DELETE FROM second WHERE rollout <= (SELECT max(id) FROM rollout) - ?1",
+            [RECORDINGS_MAX],
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Copies the journal beside itself: the generation that a damaged file falls back to.
+    pub fn keep_copy(&self) -> Result<(), JournalError> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        let (copy, fresh) = (copy_of(&self.path), self.path.with_extension("db.new"));
+        let _ = fs::remove_file(&fresh);
+        self.db.execute("VACUUM INTO ?1", [fresh.to_string_lossy()])?;
+        let unusable = |source| JournalError::Folder { path: copy.clone(), source };
+        File::open(&fresh).and_then(|file| file.sync_all()).map_err(unusable)?;
+        fs::rename(&fresh, &copy).map_err(unusable)
+    }
+
+    /// The rollout of a service that had not ended when the process did; `None` also for a damaged row.
+    pub fn unfinished(&self, service: &str) -> Result<Option<SavedRollout>, JournalError> {
+        let row = self
+            .db
+            .query_row(
+                "SELECT body, sum FROM rollout WHERE service = ?1 AND ended = 0 ORDER BY id DESC LIMIT 1",
+                [service],
+                body_and_sum,
+            )
+            .optional()?;
+        Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
+    }
+
+    /// One rollout; `None` also for a damaged row.
+    pub fn rollout(&self, id: i64) -> Result<Option<SavedRollout>, JournalError> {
+        let row = self
+            .db
+            .query_row("SELECT body, sum FROM rollout WHERE id = ?1", [id], body_and_sum)
+            .optional()?;
+        Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
+    }
+
+    /// The newest rollouts, newest first, of one service or of all.
+    pub fn rollouts(&self, service: Option<&str>, limit: u32) -> Result<Vec<SavedRollout>, JournalError> {
+        let mut statement = self.db.prepare(
+            "SELECT body, sum FROM rollout WHERE ?1 IS NULL OR service = ?1 ORDER BY id DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![service, limit], body_and_sum)?;
+        let mut rollouts = vec![];
+        for row in rows {
+            let (body, sum) = row?;
+            rollouts.extend(trusted(&body, sum));
+        }
+        Ok(rollouts)
+    }
+
+    /// Writes one line of narration and gives it its number.
+    pub fn note(&self, note: &mut Note) -> Result<(), JournalError> {
+        self.db.execute(
+            "INSERT INTO note (at, service, rollout, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![note.at, note.service, note.rollout, note.kind, note.text],
+        )?;
+        note.seq = self.db.last_insert_rowid();
+        if note.seq % 1_000 == 0 {
+            self.db.execute("DELETE FROM note WHERE seq <= ?1", [note.seq - NOTES_MAX])?;
+        }
+        Ok(())
+    }
+
+    /// Narration after a number, oldest first, of one rollout or of all.
+    pub fn notes(&self, after: i64, rollout: Option<i64>, limit: u32) -> Result<Vec<Note>, JournalError> {
+        let mut statement = self.db.prepare(
+            "SELECT seq, at, service, rollout, kind, text FROM note
+             WHERE seq > ?1 AND (?2 IS NULL OR rollout = ?2) ORDER BY seq LIMIT ?3",
+        )?;
+        let rows = statement.query_map(params![after, rollout, limit], |row| {
+            Ok(Note {
+                seq: row.get(0)?,
+                at: row.get(1)?,
+                service: row.get(2)?,
+                rollout: row.get(3)?,
+                kind: row.get(4)?,
+                text: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Records seconds of a rollout as the judge saw them, for `shifter replay`.
+    pub fn record_seconds(&mut self, rollout: i64, seconds: &[(i64, String)]) -> Result<(), JournalError> {
+        let transaction = self.db.transaction()?;
+        for (at, body) in seconds {
+            transaction.execute(
+                "INSERT OR REPLACE INTO second (rollout, at, body) VALUES (?1, ?2, ?3)",
+                params![rollout, at, body],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The recorded seconds of a rollout, in order.
+    pub fn seconds(&self, rollout: i64) -> Result<Vec<(i64, String)>, JournalError> {
+        let mut statement =
+            self.db.prepare("SELECT at, body FROM second WHERE rollout = ?1 ORDER BY at")?;
+        let rows = statement.query_map([rollout], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn body_and_sum(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, u32)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn summed(value: &impl Serialize) -> Result<(String, u32), JournalError> {
+    let body = serde_json::to_string(value)?;
+    let sum = crc32fast::hash(body.as_bytes());
+    Ok((body, sum))
+}
+
+fn trusted<T: DeserializeOwned>(body: &str, sum: u32) -> Option<T> {
+    if crc32fast::hash(body.as_bytes()) != sum {
+        tracing::error!("a row of the state is damaged and is ignored");
+        return None;
+    }
+    serde_json::from_str(body)
+        .inspect_err(|error| tracing::error!(%error, "a row of the state cannot be read and is ignored"))
+        .ok()
+}
+
+fn copy_of(path: &Path) -> PathBuf {
+    path.with_extension("db.copy")
+}
+
+fn sound(path: &Path) -> bool {
+    let check = || -> rusqlite::Result<bool> {
+        let db = Connection::open(path)?;
+        let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let tables: i64 = db.query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('service', 'rollout', 'note', 'second')",
+            [],
+            |row| row.get(0),
+        )?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // An empty file is a journal that was never begun; one with some of our tables is damaged.
+        Ok(answer == "ok" && (tables == 4 || (tables == 0 && version == 0) || version > FORMAT))
+    };
+    check().unwrap_or(false)
+}
+
+fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
+    let stamp = jiff::Timestamp::now().as_second();
+    let aside = path.with_extension(format!("db.damaged-{stamp}"));
+    let unusable = |source| JournalError::Folder { path: path.to_owned(), source };
+    fs::rename(path, &aside).map_err(unusable)?;
+    for extra in ["db-wal", "db-shm"] {
+        let from = path.with_extension(extra);
+        if from.exists() {
+            fs::rename(&from, aside.with_extension(format!("damaged-{stamp}-{extra}"))).map_err(unusable)?;
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,13 @@
+//! What both planes share: the routing table in memory, the counts made under it, and the journal on disk.
+//!
+//! The store is the only thing between the data plane and the control plane. The control plane
+//! publishes a table and reads counts; the data plane follows the table and counts.
+
+pub mod board;
+pub mod clock;
+pub mod journal;
+pub mod window;
+
+pub use board::Board;
+pub use clock::Clock;
+pub use journal::Journal;

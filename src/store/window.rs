@@ -1,0 +1,348 @@
+//! The counts made under one entry of the routing table.
+//!
+//! A window belongs to one mark (step) of one service. Every request holds the window that was
+//! current when it was routed, so late ends and foreign numbers can never be mixed in (invariant
+//! I8): they are counted where nobody reads any more.
+//!
+//! Failures are stratified by the second in which a request *ended*, latency by the second in which
+//! it *started*: a second's latency sample is complete only when all its requests have ended or have
+//! become slow at every level, `Limits::settle_seconds` later. A request that is still open then
+//! counts as slow, so that a hanging pool is seen before its timeouts.
+
+use crate::core::class::Class;
+use crate::core::stats::{Histogram, Limits, PoolTick, Stats, Tick};
+use crate::core::table::Color;
+use crate::core::time::Time;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
+const RING: usize = 32;
+
+/// Shards of the counters: more than the worker threads of the machines that this runs on.
+const SHARDS: usize = 16;
+
+/// Counts of the requests that started in one second.
+#[derive(Debug, Default)]
+struct Slot {
+    started: AtomicU32,
+    excluded: AtomicU32,
+    timed: AtomicU32,
+    slow_fail: [AtomicU32; 3],
+    slow_pass: [AtomicU32; 3],
+}
+
+#[derive(Debug)]
+struct Shard {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    ring: [Slot; RING],
+    latency: [AtomicU32; Histogram::BUCKETS],
+}
+
+impl Default for Shard {
+    fn default() -> Shard {
+        Shard {
+            requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            ring: Default::default(),
+            latency: [const { AtomicU32::new(0) }; Histogram::BUCKETS],
+        }
+    }
+}
+
+/// Both pools' shard of one thread, on cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Pair([Shard; 2]);
+
+/// Live counters for one mark of one service.
+#[derive(Debug)]
+pub struct Window {
+    /// The table entry's mark that these counts belong to.
+    pub mark: u64,
+    /// The limits that latency is counted against.
+    pub limits: Option<Limits>,
+    opened: Time,
+    shards: Box<[Pair]>,
+}
+
+/// What a request must hand back when it ends: the second in which it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    color: Color,
+    second: u64,
+}
+
+impl Window {
+    /// Fresh counters for a mark.
+    pub fn new(mark: u64, limits: Option<Limits>, now: Time) -> Window {
+        let shards = (0..SHARDS).map(|_| Pair::default()).collect();
+        Window { mark, limits, opened: now, shards }
+    }
+
+    /// Counts a request's start.
+    pub fn begin(&self, color: Color, now: Time) -> Begun {
+        let second = now.0 / 1000;
+        self.shard(color).ring[second as usize % RING].started.fetch_add(1, Relaxed);
+        Begun { color, second }
+    }
+
+    /// Counts a request's end on the pool that it was first given to (intention to treat).
+    ///
+    /// `first_byte` is the time to the response header in microseconds.
+    pub fn end(&self, begun: Begun, class: Class, first_byte: u64, now: Time) {
+        let shard = self.shard(begun.color);
+        let slot = &shard.ring[begun.second as usize % RING];
+        // A slot is read after the settling time and then used again: who comes later was counted
+        // as slow already.
+        let settled = now.0 / 1000 > begun.second + self.settle_seconds();
+        match class.failed() {
+            None => {}
+            Some(true) => {
+                shard.requests.fetch_add(1, Relaxed);
+                shard.failed.fetch_add(1, Relaxed);
+            }
+            Some(false) => {
+                shard.requests.fetch_add(1, Relaxed);
+                shard.latency[Histogram::bucket(first_byte)].fetch_add(1, Relaxed);
+            }
+        }
+        if settled {
+            return;
+        }
+        if class.failed() != Some(false) {
+            slot.excluded.fetch_add(1, Relaxed);
+            return;
+        }
+        slot.timed.fetch_add(1, Relaxed);
+        let Some(limits) = &self.limits else { return };
+        let (fail, pass) = match begun.color {
+            Color::Blue => (&limits.blue, &limits.blue),
+            Color::Green => (&limits.fail, &limits.pass),
+        };
+        for level in 0..3 {
+            if first_byte > fail[level] {
+                slot.slow_fail[level].fetch_add(1, Relaxed);
+            }
+            if first_byte > pass[level] {
+                slot.slow_pass[level].fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn settle_seconds(&self) -> u64 {
+        self.limits.map_or(1, |limits| limits.settle_seconds())
+    }
+
+    fn shard(&self, color: Color) -> &Shard {
+        &self.shards[thread_shard()].0[color.index()]
+    }
+
+    fn settled(&self, color: Color, second: u64) -> PoolTick {
+        let mut sum = PoolTick::default();
+        let (mut started, mut excluded) = (0u64, 0u64);
+        let mut done = 0u64;
+        let take = |counter: &AtomicU32| u64::from(counter.swap(0, Relaxed));
+        for pair in &self.shards {
+            let slot = &pair.0[color.index()].ring[second as usize % RING];
+            started += take(&slot.started);
+            excluded += take(&slot.excluded);
+            done += take(&slot.timed);
+            for level in 0..3 {
+                sum.slow_fail[level] += take(&slot.slow_fail[level]);
+                sum.slow_pass[level] += take(&slot.slow_pass[level]);
+            }
+        }
+        let open = started.saturating_sub(excluded + done);
+        sum.timed = done + open;
+        for level in 0..3 {
+            sum.slow_fail[level] += open;
+            sum.slow_pass[level] += open;
+        }
+        sum
+    }
+
+    fn ended(&self, color: Color) -> (u64, u64) {
+        self.shards.iter().fold((0, 0), |(requests, failed), pair| {
+            let shard = &pair.0[color.index()];
+            (requests + shard.requests.load(Relaxed), failed + shard.failed.load(Relaxed))
+        })
+    }
+
+    fn latency(&self, color: Color) -> Histogram {
+        let mut sum = Histogram::default();
+        for pair in &self.shards {
+            for (bucket, counter) in pair.0[color.index()].latency.iter().enumerate() {
+                // Most buckets are empty most of the time: look before taking the line.
+                if counter.load(Relaxed) > 0 {
+                    sum.add(bucket, u64::from(counter.swap(0, Relaxed)));
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// One reading of a window: whole seconds for the judge, and both pools' span for everybody else.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// One entry for each second that passed since the last reading; empty within a second.
+    pub ticks: Vec<Tick>,
+    /// What both pools did since the last reading, blue first.
+    pub spans: [Stats; 2],
+}
+
+/// A reader's place in a window. There is one reader for each window: reading takes the counts away.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    second: u64,
+    ended: [(u64, u64); 2],
+}
+
+impl Cursor {
+    /// A reader that starts where the window starts.
+    pub fn new(window: &Window) -> Cursor {
+        Cursor { second: window.opened.0 / 1000, ended: [(0, 0); 2] }
+    }
+
+    /// Reads what happened since the last call.
+    pub fn read(&mut self, window: &Window, now: Time) -> Reading {
+        let mut reading = Reading::default();
+        let current = now.0 / 1000;
+        if current <= self.second {
+            return reading;
+        }
+        let mut ended = [PoolTick::default(); 2];
+        for color in Color::BOTH {
+            let (requests, failed) = window.ended(color);
+            let (old_requests, old_failed) = self.ended[color.index()];
+            self.ended[color.index()] = (requests, failed);
+            let tick = &mut ended[color.index()];
+            (tick.requests, tick.failed) = (requests - old_requests, failed - old_failed);
+            reading.spans[color.index()] = Stats {
+                requests: tick.requests,
+                failed: tick.failed,
+                latency: window.latency(color),
+            };
+        }
+        let lag = window.settle_seconds() + 1;
+        let opened = window.opened.0 / 1000;
+        // A reader that overslept must not read a slot twice: the ring has turned.
+        let first = self.second.max(current.saturating_sub(RING as u64 - lag - 1));
+        for second in first..current {
+            let [mut blue, mut green] = std::mem::take(&mut ended);
+            if let Some(settled) = (second + 1).checked_sub(lag).filter(|&at| at >= opened) {
+                for (tick, color) in [(&mut blue, Color::Blue), (&mut green, Color::Green)] {
+                    let latency = window.settled(color, settled);
+                    tick.timed = latency.timed;
+                    tick.slow_fail = latency.slow_fail;
+                    tick.slow_pass = latency.slow_pass;
+                }
+            }
+            reading.ticks.push(Tick { blue, green });
+        }
+        self.second = current;
+        reading
+    }
+}
+
+fn thread_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static SHARD: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % SHARDS));
+    SHARD.with(Cell::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { blue: [1_000, 2_000, 3_000], fail: [1_100, 2_200, 3_300], pass: [1_500, 3_000, 4_500] }
+    }
+
+    fn at(millis: u64) -> Time {
+        Time(millis)
+    }
+
+    #[test]
+    fn failures_count_in_the_second_of_their_end_and_latency_in_that_of_their_start() {
+        let window = Window::new(1, Some(limits()), at(0));
+        let mut cursor = Cursor::new(&window);
+        let begun = window.begin(Color::Green, at(500));
+        window.end(begun, Class::Ok, 1_200, at(900));
+        let begun = window.begin(Color::Green, at(600));
+        window.end(begun, Class::ServerError, 10, at(1_500));
+        let first = cursor.read(&window, at(1_000));
+        assert_eq!(first.ticks.len(), 1);
+        assert_eq!(first.ticks[0].green.requests, 2, "whatever has ended by now");
+        let later: Vec<Tick> = (2..=4).flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks).collect();
+        let timed: Vec<u64> = later.iter().map(|tick| tick.green.timed).collect();
+        assert_eq!(timed.iter().sum::<u64>(), 1, "the failed one is not a latency sample: {timed:?}");
+        let slow: Vec<[u64; 3]> = later.iter().map(|tick| tick.green.slow_fail).collect();
+        assert!(slow.contains(&[1, 0, 0]), "1.2 ms is above 1.1 ms only: {slow:?}");
+    }
+
+    #[test]
+    fn a_request_that_hangs_is_slow_at_every_level_once_and_only_once() {
+        let window = Window::new(1, Some(limits()), at(0));
+        let mut cursor = Cursor::new(&window);
+        let begun = window.begin(Color::Green, at(100));
+        let mut slow = 0;
+        for second in 1..=5 {
+            for tick in cursor.read(&window, at(second * 1_000)).ticks {
+                slow += tick.green.slow_fail[2];
+                assert!(tick.green.timed <= 1);
+            }
+        }
+        assert_eq!(slow, 1);
+        window.end(begun, Class::Ok, 6_000_000, at(6_100));
+        for second in 6..=80 {
+            for tick in cursor.read(&window, at(second * 1_000)).ticks {
+                assert_eq!(tick.green.slow_fail, [0; 3], "counted as slow already");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_client_caused_is_in_no_count() {
+        let window = Window::new(1, Some(limits()), at(0));
+        let mut cursor = Cursor::new(&window);
+        for class in [Class::ClientGaveUp, Class::Unknown] {
+            let begun = window.begin(Color::Blue, at(10));
+            window.end(begun, class, 9_000_000, at(20));
+        }
+        for second in 1..=10 {
+            for tick in cursor.read(&window, at(second * 1_000)).ticks {
+                assert_eq!(tick, Tick::default());
+            }
+        }
+    }
+
+    #[test]
+    fn no_count_is_lost_or_doubled_under_threads_and_a_reader_that_oversleeps() {
+        let window = Window::new(1, Some(limits()), at(0));
+        let mut cursor = Cursor::new(&window);
+        let (mut requests, mut failed, mut latency) = (0, 0, 0);
+        let mut now = 0;
+        for round in 0..50u64 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for i in 0..100 {
+                            let begun = window.begin(Color::Blue, at(now + i));
+                            let class = if i % 10 == 0 { Class::Reset } else { Class::Ok };
+                            window.end(begun, class, i, at(now + i));
+                        }
+                    });
+                }
+            });
+            now += 1_000 + (round % 3) * 700;
+            let reading = cursor.read(&window, at(now));
+            requests += reading.ticks.iter().map(|tick| tick.blue.requests).sum::<u64>();
+            failed += reading.spans[0].failed;
+            latency += reading.spans[0].latency.count();
+        }
+        assert_eq!((requests, failed, latency), (20_000, 2_000, 18_000));
+    }
+}
