@@ -1,0 +1,168 @@
+//! What is wrong with a configuration: where, what, and how to mend it.
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
+use std::fmt;
+use std::ops::Range;
+
+/// A fault found by a check, before it knows its file.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// Where in the text; `None` is the file as a whole.
+    pub(crate) span: Option<Range<usize>>,
+    /// What is wrong, with the value.
+    pub(crate) what: String,
+    /// A few words at the place itself.
+    pub(crate) label: String,
+    /// What to do next.
+    pub(crate) help: String,
+}
+
+impl Problem {
+    /// A fault at a place in the text.
+    pub(crate) fn at(
+        span: Range<usize>,
+        what: impl Into<String>,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            span: Some(span),
+            what: what.into(),
+            label: label.into(),
+            help: help.into(),
+        }
+    }
+
+    /// A fault of the file as a whole.
+    pub(crate) fn whole(what: impl Into<String>, help: impl Into<String>) -> Problem {
+        Problem {
+            span: None,
+            what: what.into(),
+            label: String::new(),
+            help: help.into(),
+        }
+    }
+}
+
+/// One fault of a configuration file, for people: file, line, what, and how to mend it.
+///
+/// As a [`miette::Diagnostic`] it draws the line with a mark below it; [`fmt::Display`] says it in
+/// one line, for logs and API answers.
+#[derive(Debug)]
+pub struct ConfigError(Box<Found>);
+
+#[derive(Debug)]
+struct Found {
+    file: NamedSource<String>,
+    /// Line and column from 1, when a place in the file is meant.
+    place: Option<(usize, usize)>,
+    span: Option<SourceSpan>,
+    what: String,
+    label: String,
+    help: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(name: &str, text: &str, problem: Problem) -> ConfigError {
+        let span = problem.span.map(|span| within(text, span));
+        let place = span.as_ref().map(|span| place(text, span.start));
+        ConfigError(Box::new(Found {
+            file: NamedSource::new(name, text.to_owned()),
+            place,
+            span: span.map(|span| (span.start, span.len()).into()),
+            what: problem.what,
+            label: problem.label,
+            help: problem.help,
+        }))
+    }
+
+    /// The file's name, as it was given.
+    pub fn file(&self) -> &str {
+        self.0.file.name()
+    }
+
+    /// The line, from 1, when one line is meant.
+    pub fn line(&self) -> Option<usize> {
+        self.0.place.map(|(line, _)| line)
+    }
+
+    /// What is wrong.
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+
+    /// How to mend it.
+    pub fn how(&self) -> &str {
+        &self.0.help
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = &self.0;
+        match found.place {
+            Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file(), found.what),
+            None => write!(f, "{}: {}", self.file(), found.what),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Diagnostic for ConfigError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.0.help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.0.span.map(|_| &self.0.file as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new_with_span(Some(self.0.label.clone()), self.0.span?);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// The span, cut to the text, on whole characters, and within one line: what follows is noise.
+fn within(text: &str, span: Range<usize>) -> Range<usize> {
+    let start = floor(text, span.start.min(text.len()));
+    let rest = &text[start..floor(text, span.end.clamp(start, text.len()))];
+    start..start + rest.find(['\n', '\r']).unwrap_or(rest.len())
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_never_leave_the_text_or_cut_a_character() {
+        let text = "ä = \"ö\"\nß";
+        for start in 0..=text.len() + 3 {
+            for end in 0..=text.len() + 3 {
+                let span = within(text, start..end);
+                assert!(
+                    text.get(span.clone()).is_some_and(|t| !t.contains('\n')),
+                    "{start}..{end}"
+                );
+            }
+        }
+        assert_eq!(place(text, text.len()), (2, 2));
+    }
+}

@@ -1,0 +1,103 @@
+//! From a service's settings to the steps of a rollout.
+
+use crate::config::defaults;
+use crate::config::types::Service;
+use crate::core::plan::{Plan, Step, Strategy};
+use crate::core::weight::Weight;
+use std::time::Duration;
+
+/// The steps of a canary that names none.
+pub(crate) fn default_steps() -> Vec<Step> {
+    let last = defaults::SHARES.len() - 1;
+    let step = |(i, &percent): (usize, &u16)| {
+        let hold = if i == last {
+            defaults::HOLD_LAST
+        } else {
+            defaults::HOLD
+        };
+        let weight = Weight::percent(percent)?;
+        Some(Step::Shift {
+            weight,
+            hold,
+            deadline: share_deadline(hold),
+        })
+    };
+    defaults::SHARES
+        .iter()
+        .enumerate()
+        .filter_map(step)
+        .collect()
+}
+
+/// The longest time at a share that names only its shortest.
+pub(crate) fn share_deadline(hold: Duration) -> Duration {
+    defaults::SHARE_DEADLINE.max(hold.saturating_add(defaults::SHARE_SLACK))
+}
+
+impl Service {
+    /// The steps of a rollout of this service, by its own strategy or by another.
+    pub fn plan(&self, strategy: Option<Strategy>) -> Plan {
+        let strategy = strategy.unwrap_or(self.strategy);
+        let mut steps = vec![Step::Start];
+        if self.warmup.is_some() {
+            steps.push(Step::Warm);
+        }
+        if !self.smoke.is_empty() {
+            steps.push(Step::Smoke);
+        }
+        match strategy {
+            Strategy::Canary => steps.extend(self.steps.iter().map(|step| self.held_back(step))),
+            Strategy::BlueGreen => steps.push(Step::Shift {
+                weight: self.holdback.rest(),
+                hold: self.monitor,
+                deadline: share_deadline(self.monitor),
+            }),
+        }
+        steps.push(Step::Retire);
+        let deadline = self.deadline.unwrap_or_else(|| self.time_for(&steps));
+        Plan {
+            strategy,
+            steps,
+            step_deadline: self.step_deadline,
+            approve_deadline: self.approve_deadline,
+            deadline,
+            drain: self.drain,
+            keep_blue: self.keep_blue,
+            on_inconclusive: self.on_inconclusive,
+            on_no_data: self.on_no_data,
+            step_requests_min: self.step_requests_min,
+            total_requests_min: self.total_requests_min,
+        }
+    }
+
+    /// Only the last share reaches into what blue keeps: the check of the file sees to that.
+    fn held_back(&self, step: &Step) -> Step {
+        match step {
+            &Step::Shift {
+                weight,
+                hold,
+                deadline,
+            } => Step::Shift {
+                weight: weight.min(self.holdback.rest()),
+                hold,
+                deadline,
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// Long enough for every step to use its own deadline up: then the steps decide, not the whole.
+    fn time_for(&self, steps: &[Step]) -> Duration {
+        let longest = |step: &Step| match step {
+            Step::Shift { deadline, .. } => *deadline,
+            Step::Approve => self.approve_deadline,
+            Step::Start | Step::Warm | Step::Smoke => self.step_deadline,
+            Step::Retire => Duration::ZERO,
+        };
+        let sum = steps
+            .iter()
+            .map(longest)
+            .fold(Duration::ZERO, Duration::saturating_add);
+        sum.max(defaults::DEADLINE)
+    }
+}

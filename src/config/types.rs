@@ -1,0 +1,302 @@
+//! The checked configuration: whoever holds one of these values need not check it again.
+
+use crate::config::host::Host;
+use crate::config::secret::Secret;
+use crate::core::plan::{Step, Strategy, Undecided};
+use crate::core::stats::Margin;
+use crate::core::table::{Backend, Pool};
+use crate::core::weight::Weight;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One configuration file, checked as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The listener for users, and what holds for all services.
+    pub proxy: Proxy,
+    /// Where people and tools ask.
+    pub admin: Admin,
+    /// What is told on standard error.
+    pub log: Log,
+    /// The folder for the journal and the admin socket.
+    pub state: PathBuf,
+    /// The services, in the order of the file; at least one.
+    pub services: Vec<Service>,
+}
+
+/// The listener for users, and what holds for all services.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// The addresses that users reach; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that move requests; 0 is one for each core.
+    pub threads: usize,
+    /// Open connections of users; those above it wait.
+    pub max_connections: usize,
+    /// Requests on one connection before it is closed, so that load balancers in front spread anew.
+    pub keepalive_requests: u32,
+    /// How long a user's idle connection is kept.
+    pub keepalive_idle: Duration,
+    /// How often a safe request that failed before any byte was sent is tried again, on blue.
+    pub retries: u32,
+    /// Whether requests and answers carry a `Via` header.
+    pub via: bool,
+    /// The header that carries the request id, made when it is absent.
+    pub request_id_header: String,
+    /// Whether `X-Forwarded-*` of the request are believed: only behind another proxy.
+    pub trust_forwarded: bool,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+/// How the process ends on SIGTERM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shutdown {
+    /// Still accepting, answering `Connection: close`.
+    pub lame_duck: Duration,
+    /// The longest wait for requests in flight after that.
+    pub deadline: Duration,
+}
+
+/// Where people and tools ask.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// The TCP address for reading, metrics and (with the token) verbs; `None` when off.
+    pub listen: Option<SocketAddr>,
+    /// The unix socket for everything.
+    pub socket: PathBuf,
+    /// What a verb over TCP must carry; without it TCP is read-only.
+    pub token: Option<Secret>,
+}
+
+/// What is told on standard error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least important message that is shown.
+    pub level: LogLevel,
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// And what may soon.
+    Warn,
+    /// And what a rollout does.
+    Info,
+    /// And why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The name in filters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
+/// One thing reachable by host and path, with at most one rollout at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Its name: `[a-z0-9-]`, 1 to 63 characters.
+    pub name: String,
+    /// The hosts that it answers for; at least one.
+    pub hosts: Vec<Host>,
+    /// The path prefixes that it answers for, by whole segments, without a `/` at the end; at least one.
+    pub paths: Vec<String>,
+    /// The version that runs now.
+    pub blue: PoolSpec,
+    /// The version that is to replace it, when there is one.
+    pub green: Option<PoolSpec>,
+    /// The recipe, unless the command line names another.
+    pub strategy: Strategy,
+    /// The shares and approvals of a canary, in order: only `Shift` and `Approve`, rising, the last 100 %.
+    pub steps: Vec<Step>,
+    /// The watch after a blue-green swap.
+    pub monitor: Duration,
+    /// The share that stays on blue during the last watch, as a control.
+    pub holdback: Weight,
+    /// How a pool's members are seen to be well.
+    pub health: Health,
+    /// Requests of our own before any user sees green.
+    pub warmup: Option<Warmup>,
+    /// Checks of green before any user sees it.
+    pub smoke: Vec<SmokeCheck>,
+    /// What keeps a user on one colour; `None` is a choice for each request.
+    pub sticky: Option<Sticky>,
+    /// How long each part of a request may take.
+    pub timeouts: Timeouts,
+    /// When one member is left out for a while.
+    pub eject: Eject,
+    /// The margins of the judge.
+    pub judgement: Judgement,
+    /// The longest time for each step that is not a share.
+    pub step_deadline: Duration,
+    /// The longest wait for a person's approval.
+    pub approve_deadline: Duration,
+    /// The longest time from the start to the promotion; `None` is enough for the steps.
+    pub deadline: Option<Duration>,
+    /// The longest wait for requests in flight on a pool that was let go.
+    pub drain: Duration,
+    /// How long blue stays warm after the promotion.
+    pub keep_blue: Duration,
+    /// At a share's deadline with evidence of neither harm nor safety.
+    pub on_inconclusive: Undecided,
+    /// At a share's deadline with too few requests; never `Promote`.
+    pub on_no_data: Undecided,
+    /// Green requests in a share below which there is no data.
+    pub step_requests_min: u64,
+    /// Green requests in the rollout below which the last share has no data.
+    pub total_requests_min: u64,
+}
+
+/// Where the members of a pool are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolSpec {
+    /// At these addresses; at least one.
+    Addresses(Vec<SocketAddr>),
+}
+
+impl PoolSpec {
+    /// The pool with these members; a fixed address is its own id.
+    pub fn pool(&self) -> Pool {
+        let PoolSpec::Addresses(addresses) = self;
+        let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        Pool {
+            release: names.join(","),
+            backends: addresses
+                .iter()
+                .zip(names)
+                .map(|(&addr, id)| Backend { id, addr })
+                .collect(),
+        }
+    }
+}
+
+/// How a pool's members are seen to be well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The path that must answer 200 to 399; `None`: that it accepts a connection is enough.
+    pub path: Option<String>,
+    /// The port to ask, when it is not the one that serves.
+    pub port: Option<u16>,
+    /// From one check to the next.
+    pub interval: Duration,
+    /// The longest wait for one answer.
+    pub timeout: Duration,
+    /// Good checks in a row that make a member well.
+    pub rise: u32,
+    /// Bad checks in a row that make it ill.
+    pub fall: u32,
+}
+
+/// Requests of our own to each member of green, so that no user pays for cold caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warmup {
+    /// Asked in turn; at least one.
+    pub paths: Vec<String>,
+    /// How many, in all, to each member.
+    pub requests: u32,
+    /// How many at a time.
+    pub concurrency: u32,
+    /// The longest wait for one answer.
+    pub timeout: Duration,
+}
+
+/// One check of green, out of sight of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmokeCheck {
+    /// The method.
+    pub method: String,
+    /// The path, with its query.
+    pub path: String,
+    /// Headers to send, in the order of their names.
+    pub headers: Vec<(String, String)>,
+    /// The status that must come.
+    pub expect: u16,
+    /// Text that the body must contain.
+    pub contains: Option<String>,
+    /// The longest wait for the answer.
+    pub timeout: Duration,
+}
+
+/// What keeps a user on one colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    /// A cookie of this name, set by shifter.
+    Cookie(String),
+    /// A header of this name (lower case), set by the caller.
+    Header(String),
+}
+
+/// How long each part of a request may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to a member.
+    pub connect: Duration,
+    /// From the request to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two reads from a member.
+    pub read: Duration,
+    /// Between two writes to a member.
+    pub write: Duration,
+    /// How long an idle connection to a member is kept.
+    pub idle: Duration,
+}
+
+/// When one member is left out for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eject {
+    /// Failures in a row; 0 is never.
+    pub failures: u32,
+    /// For how long.
+    pub span: Duration,
+}
+
+/// The margins of the judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// 1 minus the chance of a false rollback, above 0.5 and below 1.
+    pub confidence: f64,
+    /// How much higher green's error ratio may be, as a ratio: 0.001 is 0.1 percentage points.
+    pub error_margin: f64,
+    /// How much slower green may be.
+    pub latency_margin: Margin,
+    /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
+    pub max_excess_failures: Option<u64>,
+}
+
+impl Judgement {
+    /// The chance of a false rollback that is accepted.
+    pub fn alpha(&self) -> f64 {
+        1.0 - self.confidence
+    }
+
+    /// The error margin in parts per million.
+    pub fn error_margin_ppm(&self) -> u32 {
+        (self.error_margin * 1e6).round() as u32
+    }
+}
