@@ -1,5 +1,8 @@
 //! shifter: blue-green and canary rollouts that judge themselves.
+//!
+//! The map of the crate is `ARCHITECTURE.md`; `tests/architecture.rs` holds it against the code.
 
 pub mod config;
 pub mod core;
 pub mod exit;
+pub mod store;
