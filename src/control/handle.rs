@@ -1,0 +1,183 @@
+//! How the rest of the process asks the controller: orders that change something, queries, a view.
+
+use crate::control::drill::DrillReport;
+use crate::control::view::View;
+use crate::core::plan::Strategy;
+use crate::core::weight::Weight;
+use crate::store::journal::{Note, SavedRollout};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Something that a person or a tool wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Order {
+    /// Start a rollout.
+    Run {
+        /// Another recipe than the configured one.
+        strategy: Option<Strategy>,
+        /// A rollout under way gives way instead of being in the way.
+        supersede: bool,
+    },
+    /// Give green everything now.
+    Promote,
+    /// Approve the step that waits for it.
+    Approve,
+    /// No further step for now.
+    Pause,
+    /// Go on with the plan.
+    Resume,
+    /// End the rollout: back to blue.
+    Abort,
+    /// Back to blue, also after the promotion while blue is warm.
+    Rollback,
+    /// Set green's share by hand; the plan pauses there.
+    SetWeight(Weight),
+    /// Rehearse a rollback with blue's own backends as green.
+    Drill,
+    /// Read the configuration file again.
+    Reload,
+}
+
+/// What an order led to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receipt {
+    /// The rollout that it is about, if any.
+    pub rollout: Option<i64>,
+    /// One line for people.
+    pub text: String,
+    /// What a drill measured.
+    pub drill: Option<DrillReport>,
+}
+
+/// Why an order was not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such service.
+    #[error("there is no service `{name}`; there is {known}")]
+    NoSuchService {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Several services, and none was named.
+    #[error("name a service: there is {known}")]
+    WhichService {
+        /// What there is.
+        known: String,
+    },
+    /// A rollout is under way.
+    #[error("rollout {rollout} of `{service}` is under way. Follow it with `shifter status`, end it with `shifter abort {service}`, or replace it with --supersede")]
+    Busy {
+        /// The service.
+        service: String,
+        /// The rollout in the way.
+        rollout: i64,
+    },
+    /// It makes no sense in the present phase.
+    #[error("{0}")]
+    NotNow(String),
+    /// It could not be recorded, so it was not done.
+    #[error("{0}. Nothing was changed; traffic goes on as before. `shifter rollback` still works")]
+    Unrecorded(String),
+    /// The configuration file is wrong.
+    #[error("{0}")]
+    Configuration(String),
+    /// The controller is gone.
+    #[error("the controller does not answer; traffic goes on with the last weights. Restart shifter when it suits you")]
+    Gone,
+}
+
+/// A question about the past.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// The newest rollouts.
+    Rollouts {
+        /// Of this service only.
+        service: Option<String>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// One rollout.
+    Rollout(i64),
+    /// Narration after a number.
+    Notes {
+        /// The last one known.
+        after: i64,
+        /// Of this rollout only.
+        rollout: Option<i64>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// The recorded seconds of a rollout.
+    Seconds(i64),
+}
+
+/// The answer to a [`Query`], of the same name.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The newest rollouts, newest first.
+    Rollouts(Vec<SavedRollout>),
+    /// One rollout, if there is one of this number.
+    Rollout(Option<Box<SavedRollout>>),
+    /// Narration, oldest first.
+    Notes(Vec<Note>),
+    /// Seconds, oldest first.
+    Seconds(Vec<(i64, String)>),
+}
+
+/// What the controller finds in its mailbox.
+pub(crate) enum Mail {
+    Order { service: Option<String>, order: Order, reply: oneshot::Sender<Result<Receipt, Refusal>> },
+    Query { query: Query, reply: oneshot::Sender<Result<Answer, Refusal>> },
+    /// A task that the controller started has ended.
+    Warmed { rollout: i64, text: String },
+    Smoked { rollout: i64, result: Result<(), String>, text: String },
+    /// The process ends: record where things stand and stop.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// The way to the controller; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) mailbox: mpsc::Sender<Mail>,
+    pub(crate) view: Arc<ArcSwap<View>>,
+    pub(crate) notes: broadcast::Sender<Note>,
+}
+
+impl Handle {
+    /// Gives an order and waits until it is carried out or refused.
+    pub async fn order(&self, service: Option<&str>, order: Order) -> Result<Receipt, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let mail = Mail::Order { service: service.map(str::to_owned), order, reply };
+        self.mailbox.send(mail).await.map_err(|_| Refusal::Gone)?;
+        answer.await.map_err(|_| Refusal::Gone)?
+    }
+
+    /// Asks about the past.
+    pub async fn query(&self, query: Query) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Mail::Query { query, reply }).await.map_err(|_| Refusal::Gone)?;
+        answer.await.map_err(|_| Refusal::Gone)?
+    }
+
+    /// How things stand, at most a fifth of a second old.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Narration from now on.
+    pub fn notes(&self) -> broadcast::Receiver<Note> {
+        self.notes.subscribe()
+    }
+
+    /// Lets the controller record where things stand and end.
+    pub async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.mailbox.send(Mail::Stop { done }).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+}

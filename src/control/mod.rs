@@ -1,0 +1,18 @@
+//! How a rollout moves: reads counts, asks the judge, performs what the machine decides.
+//!
+//! The controller has a thread and a runtime of its own, so that a slow disk or a panic in it can
+//! never hold up traffic. It talks to the data plane only through the store.
+
+pub mod controller;
+pub mod crash;
+pub mod drill;
+pub mod handle;
+pub mod ledger;
+pub mod recording;
+pub mod smoke;
+pub mod view;
+pub mod ward;
+pub mod warm;
+
+pub use controller::Controller;
+pub use handle::{Handle, Order, Query, Answer, Receipt, Refusal};

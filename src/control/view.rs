@@ -1,0 +1,141 @@
+//! How things stand, as facts for people and tools: the body of the status API.
+
+use crate::core::judge::{Report, Verdict};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The version of this shape; raised when a field changes its meaning.
+pub const API_VERSION: &str = "shifter/v1";
+
+/// Everything, at one moment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct View {
+    /// The version of this shape.
+    pub api_version: String,
+    /// The version of the program.
+    pub shifter_version: String,
+    /// The process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_seconds: f64,
+    /// The version of the routing table.
+    pub table_version: u64,
+    /// Why the state cannot be recorded; absent when all is well.
+    pub trouble: Option<String>,
+    /// The process is on its way out.
+    pub draining: bool,
+    /// The services, in the order of the configuration.
+    pub services: Vec<ServiceView>,
+}
+
+/// One service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// The hosts that it answers for.
+    pub hosts: Vec<String>,
+    /// Green's share as set, in percent.
+    pub weight_percent: f64,
+    /// Green's share of the requests of this step, in percent, once there were some.
+    pub observed_percent: Option<f64>,
+    /// The version that runs now.
+    pub blue: PoolView,
+    /// The version that is to replace it.
+    pub green: Option<PoolView>,
+    /// The rollout under way, or the last one.
+    pub rollout: Option<RolloutView>,
+}
+
+/// One pool, over the last ten seconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct PoolView {
+    /// What people call this version.
+    pub release: String,
+    /// Its backends.
+    pub backends: Vec<BackendView>,
+    /// Requests under way.
+    pub in_flight: i64,
+    /// Requests a second.
+    pub requests_per_second: f64,
+    /// Share of requests that it failed, in percent.
+    pub failed_percent: f64,
+    /// Median time to first byte in milliseconds, when there were requests.
+    pub p50_ms: Option<f64>,
+    /// 95th percentile of the same.
+    pub p95_ms: Option<f64>,
+    /// 99th percentile of the same.
+    pub p99_ms: Option<f64>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct BackendView {
+    /// What it is.
+    pub id: String,
+    /// Where it listens.
+    pub address: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Requests under way.
+    pub in_flight: i64,
+}
+
+/// One rollout.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct RolloutView {
+    /// Its number.
+    pub id: i64,
+    /// `canary` or `blue-green`.
+    pub strategy: String,
+    /// What blue was at the start.
+    pub from: String,
+    /// What green was at the start.
+    pub to: String,
+    /// Wall time of the start, RFC 3339.
+    pub started_at: String,
+    /// `starting`, `warming`, `smoke_testing`, `shifting`, `awaiting_approval`, `paused`, `promoted`, `rolling_back`, `finished`.
+    pub phase: String,
+    /// Index of the step under way.
+    pub step: Option<usize>,
+    /// The plan.
+    pub steps: Vec<StepView>,
+    /// Seconds in this step or phase.
+    pub step_seconds: f64,
+    /// Seconds since the start, restarts included.
+    pub age_seconds: f64,
+    /// Blue has no healthy backend: nothing advances.
+    pub degraded: bool,
+    /// `promoted`, `rolled_back`, `never_fit`, `inconclusive` or `stopped`, once it is known.
+    pub outcome: Option<String>,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// What the judge says now.
+    #[schema(value_type = Option<Object>)]
+    pub verdict: Option<Verdict>,
+    /// The same in one line for people.
+    pub line: Option<String>,
+    /// The evidence in numbers.
+    #[schema(value_type = Option<Object>)]
+    pub evidence: Option<Report>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
+    /// `start`, `warm`, `smoke`, `shift 5%`, `approve`, `retire`.
+    pub name: String,
+    /// The shortest time at a share, in seconds.
+    pub hold_seconds: Option<f64>,
+    /// The longest time at a share, in seconds.
+    pub deadline_seconds: Option<f64>,
+    /// `done`, `current` or `todo`.
+    pub state: String,
+}
+
+impl View {
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&ServiceView> {
+        self.services.iter().find(|service| service.name == name)
+    }
+}

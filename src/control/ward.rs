@@ -1,0 +1,433 @@
+//! One service in the controller's care: its entry of the table, its evidence, its rollout.
+
+use crate::config::Service;
+use crate::control::ledger;
+use crate::control::recording::Line;
+use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView, StepView};
+use crate::core::judge::{Control, Judge, Policy, Verdict};
+use crate::core::plan::{Plan, Step};
+use crate::core::rollout::{Action, Outcome, Phase, Rollout};
+use crate::core::stats::{History, Limits, Stats, Tick};
+use crate::core::table::{Color, Pool, Route};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use crate::driver::fixed;
+use crate::store::board::{BackendState, Health, Published};
+use crate::store::journal::{SavedRollout, SavedService};
+use crate::store::window::{Cursor, Reading, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Seconds that the rates in the view cover.
+const RECENT: usize = 10;
+
+/// What must survive a crash for a rollout to go on: everything but the evidence, which starts anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunState {
+    /// The machine.
+    pub rollout: Rollout,
+    /// Its age when this was saved, in milliseconds.
+    pub age_ms: u64,
+    /// Blue as it was.
+    pub blue: Pool,
+    /// Green as it was.
+    pub green: Pool,
+    /// The turn of the line.
+    pub salt: u64,
+    /// The epoch of pins.
+    pub epoch: u32,
+}
+
+/// One rollout under way.
+pub struct Run {
+    /// As recorded.
+    pub saved: SavedRollout,
+    /// The machine.
+    pub rollout: Rollout,
+    /// The judge.
+    pub judge: Judge,
+    /// What the judge said last.
+    pub verdict: Option<Verdict>,
+    /// Green has been healthy once: from then on its loss is bad news.
+    pub ready: bool,
+    /// Which pools were seen without a healthy backend.
+    pub lost: [bool; 2],
+    /// What both pools did in this step.
+    pub step_spans: [Stats; 2],
+    /// Lines to be recorded.
+    pub lines: Vec<(i64, String)>,
+    recorded: i64,
+}
+
+/// One service.
+pub struct Ward {
+    /// Its settings; a reload replaces them between rollouts.
+    pub settings: Arc<Service>,
+    /// Its entry of the table.
+    pub route: Route,
+    /// What is remembered between rollouts.
+    pub saved: SavedService,
+    /// The rollout under way.
+    pub run: Option<Run>,
+    /// The last one that ended.
+    pub last: Option<RolloutView>,
+    histories: [History; 2],
+    recent: VecDeque<[Stats; 2]>,
+    reader: Option<(Arc<Window>, Cursor)>,
+}
+
+impl Ward {
+    /// A service at rest, as remembered.
+    pub fn new(settings: Arc<Service>, mut saved: SavedService) -> Ward {
+        let ids = fixed::ids(&settings);
+        if saved.backends != ids {
+            saved.swapped = false;
+            saved.backends = ids;
+        }
+        let (blue, _) = fixed::pools(&settings, saved.swapped);
+        let route = Route {
+            service: settings.name.clone(),
+            rollout: 0,
+            blue,
+            green: None,
+            weight: Weight::NONE,
+            salt: 0,
+            epoch: saved.epoch,
+            limits: None,
+            mark: 1,
+        };
+        Ward {
+            settings,
+            route,
+            saved,
+            run: None,
+            last: None,
+            histories: Default::default(),
+            recent: VecDeque::new(),
+            reader: None,
+        }
+    }
+
+    /// The plan that a rollout of this service would follow.
+    pub fn plan(&self, strategy: Option<crate::core::plan::Strategy>) -> Plan {
+        self.settings.plan(strategy)
+    }
+
+    /// The host that our own requests carry.
+    pub fn host(&self) -> String {
+        use crate::config::Host;
+        let named = self.settings.hosts.iter().find_map(|host| match host {
+            Host::Exact(name) => Some(name.clone()),
+            Host::Below(suffix) => Some(format!("www{suffix}")),
+            Host::Any => None,
+        });
+        named.unwrap_or_else(|| "localhost".to_owned())
+    }
+
+    /// The judge's policy from the settings.
+    pub fn policy(&self) -> Policy {
+        let settings = &self.settings.judgement;
+        let mut policy = Policy { alpha: settings.alpha(), ..Policy::default() };
+        policy.lat_fail = settings.latency_margin;
+        policy.set_error_margin_ppm(settings.error_margin_ppm());
+        policy.max_excess_failures = settings.max_excess_failures;
+        policy
+    }
+
+    /// Begins a rollout's evidence.
+    pub fn begin(&mut self, saved: SavedRollout, rollout: Rollout, ready: bool) {
+        let policy = self.policy();
+        let mut run = Run {
+            saved,
+            rollout,
+            judge: Judge::new(policy.clone()),
+            verdict: None,
+            ready,
+            lost: [false; 2],
+            step_spans: Default::default(),
+            lines: vec![],
+            recorded: 0,
+        };
+        run.record(&Line::Policy(Box::new(policy)));
+        self.histories[Color::Green.index()] = History::default();
+        self.run = Some(run);
+    }
+
+    /// What must be saved to go on after a crash.
+    pub fn state(&self, now: Time) -> Option<RunState> {
+        let run = self.run.as_ref()?;
+        Some(RunState {
+            rollout: run.rollout.clone(),
+            age_ms: u64::try_from(run.rollout.age(now).as_millis()).unwrap_or(u64::MAX),
+            blue: self.route.blue.clone(),
+            green: self.route.green.clone().unwrap_or_default(),
+            salt: self.route.salt,
+            epoch: self.route.epoch,
+        })
+    }
+
+    /// Reads the counts made since the last call and keeps them where they belong.
+    pub fn read(&mut self, published: &Published, now: Time) -> Reading {
+        let window = &published.window;
+        let known = self.reader.as_ref().is_some_and(|(held, _)| Arc::ptr_eq(held, window));
+        if !known {
+            self.reader = Some((window.clone(), Cursor::new(window)));
+        }
+        let Some((held, cursor)) = &mut self.reader else { return Reading::default() };
+        let reading = cursor.read(held, now);
+        if reading.ticks.is_empty() {
+            return reading;
+        }
+        for color in Color::BOTH {
+            let share = match color {
+                Color::Blue => self.route.weight.rest(),
+                Color::Green => self.route.weight,
+            };
+            if share > Weight::NONE {
+                self.histories[color.index()].push(&reading.spans[color.index()]);
+            }
+        }
+        self.recent.push_back(reading.spans.clone());
+        // A reader that overslept has one span for several seconds; the rates stay right within a second.
+        while self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        reading
+    }
+
+    /// Feeds the judge; the verdict when there is news to act on.
+    pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
+        let weight = self.route.weight;
+        let run = self.run.as_mut()?;
+        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty() {
+            return None;
+        }
+        for color in Color::BOTH {
+            run.step_spans[color.index()].merge(&reading.spans[color.index()]);
+        }
+        for tick in &reading.ticks {
+            run.judge.tick(tick);
+            let verdict = run.judge.verdict();
+            run.record(&Line::Second { tick: *tick, verdict: verdict.clone() });
+            run.verdict = Some(verdict);
+        }
+        run.verdict.clone()
+    }
+
+    /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
+    pub fn start_share(&mut self, weight: Weight) {
+        self.route.mark += 1;
+        self.route.limits = None;
+        let Some(run) = &mut self.run else { return };
+        run.step_spans = Default::default();
+        run.verdict = None;
+        if weight == Weight::NONE || run.rollout.step_index().is_none() {
+            return;
+        }
+        let last = run.rollout.step_index() == run.rollout.plan().last_shift();
+        let control = if weight == Weight::ALL {
+            Control::History(self.histories[Color::Blue.index()].baseline())
+        } else {
+            Control::Concurrent
+        };
+        run.record(&Line::Start { last, control: control.clone(), weight: weight.as_basis_points() });
+        run.judge.start_step(last, control);
+        self.freeze_limits(weight);
+    }
+
+    /// Freezes the limits of this share when blue has enough samples; true when they are new.
+    pub fn freeze_limits(&mut self, weight: Weight) -> bool {
+        let history = &self.histories[Color::Blue.index()];
+        let Some(run) = &mut self.run else { return false };
+        if weight == Weight::NONE || self.route.limits.is_some() {
+            return false;
+        }
+        let limits = if weight == Weight::ALL {
+            let alone = |limits| Limits { blue: limits, fail: limits, pass: limits };
+            history.baseline().limits.map(alone)
+        } else {
+            let (fail, pass) = run.judge.margins();
+            Limits::freeze(&history.total().latency, fail, pass)
+        };
+        let Some(limits) = limits else { return false };
+        self.route.limits = Some(limits);
+        run.judge.set_limits(Some(limits));
+        run.record(&Line::Limits(limits));
+        true
+    }
+
+    /// Green is the new blue.
+    pub fn swap_roles(&mut self) {
+        if let Some(green) = self.route.green.take() {
+            self.route.blue = green;
+        }
+        self.route.weight = Weight::NONE;
+        self.route.rollout = 0;
+        self.saved.swapped = !self.saved.swapped;
+        self.histories.swap(0, 1);
+        self.histories[Color::Green.index()] = History::default();
+    }
+
+    /// Blue serves alone again.
+    pub fn drop_green(&mut self) {
+        self.route.green = None;
+        self.route.weight = Weight::NONE;
+        self.route.rollout = 0;
+        self.histories[Color::Green.index()] = History::default();
+    }
+
+    /// What the recorded rollout looks like now.
+    pub fn saved_rollout(&self, now: Time) -> Option<SavedRollout> {
+        let run = self.run.as_ref()?;
+        let mut saved = run.saved.clone();
+        let outcome = run.rollout.outcome();
+        saved.outcome = outcome.map(|outcome| outcome.name().to_owned());
+        saved.reason = outcome.and_then(Outcome::reason).map(str::to_owned);
+        saved.ended_at = run.rollout.finished().then(ledger::now);
+        saved.state = serde_json::to_string(&self.state(now)?).ok()?;
+        saved.evidence = serde_json::to_string(&run.judge.report()).ok();
+        Some(saved)
+    }
+
+    /// Recent failures and rates of blue, for plans.
+    pub fn blue_history(&self) -> &History {
+        &self.histories[Color::Blue.index()]
+    }
+
+    /// How the service stands.
+    pub fn view(&self, published: Option<&Arc<Published>>, now: Time) -> ServiceView {
+        let pool = |color: Color| {
+            let backends = published.map(|published| published.pools[color.index()].as_slice());
+            self.pool_view(color, backends.unwrap_or_default())
+        };
+        let seen = self.run.as_ref().map(|run| &run.step_spans);
+        let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
+        ServiceView {
+            name: self.route.service.clone(),
+            hosts: self.settings.hosts.iter().map(ToString::to_string).collect(),
+            weight_percent: self.route.weight.ratio() * 100.0,
+            observed_percent: seen
+                .filter(|_| total > 0)
+                .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
+            blue: pool(Color::Blue),
+            green: self.route.green.as_ref().map(|_| pool(Color::Green)),
+            rollout: self.run.as_ref().map(|run| run.view(now)).or_else(|| self.last.clone()),
+        }
+    }
+
+    fn pool_view(&self, color: Color, backends: &[Arc<BackendState>]) -> PoolView {
+        let mut span = Stats::default();
+        for second in &self.recent {
+            span.merge(&second[color.index()]);
+        }
+        let quantile = |q: f64| (span.latency.count() > 0).then(|| span.latency.quantile(q));
+        PoolView {
+            release: self.route.pool(color).map(|pool| pool.release.clone()).unwrap_or_default(),
+            backends: backends
+                .iter()
+                .map(|backend| BackendView {
+                    id: backend.id.clone(),
+                    address: backend.addr.to_string(),
+                    health: match backend.health() {
+                        Health::Up => "up",
+                        Health::Down => "down",
+                        Health::Unknown => "unknown",
+                    }
+                    .to_owned(),
+                    in_flight: backend.in_flight.load(Relaxed),
+                })
+                .collect(),
+            in_flight: backends.iter().map(|backend| backend.in_flight.load(Relaxed)).sum(),
+            requests_per_second: span.requests as f64 / self.recent.len().max(1) as f64,
+            failed_percent: span.failure_rate() * 100.0,
+            p50_ms: quantile(0.50),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+        }
+    }
+}
+
+impl Run {
+    /// Keeps a line for the recording.
+    pub fn record(&mut self, line: &Line) {
+        if let Ok(body) = serde_json::to_string(line) {
+            self.lines.push((self.recorded, body));
+            self.recorded += 1;
+        }
+    }
+
+    /// The phase's name in labels and the API.
+    pub fn phase_name(&self) -> &'static str {
+        match self.rollout.phase() {
+            Phase::Running { .. } => match self.rollout.step() {
+                Some(Step::Start) => "starting",
+                Some(Step::Warm) => "warming",
+                Some(Step::Smoke) => "smoke_testing",
+                Some(Step::Approve) => "awaiting_approval",
+                Some(Step::Shift { .. } | Step::Retire) | None => "shifting",
+            },
+            Phase::Paused { .. } => "paused",
+            Phase::Promoted => "promoted",
+            Phase::RollingBack { .. } => "rolling_back",
+            Phase::Finished { .. } => "finished",
+        }
+    }
+
+    /// How the rollout stands.
+    pub fn view(&self, now: Time) -> RolloutView {
+        let report = self.judge.report();
+        let outcome = self.rollout.outcome();
+        RolloutView {
+            id: self.saved.id,
+            strategy: self.saved.strategy.clone(),
+            from: self.saved.from.clone(),
+            to: self.saved.to.clone(),
+            started_at: self.saved.started_at.clone(),
+            phase: self.phase_name().to_owned(),
+            step: self.rollout.step_index(),
+            steps: self.steps(),
+            step_seconds: now.since(self.rollout.since()).as_secs_f64(),
+            age_seconds: self.rollout.age(now).as_secs_f64(),
+            degraded: self.rollout.degraded(),
+            outcome: outcome.map(|outcome| outcome.name().to_owned()),
+            reason: outcome.and_then(Outcome::reason).map(str::to_owned),
+            line: self.verdict.as_ref().map(|verdict| report.line(verdict)),
+            verdict: self.verdict.clone(),
+            evidence: Some(report),
+        }
+    }
+
+    fn steps(&self) -> Vec<StepView> {
+        let current = self.rollout.step_index();
+        let over = current.is_none();
+        let seconds = |span: &Duration| Some(span.as_secs_f64());
+        let step = |(i, step): (usize, &Step)| {
+            let (hold_seconds, deadline_seconds) = match step {
+                Step::Shift { hold, deadline, .. } => (seconds(hold), seconds(deadline)),
+                _ => (None, None),
+            };
+            let state = match current {
+                Some(at) if i == at => "current",
+                Some(at) if i < at => "done",
+                _ if over && self.rollout.outcome() == Some(&Outcome::Promoted) => "done",
+                _ => "todo",
+            };
+            StepView {
+                name: step.to_string(),
+                hold_seconds,
+                deadline_seconds,
+                state: state.to_owned(),
+            }
+        };
+        self.rollout.plan().steps.iter().enumerate().map(step).collect()
+    }
+}
+
+/// Whether an action lets green have more than it has: such a thing is recorded before it is done.
+pub fn grows(actions: &[Action], present: Weight) -> bool {
+    actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
+}
+

@@ -1,0 +1,5 @@
+//! Where containers live: what a pool is made of.
+//!
+//! So far there is one way: fixed addresses that somebody else starts and stops.
+
+pub mod fixed;
