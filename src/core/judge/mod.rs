@@ -448,3 +448,248 @@ impl Metric {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(requests: u64, failed: u64) -> PoolTick {
+        PoolTick {
+            requests,
+            failed,
+            ..PoolTick::default()
+        }
+    }
+
+    fn timed(requests: u64, slow: [u64; 3]) -> PoolTick {
+        PoolTick {
+            requests,
+            failed: 0,
+            timed: requests,
+            slow_fail: slow,
+            slow_pass: slow,
+        }
+    }
+
+    fn feed(judge: &mut Judge, seconds: u64, blue: PoolTick, green: PoolTick) {
+        for _ in 0..seconds {
+            judge.tick(&Tick { blue, green });
+        }
+    }
+
+    const PAST: Baseline = Baseline {
+        failure_rate: 0.0065,
+        limits: None,
+    };
+
+    #[test]
+    fn without_a_green_request_there_is_no_data() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 100, pool(500, 1), pool(0, 0));
+        assert_eq!(judge.verdict(), Verdict::NoData);
+        feed(&mut judge, 1, pool(500, 1), pool(1, 0));
+        assert!(matches!(
+            judge.verdict(),
+            Verdict::Inconclusive {
+                step_requests: 1,
+                ..
+            }
+        ));
+        judge.start_step(true, Control::Concurrent);
+        assert_eq!(judge.verdict(), Verdict::NoData);
+    }
+
+    #[test]
+    fn green_alone_equals_the_history_process() {
+        let policy = Policy::default();
+        let mut judge = Judge::new(policy.clone());
+        judge.start_step(true, Control::History(PAST));
+        let mut alone = HistoryFail::new(policy.history_betting(), PAST.failure_rate);
+        for failed in [0, 3, 2, 0, 4] {
+            judge.tick(&Tick {
+                blue: pool(7, 7),
+                green: pool(50, failed),
+            });
+            alone.block(1, 50, failed);
+            let report = judge.report();
+            let err = report.finding(Metric::Err).unwrap();
+            assert!((err.ln_e_fail - alone.ln_e()).abs() < 1e-12);
+            assert_eq!(report.finding(Metric::P99).unwrap().ln_e_pass, None);
+        }
+    }
+
+    #[test]
+    fn evidence_from_beside_blue_is_carried_into_the_time_alone() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 6, pool(475, 0), pool(25, 3));
+        let before = judge.ln_e();
+        judge.start_step(true, Control::History(PAST));
+        assert!(
+            (judge.ln_e() - before).abs() < 1e-12,
+            "a switch is no evidence"
+        );
+        feed(&mut judge, 20, pool(0, 0), pool(500, 50));
+        let alone = judge.ln_e();
+        assert!(alone > before + 1.0);
+        judge.start_step(false, Control::Concurrent);
+        assert!((judge.ln_e() - alone).abs() < 1e-12);
+    }
+
+    #[test]
+    fn latency_is_left_out_where_the_past_says_nothing_of_it() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 300, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(judge.verdict(), Verdict::Pass);
+        let with_limits = Baseline {
+            limits: Some([1, 2, 3]),
+            ..PAST
+        };
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(with_limits));
+        feed(&mut judge, 29, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(
+            judge.report().finding(Metric::P50).unwrap().green_requests,
+            0,
+            "warm-up"
+        );
+        feed(&mut judge, 60, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(judge.cause(), Some(Cause::Evidence));
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(with_limits));
+        feed(&mut judge, 120, pool(0, 0), timed(500, [100, 20, 1]));
+        assert_eq!(judge.verdict(), Verdict::Pass);
+    }
+
+    #[test]
+    fn an_outage_needs_no_blue_when_green_serves_alone() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 4, pool(0, 0), pool(25, 25));
+        assert_eq!(judge.cause(), None);
+        feed(&mut judge, 1, pool(0, 0), pool(25, 25));
+        assert_eq!(judge.cause(), Some(Cause::Outage));
+        let Verdict::Fail { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert_eq!(
+            reason,
+            "green failed 125 of 125 requests in the last 5 seconds"
+        );
+    }
+
+    #[test]
+    fn a_shared_outage_is_not_green_fault() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 60, pool(475, 475), pool(25, 25));
+        assert_eq!(judge.cause(), None);
+        assert!(judge.ln_e() < 0.1);
+    }
+
+    #[test]
+    fn the_harm_cap_counts_failures_beyond_blue_rate() {
+        let policy = Policy {
+            max_excess_failures: Some(10),
+            alpha: 1e-300,
+            ..Policy::default()
+        };
+        let mut judge = Judge::new(policy);
+        feed(&mut judge, 10, pool(1_000, 100), pool(100, 11));
+        assert!((judge.excess() - 10.0).abs() < 1e-9);
+        assert_eq!(judge.cause(), None, "ten are allowed");
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 1, pool(0, 0), pool(100, 2));
+        assert!((judge.excess() - (10.0 + 2.0 - 0.65)).abs() < 1e-9);
+        assert_eq!(judge.cause(), Some(Cause::HarmCap));
+        let Verdict::Fail { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert!(
+            reason.contains("11 failed requests more") && reason.contains("at most 10"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn an_incident_during_the_larger_share_is_no_harm() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 100, pool(950, 0), pool(50, 0));
+        judge.start_step(true, Control::Concurrent);
+        feed(&mut judge, 100, pool(500, 50), pool(500, 50));
+        assert!(judge.excess().abs() < 1e-6, "{}", judge.excess());
+    }
+
+    #[test]
+    fn the_last_step_has_the_tighter_margin() {
+        let mut judge = Judge::new(Policy::default());
+        assert_eq!(
+            judge.margins().1,
+            Margin {
+                ratio: 0.50,
+                millis: 10.0
+            }
+        );
+        judge.start_step(true, Control::Concurrent);
+        assert_eq!(
+            judge.margins().1,
+            Margin {
+                ratio: 0.25,
+                millis: 5.0
+            }
+        );
+        assert_eq!(
+            judge.margins().0,
+            Margin {
+                ratio: 0.10,
+                millis: 1.0
+            }
+        );
+    }
+
+    #[test]
+    fn impossible_counts_and_settings_do_no_harm() {
+        let wild = PoolTick {
+            requests: 3,
+            failed: 9,
+            timed: 1,
+            slow_fail: [7; 3],
+            slow_pass: [7; 3],
+        };
+        let mut judge = Judge::new(Policy {
+            warmup_s: 0,
+            ..Policy::default()
+        });
+        feed(&mut judge, 3, wild, wild);
+        let nothing = Baseline {
+            failure_rate: 0.0,
+            limits: Some([0; 3]),
+        };
+        judge.start_step(true, Control::History(nothing));
+        feed(&mut judge, 3, wild, wild);
+        assert!(
+            judge
+                .report()
+                .findings
+                .iter()
+                .all(|f| f.ln_e_fail.is_finite())
+        );
+    }
+
+    #[test]
+    fn a_saved_judge_goes_on_where_it_was() {
+        let mut judge = Judge::new(Policy::default());
+        feed(
+            &mut judge,
+            40,
+            timed(475, [240, 48, 5]),
+            timed(25, [11, 2, 0]),
+        );
+        let saved = serde_json::to_string(&judge).unwrap();
+        let mut restored: Judge = serde_json::from_str(&saved).unwrap();
+        for j in [&mut judge, &mut restored] {
+            feed(j, 40, timed(475, [240, 48, 5]), timed(25, [11, 2, 0]));
+        }
+        assert!((judge.ln_e() - restored.ln_e()).abs() < 1e-12);
+        assert_eq!(judge.verdict(), restored.verdict());
+    }
+}

@@ -388,3 +388,102 @@ fn grouped(count: u64) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::judge::Policy;
+    use crate::core::stats::{PoolTick, Tick};
+
+    #[test]
+    fn numbers_are_words_that_people_read() {
+        assert_eq!(
+            [
+                percent(0.021),
+                percent(0.001),
+                percent(1.0),
+                percent(0.0),
+                percent(0.1234)
+            ],
+            ["2.1%", "0.10%", "100%", "0%", "12%"]
+        );
+        assert_eq!(
+            [
+                against_one(3_123f64.ln()),
+                against_one(100f64.ln()),
+                against_one(0.61f64.ln()),
+                against_one(17.2f64.ln())
+            ],
+            ["3,100:1", "100:1", "0.6:1", "17:1"]
+        );
+        assert_eq!(
+            [times(21.3), times(1.44), times(1_234.0)],
+            ["21x", "1.4x", "1,234x"]
+        );
+        assert_eq!(
+            [
+                milliseconds(271_300),
+                milliseconds(4_560),
+                milliseconds(1_530_000)
+            ],
+            ["271 ms", "4.6 ms", "1,530 ms"]
+        );
+    }
+
+    fn pool(requests: u64, failed: u64, slow: [u64; 3]) -> PoolTick {
+        PoolTick {
+            requests,
+            failed,
+            timed: requests - failed,
+            slow_fail: slow,
+            slow_pass: slow,
+        }
+    }
+
+    fn judged(seconds: u64, blue: PoolTick, green: PoolTick) -> (Report, Verdict) {
+        let mut judge = Judge::new(Policy::default());
+        judge.set_limits(Some(Limits {
+            blue: [40_000, 90_000, 245_000],
+            fail: [45_000, 100_000, 271_000],
+            pass: [70_000, 145_000, 377_000],
+        }));
+        for _ in 0..seconds {
+            judge.tick(&Tick { blue, green });
+        }
+        (judge.report(), judge.verdict())
+    }
+
+    #[test]
+    fn a_failure_names_the_metric_the_counts_and_the_odds() {
+        let (report, verdict) = judged(24, pool(475, 1, [237, 47, 4]), pool(25, 1, [11, 2, 0]));
+        assert_eq!(
+            report.line(&verdict),
+            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence 45,000:1, limit 100:1"
+        );
+        let (report, verdict) = judged(60, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 3]));
+        assert_eq!(report.blamed, Metric::P99);
+        let line = report.line(&verdict);
+        let start = "green 12% above 271 ms (p99) (90 of 750) against blue 0.84% above 245 ms (120 of 14,250): 16x the odds";
+        assert!(line.starts_with(start), "{line}");
+    }
+
+    #[test]
+    fn doubt_says_what_is_still_to_be_shown() {
+        let (report, verdict) = judged(40, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 0]));
+        let line = report.line(&verdict);
+        assert!(
+            line.starts_with("1,000 green requests, no sign of harm (evidence 0."),
+            "{line}"
+        );
+        assert!(
+            line.contains("not yet shown to be within the margin: ") && line.ends_with("of 20:1"),
+            "{line}"
+        );
+        let (report, verdict) = judged(400, pool(475, 0, [237, 47, 4]), pool(25, 0, [5, 1, 0]));
+        let line = report.line(&verdict);
+        assert!(
+            line.starts_with("green is as good as blue: 4 of 4 metrics"),
+            "{line}"
+        );
+    }
+}
