@@ -56,6 +56,13 @@ pub struct Margin {
     pub millis: f64,
 }
 
+impl Margin {
+    /// The limit that lies this margin above `millis`.
+    pub fn above(&self, millis: f64) -> f64 {
+        (1.0 + self.ratio) * millis + self.millis
+    }
+}
+
 impl Limits {
     /// Freezes limits from blue's histogram; `None` below [`SAMPLES_MIN`] samples.
     pub fn freeze(blue: &Histogram, fail: Margin, pass: Margin) -> Option<Limits> {
@@ -63,9 +70,7 @@ impl Limits {
             return None;
         }
         let quantiles = QUANTILES.map(|q| blue.quantile(q));
-        let above = |margin: Margin| {
-            quantiles.map(|d| micros((1.0 + margin.ratio) * d + margin.millis))
-        };
+        let above = |margin: Margin| quantiles.map(|d| micros(margin.above(d)));
         Some(Limits { blue: quantiles.map(micros), fail: above(fail), pass: above(pass) })
     }
 
@@ -121,6 +126,11 @@ impl Histogram {
         for (slot, more) in self.buckets.iter_mut().zip(&other.buckets) {
             *slot += more;
         }
+    }
+
+    /// Requests in each bucket.
+    pub fn buckets(&self) -> &[u64] {
+        &self.buckets
     }
 
     /// Requests counted.

@@ -1,0 +1,695 @@
+//! Compares green with blue: counts in, verdict and evidence out.
+//!
+//! Four metrics are judged: failed requests, and requests slower than blue's p50, p90 and p99. For each,
+//! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
+//! it is good enough in this step. The evidence of harm is the weighted average of the four: an average
+//! of e-values is an e-value however they depend on each other.
+
+mod policy;
+mod report;
+
+pub use policy::Policy;
+pub use report::{Cause, Finding, Metric, Report};
+
+use crate::core::sequential::{
+    AbsoluteTest, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, ln_sum,
+};
+use crate::core::stats::{Baseline, Limits, Margin, PoolTick, QUANTILES, Tick};
+use serde::{Deserialize, Serialize};
+
+/// What the evidence says about green.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// Green is as good as blue within the allowed margin.
+    Pass,
+    /// Green is worse; the reason is shown to people.
+    Fail {
+        /// Why, in numbers.
+        reason: String,
+    },
+    /// Not enough evidence either way yet.
+    Inconclusive {
+        /// The evidence of harm is above the amber line: never promote on silence.
+        leaning_worse: bool,
+        /// Green requests judged in this step.
+        step_requests: u64,
+        /// Green requests judged in the whole rollout.
+        total_requests: u64,
+    },
+    /// Green has had no request in this step that could be judged.
+    NoData,
+}
+
+/// What green is compared with in a step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Blue, which serves beside it: whatever happens outside happens to both and cancels.
+    Concurrent,
+    /// Blue's past, because green serves alone: an incident outside looks like green's fault.
+    History(Baseline),
+}
+
+/// What shows within a step that green is good enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Pass {
+    Concurrent(PassProcess),
+    History(AbsoluteTest),
+    /// Nothing to compare with: the metric is not asked.
+    LeftOut,
+}
+
+/// One metric's processes and counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Track {
+    fail: FailProcess,
+    /// Evidence from steps in which green served alone.
+    ///
+    /// The evidence of both kinds of step is multiplied. Either factor is a nonnegative supermartingale
+    /// under "green is not worse" while its kind of step runs, and stands still while the other kind
+    /// does; so in every second at most one factor moves, and the product is a supermartingale too.
+    history: Option<HistoryFail>,
+    pass: Pass,
+    open: Block,
+    open_good_enough: (u64, u64),
+    seen: Block,
+    odds: OddsGrid,
+    /// Mantel-Haenszel sums over blocks: green bad with blue good, and blue bad with green good.
+    crossed: (f64, f64),
+}
+
+/// One second of one metric.
+struct Seen {
+    block: Block,
+    /// Bad requests by the PASS limits: blue, green.
+    good_enough: (u64, u64),
+}
+
+impl Track {
+    fn new(policy: &Policy, metric: Metric) -> Track {
+        let m = metric as usize;
+        Track {
+            fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
+            history: None,
+            pass: Pass::LeftOut,
+            open: Block::default(),
+            open_good_enough: (0, 0),
+            seen: Block::default(),
+            odds: OddsGrid::default(),
+            crossed: (0.0, 0.0),
+        }
+    }
+
+    /// Drops the half-open block, and starts to show anew that green is good enough.
+    fn start_step(&mut self, policy: &Policy, metric: Metric, last: bool, control: &Control) {
+        self.open = Block::default();
+        self.open_good_enough = (0, 0);
+        let showing = policy.showing();
+        self.pass = match (control, metric, last) {
+            (Control::Concurrent, Metric::Err, false) => Pass::Concurrent(PassProcess::new(
+                showing,
+                policy.pass_omega1,
+                policy.pass_delta1_ppm,
+            )),
+            (Control::Concurrent, Metric::Err, true) => Pass::Concurrent(PassProcess::new(
+                showing,
+                policy.final_omega1,
+                policy.final_delta1_ppm,
+            )),
+            (Control::Concurrent, _, _) => Pass::Concurrent(PassProcess::new(showing, 1.0, 0)),
+            (Control::History(baseline), ..) => match metric.tolerated(baseline) {
+                Some(rate) => Pass::History(AbsoluteTest::new(showing, rate)),
+                None => Pass::LeftOut,
+            },
+        };
+        if let Control::History(baseline) = control
+            && let Some(rate) = metric.tolerated(baseline)
+        {
+            match &mut self.history {
+                Some(history) => history.tolerate(rate),
+                None => self.history = Some(HistoryFail::new(policy.history_betting(), rate)),
+            }
+        }
+    }
+
+    /// Adds a second; a block closes once each pool that serves had a request in it.
+    fn tick(&mut self, seen: &Seen) {
+        add(&mut self.seen, &seen.block);
+        add(&mut self.open, &seen.block);
+        self.open_good_enough.0 += seen.good_enough.0;
+        self.open_good_enough.1 += seen.good_enough.1;
+        let block = self.open;
+        match &mut self.pass {
+            Pass::LeftOut => return,
+            Pass::History(pass) => {
+                if block.green == 0 {
+                    return;
+                }
+                pass.block(block.seconds, block.green, block.green_bad);
+                if let Some(history) = &mut self.history {
+                    history.block(block.seconds, block.green, block.green_bad);
+                }
+            }
+            Pass::Concurrent(pass) => {
+                if block.green == 0 || block.blue == 0 {
+                    return;
+                }
+                let (blue_bad, green_bad) = self.open_good_enough;
+                pass.block(&Block {
+                    blue_bad,
+                    green_bad,
+                    ..block
+                });
+                self.fail.block(&block);
+                self.odds.block(&block);
+                self.cross(&block);
+            }
+        }
+        self.open = Block::default();
+        self.open_good_enough = (0, 0);
+    }
+
+    fn cross(&mut self, block: &Block) {
+        let all = (block.blue + block.green) as f64;
+        let good = |requests: u64, bad: u64| (requests - bad) as f64;
+        self.crossed.0 += block.green_bad as f64 * good(block.blue, block.blue_bad) / all;
+        self.crossed.1 += block.blue_bad as f64 * good(block.green, block.green_bad) / all;
+    }
+
+    /// Evidence that green is worse.
+    fn ln_e(&self) -> f64 {
+        self.fail.ln_e() + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+    }
+
+    /// Evidence that green is good enough, where that is asked.
+    fn ln_e_pass(&self) -> Option<f64> {
+        match &self.pass {
+            Pass::Concurrent(pass) => Some(pass.ln_e()),
+            Pass::History(pass) => Some(pass.ln_e()),
+            Pass::LeftOut => None,
+        }
+    }
+}
+
+fn add(sum: &mut Block, more: &Block) {
+    sum.seconds += more.seconds;
+    sum.blue += more.blue;
+    sum.blue_bad += more.blue_bad;
+    sum.green += more.green;
+    sum.green_bad += more.green_bad;
+}
+
+/// Judges one rollout, second by second.
+///
+/// Equal ticks give equal verdicts: there is no clock and no chance in here. How long a step may last is
+/// not the judge's matter. One judge serves one rollout; a new rollout needs a new one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judge {
+    policy: Policy,
+    last: bool,
+    control: Control,
+    limits: Option<Limits>,
+    tracks: [Track; 4],
+    seconds: u64,
+    recent: [Block; Judge::RECENT],
+    ln_e_max: f64,
+    step: Block,
+    total_requests: u64,
+    excess_before: f64,
+}
+
+impl Judge {
+    /// Seconds that the outage guard looks at.
+    const RECENT: usize = 5;
+
+    /// A judge that has seen nothing, in a first step beside blue that is not the last one.
+    pub fn new(policy: Policy) -> Judge {
+        let tracks = Metric::ALL.map(|metric| Track::new(&policy, metric));
+        let mut judge = Judge {
+            policy,
+            last: false,
+            control: Control::Concurrent,
+            limits: None,
+            tracks,
+            seconds: 0,
+            recent: [Block::default(); Judge::RECENT],
+            ln_e_max: 0.0,
+            step: Block::default(),
+            total_requests: 0,
+            excess_before: 0.0,
+        };
+        judge.start_step(false, Control::Concurrent);
+        judge
+    }
+
+    /// Begins a step. What speaks against green is kept; what speaks for it starts anew, because green
+    /// must be shown good enough at this share. Half-open blocks are dropped: they mix two shares.
+    pub fn start_step(&mut self, last: bool, control: Control) {
+        self.excess_before += self.step_excess();
+        self.step = Block::default();
+        self.last = last;
+        self.control = control;
+        for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
+            track.start_step(&self.policy, metric, last, &control);
+        }
+    }
+
+    /// The latency limits by which slow requests are counted from now on; the judge only tells people.
+    pub fn set_limits(&mut self, limits: Option<Limits>) {
+        self.limits = limits;
+    }
+
+    /// The latency margins by which limits are to be frozen for this step: FAIL, PASS.
+    pub fn margins(&self) -> (Margin, Margin) {
+        let pass = if self.last {
+            self.policy.lat_pass_final
+        } else {
+            self.policy.lat_pass
+        };
+        (self.policy.lat_fail, pass)
+    }
+
+    /// The settings.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes one second of counts. Feed it every second from the moment that green has a share.
+    pub fn tick(&mut self, tick: &Tick) {
+        let warm = self.seconds >= self.policy.warmup_s;
+        for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
+            let mut seen = metric.seen(tick, warm);
+            if let Control::History(_) = self.control {
+                seen.block = Block {
+                    blue: 0,
+                    blue_bad: 0,
+                    ..seen.block
+                };
+            }
+            track.tick(&seen);
+        }
+        let failures = Metric::Err.seen(tick, warm).block;
+        add(&mut self.step, &failures);
+        self.total_requests += failures.green;
+        self.recent[self.seconds as usize % Judge::RECENT] = failures;
+        self.seconds += 1;
+        self.ln_e_max = self.ln_e_max.max(self.ln_e());
+    }
+
+    /// Evidence that green is worse, now.
+    pub fn ln_e(&self) -> f64 {
+        ln_sum(&self.weighted())
+    }
+
+    fn weighted(&self) -> [f64; 4] {
+        let mut terms = [f64::NEG_INFINITY; 4];
+        for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
+            if weight > 0.0 {
+                *term = weight.ln() + track.ln_e();
+            }
+        }
+        terms
+    }
+
+    /// Why green fails, if it does.
+    pub fn cause(&self) -> Option<Cause> {
+        if self.outage() {
+            Some(Cause::Outage)
+        } else if self.ln_e_max >= self.policy.ln_limit() {
+            Some(Cause::Evidence)
+        } else if self
+            .policy
+            .max_excess_failures
+            .is_some_and(|most| self.excess() > most as f64)
+        {
+            Some(Cause::HarmCap)
+        } else {
+            None
+        }
+    }
+
+    /// What the evidence says now.
+    pub fn verdict(&self) -> Verdict {
+        if self.cause().is_some() {
+            return Verdict::Fail {
+                reason: self.report().failure(),
+            };
+        }
+        if self.step.green == 0 {
+            return Verdict::NoData;
+        }
+        let leaning_worse = self.ln_e() > self.policy.amber.ln();
+        if !leaning_worse && self.shown() {
+            return Verdict::Pass;
+        }
+        Verdict::Inconclusive {
+            leaning_worse,
+            step_requests: self.step.green,
+            total_requests: self.total_requests,
+        }
+    }
+
+    /// Whether every metric that is asked is shown to be within the margin.
+    fn shown(&self) -> bool {
+        let needed = self.policy.ln_pass();
+        self.tracks
+            .iter()
+            .filter_map(Track::ln_e_pass)
+            .all(|ln_e| ln_e >= needed)
+    }
+
+    /// Green fails nearly everything, and blue (where it serves) much less: no statistics needed.
+    fn outage(&self) -> bool {
+        if self.seconds < Judge::RECENT as u64 {
+            return false;
+        }
+        let mut all = Block::default();
+        for second in &self.recent {
+            add(&mut all, second);
+        }
+        let each_second = self.recent.iter().all(|s| 2 * s.green_bad >= s.green);
+        let green_down = all.green >= 10 && 10 * all.green_bad >= 9 * all.green && each_second;
+        let blue_better = all.blue > 0 && 2 * all.blue_bad * all.green <= all.green_bad * all.blue;
+        green_down && (blue_better || matches!(self.control, Control::History(_)))
+    }
+
+    /// Failed requests that green cost beyond blue's rate, over the whole rollout.
+    ///
+    /// The sum over all steps of `green failed - green requests * rate`, where `rate` is blue's failed
+    /// over blue's requests in the same step (0 where blue had none), or the baseline's failure rate in
+    /// a step in which green serves alone. Steps are taken apart because blue's share changes between
+    /// them: pooled, an incident that hits both pools during the larger share would look like harm.
+    pub fn excess(&self) -> f64 {
+        self.excess_before + self.step_excess()
+    }
+
+    fn step_excess(&self) -> f64 {
+        let rate = match &self.control {
+            Control::History(baseline) => baseline.failure_rate,
+            Control::Concurrent if self.step.blue == 0 => 0.0,
+            Control::Concurrent => self.step.blue_bad as f64 / self.step.blue as f64,
+        };
+        self.step.green_bad as f64 - self.step.green as f64 * rate
+    }
+}
+
+impl Metric {
+    /// The share of bad requests that a green serving alone may have, if it is known.
+    fn tolerated(self, baseline: &Baseline) -> Option<f64> {
+        match self.level() {
+            None => Some(baseline.failure_rate),
+            Some(level) => baseline.limits.map(|_| 1.0 - QUANTILES[level]),
+        }
+    }
+
+    /// This metric's counts in a tick; latency is not looked at before green is `warm`.
+    fn seen(self, tick: &Tick, warm: bool) -> Seen {
+        let Some(level) = self.level() else {
+            let (blue, green) = (&tick.blue, &tick.green);
+            let (blue_bad, green_bad) = (
+                blue.failed.min(blue.requests),
+                green.failed.min(green.requests),
+            );
+            let (blue, green) = (blue.requests, green.requests);
+            let block = Block {
+                seconds: 1,
+                blue,
+                blue_bad,
+                green,
+                green_bad,
+            };
+            return Seen {
+                block,
+                good_enough: (blue_bad, green_bad),
+            };
+        };
+        if !warm {
+            let block = Block {
+                seconds: 1,
+                ..Block::default()
+            };
+            return Seen {
+                block,
+                good_enough: (0, 0),
+            };
+        }
+        let slow = |pool: &PoolTick| pool.slow_fail[level].min(pool.timed);
+        let too_slow = |pool: &PoolTick| pool.slow_pass[level].min(pool.timed);
+        Seen {
+            block: Block {
+                seconds: 1,
+                blue: tick.blue.timed,
+                blue_bad: slow(&tick.blue),
+                green: tick.green.timed,
+                green_bad: slow(&tick.green),
+            },
+            good_enough: (too_slow(&tick.blue), too_slow(&tick.green)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(requests: u64, failed: u64) -> PoolTick {
+        PoolTick {
+            requests,
+            failed,
+            ..PoolTick::default()
+        }
+    }
+
+    fn timed(requests: u64, slow: [u64; 3]) -> PoolTick {
+        PoolTick {
+            requests,
+            failed: 0,
+            timed: requests,
+            slow_fail: slow,
+            slow_pass: slow,
+        }
+    }
+
+    fn feed(judge: &mut Judge, seconds: u64, blue: PoolTick, green: PoolTick) {
+        for _ in 0..seconds {
+            judge.tick(&Tick { blue, green });
+        }
+    }
+
+    const PAST: Baseline = Baseline {
+        failure_rate: 0.0065,
+        limits: None,
+    };
+
+    #[test]
+    fn without_a_green_request_there_is_no_data() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 100, pool(500, 1), pool(0, 0));
+        assert_eq!(judge.verdict(), Verdict::NoData);
+        feed(&mut judge, 1, pool(500, 1), pool(1, 0));
+        assert!(matches!(
+            judge.verdict(),
+            Verdict::Inconclusive {
+                step_requests: 1,
+                ..
+            }
+        ));
+        judge.start_step(true, Control::Concurrent);
+        assert_eq!(judge.verdict(), Verdict::NoData);
+    }
+
+    #[test]
+    fn green_alone_equals_the_history_process() {
+        let policy = Policy::default();
+        let mut judge = Judge::new(policy.clone());
+        judge.start_step(true, Control::History(PAST));
+        let mut alone = HistoryFail::new(policy.history_betting(), PAST.failure_rate);
+        for failed in [0, 3, 2, 0, 4] {
+            judge.tick(&Tick {
+                blue: pool(7, 7),
+                green: pool(50, failed),
+            });
+            alone.block(1, 50, failed);
+            let report = judge.report();
+            let err = report.finding(Metric::Err).unwrap();
+            assert!((err.ln_e_fail - alone.ln_e()).abs() < 1e-12);
+            assert_eq!(report.finding(Metric::P99).unwrap().ln_e_pass, None);
+        }
+    }
+
+    #[test]
+    fn evidence_from_beside_blue_is_carried_into_the_time_alone() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 6, pool(475, 0), pool(25, 3));
+        let before = judge.ln_e();
+        judge.start_step(true, Control::History(PAST));
+        assert!(
+            (judge.ln_e() - before).abs() < 1e-12,
+            "a switch is no evidence"
+        );
+        feed(&mut judge, 20, pool(0, 0), pool(500, 50));
+        let alone = judge.ln_e();
+        assert!(alone > before + 1.0);
+        judge.start_step(false, Control::Concurrent);
+        assert!((judge.ln_e() - alone).abs() < 1e-12);
+    }
+
+    #[test]
+    fn latency_is_left_out_where_the_past_says_nothing_of_it() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 300, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(judge.verdict(), Verdict::Pass);
+        let with_limits = Baseline {
+            limits: Some([1, 2, 3]),
+            ..PAST
+        };
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(with_limits));
+        feed(&mut judge, 29, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(
+            judge.report().finding(Metric::P50).unwrap().green_requests,
+            0,
+            "warm-up"
+        );
+        feed(&mut judge, 60, pool(0, 0), timed(500, [500, 500, 500]));
+        assert_eq!(judge.cause(), Some(Cause::Evidence));
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(with_limits));
+        feed(&mut judge, 120, pool(0, 0), timed(500, [100, 20, 1]));
+        assert_eq!(judge.verdict(), Verdict::Pass);
+    }
+
+    #[test]
+    fn an_outage_needs_no_blue_when_green_serves_alone() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 4, pool(0, 0), pool(25, 25));
+        assert_eq!(judge.cause(), None);
+        feed(&mut judge, 1, pool(0, 0), pool(25, 25));
+        assert_eq!(judge.cause(), Some(Cause::Outage));
+        let Verdict::Fail { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert_eq!(
+            reason,
+            "green failed 125 of 125 requests in the last 5 seconds"
+        );
+    }
+
+    #[test]
+    fn a_shared_outage_is_not_green_fault() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 60, pool(475, 475), pool(25, 25));
+        assert_eq!(judge.cause(), None);
+        assert!(judge.ln_e() < 0.1);
+    }
+
+    #[test]
+    fn the_harm_cap_counts_failures_beyond_blue_rate() {
+        let policy = Policy {
+            max_excess_failures: Some(10),
+            alpha: 1e-300,
+            ..Policy::default()
+        };
+        let mut judge = Judge::new(policy);
+        feed(&mut judge, 10, pool(1_000, 100), pool(100, 11));
+        assert!((judge.excess() - 10.0).abs() < 1e-9);
+        assert_eq!(judge.cause(), None, "ten are allowed");
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 1, pool(0, 0), pool(100, 2));
+        assert!((judge.excess() - (10.0 + 2.0 - 0.65)).abs() < 1e-9);
+        assert_eq!(judge.cause(), Some(Cause::HarmCap));
+        let Verdict::Fail { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert!(
+            reason.contains("11 failed requests more") && reason.contains("at most 10"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn an_incident_during_the_larger_share_is_no_harm() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 100, pool(950, 0), pool(50, 0));
+        judge.start_step(true, Control::Concurrent);
+        feed(&mut judge, 100, pool(500, 50), pool(500, 50));
+        assert!(judge.excess().abs() < 1e-6, "{}", judge.excess());
+    }
+
+    #[test]
+    fn the_last_step_has_the_tighter_margin() {
+        let mut judge = Judge::new(Policy::default());
+        assert_eq!(
+            judge.margins().1,
+            Margin {
+                ratio: 0.50,
+                millis: 10.0
+            }
+        );
+        judge.start_step(true, Control::Concurrent);
+        assert_eq!(
+            judge.margins().1,
+            Margin {
+                ratio: 0.25,
+                millis: 5.0
+            }
+        );
+        assert_eq!(
+            judge.margins().0,
+            Margin {
+                ratio: 0.10,
+                millis: 1.0
+            }
+        );
+    }
+
+    #[test]
+    fn impossible_counts_and_settings_do_no_harm() {
+        let wild = PoolTick {
+            requests: 3,
+            failed: 9,
+            timed: 1,
+            slow_fail: [7; 3],
+            slow_pass: [7; 3],
+        };
+        let mut judge = Judge::new(Policy {
+            warmup_s: 0,
+            ..Policy::default()
+        });
+        feed(&mut judge, 3, wild, wild);
+        let nothing = Baseline {
+            failure_rate: 0.0,
+            limits: Some([0; 3]),
+        };
+        judge.start_step(true, Control::History(nothing));
+        feed(&mut judge, 3, wild, wild);
+        assert!(
+            judge
+                .report()
+                .findings
+                .iter()
+                .all(|f| f.ln_e_fail.is_finite())
+        );
+    }
+
+    #[test]
+    fn a_saved_judge_goes_on_where_it_was() {
+        let mut judge = Judge::new(Policy::default());
+        feed(
+            &mut judge,
+            40,
+            timed(475, [240, 48, 5]),
+            timed(25, [11, 2, 0]),
+        );
+        let saved = serde_json::to_string(&judge).unwrap();
+        let mut restored: Judge = serde_json::from_str(&saved).unwrap();
+        for j in [&mut judge, &mut restored] {
+            feed(j, 40, timed(475, [240, 48, 5]), timed(25, [11, 2, 0]));
+        }
+        assert!((judge.ln_e() - restored.ln_e()).abs() < 1e-12);
+        assert_eq!(judge.verdict(), restored.verdict());
+    }
+}

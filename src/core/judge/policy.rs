@@ -1,0 +1,153 @@
+//! How much worse green may be, how sure the judge must be, and how it bets.
+
+use crate::core::sequential::{Betting, Showing};
+use crate::core::stats::Margin;
+use serde::{Deserialize, Serialize};
+
+/// The judge's settings. The defaults were chosen by simulation; most people change none of them.
+///
+/// Lists over metrics are in the order errors, p50, p90, p99.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Chance of a false rollback that is accepted: FAIL at evidence `1 / alpha`.
+    pub alpha: f64,
+    /// Chance of a false promotion that is accepted: PASS at evidence `1 / alpha_pass` for every metric.
+    pub alpha_pass: f64,
+    /// Evidence of harm above which green is never promoted.
+    pub amber: f64,
+    /// Weight of each metric in the evidence of harm; they add up to 1.
+    pub weights: [f64; 4],
+    /// Odds ratio that is tolerated before green counts as worse.
+    pub omega0: [f64; 4],
+    /// Share of requests, in a million, that is tolerated on top.
+    pub delta0_ppm: [u64; 4],
+    /// Alternatives that are bet on, as multiples of `omega0`.
+    pub fail_ratios: [f64; 6],
+    /// Share of the wealth that is bet from the first second.
+    pub initial_stake: f64,
+    /// Seconds over which the rest is bet: about the planned length of a rollout.
+    pub horizon_s: f64,
+    /// Evidence (in nats) that one second may add in the long run.
+    pub rho: f64,
+    /// The same while green serves alone and is compared with the past.
+    pub history_rho: f64,
+    /// Evidence (in nats) that one burst may add below `burst_rps`.
+    pub burst_low: f64,
+    /// The same from `burst_rps` on.
+    pub burst_high: f64,
+    /// Green requests a second from which one second says a lot.
+    pub burst_rps: f64,
+    /// Alternatives for PASS, as multiples of the margin.
+    pub pass_ratios: [f64; 4],
+    /// Alternatives for green's own rate, as multiples of the margin.
+    pub abs_ratios: [f64; 4],
+    /// Evidence (in nats) for PASS that one second may add.
+    pub pass_cap: f64,
+    /// Seconds of a long block that count for `pass_cap`.
+    pub pass_dt_max: f64,
+    /// Odds ratio of errors within which green is good enough.
+    pub pass_omega1: f64,
+    /// Share of requests, in a million, on top.
+    pub pass_delta1_ppm: u64,
+    /// `pass_omega1` of the last step.
+    pub final_omega1: f64,
+    /// `pass_delta1_ppm` of the last step.
+    pub final_delta1_ppm: u64,
+    /// Latency above blue's that counts as worse.
+    pub lat_fail: Margin,
+    /// Latency above blue's within which green is good enough.
+    pub lat_pass: Margin,
+    /// `lat_pass` of the last step.
+    pub lat_pass_final: Margin,
+    /// Seconds at the start in which latency is not judged, so that caches may fill.
+    pub warmup_s: u64,
+    /// Harm cap: FAIL when green cost more than so many failed requests beyond blue's rate.
+    pub max_excess_failures: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            alpha: 0.01,
+            alpha_pass: 0.05,
+            amber: 1.5,
+            weights: [0.5, 0.15, 0.15, 0.20],
+            omega0: [1.10, 1.0, 1.0, 1.0],
+            delta0_ppm: [1_000, 0, 0, 0],
+            fail_ratios: [1.3, 2.0, 3.5, 8.0, 30.0, 300.0],
+            initial_stake: 0.5,
+            horizon_s: 1_800.0,
+            rho: 0.5,
+            history_rho: 0.25,
+            burst_low: 3.0,
+            burst_high: 1.0,
+            burst_rps: 5.0,
+            pass_ratios: [0.8, 0.5, 0.2, 0.05],
+            abs_ratios: [0.7, 0.4, 0.15, 0.03],
+            pass_cap: 0.2,
+            pass_dt_max: 5.0,
+            pass_omega1: 1.5,
+            pass_delta1_ppm: 10_000,
+            final_omega1: 1.25,
+            final_delta1_ppm: 3_000,
+            lat_fail: Margin {
+                ratio: 0.10,
+                millis: 1.0,
+            },
+            lat_pass: Margin {
+                ratio: 0.50,
+                millis: 10.0,
+            },
+            lat_pass_final: Margin {
+                ratio: 0.25,
+                millis: 5.0,
+            },
+            warmup_s: 30,
+            max_excess_failures: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Evidence of harm at which green fails.
+    pub fn ln_limit(&self) -> f64 {
+        -self.alpha.ln()
+    }
+
+    /// Evidence that every metric needs for PASS.
+    pub fn ln_pass(&self) -> f64 {
+        -self.alpha_pass.ln()
+    }
+
+    /// How wealth is bet while blue serves beside green.
+    pub fn betting(&self) -> Betting {
+        Betting {
+            ratios: self.fail_ratios,
+            initial_stake: self.initial_stake,
+            horizon: self.horizon_s,
+            rho: self.rho,
+            burst_low: self.burst_low,
+            burst_high: self.burst_high,
+            burst_rps: self.burst_rps,
+        }
+    }
+
+    /// How wealth is bet while green serves alone.
+    pub fn history_betting(&self) -> Betting {
+        Betting {
+            rho: self.history_rho,
+            ..self.betting()
+        }
+    }
+
+    /// How PASS gains.
+    pub fn showing(&self) -> Showing {
+        Showing {
+            ratios: self.pass_ratios,
+            abs_ratios: self.abs_ratios,
+            cap: self.pass_cap,
+            cap_seconds: self.pass_dt_max,
+        }
+    }
+}

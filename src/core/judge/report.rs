@@ -1,0 +1,489 @@
+//! The evidence in numbers, and in one line of words.
+
+use super::{Control, Judge, Pass, Track, Verdict};
+use crate::core::stats::Limits;
+use serde::{Deserialize, Serialize};
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Failed requests.
+    Err,
+    /// Requests slower than blue's median.
+    P50,
+    /// Requests slower than nine of ten of blue's.
+    P90,
+    /// Requests slower than 99 of 100 of blue's.
+    P99,
+}
+
+impl Metric {
+    /// All four, in the order of every list in [`super::Policy`].
+    pub const ALL: [Metric; 4] = [Metric::Err, Metric::P50, Metric::P90, Metric::P99];
+
+    /// The name in labels, files and sentences.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Metric::Err => "err",
+            Metric::P50 => "p50",
+            Metric::P90 => "p90",
+            Metric::P99 => "p99",
+        }
+    }
+
+    /// The place of a latency metric in [`crate::core::stats::QUANTILES`].
+    pub const fn level(self) -> Option<usize> {
+        match self {
+            Metric::Err => None,
+            Metric::P50 => Some(0),
+            Metric::P90 => Some(1),
+            Metric::P99 => Some(2),
+        }
+    }
+}
+
+/// Which rule makes green fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// In the last five seconds nearly every request on green failed.
+    Outage,
+    /// The evidence of harm reached its limit.
+    Evidence,
+    /// Green cost more failed requests than allowed.
+    HarmCap,
+}
+
+/// One metric's evidence. Counts are of the whole rollout; latency without the warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was compared.
+    pub metric: Metric,
+    /// Blue's requests while it served beside green.
+    pub blue_requests: u64,
+    /// Of these, the failed or slow ones.
+    pub blue_bad: u64,
+    /// Green's requests.
+    pub green_requests: u64,
+    /// Of these, the failed or slow ones.
+    pub green_bad: u64,
+    /// Mantel-Haenszel odds ratio of the two; none where blue had no bad request.
+    pub odds: Option<f64>,
+    /// Lowest odds ratio that the data leave.
+    pub odds_low: f64,
+    /// Highest odds ratio that the data leave; none where they leave any.
+    pub odds_high: Option<f64>,
+    /// The share of bad requests that is tolerated while green serves alone.
+    pub tolerated: Option<f64>,
+    /// Evidence that green is worse.
+    pub ln_e_fail: f64,
+    /// Evidence that green is good enough in this step; none where that is not asked.
+    pub ln_e_pass: Option<f64>,
+}
+
+/// Everything that a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Evidence that green is worse, now.
+    pub ln_e: f64,
+    /// The highest that it was.
+    pub ln_e_max: f64,
+    /// Where green fails: `ln(1 / alpha)`.
+    pub ln_limit: f64,
+    /// Where a metric passes: `ln(1 / alpha_pass)`.
+    pub ln_pass: f64,
+    /// The chance of seeing this much evidence, at any time, from a green that is not worse.
+    pub p_anytime: f64,
+    /// One finding for each metric.
+    pub findings: Vec<Finding>,
+    /// The metric that weighs most in the evidence of harm.
+    pub blamed: Metric,
+    /// The rule that makes green fail.
+    pub cause: Option<Cause>,
+    /// Failed requests that green cost beyond blue's rate.
+    pub excess_failures: f64,
+    /// The most that it may cost.
+    pub max_excess_failures: Option<u64>,
+    /// Latency limits in force.
+    pub limits: Option<Limits>,
+    /// Green requests judged in this step.
+    pub step_requests: u64,
+    /// Green requests judged in the whole rollout.
+    pub total_requests: u64,
+    /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
+    pub recent: [u64; 4],
+}
+
+impl Judge {
+    /// The evidence as it stands.
+    pub fn report(&self) -> Report {
+        let weighted = self.weighted();
+        let heaviest = |best: usize, m: usize| {
+            if weighted[m] > weighted[best] {
+                m
+            } else {
+                best
+            }
+        };
+        let findings = self.tracks.iter().zip(Metric::ALL);
+        let recent = self.recent.iter().fold([0; 4], |[nb, xb, ng, xg], s| {
+            [nb + s.blue, xb + s.blue_bad, ng + s.green, xg + s.green_bad]
+        });
+        Report {
+            ln_e: self.ln_e(),
+            ln_e_max: self.ln_e_max,
+            ln_limit: self.policy.ln_limit(),
+            ln_pass: self.policy.ln_pass(),
+            p_anytime: (-self.ln_e_max).exp().min(1.0),
+            findings: findings
+                .map(|(track, metric)| self.finding(track, metric))
+                .collect(),
+            blamed: Metric::ALL[(1..4).fold(0, heaviest)],
+            cause: self.cause(),
+            excess_failures: self.excess(),
+            max_excess_failures: self.policy.max_excess_failures,
+            limits: self.limits,
+            step_requests: self.step.green,
+            total_requests: self.total_requests,
+            recent,
+        }
+    }
+
+    fn finding(&self, track: &Track, metric: Metric) -> Finding {
+        let (green_only, blue_only) = track.crossed;
+        let (odds_low, odds_high, _) = track.odds.interval(self.policy.alpha);
+        Finding {
+            metric,
+            blue_requests: track.seen.blue,
+            blue_bad: track.seen.blue_bad,
+            green_requests: track.seen.green,
+            green_bad: track.seen.green_bad,
+            odds: (blue_only > 0.0).then(|| green_only / blue_only),
+            odds_low,
+            odds_high: odds_high.is_finite().then_some(odds_high),
+            tolerated: match &self.control {
+                Control::History(baseline) => metric.tolerated(baseline),
+                Control::Concurrent => None,
+            },
+            ln_e_fail: track.ln_e(),
+            ln_e_pass: match track.pass {
+                Pass::LeftOut => None,
+                _ => track.ln_e_pass(),
+            },
+        }
+    }
+}
+
+impl Report {
+    /// The finding of one metric.
+    pub fn finding(&self, metric: Metric) -> Option<&Finding> {
+        self.findings
+            .iter()
+            .find(|finding| finding.metric == metric)
+    }
+
+    /// One plain line on a verdict.
+    pub fn line(&self, verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Fail { reason } => reason.clone(),
+            Verdict::Pass => self.success(),
+            Verdict::NoData => "green has had no request in this step that could be judged".into(),
+            Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
+        }
+    }
+
+    /// Why green fails, in numbers.
+    pub fn failure(&self) -> String {
+        match self.cause {
+            Some(Cause::Outage) => self.outage(),
+            Some(Cause::HarmCap) => format!(
+                "green cost {:.0} failed requests more than blue's rate would have; at most {} are allowed (harm cap)",
+                self.excess_failures,
+                grouped(self.max_excess_failures.unwrap_or(0)),
+            ),
+            Some(Cause::Evidence) | None => format!(
+                "{}, evidence {}, limit {}",
+                self.blamed_words(),
+                against_one(self.ln_e_max),
+                against_one(self.ln_limit)
+            ),
+        }
+    }
+
+    fn outage(&self) -> String {
+        let [blue, blue_bad, green, green_bad] = self.recent;
+        let beside = if blue == 0 {
+            String::new()
+        } else {
+            format!("; blue failed {} of {}", grouped(blue_bad), grouped(blue))
+        };
+        format!(
+            "green failed {} of {} requests in the last 5 seconds{beside}",
+            grouped(green_bad),
+            grouped(green)
+        )
+    }
+
+    fn blamed_words(&self) -> String {
+        self.finding(self.blamed)
+            .map_or_else(String::new, |f| self.comparison(f))
+    }
+
+    /// Green against blue in one metric: `green 2.1% errors (41 of 1,950) against blue 0.10% (37 of 36,900): 21x the odds`.
+    pub fn comparison(&self, finding: &Finding) -> String {
+        let green = counted(finding.green_bad, finding.green_requests);
+        let blue = counted(finding.blue_bad, finding.blue_requests);
+        let limits = |millis: fn(&Limits, usize) -> u64| {
+            let level = finding.metric.level()?;
+            let limits = self.limits.as_ref()?;
+            Some(format!(" above {}", milliseconds(millis(limits, level))))
+        };
+        let slow = |limit: Option<String>| match (finding.metric, limit) {
+            (Metric::Err, _) => " errors".to_owned(),
+            (metric, Some(limit)) => format!("{limit} ({})", metric.name()),
+            (metric, None) => format!(" slower than blue's {} allows", metric.name()),
+        };
+        let (share, of) = &green;
+        let green = format!("green {share}{} ({of})", slow(limits(|l, j| l.fail[j])));
+        if let Some(tolerated) = finding.tolerated {
+            return format!("{green}, where blue's past allows {}", percent(tolerated));
+        }
+        let (share, of) = &blue;
+        let limit = limits(|l, j| l.blue[j]).unwrap_or_default();
+        let odds = match finding.odds {
+            Some(odds) => format!("{} the odds", times(odds)),
+            None if finding.green_bad > 0 => "blue had none".to_owned(),
+            None => "neither had any".to_owned(),
+        };
+        format!("{green} against blue {share}{limit} ({of}): {odds}")
+    }
+
+    fn success(&self) -> String {
+        let asked: Vec<_> = self
+            .findings
+            .iter()
+            .filter_map(|f| Some((f.metric, f.ln_e_pass?)))
+            .collect();
+        let weakest = asked.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+        let weakest = weakest.map_or_else(String::new, |(metric, ln_e)| {
+            format!(
+                " (weakest {}, evidence {})",
+                metric.name(),
+                against_one(ln_e)
+            )
+        });
+        format!(
+            "green is as good as blue: {} of {} metrics shown to be within the margin{weakest}",
+            asked.len(),
+            self.findings.len()
+        )
+    }
+
+    fn doubt(&self, leaning_worse: bool) -> String {
+        let requests = grouped(self.step_requests);
+        if leaning_worse {
+            return format!(
+                "{requests} green requests, leaning worse: {}, evidence {}, limit {}",
+                self.blamed_words(),
+                against_one(self.ln_e),
+                against_one(self.ln_limit)
+            );
+        }
+        let open: Vec<_> = self
+            .findings
+            .iter()
+            .filter(|f| f.ln_e_pass.is_some_and(|ln_e| ln_e < self.ln_pass))
+            .map(|f| {
+                format!(
+                    "{} {}",
+                    f.metric.name(),
+                    against_one(f.ln_e_pass.unwrap_or(0.0))
+                )
+            })
+            .collect();
+        let open = if open.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "; not yet shown to be within the margin: {} of {}",
+                open.join(", "),
+                against_one(self.ln_pass)
+            )
+        };
+        format!(
+            "{requests} green requests, no sign of harm (evidence {}){open}",
+            against_one(self.ln_e)
+        )
+    }
+}
+
+/// A share in words, and the counts behind it.
+fn counted(bad: u64, requests: u64) -> (String, String) {
+    let share = if requests == 0 {
+        0.0
+    } else {
+        bad as f64 / requests as f64
+    };
+    (
+        percent(share),
+        format!("{} of {}", grouped(bad), grouped(requests)),
+    )
+}
+
+/// Percent with two digits that count: `2.1%`, `0.10%`, `100%`.
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        p if p <= 0.0 => "0%".to_owned(),
+        p if p >= 9.95 => format!("{p:.0}%"),
+        p if p >= 0.995 => format!("{p:.1}%"),
+        p if p >= 0.0995 => format!("{p:.2}%"),
+        p => format!("{p:.3}%"),
+    }
+}
+
+/// An odds ratio: `21x`, `1.4x`.
+fn times(odds: f64) -> String {
+    if odds >= 9.95 {
+        format!("{}x", grouped(odds.round() as u64))
+    } else {
+        format!("{odds:.1}x")
+    }
+}
+
+/// An e-value as odds against: `3,100:1`, `0.6:1`.
+fn against_one(ln_e: f64) -> String {
+    match ln_e.exp() {
+        e if e >= 1e9 => "more than 1,000,000,000:1".to_owned(),
+        e if e >= 99.5 => {
+            let unit = 10f64.powf(e.log10().floor() - 1.0);
+            format!("{}:1", grouped(((e / unit).round() * unit).round() as u64))
+        }
+        e if e >= 9.95 => format!("{e:.0}:1"),
+        e if e >= 0.095 => format!("{e:.1}:1"),
+        _ => "less than 0.1:1".to_owned(),
+    }
+}
+
+/// Microseconds as milliseconds.
+fn milliseconds(micros: u64) -> String {
+    let millis = micros as f64 / 1_000.0;
+    if millis >= 9.95 {
+        format!("{} ms", grouped(millis.round() as u64))
+    } else {
+        format!("{millis:.1} ms")
+    }
+}
+
+/// A count with commas between the thousands.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut words = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            words.push(',');
+        }
+        words.push(digit);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::judge::Policy;
+    use crate::core::stats::{PoolTick, Tick};
+
+    #[test]
+    fn numbers_are_words_that_people_read() {
+        assert_eq!(
+            [
+                percent(0.021),
+                percent(0.001),
+                percent(1.0),
+                percent(0.0),
+                percent(0.1234)
+            ],
+            ["2.1%", "0.10%", "100%", "0%", "12%"]
+        );
+        assert_eq!(
+            [
+                against_one(3_123f64.ln()),
+                against_one(100f64.ln()),
+                against_one(0.61f64.ln()),
+                against_one(17.2f64.ln())
+            ],
+            ["3,100:1", "100:1", "0.6:1", "17:1"]
+        );
+        assert_eq!(
+            [times(21.3), times(1.44), times(1_234.0)],
+            ["21x", "1.4x", "1,234x"]
+        );
+        assert_eq!(
+            [
+                milliseconds(271_300),
+                milliseconds(4_560),
+                milliseconds(1_530_000)
+            ],
+            ["271 ms", "4.6 ms", "1,530 ms"]
+        );
+    }
+
+    fn pool(requests: u64, failed: u64, slow: [u64; 3]) -> PoolTick {
+        PoolTick {
+            requests,
+            failed,
+            timed: requests - failed,
+            slow_fail: slow,
+            slow_pass: slow,
+        }
+    }
+
+    fn judged(seconds: u64, blue: PoolTick, green: PoolTick) -> (Report, Verdict) {
+        let mut judge = Judge::new(Policy::default());
+        judge.set_limits(Some(Limits {
+            blue: [40_000, 90_000, 245_000],
+            fail: [45_000, 100_000, 271_000],
+            pass: [70_000, 145_000, 377_000],
+        }));
+        for _ in 0..seconds {
+            judge.tick(&Tick { blue, green });
+        }
+        (judge.report(), judge.verdict())
+    }
+
+    #[test]
+    fn a_failure_names_the_metric_the_counts_and_the_odds() {
+        let (report, verdict) = judged(24, pool(475, 1, [237, 47, 4]), pool(25, 1, [11, 2, 0]));
+        assert_eq!(
+            report.line(&verdict),
+            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence 45,000:1, limit 100:1"
+        );
+        let (report, verdict) = judged(60, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 3]));
+        assert_eq!(report.blamed, Metric::P99);
+        let line = report.line(&verdict);
+        let start = "green 12% above 271 ms (p99) (90 of 750) against blue 0.84% above 245 ms (120 of 14,250): 16x the odds";
+        assert!(line.starts_with(start), "{line}");
+    }
+
+    #[test]
+    fn doubt_says_what_is_still_to_be_shown() {
+        let (report, verdict) = judged(40, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 0]));
+        let line = report.line(&verdict);
+        assert!(
+            line.starts_with("1,000 green requests, no sign of harm (evidence 0."),
+            "{line}"
+        );
+        assert!(
+            line.contains("not yet shown to be within the margin: ") && line.ends_with("of 20:1"),
+            "{line}"
+        );
+        let (report, verdict) = judged(400, pool(475, 0, [237, 47, 4]), pool(25, 0, [5, 1, 0]));
+        let line = report.line(&verdict);
+        assert!(
+            line.starts_with("green is as good as blue: 4 of 4 metrics"),
+            "{line}"
+        );
+    }
+}
