@@ -3,6 +3,9 @@
 //! The map of the crate is `ARCHITECTURE.md`; `tests/architecture.rs` holds it against the code.
 
 pub mod config;
+pub mod control;
 pub mod core;
+pub mod driver;
 pub mod exit;
+pub mod metrics;
 pub mod store;

@@ -2,7 +2,9 @@
 //!
 //! No user can be harmed by it, because both colours are the same backends.
 
+use crate::core::stats::Stats;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 /// What a drill measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,4 +29,51 @@ impl DrillReport {
             self.up_ms, self.back_ms, self.green_requests, self.green_failed, self.in_flight_at_return
         )
     }
+}
+
+/// Requests after which a drill has seen enough.
+const ENOUGH: u64 = 200;
+
+/// The longest that a drill waits for requests.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A drill under way.
+pub(crate) struct Drill {
+    /// Index of the service.
+    pub(crate) ward: usize,
+    up: Instant,
+    up_ms: f64,
+    seen: Stats,
+}
+
+impl Drill {
+    /// A drill whose way up was asked for at `asked` and has just been published.
+    pub(crate) fn new(ward: usize, asked: Instant) -> Drill {
+        Drill { ward, up: Instant::now(), up_ms: millis(asked), seen: Stats::default() }
+    }
+
+    /// Adds what green did.
+    pub(crate) fn see(&mut self, span: &Stats) {
+        self.seen.merge(span);
+    }
+
+    /// Whether enough was seen, or it took too long.
+    pub(crate) fn ripe(&self) -> bool {
+        self.seen.requests >= ENOUGH || self.up.elapsed() >= PATIENCE
+    }
+
+    /// What was measured, right after the way back was published.
+    pub(crate) fn report(self, asked: Instant, in_flight: i64) -> DrillReport {
+        DrillReport {
+            up_ms: self.up_ms,
+            back_ms: millis(asked),
+            green_requests: self.seen.requests,
+            green_failed: self.seen.failed,
+            in_flight_at_return: in_flight,
+        }
+    }
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }

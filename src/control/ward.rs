@@ -111,6 +111,16 @@ impl Ward {
         }
     }
 
+    /// Takes new settings; a rollout under way keeps its plan and its pools.
+    pub fn adopt(&mut self, settings: Arc<Service>) {
+        self.settings = settings;
+        if self.run.is_none() {
+            let fresh = Ward::new(self.settings.clone(), self.saved.clone());
+            self.route.blue = fresh.route.blue;
+            self.saved = fresh.saved;
+        }
+    }
+
     /// The plan that a rollout of this service would follow.
     pub fn plan(&self, strategy: Option<crate::core::plan::Strategy>) -> Plan {
         self.settings.plan(strategy)
@@ -132,7 +142,7 @@ impl Ward {
         let settings = &self.settings.judgement;
         let mut policy = Policy { alpha: settings.alpha(), ..Policy::default() };
         policy.lat_fail = settings.latency_margin;
-        policy.set_error_margin_ppm(settings.error_margin_ppm());
+        policy.delta0_ppm[0] = u64::from(settings.error_margin_ppm());
         policy.max_excess_failures = settings.max_excess_failures;
         policy
     }

@@ -1,0 +1,403 @@
+//! The loop that moves rollouts: counts, health, orders and time in; actions out.
+
+use crate::config::Config;
+use crate::control::crash;
+use crate::control::handle::{Answer, Handle, Mail, Order, Query, Receipt, Refusal};
+use crate::control::ledger::{self, Ledger};
+use crate::control::narrate;
+use crate::control::view::{API_VERSION, View};
+use crate::control::ward::{RunState, Ward, grows};
+use crate::control::{drill, smoke, warm};
+use crate::core::plan::{Step, Strategy};
+use crate::core::rollout::{Action, Event, Phase, Rollout};
+use crate::core::table::{Color, Table};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use crate::driver::fixed;
+use crate::metrics::Metrics;
+use crate::store::board::{Health, Published};
+use crate::store::journal::{Journal, JournalError, SavedRollout};
+use crate::store::{Board, Clock};
+use arc_swap::ArcSwap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How often the loop looks at the world. The judge is fed whole seconds, whatever this is.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often recorded seconds, and the age of a rollout, are written.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// Orders that may wait in the mailbox.
+const MAILBOX: usize = 64;
+
+/// Where the answer to an order goes.
+pub(super) type Reply = oneshot::Sender<Result<Receipt, Refusal>>;
+
+/// The one writer of the table and of the journal.
+pub struct Controller {
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) ledger: Ledger,
+    pub(super) config: Arc<Config>,
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) wards: Vec<Ward>,
+    /// Rollouts that wait until the one before them has drained: index of the ward, strategy, who asked.
+    pub(super) waiting: Vec<(usize, Option<Strategy>, Reply)>,
+    pub(super) drills: Vec<(Drill, Reply)>,
+    pub(super) mailbox: mpsc::Receiver<Mail>,
+    pub(super) own: mpsc::WeakSender<Mail>,
+    pub(super) view: Arc<ArcSwap<View>>,
+    pub(super) started: Instant,
+    pub(super) flushed: Instant,
+}
+
+impl Controller {
+    /// Loads what was saved and publishes the first table, so that the first request is routed by it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn new(
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+        journal: Journal,
+        config: Arc<Config>,
+        config_file: Option<PathBuf>,
+    ) -> Result<(Controller, Handle), JournalError> {
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let ledger = Ledger::new(journal);
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let handle = Handle { mailbox: sender.clone(), view: view.clone(), notes: ledger.notes() };
+        let mut controller = Controller {
+            board,
+            metrics,
+            ledger,
+            config: config.clone(),
+            config_file,
+            wards: vec![],
+            waiting: vec![],
+            drills: vec![],
+            mailbox,
+            own: sender.downgrade(),
+            view,
+            started: Instant::now(),
+            flushed: Instant::now(),
+        };
+        for service in &config.services {
+            controller.metrics.service(&service.name);
+            let saved = controller.ledger.journal.service(&service.name)?.unwrap_or_default();
+            controller.wards.push(Ward::new(Arc::new(service.clone()), saved));
+        }
+        for i in 0..controller.wards.len() {
+            controller.resume(i)?;
+        }
+        controller.publish();
+        controller.show();
+        Ok((controller, handle))
+    }
+
+    /// Runs until it is told to stop or nobody can ask any more.
+    pub async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let now = Clock::now();
+        for i in 0..self.wards.len() {
+            self.restart(i, now);
+        }
+        let board = self.board.clone();
+        loop {
+            tokio::select! {
+                mail = self.mailbox.recv() => match mail {
+                    Some(Mail::Stop { done }) => {
+                        self.flush();
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(mail) => self.take(mail),
+                    None => return,
+                },
+                _ = look.tick() => {}
+                () = board.health_changed.notified() => {}
+            }
+            self.look();
+        }
+    }
+
+    // ---- what happens by itself
+
+    fn look(&mut self) {
+        let now = Clock::now();
+        for i in 0..self.wards.len() {
+            self.watch(i, now);
+        }
+        self.advance_drills();
+        self.start_waiting();
+        if self.flushed.elapsed() >= FLUSH {
+            self.flush();
+        }
+        self.show();
+    }
+
+    /// Feeds one service everything that was seen since the last look.
+    fn watch(&mut self, i: usize, now: Time) {
+        let snapshot = self.board.snapshot();
+        let Some(published) = snapshot.services.get(i).cloned() else { return };
+        let ward = &mut self.wards[i];
+        let reading = ward.read(&published, now);
+        if let Some((drill, _)) = self.drills.iter_mut().find(|(drill, _)| drill.ward == i) {
+            drill.see(&reading.spans[Color::Green.index()]);
+        }
+        let fresh = !reading.ticks.is_empty();
+        if fresh && ward.run.is_some() && ward.freeze_limits(ward.route.weight) {
+            self.publish();
+        }
+        let ward = &mut self.wards[i];
+        let verdict = ward.judge(&reading);
+        if ward.run.is_none() {
+            return;
+        }
+        let mut events = self.health_events(i, &published);
+        events.extend(verdict.map(Event::Judged));
+        if drained(&self.wards[i], &published) {
+            events.push(Event::Drained);
+        }
+        events.push(Event::Tick);
+        for event in events {
+            // A change that could not be recorded was not made; it is tried again at the next look.
+            let _ = self.drive(i, event, now);
+        }
+    }
+
+    fn health_events(&mut self, i: usize, published: &Published) -> Vec<Event> {
+        let Some(run) = &mut self.wards[i].run else { return vec![] };
+        let mut events = vec![];
+        for color in Color::BOTH {
+            let pool = &published.pools[color.index()];
+            let count = |health| pool.iter().filter(|backend| backend.health() == health).count();
+            let (up, down) = (count(Health::Up), count(Health::Down));
+            if color == Color::Green && !pool.is_empty() && up == pool.len() {
+                run.ready = true;
+                if run.rollout.step() == Some(&Step::Start) {
+                    events.push(Event::Ready);
+                }
+            }
+            let gone = !pool.is_empty() && down == pool.len();
+            let lost = &mut run.lost[color.index()];
+            if gone && !*lost && (color == Color::Blue || run.ready) {
+                *lost = true;
+                let what = format!("no backend of {color} is healthy any more");
+                events.push(Event::Lost { color, what });
+            } else if *lost && up > 0 {
+                *lost = false;
+                events.push(Event::Back(color));
+            }
+        }
+        events
+    }
+
+    // ---- the one way in which a rollout changes
+
+    /// Gives the machine an event and performs what it says: up is recorded first, down is done first.
+    pub(super) fn drive(&mut self, i: usize, event: Event, now: Time) -> Result<(), JournalError> {
+        let present = self.wards[i].route.weight;
+        let Some(run) = &mut self.wards[i].run else { return Ok(()) };
+        let before = run.rollout.clone();
+        let lost = match &event {
+            Event::Lost { color, what } => Some((*color, what.clone())),
+            _ => None,
+        };
+        let actions = run.rollout.on(event, now);
+        if run.rollout == before && actions.is_empty() {
+            return Ok(());
+        }
+        let evidence = run.verdict.as_ref().map(|verdict| run.judge.report().line(verdict));
+        let shrinks = actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
+        let id = run.saved.id;
+        if shrinks && !grows(&actions, present) {
+            self.perform_all(i, &actions);
+            crash::point("back.after-publish");
+            let saved = self.save(i, now);
+            let _ = self.ledger.watch(saved);
+        } else {
+            crash::point("act.before-save");
+            let saved = self.save(i, now);
+            if let Err(error) = self.ledger.watch(saved) {
+                if let Some(run) = &mut self.wards[i].run {
+                    run.rollout = before;
+                }
+                return Err(error);
+            }
+            crash::point("act.after-save");
+            self.perform_all(i, &actions);
+        }
+        self.narrate(i, id, &before, evidence.as_deref(), lost);
+        self.close_if_finished(i, now);
+        Ok(())
+    }
+
+    pub(super) fn perform_all(&mut self, i: usize, actions: &[Action]) {
+        for action in actions {
+            crash::point("act.before-publish");
+            self.perform(i, action);
+            crash::point("act.after-publish");
+        }
+    }
+
+    fn perform(&mut self, i: usize, action: &Action) {
+        let ward = &mut self.wards[i];
+        match action {
+            Action::StartGreen => {
+                if ward.route.green.is_none() {
+                    ward.route.green = fixed::pools(&ward.settings, ward.saved.swapped).1;
+                }
+                self.publish();
+            }
+            Action::WarmGreen => self.start_warm_up(i),
+            Action::SmokeGreen => self.start_smoke(i),
+            Action::SetWeight(weight) => {
+                let back = *weight == Weight::NONE && ward.route.weight > Weight::NONE;
+                ward.route.weight = *weight;
+                ward.route.epoch += u32::from(back);
+                ward.saved.epoch = ward.route.epoch;
+                ward.start_share(*weight);
+                self.publish();
+            }
+            Action::SwapRoles => {
+                ward.swap_roles();
+                self.publish();
+            }
+            // Fixed addresses are started and stopped by somebody else.
+            Action::StopBlue => {}
+            Action::StopGreen => {
+                ward.drop_green();
+                self.publish();
+            }
+        }
+    }
+
+    fn save(&mut self, i: usize, now: Time) -> Result<(), JournalError> {
+        let ward = &self.wards[i];
+        let Some(saved) = ward.saved_rollout(now) else { return Ok(()) };
+        let finished = ward.run.as_ref().is_some_and(|run| run.rollout.finished());
+        if !finished {
+            return self.ledger.journal.save_rollout(&saved);
+        }
+        let mut service = ward.saved.clone();
+        service.swapped ^= saved.outcome.as_deref() == Some("promoted");
+        crash::point("swap.before-save");
+        self.ledger.journal.end_rollout(&saved, &service)?;
+        crash::point("swap.after-save");
+        Ok(())
+    }
+
+    fn close_if_finished(&mut self, i: usize, now: Time) {
+        let finished = self.wards[i].run.as_ref().is_some_and(|run| run.rollout.finished());
+        if !finished {
+            return;
+        }
+        crash::point("end.after-save");
+        self.flush();
+        let ward = &mut self.wards[i];
+        if let Some(run) = ward.run.take() {
+            let view = run.view(now);
+            let outcome = view.outcome.clone().unwrap_or_default();
+            let service = self.metrics.service(&ward.route.service);
+            service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
+            ward.last = Some(view);
+        }
+        let copied = self.ledger.journal.keep_copy();
+        let _ = self.ledger.watch(copied);
+    }
+
+    fn narrate(
+        &mut self,
+        i: usize,
+        id: i64,
+        before: &Rollout,
+        evidence: Option<&str>,
+        lost: Option<(Color, String)>,
+    ) {
+        let ward = &self.wards[i];
+        let Some(run) = &ward.run else { return };
+        let service = ward.route.service.clone();
+        let said = narrate::change(before, &run.rollout, evidence);
+        if let Some((Color::Blue, what)) = lost {
+            let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
+            self.ledger.tell(&service, Some(id), "health", text);
+        }
+        if let Some(said) = said {
+            self.ledger.tell(&service, Some(id), said.kind, said.text);
+        }
+    }
+
+    /// Publishes what the wards want; when this returns, new requests are routed by it.
+    pub(super) fn publish(&mut self) {
+        let routes = self.wards.iter().map(|ward| ward.route.clone()).collect();
+        let table = Table { version: 0, routes };
+        let version = self.board.publish(table, Some(self.config.clone()), Clock::now());
+        self.metrics.routing_version(version);
+        for ward in &self.wards {
+            self.metrics.service(&ward.route.service).set_weight(ward.route.weight.ratio());
+        }
+    }
+
+    // ---- what others see
+
+    pub(super) fn flush(&mut self) {
+        self.flushed = Instant::now();
+        let now = Clock::now();
+        for i in 0..self.wards.len() {
+            let Some(run) = &mut self.wards[i].run else { continue };
+            let (id, lines) = (run.saved.id, std::mem::take(&mut run.lines));
+            let finished = run.rollout.finished();
+            let written = self.ledger.journal.record_seconds(id, &lines);
+            if self.ledger.watch(written).is_err() {
+                continue;
+            }
+            if !finished {
+                let saved = self.save(i, now);
+                let _ = self.ledger.watch(saved);
+            }
+        }
+    }
+
+    fn show(&mut self) {
+        let now = Clock::now();
+        let snapshot = self.board.snapshot();
+        let services: Vec<_> = self
+            .wards
+            .iter()
+            .enumerate()
+            .map(|(i, ward)| ward.view(snapshot.services.get(i), now))
+            .collect();
+        for (service, ward) in services.iter().zip(&self.wards) {
+            self.metrics.show(service, ward.run.is_some());
+        }
+        self.view.store(Arc::new(View {
+            api_version: API_VERSION.to_owned(),
+            shifter_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            table_version: snapshot.table.version,
+            trouble: self.ledger.trouble().map(str::to_owned),
+            draining: self.board.draining(),
+            services,
+        }));
+    }
+}
+
+/// Whether the pool that was let go has no request under way.
+fn drained(ward: &Ward, published: &Published) -> bool {
+    let Some(run) = &ward.run else { return false };
+    let color = match run.rollout.phase() {
+        Phase::RollingBack { .. } => Color::Green,
+        Phase::Promoted => Color::Blue,
+        _ => return false,
+    };
+    let pool = &published.pools[color.index()];
+    pool.iter().all(|backend| backend.in_flight.load(Relaxed) <= 0)
+}

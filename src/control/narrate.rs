@@ -1,0 +1,82 @@
+//! What a change of a rollout is called: one line for people at three in the morning.
+
+use crate::core::plan::Step;
+use crate::core::rollout::{Outcome, Phase, Rollout};
+use crate::core::weight::Weight;
+
+/// A line and its kind.
+pub struct Said {
+    /// `phase`, `weight`, `verdict` or `end`.
+    pub kind: &'static str,
+    /// The line.
+    pub text: String,
+}
+
+/// Says what changed between two states of a rollout; `evidence` is the judge's line, if it has one.
+pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
+    let said = |kind, text| Some(Said { kind, text });
+    match (before.phase(), after.phase()) {
+        (_, Phase::Finished { outcome }) => said("end", ended(outcome)),
+        (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => None,
+        (_, Phase::RollingBack { outcome }) => said("verdict", going_back(outcome, before.weight())),
+        (Phase::Promoted, Phase::Promoted) => None,
+        (_, Phase::Promoted) => {
+            let text = match evidence {
+                Some(line) => format!("promoted: green serves every request ({line})"),
+                None => "promoted: green serves every request".to_owned(),
+            };
+            said("verdict", text)
+        }
+        (_, Phase::Paused { .. }) if before.weight() != after.weight() => {
+            let text = format!(
+                "weight {} → {} by hand; the plan is paused, `shifter resume` goes on with it",
+                before.weight(),
+                after.weight()
+            );
+            said("weight", text)
+        }
+        (Phase::Running { .. }, Phase::Paused { .. }) => {
+            said("phase", format!("paused at {}; bad news still takes green off", after.weight()))
+        }
+        (_, Phase::Running { .. }) => step(before, after, evidence),
+        _ => None,
+    }
+}
+
+fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
+    if before.phase() == after.phase() && before.since() == after.since() {
+        return None;
+    }
+    let said = |kind, text| Some(Said { kind, text });
+    match after.step()? {
+        Step::Start => said("phase", "waiting for green to be healthy".to_owned()),
+        Step::Warm => said("phase", "green is healthy; warming it up".to_owned()),
+        Step::Smoke => said("phase", "checking green before any user sees it".to_owned()),
+        Step::Approve => said("phase", format!("green is at {}; waiting for `shifter approve`", after.weight())),
+        Step::Shift { .. } => {
+            let shares = format!("weight {} → {}", before.weight(), after.weight());
+            let text = match evidence.filter(|_| before.weight() > Weight::NONE) {
+                Some(line) => format!("{shares}: {line}"),
+                None => shares,
+            };
+            said("weight", text)
+        }
+        Step::Retire => None,
+    }
+}
+
+fn going_back(outcome: &Outcome, from: Weight) -> String {
+    let reason = outcome.reason().unwrap_or_default();
+    if from == Weight::NONE {
+        format!("green is given up, no user saw it: {reason}")
+    } else {
+        format!("ROLLED BACK: weight {from} → 0%, every new request goes to blue: {reason}")
+    }
+}
+
+fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Promoted => "done: green is the new blue".to_owned(),
+        other => format!("done: blue serves, green is drained ({})", other.name().replace('_', " ")),
+    }
+}

@@ -1,0 +1,203 @@
+//! What people and tools ask of the controller, and what becomes of it.
+
+use crate::control::controller::{Controller, Reply};
+use crate::control::drill::Drill;
+use crate::control::handle::{Answer, Mail, Order, Query, Receipt, Refusal};
+use crate::control::ward::Ward;
+use crate::core::plan::Strategy;
+use crate::core::rollout::{Event, Phase};
+use crate::core::weight::Weight;
+use crate::store::Clock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+impl Controller {
+    pub(super) fn take(&mut self, mail: Mail) {
+        match mail {
+            Mail::Order { service, order, reply } => self.order(service.as_deref(), order, reply),
+            Mail::Query { query, reply } => {
+                let _ = reply.send(self.answer(&query));
+            }
+            Mail::Warmed { rollout, text } => self.task_ended(rollout, text, Event::Warmed),
+            Mail::Smoked { rollout, result, text } => {
+                self.task_ended(rollout, text, Event::Smoked(result));
+            }
+            Mail::Stop { .. } => {}
+        }
+    }
+
+    fn task_ended(&mut self, rollout: i64, text: String, event: Event) {
+        let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
+        let Some(i) = self.wards.iter().position(mine) else { return };
+        let service = self.wards[i].route.service.clone();
+        self.ledger.tell(&service, Some(rollout), "check", text);
+        let _ = self.drive(i, event, Clock::now());
+    }
+
+    fn order(&mut self, service: Option<&str>, order: Order, reply: Reply) {
+        if order == Order::Reload {
+            let _ = reply.send(self.reload());
+            return;
+        }
+        let i = match self.find(service) {
+            Ok(i) => i,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                return;
+            }
+        };
+        match order {
+            Order::Run { strategy, supersede } => self.order_run(i, strategy, supersede, reply),
+            Order::Drill => self.order_drill(i, reply),
+            other => {
+                let _ = reply.send(self.order_verb(i, other));
+            }
+        }
+    }
+
+    fn order_run(&mut self, i: usize, strategy: Option<Strategy>, supersede: bool, reply: Reply) {
+        let now = Clock::now();
+        if let Some(run) = &self.wards[i].run {
+            let promoted = *run.rollout.phase() == Phase::Promoted;
+            if !promoted && !supersede {
+                let service = self.wards[i].route.service.clone();
+                let _ = reply.send(Err(Refusal::Busy { service, rollout: run.saved.id }));
+                return;
+            }
+            let _ = self.drive(i, Event::Superseded, now);
+        }
+        if self.wards[i].run.is_some() {
+            self.waiting.push((i, strategy, reply));
+        } else {
+            let _ = reply.send(self.begin(i, strategy));
+        }
+    }
+
+    pub(super) fn start_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (i, strategy, reply) in waiting {
+            if self.wards[i].run.is_some() {
+                self.waiting.push((i, strategy, reply));
+            } else {
+                let _ = reply.send(self.begin(i, strategy));
+            }
+        }
+    }
+
+    fn order_verb(&mut self, i: usize, order: Order) -> Result<Receipt, Refusal> {
+        let now = Clock::now();
+        let service = self.wards[i].route.service.clone();
+        let Some(run) = &self.wards[i].run else {
+            return match order {
+                Order::Rollback | Order::Abort => Err(Refusal::NotNow(format!(
+                    "no rollout of `{service}` is under way and no old version is warm; blue serves everything"
+                ))),
+                _ => Err(Refusal::NotNow(format!(
+                    "no rollout of `{service}` is under way; start one with `shifter run {service}`"
+                ))),
+            };
+        };
+        let id = run.saved.id;
+        let event = match order {
+            Order::Promote => Event::Promote,
+            Order::Approve => Event::Approve,
+            Order::Pause => Event::Pause,
+            Order::Resume => Event::Resume,
+            Order::SetWeight(weight) => Event::SetWeight(weight),
+            Order::Abort => Event::Abort("aborted by a person".to_owned()),
+            _ => Event::Abort("rolled back by a person".to_owned()),
+        };
+        if let Some(why) = run.rollout.refuses(&event) {
+            // Asking twice for what happens already is no mistake worth an error.
+            if matches!(order, Order::Rollback | Order::Abort) {
+                return Ok(Receipt { rollout: Some(id), text: why.to_owned(), drill: None });
+            }
+            return Err(Refusal::NotNow(why.to_owned()));
+        }
+        self.drive(i, event, now).map_err(|error| Refusal::Unrecorded(error.to_string()))?;
+        let text = match &self.wards[i].run {
+            Some(run) => format!("{service}: {}, weight {}", run.phase_name(), self.wards[i].route.weight),
+            None => format!("{service}: done"),
+        };
+        Ok(Receipt { rollout: Some(id), text, drill: None })
+    }
+
+    fn find(&self, service: Option<&str>) -> Result<usize, Refusal> {
+        let known = || {
+            let names: Vec<String> = self.wards.iter().map(|ward| format!("`{}`", ward.route.service)).collect();
+            names.join(", ")
+        };
+        match service {
+            Some(name) => self
+                .wards
+                .iter()
+                .position(|ward| ward.route.service == name)
+                .ok_or_else(|| Refusal::NoSuchService { name: name.to_owned(), known: known() }),
+            None if self.wards.len() == 1 => Ok(0),
+            None => Err(Refusal::WhichService { known: known() }),
+        }
+    }
+
+    fn answer(&mut self, query: &Query) -> Result<Answer, Refusal> {
+        let journal = &self.ledger.journal;
+        let answer = match query {
+            Query::Rollouts { service, limit } => {
+                journal.rollouts(service.as_deref(), *limit).map(Answer::Rollouts)
+            }
+            Query::Rollout(id) => journal.rollout(*id).map(|found| Answer::Rollout(found.map(Box::new))),
+            Query::Notes { after, rollout, limit } => {
+                journal.notes(*after, *rollout, *limit).map(Answer::Notes)
+            }
+            Query::Seconds(id) => {
+                self.flush();
+                self.ledger.journal.seconds(*id).map(Answer::Seconds)
+            }
+        };
+        answer.map_err(|error| Refusal::Unrecorded(error.to_string()))
+    }
+
+    // ---- drills
+
+    fn order_drill(&mut self, i: usize, reply: Reply) {
+        let ward = &mut self.wards[i];
+        if let Some(run) = &ward.run {
+            let busy = Refusal::Busy { service: ward.route.service.clone(), rollout: run.saved.id };
+            let _ = reply.send(Err(busy));
+            return;
+        }
+        if self.drills.iter().any(|(drill, _)| drill.ward == i) {
+            let _ = reply.send(Err(Refusal::NotNow("a drill is under way".to_owned())));
+            return;
+        }
+        ward.route.green = Some(ward.route.blue.clone());
+        ward.route.weight = Weight::ALL;
+        ward.route.mark += 1;
+        let asked = Instant::now();
+        self.publish();
+        self.drills.push((Drill::new(i, asked), reply));
+    }
+
+    pub(super) fn advance_drills(&mut self) {
+        let drills = std::mem::take(&mut self.drills);
+        for (drill, reply) in drills {
+            let snapshot = self.board.snapshot();
+            let (Some(published), Some(ward)) = (snapshot.services.get(drill.ward), self.wards.get_mut(drill.ward)) else {
+                continue;
+            };
+            if !drill.ripe() {
+                self.drills.push((drill, reply));
+                continue;
+            }
+            let in_flight = published.pools[1].iter().map(|backend| backend.in_flight.load(Relaxed)).sum();
+            ward.drop_green();
+            ward.route.mark += 1;
+            let asked = Instant::now();
+            self.publish();
+            let report = drill.report(asked, in_flight);
+            let service = self.wards[drill.ward].route.service.clone();
+            let text = format!("drill: {}", report.line());
+            self.ledger.tell(&service, None, "drill", text.clone());
+            let _ = reply.send(Ok(Receipt { rollout: None, text, drill: Some(report) }));
+        }
+    }
+}

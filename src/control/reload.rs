@@ -1,0 +1,84 @@
+//! A new configuration while everything runs: taken as a whole, or not at all.
+
+use crate::config::Config;
+use crate::control::controller::Controller;
+use crate::control::handle::{Receipt, Refusal};
+use crate::control::ward::Ward;
+use std::sync::Arc;
+
+impl Controller {
+    /// Takes a new configuration as a whole, or not at all.
+    pub(super) fn reload(&mut self) -> Result<Receipt, Refusal> {
+        let result = self.try_reload();
+        self.metrics.config_reloaded(result.is_ok());
+        match &result {
+            Ok(receipt) => self.ledger.tell("", None, "config", receipt.text.clone()),
+            Err(refusal) => {
+                self.ledger.tell("", None, "config", format!("the configuration was not reloaded, the old one goes on: {refusal}"));
+            }
+        }
+        result
+    }
+
+    fn try_reload(&mut self) -> Result<Receipt, Refusal> {
+        let Some(path) = &self.config_file else {
+            return Err(Refusal::NotNow("there is no configuration file to reload".to_owned()));
+        };
+        let new = Config::load(path).map_err(|error| Refusal::Configuration(error.to_string()))?;
+        self.reload_fits(&new)?;
+        let mut wards = Vec::with_capacity(new.services.len());
+        let mut changed = 0;
+        for service in &new.services {
+            let old = self.wards.iter().position(|ward| ward.route.service == service.name);
+            let ward = match old {
+                Some(at) => {
+                    let mut ward = self.wards.swap_remove(at);
+                    changed += usize::from(*ward.settings != *service);
+                    ward.adopt(Arc::new(service.clone()));
+                    ward
+                }
+                None => {
+                    changed += 1;
+                    let saved = self.ledger.journal.service(&service.name).ok().flatten().unwrap_or_default();
+                    Ward::new(Arc::new(service.clone()), saved)
+                }
+            };
+            wards.push(ward);
+        }
+        for gone in std::mem::replace(&mut self.wards, wards) {
+            changed += 1;
+            self.metrics.forget(&gone.route.service);
+        }
+        self.config = Arc::new(new);
+        self.publish();
+        Ok(Receipt { text: format!("configuration reloaded: {changed} services changed"), ..Receipt::default() })
+    }
+
+    fn reload_fits(&self, new: &Config) -> Result<(), Refusal> {
+        let old = &self.config;
+        let fixed = [
+            ("[proxy] listen", old.proxy.listen != new.proxy.listen),
+            ("[proxy] threads", old.proxy.threads != new.proxy.threads),
+            ("[admin]", old.admin != new.admin),
+            ("state", old.state != new.state),
+        ];
+        if let Some((key, _)) = fixed.iter().find(|(_, differs)| *differs) {
+            return Err(Refusal::Configuration(format!(
+                "{key} cannot change while shifter runs; put it back, or restart shifter"
+            )));
+        }
+        for (i, ward) in self.wards.iter().enumerate() {
+            let busy = ward.run.is_some() || self.drills.iter().any(|(drill, _)| drill.ward == i);
+            let name = &ward.route.service;
+            let same = new.service(name).is_some_and(|service| {
+                service.blue == ward.settings.blue && service.green == ward.settings.green
+            });
+            if busy && !same {
+                return Err(Refusal::Configuration(format!(
+                    "`{name}` has a rollout under way; its backends cannot change or go before it ends"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

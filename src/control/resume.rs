@@ -1,0 +1,142 @@
+//! How a rollout begins, and how it goes on after the process has ended in the middle of it.
+
+use crate::control::controller::Controller;
+use crate::control::handle::{Mail, Receipt, Refusal};
+use crate::control::ward::{RunState, Ward};
+use crate::control::{crash, ledger, smoke, warm};
+use crate::core::plan::Strategy;
+use crate::core::rollout::{Event, Rollout};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use crate::driver::fixed;
+use crate::store::Clock;
+use crate::store::journal::{JournalError, SavedRollout};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+impl Controller {
+    pub(super) fn begin(&mut self, i: usize, strategy: Option<Strategy>) -> Result<Receipt, Refusal> {
+        let now = Clock::now();
+        let ward = &self.wards[i];
+        let service = ward.route.service.clone();
+        let (blue, green) = fixed::pools(&ward.settings, ward.saved.swapped);
+        let Some(green) = green else {
+            return Err(Refusal::NotNow(format!(
+                "`{service}` has no green: add `green = [\"host:port\"]` to [service.{service}] and reload"
+            )));
+        };
+        let plan = ward.plan(strategy);
+        let name = plan.strategy.name();
+        let text = format!("{name} of {service}: {} → {}", blue.release, green.release);
+        let mut saved = SavedRollout {
+            id: 0,
+            service: service.clone(),
+            started_at: ledger::now(),
+            ended_at: None,
+            strategy: name.to_owned(),
+            from: blue.release.clone(),
+            to: green.release.clone(),
+            outcome: None,
+            reason: None,
+            state: String::new(),
+            evidence: None,
+        };
+        let (rollout, actions) = Rollout::start(plan, now);
+        let ward = &mut self.wards[i];
+        let idle = ward.route.clone();
+        ward.route.green = Some(green);
+        ward.route.salt = rand::random();
+        ward.route.epoch += 1;
+        let state = RunState {
+            rollout: rollout.clone(),
+            age_ms: 0,
+            blue,
+            green: ward.route.green.clone().unwrap_or_default(),
+            salt: ward.route.salt,
+            epoch: ward.route.epoch,
+        };
+        saved.state = serde_json::to_string(&state).unwrap_or_default();
+        crash::point("begin.before-save");
+        let begun = self.ledger.journal.begin_rollout(&mut saved);
+        if let Err(error) = self.ledger.watch(begun) {
+            self.wards[i].route = idle;
+            return Err(Refusal::Unrecorded(error.to_string()));
+        }
+        crash::point("begin.after-save");
+        let id = saved.id;
+        let ward = &mut self.wards[i];
+        ward.route.rollout = id.unsigned_abs();
+        ward.begin(saved, rollout, false);
+        self.ledger.tell(&service, Some(id), "start", text.clone());
+        self.perform_all(i, &actions);
+        Ok(Receipt { rollout: Some(id), text, drill: None })
+    }
+
+    /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
+    pub(super) fn resume(&mut self, i: usize) -> Result<(), JournalError> {
+        let now = Clock::now();
+        let ward = &mut self.wards[i];
+        let Some(saved) = self.ledger.journal.unfinished(&ward.route.service)? else { return Ok(()) };
+        let Ok(state) = serde_json::from_str::<RunState>(&saved.state) else {
+            tracing::error!(rollout = saved.id, "the saved rollout cannot be read; blue serves");
+            return Ok(());
+        };
+        let mut rollout = state.rollout;
+        rollout.revive(Duration::from_millis(state.age_ms), now);
+        let weight = rollout.weight();
+        ward.route.blue = state.blue;
+        ward.route.green = Some(state.green);
+        ward.route.salt = state.salt;
+        ward.route.epoch = state.epoch;
+        ward.route.weight = weight;
+        ward.route.rollout = saved.id.unsigned_abs();
+        ward.begin(saved, rollout, weight > Weight::NONE);
+        Ok(())
+    }
+
+    pub(super) fn restart(&mut self, i: usize, now: Time) {
+        let ward = &self.wards[i];
+        let Some(run) = &ward.run else { return };
+        let (blue, green) = fixed::pools(&ward.settings, ward.saved.swapped);
+        let same = ward.route.blue == blue && ward.route.green == green;
+        let (service, id) = (ward.route.service.clone(), run.saved.id);
+        let text = if same {
+            format!("shifter restarted at weight {}; the step begins anew with fresh evidence", ward.route.weight)
+        } else {
+            "shifter restarted and the configured backends are other ones".to_owned()
+        };
+        self.ledger.tell(&service, Some(id), "state", text);
+        let _ = self.drive(i, Event::Restarted { same }, now);
+    }
+
+    pub(super) fn start_warm_up(&mut self, i: usize) {
+        let ward = &self.wards[i];
+        let (Some(run), Some(spec), Some(own)) = (&ward.run, ward.settings.warmup.clone(), self.own.upgrade()) else {
+            return;
+        };
+        let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
+        tokio::spawn(async move {
+            let text = warm::warm(spec, host, backends).await;
+            let _ = own.send(Mail::Warmed { rollout, text }).await;
+        });
+    }
+
+    pub(super) fn start_smoke(&mut self, i: usize) {
+        let ward = &self.wards[i];
+        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else { return };
+        let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
+        let checks = ward.settings.smoke.clone();
+        tokio::spawn(async move {
+            let (result, text) = match smoke::smoke(&checks, &host, &backends).await {
+                Ok(text) => (Ok(()), text),
+                Err(text) => (Err(text.clone()), text),
+            };
+            let _ = own.send(Mail::Smoked { rollout, result, text }).await;
+        });
+    }
+}
+
+fn green_addresses(ward: &Ward) -> Vec<SocketAddr> {
+    let green = ward.route.green.iter().flat_map(|pool| &pool.backends);
+    green.map(|backend| backend.addr).collect()
+}
