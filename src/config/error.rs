@@ -15,6 +15,8 @@ pub(crate) struct Problem {
     pub(crate) label: String,
     /// What to do next.
     pub(crate) help: String,
+    /// Whether the text at the place must not be shown.
+    pub(crate) hide: bool,
 }
 
 impl Problem {
@@ -30,6 +32,7 @@ impl Problem {
             what: what.into(),
             label: label.into(),
             help: help.into(),
+            hide: false,
         }
     }
 
@@ -40,6 +43,7 @@ impl Problem {
             what: what.into(),
             label: String::new(),
             help: help.into(),
+            hide: false,
         }
     }
 }
@@ -64,10 +68,14 @@ struct Found {
 
 impl ConfigError {
     pub(crate) fn new(name: &str, text: &str, problem: Problem) -> ConfigError {
-        let span = problem.span.map(|span| within(text, span));
-        let place = span.as_ref().map(|span| place(text, span.start));
+        let text = match &problem.span {
+            Some(span) if problem.hide => hidden(text, span),
+            _ => text.to_owned(),
+        };
+        let span = problem.span.map(|span| within(&text, span));
+        let place = span.as_ref().map(|span| place(&text, span.start));
         ConfigError(Box::new(Found {
-            file: NamedSource::new(name, text.to_owned()),
+            file: NamedSource::new(name, text),
             place,
             span: span.map(|span| (span.start, span.len()).into()),
             what: problem.what,
@@ -129,6 +137,14 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let start = floor(text, span.start.min(text.len()));
     let rest = &text[start..floor(text, span.end.clamp(start, text.len()))];
     start..start + rest.find(['\n', '\r']).unwrap_or(rest.len())
+}
+
+/// The text with stars in place of a secret.
+fn hidden(text: &str, span: &Range<usize>) -> String {
+    let start = floor(text, span.start.min(text.len()));
+    let end = floor(text, span.end.clamp(start, text.len()));
+    let stars = text[start..end].replace(|c| c != '\n', "*");
+    [&text[..start], &stars, &text[end..]].concat()
 }
 
 fn floor(text: &str, mut at: usize) -> usize {

@@ -1,0 +1,103 @@
+//! From text to raw shapes, and serde's faults in people's words.
+
+use crate::config::error::Problem;
+use crate::config::file::RawConfig;
+use std::ops::Range;
+
+/// Reads the text; the first fault is told.
+pub(crate) fn read(text: &str) -> Result<RawConfig, Problem> {
+    toml::from_str(text).map_err(|error| told(error.span(), error.message()))
+}
+
+/// The nearest of the known names, when one is near.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(&name, &k.replace('-', "_")), k))
+        .filter(|(near, _)| *near > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+/// `a`, `b`, `c` for a help text.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+fn told(span: Option<Range<usize>>, message: &str) -> Problem {
+    let first = message.lines().next().unwrap_or_default();
+    let (what, label, help) = if let Some(rest) = first.strip_prefix("unknown field ") {
+        unknown_key(rest)
+    } else if let Some((found, expected)) = mismatch(first) {
+        (
+            format!("{found} stands where {expected} belongs"),
+            "wrong type".into(),
+            format!("write {expected} here"),
+        )
+    } else if first.starts_with("duplicate key") || first.starts_with("duplicate field") {
+        let help = "keep one of the two, or join them".into();
+        (
+            "this key is given twice".into(),
+            "the second one".into(),
+            help,
+        )
+    } else {
+        let help = "text goes in \"quotes\", lists in [ ], small tables in { } on one line".into();
+        (
+            format!("this is not TOML: {}", message.replace('\n', ", ")),
+            "here".into(),
+            help,
+        )
+    };
+    Problem {
+        span,
+        what,
+        label,
+        help,
+        hide: false,
+    }
+}
+
+/// The key, and the known ones: serde names both in backticks.
+fn unknown_key(rest: &str) -> (String, String, String) {
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let key = names.next().unwrap_or_default();
+    let known: Vec<&str> = names.collect();
+    let help = match nearest(key, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", listed(known)),
+    };
+    (
+        format!("`{key}` is not a key of this table"),
+        "unknown key".into(),
+        help,
+    )
+}
+
+/// What was found and what was expected, in words for people.
+fn mismatch(message: &str) -> Option<(String, &str)> {
+    let rest = message.strip_prefix("invalid type: ");
+    let (found, expected) = rest
+        .or(message.strip_prefix("invalid value: "))?
+        .split_once(", expected ")?;
+    let found = match found {
+        "map" => "a table".to_owned(),
+        "sequence" => "a list".to_owned(),
+        other => other
+            .replace("floating point", "number")
+            .replace("integer", "number")
+            .replace("boolean ", ""),
+    };
+    let expected = match expected {
+        "a string" => "text in quotes",
+        "a sequence" => "a list in [ ]",
+        "a boolean" => "true or false",
+        "a map" => "a table",
+        "i64" => "a whole number, without quotes,",
+        "f64" => "a number, without quotes,",
+        other => other,
+    };
+    Some((found, expected))
+}
