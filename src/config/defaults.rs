@@ -1,6 +1,8 @@
 //! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
 
-use crate::config::types::{Eject, Health, Judgement, Shutdown, Timeouts};
+use crate::config::types::{
+    Eject, Health, Judgement, Log, LogFormat, LogLevel, Shutdown, Timeouts,
+};
 use crate::core::plan::Undecided;
 use crate::core::stats::Margin;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,66 +19,72 @@ const fn minutes(n: u64) -> Duration {
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The listener for users: loopback, so that a first try shows nothing to the world.
-pub const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
+pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
 /// The admin listener.
-pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 9600);
+pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 9600);
 /// The admin socket, inside the state folder.
-pub const SOCKET: &str = "shifter.sock";
+pub(crate) const SOCKET: &str = "shifter.sock";
 /// 0: one thread for each core.
-pub const THREADS: usize = 0;
+pub(crate) const THREADS: usize = 0;
 /// About 450 MB of idle connections at 45 KiB each.
-pub const MAX_CONNECTIONS: usize = 10_000;
+pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// As many as nginx allows.
-pub const KEEPALIVE_REQUESTS: u32 = 1_000;
+pub(crate) const KEEPALIVE_REQUESTS: u32 = 1_000;
 /// An idle user's connection.
-pub const KEEPALIVE_IDLE: Duration = seconds(60);
+pub(crate) const KEEPALIVE_IDLE: Duration = seconds(60);
 /// One second try, on blue.
-pub const RETRIES: u32 = 1;
+pub(crate) const RETRIES: u32 = 1;
 /// Told to nobody unless asked.
-pub const VIA: bool = false;
+pub(crate) const VIA: bool = false;
 /// The usual name.
-pub const REQUEST_ID_HEADER: &str = "x-request-id";
+pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
 /// Users must not choose their own address.
-pub const TRUST_FORWARDED: bool = false;
+pub(crate) const TRUST_FORWARDED: bool = false;
 /// Both together stay under the 10 s that `docker stop` waits.
-pub const SHUTDOWN: Shutdown = Shutdown {
+pub(crate) const SHUTDOWN: Shutdown = Shutdown {
     lame_duck: seconds(1),
     deadline: seconds(8),
 };
 
+/// Readable on a terminal, JSON elsewhere.
+pub(crate) const LOG: Log = Log {
+    format: LogFormat::Auto,
+    level: LogLevel::Info,
+};
+
 /// The shares of a canary, in percent; the guide's 0/5/50/100 begins at green with no traffic.
-pub const SHARES: [u16; 3] = [5, 50, 100];
+pub(crate) const SHARES: [u16; 3] = [5, 50, 100];
 /// The shortest time at a share.
-pub const HOLD: Duration = seconds(60);
+pub(crate) const HOLD: Duration = seconds(60);
 /// The shortest time at the last share.
-pub const HOLD_LAST: Duration = seconds(120);
+pub(crate) const HOLD_LAST: Duration = seconds(120);
 /// The longest time at a share.
-pub const SHARE_DEADLINE: Duration = minutes(15);
+pub(crate) const SHARE_DEADLINE: Duration = minutes(15);
 /// What a longer `hold` without a `deadline` of its own gets on top.
-pub const SHARE_SLACK: Duration = minutes(5);
+pub(crate) const SHARE_SLACK: Duration = minutes(5);
 /// The watch after a blue-green swap.
-pub const MONITOR: Duration = minutes(10);
+pub(crate) const MONITOR: Duration = minutes(10);
 /// The longest time for a start, a warm-up, a smoke check.
-pub const STEP_DEADLINE: Duration = minutes(5);
+pub(crate) const STEP_DEADLINE: Duration = minutes(5);
 /// The longest wait for a person.
-pub const APPROVE_DEADLINE: Duration = minutes(24 * 60);
+pub(crate) const APPROVE_DEADLINE: Duration = minutes(24 * 60);
 /// The least that a whole rollout gets.
-pub const DEADLINE: Duration = minutes(120);
+pub(crate) const DEADLINE: Duration = minutes(120);
 /// In flight on a pool that was let go.
-pub const DRAIN: Duration = seconds(30);
+pub(crate) const DRAIN: Duration = seconds(30);
 /// A rollback stays at hand for this long.
-pub const KEEP_BLUE: Duration = minutes(10);
+pub(crate) const KEEP_BLUE: Duration = minutes(10);
 /// Enough requests and nothing leans worse: go on.
-pub const ON_INCONCLUSIVE: Undecided = Undecided::Promote;
+pub(crate) const ON_INCONCLUSIVE: Undecided = Undecided::Promote;
 /// Silence never promotes.
-pub const ON_NO_DATA: Undecided = Undecided::Rollback;
+pub(crate) const ON_NO_DATA: Undecided = Undecided::Rollback;
 /// Below it a share has no data.
-pub const STEP_REQUESTS_MIN: u64 = 30;
+pub(crate) const STEP_REQUESTS_MIN: u64 = 30;
 /// Below it the last share has no data.
-pub const TOTAL_REQUESTS_MIN: u64 = 200;
+pub(crate) const TOTAL_REQUESTS_MIN: u64 = 200;
 
 /// A connection is enough; two good make well, three bad make ill.
-pub const HEALTH: Health = Health {
+pub(crate) const HEALTH: Health = Health {
     path: None,
     port: None,
     interval: seconds(1),
@@ -85,21 +93,21 @@ pub const HEALTH: Health = Health {
     fall: 3,
 };
 /// The path of a warm-up that names none.
-pub const WARMUP_PATH: &str = "/";
+pub(crate) const WARMUP_PATH: &str = "/";
 /// Requests of a warm-up to each member.
-pub const WARMUP_REQUESTS: u32 = 50;
+pub(crate) const WARMUP_REQUESTS: u32 = 50;
 /// At a time.
-pub const WARMUP_CONCURRENCY: u32 = 4;
+pub(crate) const WARMUP_CONCURRENCY: u32 = 4;
 /// For each request of a warm-up.
-pub const WARMUP_TIMEOUT: Duration = seconds(10);
+pub(crate) const WARMUP_TIMEOUT: Duration = seconds(10);
 /// A smoke check asks with this.
-pub const SMOKE_METHOD: &str = "GET";
+pub(crate) const SMOKE_METHOD: &str = "GET";
 /// And wants this.
-pub const SMOKE_EXPECT: u16 = 200;
+pub(crate) const SMOKE_EXPECT: u16 = 200;
 /// Within this.
-pub const SMOKE_TIMEOUT: Duration = seconds(5);
+pub(crate) const SMOKE_TIMEOUT: Duration = seconds(5);
 /// None waits for ever; `idle` is short for apps that wait for idle connections when they stop.
-pub const TIMEOUTS: Timeouts = Timeouts {
+pub(crate) const TIMEOUTS: Timeouts = Timeouts {
     connect: seconds(1),
     first_byte: seconds(60),
     read: seconds(60),
@@ -107,12 +115,12 @@ pub const TIMEOUTS: Timeouts = Timeouts {
     idle: seconds(30),
 };
 /// Five in a row, for ten seconds.
-pub const EJECT: Eject = Eject {
+pub(crate) const EJECT: Eject = Eject {
     failures: 5,
     span: seconds(10),
 };
 /// One false rollback in a hundred rollouts at most; 0.1 percentage points and 10 % + 1 ms are no harm.
-pub const JUDGEMENT: Judgement = Judgement {
+pub(crate) const JUDGEMENT: Judgement = Judgement {
     confidence: 0.99,
     error_margin: 0.001,
     latency_margin: Margin {

@@ -1,14 +1,24 @@
 //! The configuration: one TOML file as checked types.
 //!
-//! The text is read into raw shapes, and these are checked into a [`Config`]: two types for two
-//! states, so that nobody has to ask whether a value was checked. A file is taken whole or not at all.
+//! The text is read into raw shapes (`file`), and these are checked into a [`Config`]: two types for
+//! two states, so that nobody has to ask whether a value was checked. A file is taken whole or not
+//! at all, and the first fault is told with its place and its remedy.
 
+mod check;
 mod defaults;
 mod error;
+mod file;
 mod host;
+mod judgement;
 mod plan;
+mod process;
+mod reach;
+mod read;
 mod secret;
+mod service;
+mod steps;
 mod types;
+mod value;
 
 pub use error::ConfigError;
 pub use host::Host;
@@ -18,18 +28,54 @@ pub use types::{
     Shutdown, SmokeCheck, Sticky, Timeouts, Warmup,
 };
 
+use error::Problem;
+use std::io::Read;
 use std::path::Path;
+
+/// A larger file is a mistake: the wrong one.
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let _ = path;
-        Err(ConfigError::new("", "", error::Problem::whole("", "")))
+        let name = path.display().to_string();
+        let whole =
+            |what: String, help: &str| ConfigError::new(&name, "", Problem::whole(what, help));
+        let mut bytes = Vec::new();
+        let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
+        std::fs::File::open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut bytes))
+            .map_err(|error| {
+                let help =
+                    "name the file with --config FILE; `shifter init` writes one to start from";
+                whole(format!("the configuration cannot be read: {error}"), help)
+            })?;
+        if bytes.len() > FILE_BYTES_MAX {
+            let help = "is this the right file? A configuration is some lines of TOML";
+            return Err(whole("the configuration is larger than 1 MiB".into(), help));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Config::parse(&name, &text),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let what = "the configuration is not UTF-8 text";
+                let help = "save the file as UTF-8, or remove what is here";
+                Err(ConfigError::new(
+                    &name,
+                    &text,
+                    Problem::at(good..good + 3, what, "from here on", help),
+                ))
+            }
+        }
     }
 
     /// Checks a text; `name` is for messages, and its folder is where relative paths begin.
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-        Err(ConfigError::new(name, text, error::Problem::whole("", "")))
+        let dir = Path::new(name).parent().unwrap_or(Path::new(""));
+        read::read(text)
+            .and_then(|raw| check::check(&raw, dir))
+            .map_err(|problem| ConfigError::new(name, text, problem))
     }
 
     /// The service of this name.

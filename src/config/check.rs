@@ -1,0 +1,164 @@
+//! From raw shapes to a [`Config`]: each part by itself, then the parts against each other.
+
+use crate::config::error::Problem;
+use crate::config::file::{Many, RawConfig, RawService};
+use crate::config::host::Host;
+use crate::config::types::{Config, PoolSpec, Service};
+use crate::config::value::Check;
+use crate::config::{process, service};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use toml::Spanned;
+
+type Named<'a> = (&'a Spanned<String>, &'a RawService);
+
+/// Checks everything; relative paths begin at `dir`.
+pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
+    let state = process::state(&raw.state, dir)?;
+    let proxy = process::proxy(&raw.proxy)?;
+    let admin = process::admin(&raw.admin, dir, &state)?;
+    let log = process::log(&raw.log)?;
+    let mut named: Vec<Named<'_>> = raw.service.iter().collect();
+    named.sort_by_key(|(name, _)| name.span().start);
+    if named.is_empty() {
+        return Err(Problem::whole(
+            "there is no service: nothing would be served",
+            "add one:\n[service.api]\nblue = [\"127.0.0.1:3001\"]\ngreen = [\"127.0.0.1:3002\"]",
+        ));
+    }
+    let services: Vec<Service> = named
+        .iter()
+        .map(|(name, raw)| service::service(name, raw))
+        .collect::<Check<_>>()?;
+    let config = Config {
+        proxy,
+        admin,
+        log,
+        state,
+        services,
+    };
+    listeners_apart(raw, &config)?;
+    no_loop(&config, &named)?;
+    routes_apart(&config, &named)?;
+    Ok(config)
+}
+
+/// No listener takes another's place.
+fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
+    let entries = raw
+        .proxy
+        .listen
+        .as_ref()
+        .map_or(&[][..], |many| &many.items);
+    for (i, listen) in config.proxy.listen.iter().enumerate() {
+        let span = || entries.get(i).map(Spanned::span);
+        if let Some(other) = config.proxy.listen[..i]
+            .iter()
+            .find(|other| process::collide(**other, *listen))
+        {
+            return Err(Problem {
+                span: span(),
+                label: "taken".into(),
+                ..Problem::whole(
+                    format!(
+                        "{listen} and {other} are one port: the second listener could not start"
+                    ),
+                    "keep the one for all addresses (0.0.0.0 or [::]), or change a port",
+                )
+            });
+        }
+        if let Some(admin) = config.admin.listen
+            && process::collide(admin, *listen)
+        {
+            return Err(Problem {
+                span: raw.admin.listen.as_ref().map(Spanned::span).or_else(span),
+                label: "the same port".into(),
+                ..Problem::whole(
+                    format!(
+                        "the admin listener {admin} and the proxy's listener {listen} are one port"
+                    ),
+                    "give one of them another port: [admin] listen = \"127.0.0.1:9601\"",
+                )
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A pool that is shifter itself would answer for ever.
+fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
+    let own: Vec<SocketAddr> = config
+        .proxy
+        .listen
+        .iter()
+        .copied()
+        .chain(config.admin.listen)
+        .collect();
+    let itself = |address: &SocketAddr| {
+        own.iter().any(|own| {
+            own == address
+                || (own.port() == address.port()
+                    && own.ip().is_unspecified()
+                    && address.ip().is_loopback())
+        })
+    };
+    for (service, (_, raw)) in config.services.iter().zip(named) {
+        let pools = [
+            (Some(&service.blue), &raw.blue),
+            (service.green.as_ref(), &raw.green),
+        ];
+        for (pool, raw) in pools {
+            let (Some(PoolSpec::Addresses(addresses)), Some(raw)) = (pool, raw) else {
+                continue;
+            };
+            if let Some(i) = addresses.iter().position(itself) {
+                return Err(Problem {
+                    span: raw.items.get(i).map(Spanned::span),
+                    label: "shifter itself".into(),
+                    ..Problem::whole(
+                        format!(
+                            "{} is where shifter itself listens: requests would go in circles",
+                            addresses[i]
+                        ),
+                        "write the address of the application, or change `listen`",
+                    )
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No request belongs to two services.
+fn routes_apart(config: &Config, named: &[Named<'_>]) -> Check<()> {
+    let mut taken: HashMap<(&Host, &str), &str> = HashMap::new();
+    for (service, (name, raw)) in config.services.iter().zip(named) {
+        for (h, host) in service.hosts.iter().enumerate() {
+            for (p, path) in service.paths.iter().enumerate() {
+                if let Some(other) = taken.insert((host, path), &service.name) {
+                    let span = place(&raw.paths, p)
+                        .or(place(&raw.hosts, h))
+                        .unwrap_or(name.span());
+                    return Err(Problem::at(
+                        span,
+                        format!(
+                            "host {host} with path {path} is given twice: by `{other}` and by `{}`",
+                            service.name
+                        ),
+                        "the second one",
+                        "give each service hosts or paths of its own: paths = [\"/api\"]",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn place(raw: &Option<Many>, at: usize) -> Option<Range<usize>> {
+    raw.as_ref()
+        .and_then(|many| many.items.get(at))
+        .map(Spanned::span)
+}

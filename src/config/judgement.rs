@@ -1,0 +1,104 @@
+//! Checks of the judge's margins.
+
+use crate::config::defaults::JUDGEMENT;
+use crate::config::error::Problem;
+use crate::config::file::{RawService, Scalar, Value};
+use crate::config::types::Judgement;
+use crate::config::value::{self, Check};
+use crate::core::stats::Margin;
+use std::time::Duration;
+use toml::Spanned;
+
+/// The margins of a service.
+pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
+    Ok(Judgement {
+        confidence: confidence(&raw.confidence)?,
+        error_margin: raw
+            .error_margin
+            .as_ref()
+            .map_or(Ok(JUDGEMENT.error_margin), error_margin)?,
+        latency_margin: raw
+            .latency_margin
+            .as_ref()
+            .map_or(Ok(JUDGEMENT.latency_margin), latency_margin)?,
+        max_excess_failures: match &raw.max_excess_failures {
+            None => JUDGEMENT.max_excess_failures,
+            given => Some(value::number(
+                "max_excess_failures",
+                given,
+                1..=1_000_000_000,
+                0,
+            )?),
+        },
+    })
+}
+
+fn confidence(raw: &Value<f64>) -> Check<f64> {
+    let Some(raw) = raw else {
+        return Ok(JUDGEMENT.confidence);
+    };
+    let confidence = *raw.get_ref();
+    // 0.999999: one false rollback in a million; beyond it no traffic suffices.
+    if confidence > 0.5 && confidence <= 0.999_999 {
+        return Ok(confidence);
+    }
+    let help = if (50.0..100.0).contains(&confidence) {
+        format!("it is a ratio, not percent: write {}", confidence / 100.0)
+    } else {
+        "write a ratio such as 0.99: at most one false rollback in a hundred rollouts".to_owned()
+    };
+    let what = format!("`confidence` is {confidence}: it must be above 0.5 and at most 0.999999");
+    Err(Problem::at(raw.span(), what, "out of range", help))
+}
+
+fn error_margin(raw: &Spanned<Scalar>) -> Check<f64> {
+    let text = &raw.get_ref().0;
+    let points = text
+        .strip_suffix("pp")
+        .and_then(|n| n.trim().parse::<f64>().ok());
+    match points {
+        Some(points) if (0.0..=50.0).contains(&points) => Ok(points / 100.0),
+        _ => Err(Problem::at(
+            raw.span(),
+            format!(
+                "`error_margin` is \"{}\": it must be 0pp to 50pp",
+                value::brief(text)
+            ),
+            "not percentage points",
+            "write percentage points in quotes: \"0.1pp\" lets green's error rate be 1.1 % where blue's is 1 %",
+        )),
+    }
+}
+
+fn latency_margin(raw: &Spanned<Scalar>) -> Check<Margin> {
+    let text = &raw.get_ref().0;
+    let (percent, plus) = match text.split_once('+') {
+        Some((percent, plus)) => (percent.trim(), Some(plus.trim())),
+        None => (text.trim(), None),
+    };
+    let percent = percent
+        .strip_suffix('%')
+        .and_then(|n| n.trim().parse::<f64>().ok());
+    let Some(percent) = percent.filter(|percent| (0.0..=1000.0).contains(percent)) else {
+        return Err(Problem::at(
+            raw.span(),
+            format!(
+                "`latency_margin` is \"{}\": it must be 0% to 1000%, and a time if you like",
+                value::brief(text)
+            ),
+            "not a margin",
+            "write percent in quotes, and what small latencies get on top: \"10%\" or \"10% + 1ms\"",
+        ));
+    };
+    let millis = match plus {
+        None => JUDGEMENT.latency_margin.millis,
+        Some(plus) => {
+            let allowed = Duration::ZERO..=Duration::from_secs(60);
+            value::duration_at("latency_margin", plus, raw.span(), allowed)?.as_secs_f64() * 1e3
+        }
+    };
+    Ok(Margin {
+        ratio: percent / 100.0,
+        millis,
+    })
+}

@@ -1,0 +1,359 @@
+//! Checks of what holds for the whole process: `state`, `[proxy]`, `[admin]`, `[log]`.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{RawAdmin, RawLog, RawProxy, RawSecret, RawSource, Text};
+use crate::config::secret::Secret;
+use crate::config::types::{Admin, Log, LogFormat, LogLevel, Proxy, Shutdown};
+use crate::config::value::{self, Check, OPTIONAL, SHORT};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// What a unix socket's path may have on every system that we know (macOS: 104 with the final zero).
+const SOCKET_PATH_MAX: usize = 103;
+
+pub(crate) fn proxy(raw: &RawProxy) -> Check<Proxy> {
+    let listen = match &raw.listen {
+        None => vec![defaults::LISTEN],
+        Some(many) => value::addresses("listen", many)?,
+    };
+    let shutdown = &raw.shutdown;
+    let default = defaults::SHUTDOWN;
+    Ok(Proxy {
+        listen,
+        threads: value::number("threads", &raw.threads, 0..=1024, defaults::THREADS)?,
+        max_connections: value::number(
+            "max_connections",
+            &raw.max_connections,
+            1..=10_000_000,
+            defaults::MAX_CONNECTIONS,
+        )?,
+        keepalive_requests: value::number(
+            "keepalive_requests",
+            &raw.keepalive_requests,
+            1..=1_000_000_000,
+            defaults::KEEPALIVE_REQUESTS,
+        )?,
+        keepalive_idle: value::duration(
+            "keepalive_idle",
+            &raw.keepalive_idle,
+            SHORT,
+            defaults::KEEPALIVE_IDLE,
+        )?,
+        retries: value::number("retries", &raw.retries, 0..=3, defaults::RETRIES)?,
+        via: raw.via.unwrap_or(defaults::VIA),
+        request_id_header: request_id_header(&raw.request_id_header)?,
+        trust_forwarded: raw.trust_forwarded.unwrap_or(defaults::TRUST_FORWARDED),
+        shutdown: Shutdown {
+            lame_duck: value::duration(
+                "lame_duck",
+                &shutdown.lame_duck,
+                OPTIONAL,
+                default.lame_duck,
+            )?,
+            deadline: value::duration("deadline", &shutdown.deadline, SHORT, default.deadline)?,
+        },
+    })
+}
+
+fn request_id_header(raw: &Text) -> Check<String> {
+    let Some(raw) = raw else {
+        return Ok(defaults::REQUEST_ID_HEADER.to_owned());
+    };
+    let name = value::token("request_id_header", raw)?.to_ascii_lowercase();
+    unmeaning(raw, name)
+}
+
+/// Refuses a header that HTTP itself uses.
+pub(crate) fn unmeaning(raw: &Spanned<String>, name: String) -> Check<String> {
+    const HTTP: [&str; 10] = [
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ];
+    if HTTP.contains(&name.as_str()) {
+        return Err(Problem::at(
+            raw.span(),
+            format!("the header `{name}` has a meaning of its own in HTTP"),
+            "taken",
+            "name a header of your own, such as \"x-request-id\" or \"x-user-id\"",
+        ));
+    }
+    Ok(name)
+}
+
+pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
+    let listen = match &raw.listen {
+        None => Some(defaults::ADMIN_LISTEN),
+        Some(text) if text.get_ref() == "off" => None,
+        Some(text) => Some(value::address("listen", text).map_err(or_off)?),
+    };
+    let token = match &raw.token {
+        None => None,
+        Some(token) => Some(secret(token, dir)?),
+    };
+    if let (Some(listen), None, Some(raw)) = (listen, &token, &raw.listen)
+        && !listen.ip().is_loopback()
+    {
+        return Err(Problem::at(
+            raw.span(),
+            format!("the admin listener {listen} can be reached from other hosts and has no token"),
+            "not loopback",
+            format!(
+                "listen on \"127.0.0.1:{}\", or add token = {{ file = \"/run/secrets/shifter_token\" }}",
+                listen.port()
+            ),
+        ));
+    }
+    Ok(Admin {
+        listen,
+        socket: socket(&raw.socket, dir, state)?,
+        token,
+    })
+}
+
+fn or_off(problem: Problem) -> Problem {
+    Problem {
+        help: format!("{}, or \"off\"", problem.help),
+        ..problem
+    }
+}
+
+fn socket(raw: &Text, dir: &Path, state: &Path) -> Check<PathBuf> {
+    let path = match raw {
+        None => state.join(defaults::SOCKET),
+        Some(text) => below("socket", text, dir)?,
+    };
+    let length = path.as_os_str().len();
+    if length <= SOCKET_PATH_MAX {
+        return Ok(path);
+    }
+    let what = format!(
+        "the admin socket's path has {length} bytes; systems take {SOCKET_PATH_MAX}: {}",
+        path.display()
+    );
+    let help = "write a shorter one under [admin]: socket = \"/run/shifter/shifter.sock\"";
+    Err(match raw {
+        Some(text) => Problem::at(text.span(), what, "too long", help),
+        None => Problem::whole(what, help),
+    })
+}
+
+/// A path of the file system; a relative one begins at the folder of the configuration file.
+fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
+    let text = raw.get_ref();
+    if text.is_empty() || text.contains('\0') {
+        let help = format!("write a path, or leave `{key}` out for its default");
+        return Err(Problem::at(
+            raw.span(),
+            format!("`{key}` is not a path"),
+            "this",
+            help,
+        ));
+    }
+    Ok(dir.join(text))
+}
+
+pub(crate) fn state(raw: &Text, dir: &Path) -> Check<PathBuf> {
+    match raw {
+        Some(text) => below("state", text, dir),
+        None => Ok(default_state(|name| std::env::var_os(name), ours)),
+    }
+}
+
+/// `/var/lib/shifter` where it was made for us, else the user's own state folder, else here.
+fn default_state(
+    var: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ours: impl Fn(&Path) -> bool,
+) -> PathBuf {
+    let system = Path::new("/var/lib/shifter");
+    if ours(system) {
+        return system.to_owned();
+    }
+    let absolute = |name| {
+        var(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(|| PathBuf::from(".shifter"), |base| base.join("shifter"))
+}
+
+/// Whether a folder belongs to the user who runs this process.
+fn ours(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.uid());
+    path.is_dir() && owner(path).is_some_and(|uid| owner(Path::new("/proc/self")) == Some(uid))
+}
+
+fn secret(raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
+    const SOURCES: &str = "name where it is: token = { file = \"/run/secrets/shifter_token\" } or token = { env = \"SHIFTER_TOKEN\" }";
+    let wrong = |what: &str, label: &str| Problem::at(raw.span(), what, label, SOURCES);
+    let source = match raw.get_ref() {
+        RawSecret::Literal => {
+            let mut problem = wrong(
+                "the token itself stands in this file, where it leaks with every copy",
+                "a secret",
+            );
+            problem.hide = true;
+            return Err(problem);
+        }
+        RawSecret::From(source) => source,
+    };
+    match source {
+        RawSource {
+            file: Some(file),
+            env: None,
+        } => from_file(file, dir),
+        RawSource {
+            file: None,
+            env: Some(name),
+        } => from_env(name),
+        RawSource {
+            file: None,
+            env: None,
+        } => Err(wrong("the token comes from nowhere", "empty")),
+        RawSource {
+            file: Some(_),
+            env: Some(_),
+        } => Err(wrong(
+            "the token comes from a file and from the environment",
+            "which one?",
+        )),
+    }
+}
+
+fn from_file(raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
+    let path = below("file", raw, dir)?;
+    let mut text = String::new();
+    let most = u64::try_from(Secret::LEN_MAX).unwrap_or(u64::MAX) + 2;
+    let read =
+        std::fs::File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text));
+    if let Err(error) = read {
+        return Err(Problem::at(
+            raw.span(),
+            format!(
+                "the token's file {} cannot be read: {error}",
+                path.display()
+            ),
+            "this file",
+            "make it with `openssl rand -hex 32 > FILE`, readable for the user who runs shifter",
+        ));
+    }
+    strong(&text, raw)
+}
+
+fn from_env(raw: &Spanned<String>) -> Check<Secret> {
+    let name = raw.get_ref();
+    let absent = name.is_empty() || name.contains(['=', '\0']);
+    match (!absent).then(|| std::env::var(name)) {
+        Some(Ok(text)) => strong(&text, raw),
+        _ => Err(Problem::at(
+            raw.span(),
+            format!(
+                "the token's environment variable {} is not set to text",
+                value::brief(name)
+            ),
+            "this variable",
+            "set it before shifter starts: export NAME=\"$(openssl rand -hex 32)\"",
+        )),
+    }
+}
+
+fn strong(text: &str, raw: &Spanned<String>) -> Check<Secret> {
+    let text = text.trim();
+    let what = if text.len() < Secret::LEN_MIN {
+        format!("the token has {} bytes: it could be guessed", text.len())
+    } else if text.len() > Secret::LEN_MAX {
+        format!(
+            "the token has more than {} bytes: is this the right place?",
+            Secret::LEN_MAX
+        )
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        "the token has characters that no HTTP header can carry".to_owned()
+    } else {
+        return Ok(Secret::new(text));
+    };
+    let help = format!(
+        "at least {} plain characters are needed: `openssl rand -hex 32`",
+        Secret::LEN_MIN
+    );
+    Err(Problem::at(raw.span(), what, "from here", help))
+}
+
+pub(crate) fn log(raw: &RawLog) -> Check<Log> {
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+    ];
+    let levels = [
+        LogLevel::Error,
+        LogLevel::Warn,
+        LogLevel::Info,
+        LogLevel::Debug,
+        LogLevel::Trace,
+    ];
+    Ok(Log {
+        format: value::choice("format", &raw.format, &formats, defaults::LOG.format)?,
+        level: value::choice(
+            "level",
+            &raw.level,
+            &levels.map(|level| (level.name(), level)),
+            defaults::LOG.level,
+        )?,
+    })
+}
+
+/// Whether a process could not listen on both.
+pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_folder_is_the_first_that_fits() {
+        let var = |set: &'static [(&str, &str)]| {
+            move |name: &str| {
+                set.iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| (*v).into())
+            }
+        };
+        let state = |set, ours: bool| default_state(var(set), |_| ours);
+        assert_eq!(
+            state(&[("HOME", "/h")], true),
+            Path::new("/var/lib/shifter")
+        );
+        assert_eq!(
+            state(&[("HOME", "/h"), ("XDG_STATE_HOME", "/x")], false),
+            Path::new("/x/shifter")
+        );
+        assert_eq!(
+            state(&[("HOME", "/h"), ("XDG_STATE_HOME", "x")], false),
+            Path::new("/h/.local/state/shifter")
+        );
+        assert_eq!(state(&[], false), Path::new(".shifter"));
+    }
+
+    #[test]
+    fn an_address_for_all_collides_with_each() {
+        let a = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(collide(a("0.0.0.0:80"), a("127.0.0.1:80")));
+        assert!(!collide(a("127.0.0.2:80"), a("127.0.0.1:80")));
+        assert!(!collide(a("0.0.0.0:80"), a("0.0.0.0:81")));
+    }
+}

@@ -1,0 +1,356 @@
+//! Checks of one `[service.NAME]`.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{
+    RawEject, RawHealth, RawService, RawSmoke, RawSticky, RawTimeouts, RawWarmup, Value,
+};
+use crate::config::judgement::judgement;
+use crate::config::process::unmeaning;
+use crate::config::reach::{hosts, pools, prefixes};
+use crate::config::steps::{percent, steps};
+use crate::config::types::{Eject, Health, Service, SmokeCheck, Sticky, Timeouts, Warmup};
+use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
+use crate::core::plan::{Plan, Step, Strategy, Undecided};
+use crate::core::weight::Weight;
+use std::time::Duration;
+use toml::Spanned;
+
+const STRATEGIES: [(&str, Strategy); 2] = [
+    (Strategy::Canary.name(), Strategy::Canary),
+    (Strategy::BlueGreen.name(), Strategy::BlueGreen),
+];
+const UNDECIDED: [(&str, Undecided); 3] = [
+    ("promote", Undecided::Promote),
+    ("hold", Undecided::Hold),
+    ("rollback", Undecided::Rollback),
+];
+
+/// A service, checked by itself.
+pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service> {
+    let (blue, green) = pools(name, raw)?;
+    let time = value::duration;
+    let service = Service {
+        name: checked_name(name)?,
+        hosts: hosts(&raw.hosts)?,
+        paths: prefixes(&raw.paths)?,
+        blue,
+        green,
+        strategy: value::choice("strategy", &raw.strategy, &STRATEGIES, Strategy::Canary)?,
+        steps: steps(&raw.steps)?,
+        monitor: time("monitor", &raw.monitor, LONG, defaults::MONITOR)?,
+        holdback: raw
+            .holdback
+            .as_ref()
+            .map_or(Ok(Weight::NONE), |raw| percent("holdback", raw))?,
+        health: health(&raw.health)?,
+        warmup: raw.warmup.as_ref().map(warmup).transpose()?,
+        smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
+        sticky: raw.sticky.as_ref().map(sticky).transpose()?,
+        timeouts: timeouts(&raw.timeouts)?,
+        eject: eject(&raw.eject)?,
+        judgement: judgement(raw)?,
+        step_deadline: time(
+            "step_deadline",
+            &raw.step_deadline,
+            LONG,
+            defaults::STEP_DEADLINE,
+        )?,
+        approve_deadline: time(
+            "approve_deadline",
+            &raw.approve_deadline,
+            LONG,
+            defaults::APPROVE_DEADLINE,
+        )?,
+        deadline: match &raw.deadline {
+            None => None,
+            given => Some(time("deadline", given, LONG, defaults::DEADLINE)?),
+        },
+        drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
+        keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
+        on_inconclusive: on_inconclusive(raw)?,
+        on_no_data: on_no_data(raw)?,
+        step_requests_min: requests(
+            "step_requests_min",
+            &raw.step_requests_min,
+            defaults::STEP_REQUESTS_MIN,
+        )?,
+        total_requests_min: requests(
+            "total_requests_min",
+            &raw.total_requests_min,
+            defaults::TOTAL_REQUESTS_MIN,
+        )?,
+    };
+    fits_holdback(&service, raw)?;
+    fits_deadline(&service.plan(None), raw)?;
+    Ok(service)
+}
+
+fn checked_name(raw: &Spanned<String>) -> Check<String> {
+    let name = raw.get_ref();
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=63).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(name.clone());
+    }
+    let lower = name.to_ascii_lowercase();
+    let fixed: String = lower
+        .chars()
+        .map(|c| {
+            if u8::try_from(c).is_ok_and(plain) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(63)
+        .collect();
+    let help = format!(
+        "for example [service.{}]",
+        if fixed.is_empty() { "api" } else { &fixed }
+    );
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "\"{}\" cannot name a service: 1 to 63 of a-z, 0-9 and `-` can",
+            value::brief(name)
+        ),
+        "this name",
+        help,
+    ))
+}
+
+fn health(raw: &RawHealth) -> Check<Health> {
+    let default = defaults::HEALTH;
+    Ok(Health {
+        path: raw
+            .path
+            .as_ref()
+            .map(|p| value::path("path", p, true))
+            .transpose()?,
+        port: match &raw.port {
+            None => default.port,
+            given => Some(value::number("port", given, 1..=65_535, 0)?),
+        },
+        interval: value::duration("interval", &raw.interval, SHORT, default.interval)?,
+        timeout: value::duration("timeout", &raw.timeout, SHORT, default.timeout)?,
+        rise: value::number("rise", &raw.rise, 1..=100, default.rise)?,
+        fall: value::number("fall", &raw.fall, 1..=100, default.fall)?,
+    })
+}
+
+fn warmup(raw: &RawWarmup) -> Check<Warmup> {
+    let paths = match &raw.paths {
+        None => vec![defaults::WARMUP_PATH.to_owned()],
+        Some(many) => {
+            let path = |item| value::path("paths", item, true);
+            value::some("paths", many)?
+                .iter()
+                .map(path)
+                .collect::<Check<_>>()?
+        }
+    };
+    Ok(Warmup {
+        paths,
+        requests: value::number(
+            "requests",
+            &raw.requests,
+            1..=100_000,
+            defaults::WARMUP_REQUESTS,
+        )?,
+        concurrency: value::number(
+            "concurrency",
+            &raw.concurrency,
+            1..=1_000,
+            defaults::WARMUP_CONCURRENCY,
+        )?,
+        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::WARMUP_TIMEOUT)?,
+    })
+}
+
+fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let raw = step.get_ref();
+    let Some(path) = &raw.path else {
+        return Err(Problem::at(
+            step.span(),
+            "this smoke check has no `path`",
+            "this check",
+            "for example: smoke = [{ path = \"/health\", expect = 200 }]",
+        ));
+    };
+    let method = value::choice(
+        "method",
+        &raw.method,
+        &METHODS.map(|m| (m, m)),
+        defaults::SMOKE_METHOD,
+    )?;
+    let mut headers = Vec::with_capacity(raw.headers.len());
+    for (name, value) in &raw.headers {
+        if http::HeaderValue::from_str(value.get_ref()).is_err() {
+            return Err(Problem::at(
+                value.span(),
+                format!(
+                    "the header `{}` has a value that HTTP cannot carry",
+                    value::brief(name.get_ref())
+                ),
+                "this value",
+                "use visible characters and spaces",
+            ));
+        }
+        headers.push((
+            value::token("headers", name)?.to_ascii_lowercase(),
+            value.get_ref().clone(),
+        ));
+    }
+    headers.sort();
+    Ok(SmokeCheck {
+        method: method.to_owned(),
+        path: value::path("path", path, true)?,
+        headers,
+        expect: value::number("expect", &raw.expect, 200..=599, defaults::SMOKE_EXPECT)?,
+        contains: raw.contains.clone(),
+        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?,
+    })
+}
+
+fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
+    let wrong = |what: &str| {
+        Err(Problem::at(
+            table.span(),
+            what,
+            "this table",
+            "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }",
+        ))
+    };
+    match table.get_ref() {
+        RawSticky {
+            cookie: Some(name),
+            header: None,
+        } => value::token("cookie", name).map(Sticky::Cookie),
+        RawSticky {
+            cookie: None,
+            header: Some(name),
+        } => {
+            unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Sticky::Header)
+        }
+        RawSticky {
+            cookie: Some(_),
+            header: Some(_),
+        } => wrong("`sticky` names a cookie and a header: only one can decide"),
+        RawSticky {
+            cookie: None,
+            header: None,
+        } => wrong("`sticky` names neither a cookie nor a header"),
+    }
+}
+
+fn timeouts(raw: &RawTimeouts) -> Check<Timeouts> {
+    let default = defaults::TIMEOUTS;
+    Ok(Timeouts {
+        connect: value::duration("connect", &raw.connect, SHORT, default.connect)?,
+        first_byte: value::duration("first_byte", &raw.first_byte, SHORT, default.first_byte)?,
+        read: value::duration("read", &raw.read, SHORT, default.read)?,
+        write: value::duration("write", &raw.write, SHORT, default.write)?,
+        idle: value::duration("idle", &raw.idle, SHORT, default.idle)?,
+    })
+}
+
+fn eject(raw: &RawEject) -> Check<Eject> {
+    Ok(Eject {
+        failures: value::number(
+            "failures",
+            &raw.failures,
+            0..=1_000_000,
+            defaults::EJECT.failures,
+        )?,
+        span: value::duration("for", &raw.span, SHORT, defaults::EJECT.span)?,
+    })
+}
+
+fn requests(key: &str, raw: &Value<i64>, default: u64) -> Check<u64> {
+    value::number(key, raw, 1..=1_000_000_000, default)
+}
+
+fn on_inconclusive(raw: &RawService) -> Check<Undecided> {
+    value::choice(
+        "on_inconclusive",
+        &raw.on_inconclusive,
+        &UNDECIDED,
+        defaults::ON_INCONCLUSIVE,
+    )
+}
+
+fn on_no_data(raw: &RawService) -> Check<Undecided> {
+    let chosen = value::choice(
+        "on_no_data",
+        &raw.on_no_data,
+        &UNDECIDED,
+        defaults::ON_NO_DATA,
+    )?;
+    match &raw.on_no_data {
+        Some(text) if chosen == Undecided::Promote => Err(Problem::at(
+            text.span(),
+            "`on_no_data` is \"promote\": silence never promotes",
+            "not here",
+            "write \"rollback\" or \"hold\"; a person can still promote with `shifter promote`",
+        )),
+        _ => Ok(chosen),
+    }
+}
+
+/// What blue keeps must leave the last share more than the one before it.
+fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
+    let Some(raw) = &raw.holdback else {
+        return Ok(());
+    };
+    let most = service.steps.iter().filter_map(|step| match step {
+        Step::Shift { weight, .. } if *weight < Weight::ALL => Some(weight.rest()),
+        _ => None,
+    });
+    let most = most.min().unwrap_or(Weight::ALL);
+    if service.holdback < most {
+        return Ok(());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`holdback` {} leaves the last share nothing more than the one before",
+            service.holdback
+        ),
+        "too much",
+        format!(
+            "write less than {}: 5 is enough for a comparison",
+            f64::from(most.as_basis_points()) / 100.0
+        ),
+    ))
+}
+
+/// The shortest times together must fit into the whole.
+fn fits_deadline(plan: &Plan, raw: &RawService) -> Check<()> {
+    let hold = |step: &Step| match step {
+        Step::Shift { hold, .. } => *hold,
+        _ => Duration::ZERO,
+    };
+    let least = plan
+        .steps
+        .iter()
+        .map(hold)
+        .fold(Duration::ZERO, Duration::saturating_add);
+    let given: &Value<_> = &raw.deadline;
+    match given {
+        Some(raw) if least > plan.deadline => Err(Problem::at(
+            raw.span(),
+            format!(
+                "`deadline` is {}, and the holds alone take {}",
+                value::shown(plan.deadline),
+                value::shown(least)
+            ),
+            "too short",
+            format!(
+                "write more than \"{}\", or leave it out: then it is long enough for the steps",
+                value::shown(least)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,161 @@
+//! Checks of the shares of a canary and of the times around them.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{RawStep, Value};
+use crate::config::plan::{default_steps, share_deadline};
+use crate::config::value::{self, Check, LONG};
+use crate::core::plan::Step;
+use crate::core::weight::Weight;
+use toml::Spanned;
+
+/// More steps are a mistake.
+const STEPS_MAX: usize = 50;
+
+const EXAMPLE: &str = "for example: steps = [{ weight = 5, hold = \"1m\" }, { weight = 50 }, { weight = 100, hold = \"2m\" }]";
+
+/// The shares and approvals, in order.
+pub(crate) fn steps(raw: &Value<Vec<Spanned<RawStep>>>) -> Check<Vec<Step>> {
+    let Some(list) = raw else {
+        return Ok(default_steps());
+    };
+    let all = list.get_ref();
+    if all.len() > STEPS_MAX {
+        let what = format!(
+            "`steps` has {} entries; at most {STEPS_MAX} are taken",
+            all.len()
+        );
+        return Err(Problem::at(list.span(), what, "this list", EXAMPLE));
+    }
+    let last_share = all.iter().rposition(|step| step.get_ref().weight.is_some());
+    let mut steps = Vec::with_capacity(all.len());
+    let mut reached = None;
+    for (i, step) in all.iter().enumerate() {
+        let Some(share) = one_of_two(step)? else {
+            steps.push(Step::Approve);
+            continue;
+        };
+        let weight = percent("weight", share)?;
+        rises(weight, reached, share)?;
+        reached = Some(weight);
+        if weight != Weight::NONE {
+            steps.push(shift(step.get_ref(), weight, Some(i) == last_share)?);
+        }
+    }
+    match (last_share.map(|i| &all[i]), reached) {
+        (_, Some(Weight::ALL)) => Ok(steps),
+        (Some(step), Some(weight)) => Err(Problem::at(
+            step.span(),
+            format!("the last share is {weight}: green would never have all traffic"),
+            "the last share",
+            "end with { weight = 100, hold = \"2m\" }",
+        )),
+        _ => Err(Problem::at(
+            list.span(),
+            "`steps` has no share",
+            "this list",
+            EXAMPLE,
+        )),
+    }
+}
+
+/// A share's weight, or `None` for an approval.
+fn one_of_two(step: &Spanned<RawStep>) -> Check<Option<&Spanned<f64>>> {
+    let raw = step.get_ref();
+    let wrong = |what: &str, help: &str| Err(Problem::at(step.span(), what, "this step", help));
+    match (&raw.weight, &raw.approve) {
+        (Some(weight), None) => Ok(Some(weight)),
+        (None, Some(approve)) if !*approve.get_ref() => wrong(
+            "`approve = false` is no step",
+            "leave this step out, or write { approve = true }",
+        ),
+        (None, Some(_)) if raw.hold.is_some() || raw.deadline.is_some() => wrong(
+            "an approval has no times of its own",
+            "write { approve = true } alone; `approve_deadline` of the service says how long it waits",
+        ),
+        (None, Some(_)) => Ok(None),
+        (Some(_), Some(_)) => wrong(
+            "a step is a share or an approval, not both",
+            "make two of it: { approve = true }, { weight = 50 }",
+        ),
+        (None, None) => wrong("this step has neither `weight` nor `approve`", EXAMPLE),
+    }
+}
+
+fn rises(weight: Weight, reached: Option<Weight>, raw: &Spanned<f64>) -> Check<()> {
+    match reached {
+        Some(before) if weight <= before => Err(Problem::at(
+            raw.span(),
+            format!("the share {weight} comes after {before}: shares must rise"),
+            "does not rise",
+            format!(
+                "write more than {before}, or leave this step out; going back is the judge's business"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn shift(raw: &RawStep, weight: Weight, last: bool) -> Check<Step> {
+    let usual = if last {
+        defaults::HOLD_LAST
+    } else {
+        defaults::HOLD
+    };
+    let hold = match &raw.deadline {
+        // A deadline alone may be shorter than the usual hold; then it is the hold that gives way.
+        Some(_) if raw.hold.is_none() => {
+            usual.min(value::duration("deadline", &raw.deadline, LONG, usual)?)
+        }
+        _ => value::duration("hold", &raw.hold, LONG, usual)?,
+    };
+    let deadline = value::duration("deadline", &raw.deadline, LONG, share_deadline(hold))?;
+    if let Some(raw) = &raw.deadline
+        && deadline < hold
+    {
+        return Err(Problem::at(
+            raw.span(),
+            format!(
+                "`deadline` {} is shorter than `hold` {}",
+                value::shown(deadline),
+                value::shown(hold)
+            ),
+            "ends before the hold",
+            format!(
+                "`deadline` is the longest time at this share, `hold` the shortest: write at least \"{}\"",
+                value::shown(hold)
+            ),
+        ));
+    }
+    Ok(Step::Shift {
+        weight,
+        hold,
+        deadline,
+    })
+}
+
+/// A share in percent, to two decimals.
+pub(crate) fn percent(key: &str, raw: &Spanned<f64>) -> Check<Weight> {
+    let percent = *raw.get_ref();
+    let wrong = |what: String, label: &str| {
+        Problem::at(
+            raw.span(),
+            what,
+            label,
+            "write percent from 0 to 100 with at most two decimals: 5 or 0.25",
+        )
+    };
+    let weight = Weight::from_percent(percent).ok_or_else(|| {
+        wrong(
+            format!("`{key}` is {percent}, which is not a share"),
+            "not 0 to 100",
+        )
+    })?;
+    if (weight.ratio() * 100.0 - percent).abs() > 1e-9 {
+        return Err(wrong(
+            format!("`{key}` is {percent}, which is finer than 0.01"),
+            "too fine",
+        ));
+    }
+    Ok(weight)
+}
