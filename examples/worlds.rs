@@ -1,0 +1,294 @@
+//! Measures the judge on simulated traffic: `cargo run --release --example worlds -- [TABLE...]`.
+//!
+//! Tables: `aa` (green equals blue: false rollbacks), `detect` (how soon a worse green is found), `adaptive`
+//! (whole rollouts that move on by themselves), `alone` (all requests on green at once). All without a name.
+//! `--rollouts N` sets the number for each cell of `aa` (2000), the others follow; `--threads N` (1).
+
+#[path = "../tests/support/drive.rs"]
+mod drive;
+#[path = "../tests/support/worlds.rs"]
+mod worlds;
+
+use drive::{End, Run, adaptive, alone, drive as rollout, fixed, many, steady, wilson};
+use shifter::core::judge::{Judge, Policy};
+use std::process::ExitCode;
+use std::time::Instant;
+use worlds::{Fault, Traffic, World};
+
+const SECONDS: usize = 1_800;
+const RATES: [f64; 3] = [5.0, 50.0, 500.0];
+
+struct Size {
+    rollouts: u64,
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let mut size = Size {
+        rollouts: 2_000,
+        threads: 1,
+    };
+    let mut tables = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            arguments
+                .next()
+                .and_then(|n| n.parse::<u64>().ok())
+                .filter(|n| *n > 0)
+        };
+        match (argument.as_str(), &argument) {
+            ("--rollouts", _) => match number() {
+                Some(n) => size.rollouts = n,
+                None => return usage("--rollouts wants a number above 0"),
+            },
+            ("--threads", _) => match number() {
+                Some(n) => size.threads = n as usize,
+                None => return usage("--threads wants a number above 0"),
+            },
+            ("aa" | "detect" | "adaptive" | "alone", name) => tables.push(name.clone()),
+            (other, _) => return usage(&format!("unknown: {other}")),
+        }
+    }
+    let wanted = |name: &str| tables.is_empty() || tables.iter().any(|table| table == name);
+    for (name, print) in [
+        ("aa", false_rollbacks as fn(&Size)),
+        ("detect", detection),
+        ("adaptive", whole_rollouts),
+        ("alone", green_alone),
+    ] {
+        if wanted(name) {
+            let start = Instant::now();
+            print(&size);
+            println!(
+                "\n({:.0} s on {} threads)\n",
+                start.elapsed().as_secs_f64(),
+                size.threads
+            );
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!(
+        "worlds: {problem}\nusage: worlds [aa] [detect] [adaptive] [alone] [--rollouts N] [--threads N]"
+    );
+    ExitCode::from(2)
+}
+
+fn judge() -> Judge {
+    Judge::new(Policy::default())
+}
+
+fn seed(table: u64, run: u64) -> u64 {
+    table * 1_000_000 + run
+}
+
+fn false_rollbacks(size: &Size) {
+    // False rollbacks of the analysis, in percent, at 5, 50 and 500 requests a second.
+    const BEFORE: [[f64; 3]; 8] = [
+        [0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0],
+        [0.2, 0.0, 0.0],
+        [0.0, 1.1, 0.0],
+        [0.2, 0.0, 0.0],
+        [0.0, 0.3, 0.5],
+        [2.7, 7.0, 7.5],
+        [0.3, 0.0, 0.0],
+    ];
+    println!("### False rollbacks, green equals blue: 15 min at 5 %, 15 min at 50 %\n");
+    println!(
+        "{} rollouts in each cell, 95 % Wilson interval; in brackets the analysis (1,000, 1,000 and 200 rollouts).\n",
+        size.rollouts
+    );
+    println!("| world | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|");
+    for (world, before) in World::ALL.into_iter().zip(BEFORE) {
+        print!("| {} |", world.name());
+        for (rate, before) in RATES.into_iter().zip(before) {
+            let runs = many(size.threads, size.rollouts, |run| {
+                let mut traffic = Traffic::new(seed(1, run), rate, SECONDS, world, Fault::NONE);
+                rollout(&mut traffic, &mut judge(), 0.05, fixed(SECONDS as u64))
+            });
+            print!(" {} ({before:.1}%) |", share(&runs, End::RolledBack));
+        }
+        println!();
+    }
+}
+
+/// `0.1% [0.0, 0.4]`: the share of rollouts that ended so.
+fn share(runs: &[Run], end: End) -> String {
+    let (hits, of) = (
+        runs.iter().filter(|run| run.end == end).count() as u64,
+        runs.len() as u64,
+    );
+    let (low, high) = wilson(hits, of);
+    let percent = 100.0 * hits as f64 / of as f64;
+    format!("{percent:.2}% [{:.2}, {:.2}]", 100.0 * low, 100.0 * high)
+}
+
+/// `median / p95, miss x%` of the seconds to rollback; a miss counts as endless.
+fn delay(runs: &[Run]) -> String {
+    let mut at: Vec<u64> = runs
+        .iter()
+        .map(|r| {
+            if r.end == End::RolledBack {
+                r.at
+            } else {
+                u64::MAX
+            }
+        })
+        .collect();
+    at.sort_unstable();
+    let found = at.iter().filter(|at| **at < u64::MAX).count();
+    let seconds = |at: Option<&u64>| match at {
+        Some(&at) if at < u64::MAX => at.to_string(),
+        _ => "-".to_owned(),
+    };
+    let median = seconds(at.get(found.saturating_sub(1) / 2).filter(|_| found > 0));
+    let late = seconds(at.get((runs.len() * 95).div_ceil(100).saturating_sub(1)));
+    let missed = 100.0 * (runs.len() - found) as f64 / runs.len() as f64;
+    if found < runs.len() {
+        format!("{median} / {late}, miss {missed:.0}%")
+    } else {
+        format!("{median} / {late}")
+    }
+}
+
+/// The median number of green requests before a rollback.
+fn cost(runs: &[Run]) -> String {
+    let found = runs.iter().filter(|run| run.end == End::RolledBack);
+    let mut green: Vec<u64> = found.map(|run| run.green).collect();
+    green.sort_unstable();
+    green
+        .get(green.len() / 2)
+        .map_or("-".to_owned(), u64::to_string)
+}
+
+fn detection(size: &Size) {
+    const BEFORE: [[&str; 3]; 7] = [
+        ["18 / 25", "5 / 8", "5 / 5"],
+        ["1405 / -, miss 57%", "488 / 920", "76 / 121"],
+        ["378 / 883", "44 / 81", "16 / 20"],
+        ["1666 / -, miss 97%", "1439 / -, miss 33%", "480 / 917"],
+        ["816 / 1092", "130 / 221", "51 / 61"],
+        ["1503 / -, miss 55%", "644 / 974", "130 / 332"],
+        ["1558 / -, miss 53%", "608 / 908", "106 / 153"],
+    ];
+    let rollouts = (size.rollouts / 5).max(20);
+    println!(
+        "### Seconds to rollback, green worse from the start: 15 min at 5 %, 15 min at 50 %, AR world\n"
+    );
+    println!(
+        "Median (of those found) / 95th percentile (of all), {rollouts} rollouts in each cell; in brackets the analysis (60, 24 and 20 rollouts); then the median number of green requests before the rollback.\n"
+    );
+    println!("| regression | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|");
+    for (fault, before) in Fault::ALL.into_iter().zip(BEFORE) {
+        print!("| {} |", fault.name);
+        for (rate, before) in RATES.into_iter().zip(before) {
+            let runs = many(size.threads, rollouts, |run| {
+                let mut traffic = Traffic::new(seed(2, run), rate, SECONDS, World::Wave, fault);
+                rollout(&mut traffic, &mut judge(), 0.05, fixed(SECONDS as u64))
+            });
+            print!(" {} ({before}); {} |", delay(&runs), cost(&runs));
+        }
+        println!();
+    }
+}
+
+fn whole_rollouts(size: &Size) {
+    let rollouts = (size.rollouts / 5).max(20);
+    println!(
+        "### Whole rollouts, 5 % then 50 %, moving on when green is shown to be good enough\n"
+    );
+    println!(
+        "60 to 900 s at 5 %, 120 to 900 s at 50 %; {rollouts} rollouts in each row. Undecided: time over, nothing leans worse (promoted by default); given up: leaning worse or no traffic.\n"
+    );
+    println!(
+        "| world | green | req/s | rolled back | promoted | undecided | given up | promoted after (median s) |\n|---|---|---|---|---|---|---|---|"
+    );
+    let healthy = World::ALL.into_iter().map(|world| (world, Fault::NONE));
+    let worse = Fault::ALL.into_iter().map(|fault| (World::Wave, fault));
+    for (world, fault) in healthy.chain(worse) {
+        for rate in RATES {
+            let runs = many(size.threads, rollouts, |run| {
+                let mut traffic = Traffic::new(seed(3, run), rate, SECONDS, world, fault);
+                rollout(&mut traffic, &mut judge(), 0.05, adaptive())
+            });
+            let percent = |end| {
+                100.0 * runs.iter().filter(|run| run.end == end).count() as f64 / runs.len() as f64
+            };
+            let mut promoted: Vec<u64> = runs
+                .iter()
+                .filter(|run| run.end == End::Promoted)
+                .map(|run| run.at)
+                .collect();
+            promoted.sort_unstable();
+            let median = promoted
+                .get(promoted.len() / 2)
+                .map_or("-".to_owned(), u64::to_string);
+            println!(
+                "| {} | {} | {rate} | {} | {:.1}% | {:.1}% | {:.1}% | {median} |",
+                world.name(),
+                if fault == Fault::NONE {
+                    "as blue"
+                } else {
+                    fault.name
+                },
+                share(&runs, End::RolledBack),
+                percent(End::Promoted),
+                percent(End::Undecided),
+                percent(End::GivenUp),
+            );
+        }
+    }
+}
+
+fn green_alone(size: &Size) {
+    let rollouts = (size.rollouts / 10).max(20);
+    println!(
+        "### All requests on green at once: compared with blue's past, or with 5 % held back on blue\n"
+    );
+    println!(
+        "{rollouts} rollouts in each cell. False rollbacks within 30 min; seconds to rollback (median / 95th percentile) within 10 min, AR world.\n"
+    );
+    println!("| case | control | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+    let healthy = [
+        World::Iid,
+        World::Wave,
+        World::SharedBursts,
+        World::PrivateBursts,
+        World::Incident,
+    ]
+    .map(|world| (world, Fault::NONE, SECONDS));
+    let worse = Fault::ALL.map(|fault| (World::Wave, fault, 600));
+    for (world, fault, seconds) in healthy.into_iter().chain(worse) {
+        for history in [true, false] {
+            let is_healthy = fault == Fault::NONE;
+            let case = if is_healthy { world.name() } else { fault.name };
+            print!(
+                "| {case} | {} |",
+                if history { "past" } else { "5 % on blue" }
+            );
+            for rate in RATES {
+                let runs = many(size.threads, rollouts, |run| {
+                    let mut traffic = Traffic::new(seed(4, run), rate, seconds, world, fault);
+                    if history {
+                        alone(&mut traffic, &mut judge(), seconds as u64)
+                    } else {
+                        rollout(&mut traffic, &mut judge(), 0.95, steady(seconds as u64))
+                    }
+                });
+                print!(
+                    " {} |",
+                    if is_healthy {
+                        share(&runs, End::RolledBack)
+                    } else {
+                        delay(&runs)
+                    }
+                );
+            }
+            println!();
+        }
+    }
+}

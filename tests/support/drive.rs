@@ -1,0 +1,184 @@
+//! Puts a judge in front of simulated traffic: one rollout, or thousands on some threads.
+
+use super::worlds::Traffic;
+use shifter::core::judge::{Control, Judge, Verdict};
+
+/// What a schedule wants next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Order {
+    /// Nothing changes.
+    Stay,
+    /// Another share, from the next second on.
+    Step { weight: f64, last: bool },
+    /// The rollout is over.
+    End(End),
+}
+
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Green was judged to be worse.
+    RolledBack,
+    /// Green was shown to be good enough at every share.
+    Promoted,
+    /// The last share's time was over and nothing leaned worse.
+    Undecided,
+    /// A share's time was over with the evidence leaning worse, or with next to no traffic.
+    GivenUp,
+}
+
+/// How one rollout went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) end: End,
+    /// Seconds since the start.
+    pub(crate) at: u64,
+    /// Green's requests until then.
+    pub(crate) green: u64,
+}
+
+/// Runs one rollout beside blue from share `first`; `schedule` sees each second's verdict and decides.
+pub(crate) fn drive(
+    traffic: &mut Traffic,
+    judge: &mut Judge,
+    first: f64,
+    mut schedule: impl FnMut(u64, &Verdict, &Judge) -> Order,
+) -> Run {
+    let (mut weight, mut green) = (first, 0);
+    judge.set_limits(traffic.freeze(judge.margins()));
+    for second in 1.. {
+        let tick = traffic.second(weight);
+        green += tick.green.requests;
+        judge.tick(&tick);
+        match schedule(second, &judge.verdict(), judge) {
+            Order::Stay => {}
+            Order::End(end) => {
+                return Run {
+                    end,
+                    at: second,
+                    green,
+                };
+            }
+            Order::Step { weight: next, last } => {
+                weight = next;
+                judge.start_step(last, Control::Concurrent);
+                judge.set_limits(traffic.freeze(judge.margins()));
+            }
+        }
+    }
+    unreachable!("a schedule ends")
+}
+
+/// Runs one rollout with all requests on green at once, compared with blue's past.
+pub(crate) fn alone(traffic: &mut Traffic, judge: &mut Judge, seconds: u64) -> Run {
+    let baseline = traffic.past().baseline();
+    judge.start_step(true, Control::History(baseline));
+    if let Some(limits) = baseline.limits {
+        traffic.limit_to(limits);
+    }
+    let mut green = 0;
+    for second in 1..=seconds {
+        let tick = traffic.second(1.0);
+        green += tick.green.requests;
+        judge.tick(&tick);
+        if let Verdict::Fail { .. } = judge.verdict() {
+            return Run {
+                end: End::RolledBack,
+                at: second,
+                green,
+            };
+        }
+    }
+    Run {
+        end: End::Undecided,
+        at: seconds,
+        green,
+    }
+}
+
+/// Half the time at the first share, half at 50 %, whatever the evidence says for green.
+pub(crate) fn fixed(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Order {
+    move |second, verdict, _| match verdict {
+        Verdict::Fail { .. } => Order::End(End::RolledBack),
+        _ if second == seconds => Order::End(End::Undecided),
+        _ if second == seconds / 2 => Order::Step {
+            weight: 0.5,
+            last: true,
+        },
+        _ => Order::Stay,
+    }
+}
+
+/// One share until the end.
+pub(crate) fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Order {
+    move |second, verdict, _| match verdict {
+        Verdict::Fail { .. } => Order::End(End::RolledBack),
+        _ if second == seconds => Order::End(End::Undecided),
+        _ => Order::Stay,
+    }
+}
+
+/// Moves on when green is shown to be good enough: 60 to 900 s at the first share, 120 to 900 s at 50 %.
+pub(crate) fn adaptive() -> impl FnMut(u64, &Verdict, &Judge) -> Order {
+    let (mut last, mut since) = (false, 0);
+    move |second, verdict, _| {
+        let in_step = second - since;
+        let long_enough = in_step >= if last { 120 } else { 60 };
+        let too_long = in_step >= 900;
+        let order = match verdict {
+            Verdict::Fail { .. } => Order::End(End::RolledBack),
+            Verdict::Pass if long_enough && last => Order::End(End::Promoted),
+            Verdict::Pass if long_enough => Order::Step {
+                weight: 0.5,
+                last: true,
+            },
+            Verdict::Inconclusive {
+                leaning_worse: false,
+                step_requests,
+                total_requests,
+            } if too_long => match last {
+                false if *step_requests >= 30 => Order::Step {
+                    weight: 0.5,
+                    last: true,
+                },
+                true if *total_requests >= 200 => Order::End(End::Undecided),
+                _ => Order::End(End::GivenUp),
+            },
+            _ if too_long => Order::End(End::GivenUp),
+            _ => Order::Stay,
+        };
+        if let Order::Step { .. } = order {
+            (last, since) = (true, second);
+        }
+        order
+    }
+}
+
+/// Runs `runs` independent rollouts on some threads, in order of their number.
+pub(crate) fn many<T: Send>(threads: usize, runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let threads = threads.max(1) as u64;
+    std::thread::scope(|scope| {
+        let one = &one;
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| {
+                let mine = (thread..runs).step_by(threads as usize);
+                scope.spawn(move || mine.map(|run| (run, one(run))).collect::<Vec<_>>())
+            })
+            .collect();
+        let mut all: Vec<(u64, T)> = handles
+            .into_iter()
+            .flat_map(|handle| handle.join().unwrap_or_default())
+            .collect();
+        all.sort_by_key(|(run, _)| *run);
+        all.into_iter().map(|(_, outcome)| outcome).collect()
+    })
+}
+
+/// The 95 % interval of a share (Wilson 1927).
+pub(crate) fn wilson(hits: u64, of: u64) -> (f64, f64) {
+    let (n, p, z) = (of.max(1) as f64, hits as f64 / of.max(1) as f64, 1.96f64);
+    let scale = 1.0 + z * z / n;
+    let middle = (p + z * z / 2.0 / n) / scale;
+    let half = z * (p * (1.0 - p) / n + z * z / 4.0 / n / n).sqrt() / scale;
+    ((middle - half).max(0.0), (middle + half).min(1.0))
+}

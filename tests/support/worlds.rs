@@ -1,0 +1,483 @@
+//! Simulated traffic: worlds that both pools live in, and faults of green.
+//!
+//! Requests arrive by a Poisson process and fall on green by chance. A latency is lognormal: 97 % around
+//! 40 ms, 3 % around 200 ms. Worlds add what real traffic adds; faults make green worse than blue.
+//! Counts above limits are drawn from exact tail probabilities, so no single request is simulated and
+//! what the judge sees has the distribution that it would have.
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Binomial, Distribution, Exp1, Geometric, Poisson, StandardNormal};
+use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
+use shifter::core::stats::{History, Margin, Stats};
+
+/// What both pools live through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum World {
+    /// Requests independent of each other.
+    Iid,
+    /// A shared slow wave of latency (AR(1), 15 %), as in all worlds below; nothing else.
+    Wave,
+    /// Every 120 s for 8 s, on both pools: 5 % errors, three times the latency.
+    SharedBursts,
+    /// From the middle on, on both pools: ten times the errors, half as much latency again.
+    Incident,
+    /// Every 180 s for 1 to 3 s, on each pool alone: 20 % errors, five times the latency.
+    PrivateBursts,
+    /// Green starts four times slower and warms up within seconds.
+    ColdStart,
+    /// Each pool's latency drifts by itself (AR(1), 5 %).
+    PrivateDrift,
+    /// An error makes its client retry three times on average, on the same pool.
+    ClustersSticky,
+    /// The same, each retry on a pool by chance.
+    ClustersByRequest,
+}
+
+impl World {
+    /// The eight worlds of the false-rollback tables.
+    pub(crate) const ALL: [World; 8] = [
+        World::Iid,
+        World::SharedBursts,
+        World::Incident,
+        World::PrivateBursts,
+        World::ColdStart,
+        World::PrivateDrift,
+        World::ClustersSticky,
+        World::ClustersByRequest,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            World::Iid => "iid",
+            World::Wave => "AR",
+            World::SharedBursts => "AR + shared bursts",
+            World::Incident => "AR + shared incident x10",
+            World::PrivateBursts => "AR + private bursts",
+            World::ColdStart => "AR + cold start x4",
+            World::PrivateDrift => "AR + private drift 5%",
+            World::ClustersSticky => "AR + clustered errors, sticky",
+            World::ClustersByRequest => "AR + clustered errors, per request",
+        }
+    }
+
+    const fn clustered(self) -> bool {
+        matches!(self, World::ClustersSticky | World::ClustersByRequest)
+    }
+}
+
+/// What is wrong with green, from the first second on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) blue_errors: f64,
+    pub(crate) green_errors: f64,
+    /// Factor on all latencies.
+    pub(crate) slower: f64,
+    /// Factor on the slow 3 %.
+    pub(crate) tail: f64,
+    /// Share of requests that take `late_millis` longer.
+    pub(crate) late: f64,
+    pub(crate) late_millis: f64,
+}
+
+impl Fault {
+    /// Green equals blue.
+    pub(crate) const NONE: Fault = Fault {
+        name: "none",
+        blue_errors: 0.001,
+        green_errors: 0.001,
+        slower: 1.0,
+        tail: 1.0,
+        late: 0.0,
+        late_millis: 0.0,
+    };
+
+    const fn errors(name: &'static str, blue_errors: f64, green_errors: f64) -> Fault {
+        Fault {
+            name,
+            blue_errors,
+            green_errors,
+            ..Fault::NONE
+        }
+    }
+
+    /// The seven regressions of the detection tables.
+    pub(crate) const ALL: [Fault; 7] = [
+        Fault::errors("err 0->100%", 0.0, 1.0),
+        Fault::errors("err 0.1->1%", 0.001, 0.01),
+        Fault::errors("err 0.1->5%", 0.001, 0.05),
+        Fault::errors("err 0.5->1%", 0.005, 0.01),
+        Fault {
+            name: "lat 5% +1s",
+            late: 0.05,
+            late_millis: 1_000.0,
+            ..Fault::NONE
+        },
+        Fault {
+            name: "lat p50 +20%",
+            slower: 1.2,
+            ..Fault::NONE
+        },
+        Fault {
+            name: "lat tail x2",
+            tail: 2.0,
+            ..Fault::NONE
+        },
+    ];
+}
+
+/// One pool's latency in one second.
+#[derive(Clone, Copy, Debug)]
+struct Latency {
+    /// Logarithm of the factor on all latencies.
+    shift: f64,
+    tail: f64,
+    late: f64,
+    late_millis: f64,
+}
+
+const BODY: (f64, f64) = (0.97, 40.0);
+const TAIL: (f64, f64) = (0.03, 200.0);
+const SIGMA: f64 = 0.5;
+
+impl Latency {
+    /// The chance of more than so many milliseconds.
+    fn above(&self, millis: f64) -> f64 {
+        let plain = self.plain_above(millis);
+        if self.late == 0.0 {
+            return plain;
+        }
+        let rest = millis - self.late_millis;
+        let late = if rest <= 0.0 {
+            1.0
+        } else {
+            self.plain_above(rest)
+        };
+        (1.0 - self.late) * plain + self.late * late
+    }
+
+    fn plain_above(&self, millis: f64) -> f64 {
+        let beyond = |(share, middle): (f64, f64), tail: f64| {
+            let z = (millis.ln() - self.shift - tail - middle.ln()) / SIGMA;
+            share * 0.5 * statrs::function::erf::erfc(z / std::f64::consts::SQRT_2)
+        };
+        beyond(BODY, 0.0) + beyond(TAIL, self.tail.ln())
+    }
+
+    fn draw(&self, rng: &mut Xoshiro256PlusPlus) -> f64 {
+        let z: f64 = StandardNormal.sample(rng);
+        let slow = rng.random::<f64>() < TAIL.0;
+        let middle = if slow { TAIL.1 * self.tail } else { BODY.1 };
+        let millis = middle * (self.shift + SIGMA * z).exp();
+        let late = self.late > 0.0 && rng.random::<f64>() < self.late;
+        if late {
+            millis + self.late_millis
+        } else {
+            millis
+        }
+    }
+}
+
+/// One rollout's traffic.
+pub(crate) struct Traffic {
+    rng: Xoshiro256PlusPlus,
+    rate: f64,
+    seconds: usize,
+    world: World,
+    fault: Fault,
+    at: usize,
+    wave: f64,
+    burst: bool,
+    private: [u32; 2],
+    drift: [f64; 2],
+    /// Retries to come: per pool and second.
+    retries: [Vec<u64>; 2],
+    limits: Option<Limits>,
+    /// Blue's requests of this step and their shift: what its histogram is drawn from.
+    blue: Vec<(u64, f64)>,
+}
+
+/// Blue and green, or one of them, in one second.
+struct Moment {
+    errors: [f64; 2],
+    shift: [f64; 2],
+}
+
+impl Traffic {
+    /// `seconds` is the planned length: incidents begin in its middle.
+    pub(crate) fn new(seed: u64, rate: f64, seconds: usize, world: World, fault: Fault) -> Traffic {
+        Traffic {
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            rate,
+            seconds,
+            world,
+            fault,
+            at: 0,
+            wave: 0.0,
+            burst: false,
+            private: [0; 2],
+            drift: [0.0; 2],
+            retries: [vec![0; seconds + 60], vec![0; seconds + 60]],
+            limits: None,
+            blue: Vec::new(),
+        }
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        self.rng.random::<f64>() < share
+    }
+
+    fn binomial(&mut self, n: u64, p: f64) -> u64 {
+        if n == 0 || p <= 0.0 {
+            0
+        } else if p >= 1.0 {
+            n
+        } else {
+            Binomial::new(n, p).map_or(0, |binomial| binomial.sample(&mut self.rng))
+        }
+    }
+
+    fn poisson(&mut self, mean: f64) -> u64 {
+        Poisson::new(mean).map_or(0, |poisson| poisson.sample(&mut self.rng) as u64)
+    }
+
+    fn wander(&mut self, from: f64, spread: f64) -> f64 {
+        let z: f64 = StandardNormal.sample(&mut self.rng);
+        0.98 * from + spread * (1.0f64 - 0.98 * 0.98).sqrt() * z
+    }
+
+    /// What the world does to both pools in second `at`.
+    fn moment(&mut self) -> Moment {
+        let (mut shift, mut more_errors, mut times_errors) = (0.0, 0.0, 1.0);
+        if self.world != World::Iid {
+            self.wave = self.wander(self.wave, 0.15);
+            shift += self.wave;
+        }
+        if self.world == World::SharedBursts {
+            let turn = if self.burst { 1.0 / 8.0 } else { 1.0 / 120.0 };
+            self.burst ^= self.chance(turn);
+            if self.burst {
+                shift += 3f64.ln();
+                more_errors += 0.05;
+            }
+        }
+        if self.world == World::Incident && self.at >= self.seconds / 2 {
+            times_errors = 10.0;
+            shift += 1.5f64.ln();
+        }
+        let Fault {
+            blue_errors,
+            green_errors,
+            slower,
+            ..
+        } = self.fault;
+        let down = green_errors >= 0.5;
+        let mut moment = Moment {
+            errors: [
+                blue_errors * times_errors + more_errors,
+                green_errors * if down { 1.0 } else { times_errors } + more_errors,
+            ],
+            shift: [shift, shift + slower.ln()],
+        };
+        self.alone(&mut moment);
+        moment
+    }
+
+    /// What happens to each pool by itself.
+    fn alone(&mut self, moment: &mut Moment) {
+        if self.world == World::ColdStart {
+            moment.shift[1] += (1.0 + 3.0 * (-(self.at as f64) / 8.0).exp()).ln();
+        }
+        for pool in 0..2 {
+            if self.world == World::PrivateBursts {
+                if self.private[pool] > 0 {
+                    self.private[pool] -= 1;
+                } else if self.chance(1.0 / 180.0) {
+                    self.private[pool] = self.rng.random_range(1..=3);
+                }
+                if self.private[pool] > 0 {
+                    moment.errors[pool] += 0.2;
+                    moment.shift[pool] += 5f64.ln();
+                }
+            }
+            if self.world == World::PrivateDrift {
+                self.drift[pool] = self.wander(self.drift[pool], 0.05);
+                moment.shift[pool] += self.drift[pool];
+            }
+        }
+    }
+
+    /// The next second, with this share of requests on green.
+    pub(crate) fn second(&mut self, weight: f64) -> Tick {
+        let moment = self.moment();
+        let arrived = self.poisson(self.rate);
+        let on_green = self.binomial(arrived, weight);
+        let requests = [arrived - on_green, on_green];
+        let mut pools = [PoolTick::default(); 2];
+        for (pool, tick) in pools.iter_mut().enumerate() {
+            let quarter = if self.world.clustered() { 0.25 } else { 1.0 };
+            let share = moment.errors[pool].min(1.0) * quarter;
+            let failed = self.binomial(requests[pool], share);
+            *tick = PoolTick {
+                requests: requests[pool],
+                failed,
+                timed: requests[pool] - failed,
+                ..PoolTick::default()
+            };
+            if self.world.clustered() {
+                let again = self.retries[pool].get(self.at).copied().unwrap_or(0);
+                tick.requests += again;
+                tick.failed += again;
+                self.plan_retries(pool, failed, weight);
+            }
+            self.time(pool, tick, moment.shift[pool]);
+        }
+        self.blue.push((pools[0].timed, moment.shift[0]));
+        self.at += 1;
+        Tick {
+            blue: pools[0],
+            green: pools[1],
+        }
+    }
+
+    fn plan_retries(&mut self, pool: usize, failed: u64, weight: f64) {
+        let Ok(times) = Geometric::new(0.25) else {
+            return;
+        };
+        for _ in 0..failed {
+            let mut at = self.at as f64;
+            for _ in 0..times.sample(&mut self.rng) {
+                let wait: f64 = Exp1.sample(&mut self.rng);
+                at += 1.0 + wait;
+                let sticky = self.world == World::ClustersSticky;
+                let on = if sticky {
+                    pool
+                } else {
+                    usize::from(self.chance(weight))
+                };
+                if let Some(slot) = self.retries[on].get_mut(at as usize) {
+                    *slot += 1;
+                }
+            }
+        }
+    }
+
+    fn latency(&self, pool: usize, shift: f64) -> Latency {
+        let plain = Latency {
+            shift,
+            tail: 1.0,
+            late: 0.0,
+            late_millis: 0.0,
+        };
+        if pool == 0 {
+            return plain;
+        }
+        let Fault {
+            tail,
+            late,
+            late_millis,
+            ..
+        } = self.fault;
+        Latency {
+            tail,
+            late,
+            late_millis,
+            ..plain
+        }
+    }
+
+    /// Draws how many requests lie above each limit, jointly: those above a higher limit are among those
+    /// above every lower one.
+    fn time(&mut self, pool: usize, tick: &mut PoolTick, shift: f64) {
+        let Some(limits) = self.limits else { return };
+        let latency = self.latency(pool, shift);
+        let (fail, pass) = if pool == 0 {
+            (limits.blue, limits.blue)
+        } else {
+            (limits.fail, limits.pass)
+        };
+        let mut order: [(u64, usize); 6] =
+            std::array::from_fn(|i| (if i < 3 { fail[i] } else { pass[i - 3] }, i));
+        order.sort_unstable();
+        let (mut left, mut share, mut before) = (tick.timed, 1.0, None);
+        for (limit, i) in order {
+            if before != Some(limit) {
+                let above = latency.above(limit as f64 / 1_000.0);
+                left = self.binomial(left, above / share);
+                (share, before) = (above.max(f64::MIN_POSITIVE), Some(limit));
+            }
+            if i < 3 {
+                tick.slow_fail[i] = left
+            } else {
+                tick.slow_pass[i - 3] = left
+            }
+        }
+    }
+
+    /// Freezes limits from what blue did since the last time; the first time from before the rollout.
+    ///
+    /// Blue's histogram is drawn anew from the same mixture of seconds instead of being kept, and from no
+    /// more than [`Traffic::DRAWN`] requests.
+    pub(crate) fn freeze(&mut self, (fail, pass): (Margin, Margin)) -> Option<Limits> {
+        let mut histogram = Histogram::default();
+        if self.limits.is_none() {
+            let requests = (self.rate * 300.0).clamp(200.0, 5_000.0) as u64;
+            self.draw_into(&mut histogram, requests, 0.0);
+        } else {
+            let seconds = std::mem::take(&mut self.blue);
+            let all: u64 = seconds.iter().map(|(n, _)| n).sum();
+            let part = (Self::DRAWN as f64 / all.max(1) as f64).min(1.0);
+            for (requests, shift) in seconds {
+                let requests = if part < 1.0 {
+                    self.binomial(requests, part)
+                } else {
+                    requests
+                };
+                self.draw_into(&mut histogram, requests, shift);
+            }
+        }
+        self.limits = Limits::freeze(&histogram, fail, pass).or(self.limits);
+        self.limits
+    }
+
+    const DRAWN: u64 = 60_000;
+
+    fn draw_into(&mut self, histogram: &mut Histogram, requests: u64, shift: f64) {
+        let latency = self.latency(0, shift);
+        for _ in 0..requests {
+            histogram.record((latency.draw(&mut self.rng) * 1_000.0).round() as u64);
+        }
+    }
+
+    /// Ten minutes of blue alone, before a green that will have no blue beside it.
+    pub(crate) fn past(&mut self) -> History {
+        let mut history = History::default();
+        let planned = std::mem::replace(&mut self.seconds, usize::MAX);
+        let seconds = 600;
+        for _ in 0..seconds {
+            let moment = self.moment();
+            self.at = 0;
+            let requests = self.poisson(self.rate);
+            let failed = self.binomial(requests, moment.errors[0].min(1.0));
+            let mut stats = Stats {
+                requests,
+                failed,
+                ..Stats::default()
+            };
+            self.draw_into(&mut stats.latency, requests - failed, moment.shift[0]);
+            history.push(&stats);
+        }
+        self.seconds = planned;
+        history
+    }
+
+    /// Counts green's slow requests against fixed limits: there is no blue.
+    pub(crate) fn limit_to(&mut self, limits: [u64; 3]) {
+        self.limits = Some(Limits {
+            blue: limits,
+            fail: limits,
+            pass: limits,
+        });
+    }
+}
