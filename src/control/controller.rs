@@ -2,12 +2,12 @@
 
 use crate::config::Config;
 use crate::control::crash;
-use crate::control::handle::{Answer, Handle, Mail, Order, Query, Receipt, Refusal};
-use crate::control::ledger::{self, Ledger};
-use crate::control::narrate;
+use crate::control::handle::{Handle, Mail, Receipt, Refusal};
+use crate::control::ledger::Ledger;
+use crate::control::drill::Drill;
+use crate::control::{expose, narrate};
 use crate::control::view::{API_VERSION, View};
-use crate::control::ward::{RunState, Ward, grows};
-use crate::control::{drill, smoke, warm};
+use crate::control::ward::{Ward, grows};
 use crate::core::plan::{Step, Strategy};
 use crate::core::rollout::{Action, Event, Phase, Rollout};
 use crate::core::table::{Color, Table};
@@ -16,10 +16,9 @@ use crate::core::weight::Weight;
 use crate::driver::fixed;
 use crate::metrics::Metrics;
 use crate::store::board::{Health, Published};
-use crate::store::journal::{Journal, JournalError, SavedRollout};
+use crate::store::journal::{Journal, JournalError};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -157,6 +156,10 @@ impl Controller {
         }
         let ward = &mut self.wards[i];
         let verdict = ward.judge(&reading);
+        if let Some(verdict) = &verdict {
+            let name = expose::verdict_name(verdict);
+            self.metrics.service(&ward.route.service).evaluated(name);
+        }
         if ward.run.is_none() {
             return;
         }
@@ -218,7 +221,10 @@ impl Controller {
         let shrinks = actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
         let id = run.saved.id;
         if shrinks && !grows(&actions, present) {
+            let decided = Instant::now();
             self.perform_all(i, &actions);
+            let service = &self.wards[i].route.service;
+            self.metrics.service(service).rolled_back_in(decided.elapsed().as_secs_f64());
             crash::point("back.after-publish");
             let saved = self.save(i, now);
             let _ = self.ledger.watch(saved);
@@ -374,9 +380,10 @@ impl Controller {
             .enumerate()
             .map(|(i, ward)| ward.view(snapshot.services.get(i), now))
             .collect();
-        for (service, ward) in services.iter().zip(&self.wards) {
-            self.metrics.show(service, ward.run.is_some());
+        for (ward, published) in self.wards.iter().zip(&snapshot.services) {
+            expose::expose(&self.metrics.service(&ward.route.service), ward, published);
         }
+        self.metrics.state_writable.set(i64::from(self.ledger.trouble().is_none()));
         self.view.store(Arc::new(View {
             api_version: API_VERSION.to_owned(),
             shifter_version: env!("CARGO_PKG_VERSION").to_owned(),

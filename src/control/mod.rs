@@ -6,6 +6,7 @@
 pub mod controller;
 pub mod crash;
 pub mod drill;
+pub mod expose;
 pub mod handle;
 pub mod ledger;
 pub mod narrate;

@@ -193,8 +193,8 @@ impl Controller {
             ward.route.mark += 1;
             let asked = Instant::now();
             self.publish();
-            let report = drill.report(asked, in_flight);
             let service = self.wards[drill.ward].route.service.clone();
+            let report = drill.report(asked, in_flight);
             let text = format!("drill: {}", report.line());
             self.ledger.tell(&service, None, "drill", text.clone());
             let _ = reply.send(Ok(Receipt { rollout: None, text, drill: Some(report) }));

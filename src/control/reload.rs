@@ -24,7 +24,7 @@ impl Controller {
         let Some(path) = &self.config_file else {
             return Err(Refusal::NotNow("there is no configuration file to reload".to_owned()));
         };
-        let new = Config::load(path).map_err(|error| Refusal::Configuration(error.to_string()))?;
+        let new = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
         self.reload_fits(&new)?;
         let mut wards = Vec::with_capacity(new.services.len());
         let mut changed = 0;

@@ -7,7 +7,7 @@ use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView, Step
 use crate::core::judge::{Control, Judge, Policy, Verdict};
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Action, Outcome, Phase, Rollout};
-use crate::core::stats::{History, Limits, Stats, Tick};
+use crate::core::stats::{History, Limits, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -142,6 +142,11 @@ impl Ward {
         let settings = &self.settings.judgement;
         let mut policy = Policy { alpha: settings.alpha(), ..Policy::default() };
         policy.lat_fail = settings.latency_margin;
+        // What is tolerated as harmless must also be good enough.
+        for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
+            pass.ratio = pass.ratio.max(policy.lat_fail.ratio);
+            pass.millis = pass.millis.max(policy.lat_fail.millis);
+        }
         policy.delta0_ppm[0] = u64::from(settings.error_margin_ppm());
         policy.max_excess_failures = settings.max_excess_failures;
         policy

@@ -12,19 +12,24 @@ pub async fn warm(spec: Warmup, host: String, backends: Vec<SocketAddr>) -> Stri
         Ok(client) => client,
         Err(error) => return format!("no warm-up: {error}"),
     };
-    let (client, host, paths) = (&client, &host, &spec.paths);
-    let asked = backends.iter().flat_map(|backend| {
-        (0..spec.requests as usize).map(move |n| (backend, &paths[n % paths.len().max(1)]))
-    });
-    let answers = stream::iter(asked).map(|(backend, path)| async move {
-        let url = format!("http://{backend}{path}");
-        let answer = client.get(url).header("host", host).header("x-shifter-probe", "warmup").send().await;
-        match answer {
-            Ok(answer) => answer.status().as_u16() < 500 && answer.bytes().await.is_ok(),
-            Err(_) => false,
+    let urls: Vec<String> = backends
+        .iter()
+        .flat_map(|backend| {
+            let paths = spec.paths.iter().cycle().take(spec.requests as usize);
+            paths.map(move |path| format!("http://{backend}{path}"))
+        })
+        .collect();
+    let all = urls.len();
+    let answers = stream::iter(urls).map(|url| {
+        let request = client.get(url).header("host", &host).header("x-shifter-probe", "warmup");
+        async move {
+            match request.send().await {
+                Ok(answer) => answer.status().as_u16() < 500 && answer.bytes().await.is_ok(),
+                Err(_) => false,
+            }
         }
     });
-    let done: Vec<bool> = answers.buffer_unordered(spec.concurrency.max(1) as usize).collect().await;
-    let good = done.iter().filter(|good| **good).count();
-    format!("warm-up: {good} of {} requests answered", done.len())
+    let at_a_time = spec.concurrency.max(1) as usize;
+    let good = answers.buffer_unordered(at_a_time).filter(|good| std::future::ready(*good)).count().await;
+    format!("warm-up: {good} of {all} requests answered")
 }

@@ -1,0 +1,53 @@
+//! What the controller tells Prometheus: the same facts as the view, as gauges.
+
+use crate::control::ward::Ward;
+use crate::core::judge::Verdict;
+use crate::core::table::Color;
+use crate::metrics::{FindingGauges, ServiceMetrics};
+use crate::store::board::{Health, Published};
+
+/// The verdict's name in labels.
+pub fn verdict_name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail { .. } => "fail",
+        Verdict::Inconclusive { .. } => "inconclusive",
+        Verdict::NoData => "no_data",
+    }
+}
+
+/// Sets every gauge of one service.
+pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
+    for color in Color::BOTH {
+        let pool = &published.pools[color.index()];
+        let up = |health| health == Health::Up;
+        metrics.set_backends(color, pool.iter().map(|backend| (backend.id.as_str(), up(backend.health()))));
+        metrics.set_release(color, ward.route.pool(color).map(|pool| pool.release.as_str()));
+    }
+    let Some(run) = &ward.run else {
+        metrics.set_phase("idle");
+        metrics.set_rollout(None, 0, 0);
+        metrics.set_verdict(None);
+        return;
+    };
+    metrics.set_phase(run.phase_name());
+    let steps = run.rollout.plan().steps.len();
+    let step = run.rollout.step_index().map_or(steps, |step| step + 1);
+    metrics.set_rollout(Some((run.saved.id, &run.saved.strategy)), step, steps);
+    metrics.set_verdict(run.verdict.as_ref().map(verdict_name));
+    let report = run.judge.report();
+    let mut judged = [0; 2];
+    for (finding, tolerance) in report.findings.iter().zip(run.judge.policy().omega0) {
+        if finding.metric.level().is_none() {
+            judged = [finding.blue_requests, finding.green_requests];
+        }
+        let estimate = finding.odds.unwrap_or(1.0);
+        let gauges = FindingGauges {
+            confidence: 1.0 - (-finding.ln_e_fail).exp().min(1.0),
+            effect: [finding.odds_low, estimate, finding.odds_high.unwrap_or(f64::INFINITY)],
+            tolerance,
+        };
+        metrics.set_finding(finding.metric.name(), gauges);
+    }
+    metrics.set_samples(judged, run.rollout.plan().step_requests_min, report.excess_failures);
+}

@@ -1,0 +1,422 @@
+//! Drives rollouts with seeded random events and checks what must always hold.
+//!
+//! Replay one failure: `SHIFTER_SEED=17 cargo test --test simulation`. How many seeds:
+//! `SHIFTER_SEEDS`. The invariants are those of the design: I1 no growth without proof, I2 bad news
+//! takes green off in the same call, I3 blue stays until green has everything, I4 nothing is stopped
+//! with requests in flight before its drain time, I5 every rollout ends and silence leads to blue,
+//! I6 no share is left before its hold, I7 what is routed is what was decided, I8 evidence is used
+//! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
+//! stopped that this rollout does not own.
+
+use shifter::core::judge::Verdict;
+use shifter::core::plan::{Plan, Step, Strategy, Undecided};
+use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
+use shifter::core::table::Color;
+use shifter::core::time::Time;
+use shifter::core::weight::Weight;
+use std::time::Duration;
+
+#[test]
+fn every_seed_keeps_the_invariants() {
+    let seeds: Vec<u64> = match std::env::var("SHIFTER_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => {
+            let many = std::env::var("SHIFTER_SEEDS").ok().and_then(|n| n.parse().ok());
+            (0..many.unwrap_or(20_000)).collect()
+        }
+    };
+    let mut ended = std::collections::BTreeMap::new();
+    let all = seeds.len() > 1;
+    for seed in seeds {
+        let outcome = World::new(seed).run();
+        *ended.entry(outcome.name()).or_insert(0u32) += 1;
+    }
+    println!("{ended:?}");
+    if all {
+        for name in Outcome::NAMES {
+            assert!(ended.contains_key(name), "no seed ends {name}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_silent_world_ends_on_blue() {
+    for seed in 0..500 {
+        let mut world = World::new(seed);
+        for _ in 0..200_000 {
+            world.now = Time(world.now.0 + 1_000);
+            let actions = world.rollout.on(Event::Tick, world.now);
+            world.perform(&actions);
+            if world.rollout.finished() {
+                break;
+            }
+        }
+        assert!(world.rollout.finished(), "seed {seed}: {:?}", world.rollout);
+        assert_ne!(world.rollout.outcome(), Some(&Outcome::Promoted), "seed {seed}: silence promoted");
+        assert_eq!(world.routed, Weight::NONE);
+    }
+}
+
+#[test]
+fn silence_with_verdicts_of_no_data_never_promotes_unless_the_policy_says_so() {
+    for seed in 0..2_000 {
+        let mut world = World::new(seed);
+        let promotes = world.rollout.plan().on_no_data == Undecided::Promote;
+        for _ in 0..200_000 {
+            world.now = Time(world.now.0 + 1_000);
+            for event in [Event::Ready, Event::Warmed, Event::Smoked(Ok(())), Event::Judged(Verdict::NoData), Event::Tick] {
+                let actions = world.rollout.on(event, world.now);
+                world.perform(&actions);
+            }
+            if world.rollout.outcome().is_some() {
+                break;
+            }
+        }
+        let promoted = world.rollout.outcome() == Some(&Outcome::Promoted);
+        assert!(!promoted || promotes, "seed {seed}: {:?}", world.rollout);
+    }
+}
+
+/// A rollout, the pools as the actions left them, and a virtual clock.
+struct World {
+    seed: u64,
+    rng: Rng,
+    now: Time,
+    rollout: Rollout,
+    /// A second machine that is fed the same: it must always agree (I12).
+    twin: Rollout,
+    blue: bool,
+    green: bool,
+    green_ours: bool,
+    in_flight: [u32; 2],
+    routed: Weight,
+    blue_down: bool,
+    entered: Time,
+    released: Time,
+    fit: bool,
+    /// Raised at each change of the share: evidence carries the one that it was made under.
+    mark: u64,
+}
+
+/// What the world knew just before an event.
+struct Before {
+    weight: Weight,
+    step: Option<usize>,
+    shift: Option<(Duration, Duration)>,
+    paused: bool,
+    entered: Time,
+    ended: bool,
+    promoted: bool,
+    blue_down: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let plan = random_plan(&mut rng);
+        let (rollout, actions) = Rollout::start(plan, Time(0));
+        let mut world = World {
+            seed,
+            rng,
+            now: Time(0),
+            twin: rollout.clone(),
+            rollout,
+            blue: true,
+            green: false,
+            green_ours: false,
+            in_flight: [0; 2],
+            routed: Weight::NONE,
+            blue_down: false,
+            entered: Time(0),
+            released: Time(0),
+            fit: false,
+            mark: 0,
+        };
+        world.perform(&actions);
+        world
+    }
+
+    fn run(mut self) -> Outcome {
+        for turn in 0..20_000 {
+            if let Phase::Finished { outcome } = self.rollout.phase() {
+                return outcome.clone();
+            }
+            self.now = Time(self.now.0 + self.rng.below(4_000));
+            self.traffic();
+            let (event, mark) = self.random_event();
+            // I8: a verdict reaches the machine only if its evidence was made under the present share.
+            if matches!(event, Event::Judged(_)) && mark != self.mark {
+                continue;
+            }
+            self.step(turn, &event);
+        }
+        panic!("seed {}: no end after 20 000 events: {:?}", self.seed, self.rollout);
+    }
+
+    fn step(&mut self, turn: u32, event: &Event) {
+        let before = self.before();
+        match event {
+            Event::Lost { color: Color::Blue, .. } => self.blue_down = true,
+            Event::Back(Color::Blue) => self.blue_down = false,
+            Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => self.fit = true,
+            _ => {}
+        }
+        let actions = self.rollout.on(event.clone(), self.now);
+        let same = self.twin.on(event.clone(), self.now);
+        let at = format!("seed {} turn {turn} event {event:?}: {:?}", self.seed, self.rollout);
+        assert_eq!(actions, same, "I12 equal events give equal decisions; {at}");
+        self.check_stops(&actions, &before, &at);
+        self.perform(&actions);
+        self.check(event, &before, &at);
+        if self.rollout.step_index() != before.step || self.rollout.since() == self.now {
+            self.entered = self.now;
+        }
+        let ending = matches!(self.rollout.phase(), Phase::RollingBack { .. } | Phase::Promoted);
+        if ending && !(before.ended || before.promoted) {
+            self.released = self.now;
+        }
+        if ending && matches!(event, Event::Restarted { .. }) {
+            self.released = self.now;
+        }
+    }
+
+    fn before(&self) -> Before {
+        Before {
+            weight: self.rollout.weight(),
+            step: self.rollout.step_index(),
+            shift: match self.rollout.step() {
+                Some(Step::Shift { hold, deadline, .. }) => Some((*hold, *deadline)),
+                _ => None,
+            },
+            paused: matches!(self.rollout.phase(), Phase::Paused { .. }),
+            entered: self.entered,
+            ended: matches!(self.rollout.phase(), Phase::RollingBack { .. }),
+            promoted: *self.rollout.phase() == Phase::Promoted,
+            blue_down: self.blue_down,
+        }
+    }
+
+    fn check(&self, event: &Event, before: &Before, at: &str) {
+        assert_eq!(self.routed, self.rollout.weight(), "I7 what is routed is what was decided; {at}");
+        let by_person = matches!(event, Event::Approve | Event::Promote | Event::Resume | Event::SetWeight(_));
+        let proven = match event {
+            Event::Judged(Verdict::Pass) | Event::Smoked(Ok(())) => true,
+            // Without checks of its own a plan's first share follows from health or the warm-up.
+            Event::Ready | Event::Warmed => before.weight == Weight::NONE,
+            Event::Judged(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData)) => {
+                self.policy_promotes(verdict, before)
+            }
+            _ => false,
+        };
+        assert!(
+            self.rollout.weight() <= before.weight || proven || by_person,
+            "I1 exposure grew without proof; {at}"
+        );
+        if self.rollout.weight() > Weight::NONE && self.rollout.plan().steps.contains(&Step::Smoke) {
+            assert!(self.fit, "I1 users saw green before the checks passed; {at}");
+        }
+        let under_way = before.step.is_some();
+        let bad = match event {
+            Event::Judged(Verdict::Fail { .. }) | Event::Abort(_) | Event::Superseded => under_way,
+            Event::Smoked(Err(_)) | Event::Lost { color: Color::Green, .. } => under_way,
+            _ => false,
+        };
+        if bad {
+            assert_eq!(self.routed, Weight::NONE, "I2 bad news takes green off at once; {at}");
+            assert!(matches!(self.rollout.phase(), Phase::RollingBack { .. }), "I2; {at}");
+        }
+        assert!(self.blue || self.routed == Weight::ALL || self.rollout.finished(), "I3 blue is gone too early; {at}");
+        if let (Some((hold, _)), Some(step)) = (before.shift, before.step) {
+            let forward = self.rollout.step_index().is_some_and(|now| now > step)
+                || (*self.rollout.phase() == Phase::Promoted && !before.promoted);
+            let held = self.now.since(before.entered) >= hold;
+            assert!(!forward || held || by_person, "I6 a share was left too early; {at}");
+            assert!(
+                !forward || by_person || !(before.blue_down || self.blue_down),
+                "nothing advances by itself while blue is down; {at}"
+            );
+            assert!(!forward || by_person || !before.paused, "nothing advances by itself while paused; {at}");
+        }
+    }
+
+    fn policy_promotes(&self, verdict: &Verdict, before: &Before) -> bool {
+        let plan = self.rollout.plan();
+        let Some((_, deadline)) = before.shift else { return false };
+        if self.now.since(before.entered) < deadline {
+            return false;
+        }
+        let policy = match verdict {
+            Verdict::Inconclusive { leaning_worse: true, .. } => return false,
+            Verdict::Inconclusive { step_requests, total_requests, .. } => {
+                let last = plan.last_shift() == before.step;
+                let enough = if last {
+                    *total_requests >= plan.total_requests_min
+                } else {
+                    *step_requests >= plan.step_requests_min
+                };
+                if enough { plan.on_inconclusive } else { plan.on_no_data }
+            }
+            _ => plan.on_no_data,
+        };
+        policy == Undecided::Promote
+    }
+
+    fn check_stops(&self, actions: &[Action], before: &Before, at: &str) {
+        for action in actions {
+            let color = match action {
+                Action::StopBlue => Color::Blue,
+                Action::StopGreen => Color::Green,
+                _ => continue,
+            };
+            let plan = self.rollout.plan();
+            let waited = self.now.since(self.released);
+            let drain = match color {
+                Color::Blue => plan.keep_blue + plan.drain,
+                Color::Green => plan.drain,
+            };
+            let superseded = color == Color::Blue && self.rollout.finished() && waited < drain;
+            assert!(
+                self.in_flight[color.index()] == 0 || waited >= drain || superseded,
+                "I4 {color} was stopped with requests in flight; {at}"
+            );
+            match color {
+                Color::Blue => assert!(self.routed == Weight::ALL && before.promoted, "I3; {at}"),
+                Color::Green => assert!(self.routed == Weight::NONE && before.ended, "I4; {at}"),
+            }
+            let ours = color == Color::Blue || self.green_ours;
+            assert!(ours, "I13 stopped what this rollout did not start; {at}");
+        }
+    }
+
+    fn perform(&mut self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::StartGreen => (self.green, self.green_ours) = (true, true),
+                Action::WarmGreen | Action::SmokeGreen => {}
+                Action::SetWeight(weight) => {
+                    self.routed = *weight;
+                    self.mark += 1;
+                }
+                Action::SwapRoles => {}
+                Action::StopBlue => self.blue = false,
+                Action::StopGreen => self.green = false,
+            }
+        }
+    }
+
+    /// Requests come and go; in a world where they hang, a pool drains only by its deadline.
+    fn traffic(&mut self) {
+        let hangs = self.seed % 5 == 0;
+        for color in Color::BOTH {
+            let share = match color {
+                Color::Green => self.routed,
+                Color::Blue => self.routed.rest(),
+            };
+            let count = &mut self.in_flight[color.index()];
+            if share > Weight::NONE {
+                *count = 1 + self.rng.below(9) as u32;
+            } else if !hangs && self.rng.below(3) == 0 {
+                *count = 0;
+            }
+        }
+    }
+
+    fn random_event(&mut self) -> (Event, u64) {
+        let mark = if self.rng.below(4) == 0 { self.mark.wrapping_sub(1) } else { self.mark };
+        let person = || "a person".to_owned();
+        let event = match self.rng.below(120) {
+            0 => Event::Abort(person()),
+            1 => Event::Lost { color: Color::Green, what: "green exited".into() },
+            2 => Event::Judged(Verdict::Fail { reason: "error rate".into() }),
+            3 => Event::Smoked(Err("500 from /health".into())),
+            4 => Event::Restarted { same: true },
+            5 => Event::Restarted { same: self.rng.below(4) > 0 },
+            6 => Event::Superseded,
+            7 | 8 => Event::Pause,
+            9..=12 => Event::Resume,
+            13 => Event::Promote,
+            14 => Event::SetWeight(Weight::percent(self.rng.below(101) as u16).unwrap()),
+            15 | 16 => Event::Lost { color: Color::Blue, what: "blue exited".into() },
+            17..=22 => Event::Back(Color::Blue),
+            23..=32 => Event::Smoked(Ok(())),
+            33..=42 => Event::Ready,
+            43..=50 => Event::Warmed,
+            51..=65 => Event::Judged(Verdict::Pass),
+            66..=75 => Event::Judged(Verdict::Inconclusive {
+                leaning_worse: self.rng.below(6) == 0,
+                step_requests: self.rng.below(60),
+                total_requests: self.rng.below(400),
+            }),
+            76..=79 => Event::Judged(Verdict::NoData),
+            80..=84 => Event::Approve,
+            85..=94 => return (self.drained(), mark),
+            _ => Event::Tick,
+        };
+        (event, mark)
+    }
+
+    /// The controller says so only when it is so.
+    fn drained(&self) -> Event {
+        let color = match self.rollout.phase() {
+            Phase::RollingBack { .. } => Color::Green,
+            Phase::Promoted => Color::Blue,
+            _ => return Event::Drained,
+        };
+        if self.in_flight[color.index()] == 0 { Event::Drained } else { Event::Tick }
+    }
+}
+
+fn random_plan(rng: &mut Rng) -> Plan {
+    let seconds = |n: u64| Duration::from_secs(n);
+    let hold = seconds(rng.below(20));
+    let deadline = hold + seconds(20 + rng.below(200));
+    let shift = |percent: u16| Step::Shift { weight: Weight::percent(percent).unwrap(), hold, deadline };
+    let blue_green = rng.below(2) == 0;
+    let mut steps = vec![Step::Start];
+    if rng.below(2) == 0 {
+        steps.push(Step::Warm);
+    }
+    if rng.below(3) > 0 {
+        steps.push(Step::Smoke);
+    }
+    match (blue_green, rng.below(3)) {
+        (true, 0) => steps.push(shift(95)),
+        (true, _) => steps.push(shift(100)),
+        (false, 0) => steps.extend([shift(5), Step::Approve, shift(50), shift(100)]),
+        (false, _) => steps.extend([shift(5), shift(50), shift(100)]),
+    }
+    steps.push(Step::Retire);
+    let undecided = |n: u64| match n {
+        0 => Undecided::Hold,
+        1 => Undecided::Promote,
+        _ => Undecided::Rollback,
+    };
+    Plan {
+        strategy: if blue_green { Strategy::BlueGreen } else { Strategy::Canary },
+        steps,
+        step_deadline: seconds(60 + rng.below(200)),
+        approve_deadline: seconds(60 + rng.below(500)),
+        deadline: seconds(600 + rng.below(2_000)),
+        drain: seconds(1 + rng.below(60)),
+        keep_blue: seconds(rng.below(120)),
+        on_inconclusive: undecided(rng.below(3)),
+        on_no_data: undecided(rng.below(4)),
+        step_requests_min: 30,
+        total_requests_min: 200,
+    }
+}
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 11) % bound
+    }
+}
