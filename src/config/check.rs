@@ -60,6 +60,7 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
         {
             return Err(Problem {
                 span: span(),
+                label: "taken".into(),
                 ..Problem::whole(
                     format!(
                         "{listen} and {other} are one port: the second listener could not start"
@@ -73,6 +74,7 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
         {
             return Err(Problem {
                 span: raw.admin.listen.as_ref().map(Spanned::span).or_else(span),
+                label: "the same port".into(),
                 ..Problem::whole(
                     format!(
                         "the admin listener {admin} and the proxy's listener {listen} are one port"
@@ -114,6 +116,7 @@ fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
             if let Some(i) = addresses.iter().position(itself) {
                 return Err(Problem {
                     span: raw.items.get(i).map(Spanned::span),
+                    label: "shifter itself".into(),
                     ..Problem::whole(
                         format!(
                             "{} is where shifter itself listens: requests would go in circles",
@@ -145,7 +148,7 @@ fn routes_apart(config: &Config, named: &[Named<'_>]) -> Check<()> {
                             service.name
                         ),
                         "the second one",
-                        "give each service its own `hosts` or `paths`: hosts = [\"api.example.com\"], paths = [\"/api\"]",
+                        "give each service hosts or paths of its own: paths = [\"/api\"]",
                     ));
                 }
             }

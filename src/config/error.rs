@@ -50,8 +50,8 @@ impl Problem {
 
 /// One fault of a configuration file, for people: file, line, what, and how to mend it.
 ///
-/// As a [`miette::Diagnostic`] it draws the line with a mark below it; [`fmt::Display`] says it in
-/// one line, for logs and API answers.
+/// As a [`miette::Diagnostic`] it draws the line with a mark below it; [`ConfigError::one_line`] is
+/// for logs and API answers.
 #[derive(Debug)]
 pub struct ConfigError(Box<Found>);
 
@@ -68,10 +68,8 @@ struct Found {
 
 impl ConfigError {
     pub(crate) fn new(name: &str, text: &str, problem: Problem) -> ConfigError {
-        let text = match &problem.span {
-            Some(span) if problem.hide => hidden(text, span),
-            _ => text.to_owned(),
-        };
+        let secret = problem.span.clone().filter(|_| problem.hide);
+        let text = without_secrets(text, secret);
         let span = problem.span.map(|span| within(&text, span));
         let place = span.as_ref().map(|span| place(&text, span.start));
         ConfigError(Box::new(Found {
@@ -94,6 +92,17 @@ impl ConfigError {
         self.0.place.map(|(line, _)| line)
     }
 
+    /// All of it in one line: `shifter.toml:4:9: what is wrong (how to mend it)`.
+    pub fn one_line(&self) -> String {
+        let how = self.0.help.replace('\n', " ");
+        match self.0.place {
+            Some((line, column)) => {
+                format!("{}:{line}:{column}: {} ({how})", self.file(), self.0.what)
+            }
+            None => format!("{}: {} ({how})", self.file(), self.0.what),
+        }
+    }
+
     /// What is wrong.
     pub fn what(&self) -> &str {
         &self.0.what
@@ -106,11 +115,11 @@ impl ConfigError {
 }
 
 impl fmt::Display for ConfigError {
+    /// What is wrong; with the file when no line of it is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = &self.0;
-        match found.place {
-            Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file(), found.what),
-            None => write!(f, "{}: {}", self.file(), found.what),
+        match self.0.span {
+            Some(_) => f.write_str(&self.0.what),
+            None => write!(f, "{}: {}", self.file(), self.0.what),
         }
     }
 }
@@ -139,12 +148,38 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     start..start + rest.find(['\n', '\r']).unwrap_or(rest.len())
 }
 
-/// The text with stars in place of a secret.
-fn hidden(text: &str, span: &Range<usize>) -> String {
-    let start = floor(text, span.start.min(text.len()));
-    let end = floor(text, span.end.clamp(start, text.len()));
-    let stars = text[start..end].replace(|c| c != '\n', "*");
-    [&text[..start], &stars, &text[end..]].concat()
+/// Stars in place of a secret, byte for byte, so that places stay where they are.
+fn hide(text: &mut [u8], span: Range<usize>) {
+    for byte in text.get_mut(span).unwrap_or_default() {
+        if *byte != b'\n' {
+            *byte = b'*';
+        }
+    }
+}
+
+/// The text as it may be shown: a fault on a neighbouring line would show a token's line too.
+fn without_secrets(text: &str, secret: Option<Range<usize>>) -> String {
+    let mut shown = text.as_bytes().to_vec();
+    for (at, key) in text.match_indices("token") {
+        let after = &text[at + key.len()..];
+        let value = after
+            .trim_start_matches(['"', '\'', ' ', '\t'])
+            .strip_prefix('=');
+        let value = value
+            .map(|v| v.trim_start_matches([' ', '\t']))
+            .unwrap_or("{");
+        if !value.starts_with('{') {
+            let start = text.len() - value.len();
+            hide(
+                &mut shown,
+                start..start + value.find('\n').unwrap_or(value.len()),
+            );
+        }
+    }
+    if let Some(span) = secret {
+        hide(&mut shown, span);
+    }
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 fn floor(text: &str, mut at: usize) -> usize {

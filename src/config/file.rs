@@ -70,7 +70,7 @@ pub(crate) struct RawLog {
 #[derive(Debug, Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a table for each service: [service.NAME]"
+    expecting = "a table for each service: [service.api]"
 )]
 pub(crate) struct RawService {
     pub(crate) hosts: Option<Many>,

@@ -12,6 +12,7 @@ mod host;
 mod judgement;
 mod plan;
 mod process;
+mod reach;
 mod read;
 mod secret;
 mod service;

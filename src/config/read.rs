@@ -2,6 +2,7 @@
 
 use crate::config::error::Problem;
 use crate::config::file::RawConfig;
+use crate::config::value::brief;
 use std::ops::Range;
 
 /// Reads the text; the first fault is told.
@@ -30,11 +31,11 @@ fn told(span: Option<Range<usize>>, message: &str) -> Problem {
     let first = message.lines().next().unwrap_or_default();
     let (what, label, help) = if let Some(rest) = first.strip_prefix("unknown field ") {
         unknown_key(rest)
-    } else if let Some((found, expected)) = mismatch(first) {
+    } else if let Some((found, expected, help)) = mismatch(first) {
         (
             format!("{found} stands where {expected} belongs"),
             "wrong type".into(),
-            format!("write {expected} here"),
+            help,
         )
     } else if first.starts_with("duplicate key") || first.starts_with("duplicate field") {
         let help = "keep one of the two, or join them".into();
@@ -44,12 +45,7 @@ fn told(span: Option<Range<usize>>, message: &str) -> Problem {
             help,
         )
     } else {
-        let help = "text goes in \"quotes\", lists in [ ], small tables in { } on one line".into();
-        (
-            format!("this is not TOML: {}", message.replace('\n', ", ")),
-            "here".into(),
-            help,
-        )
+        not_toml(first)
     };
     Problem {
         span,
@@ -70,34 +66,72 @@ fn unknown_key(rest: &str) -> (String, String, String) {
         None => format!("known here: {}", listed(known)),
     };
     (
-        format!("`{key}` is not a key of this table"),
+        format!("`{key}` is not a key here"),
         "unknown key".into(),
         help,
     )
 }
 
-/// What was found and what was expected, in words for people.
-fn mismatch(message: &str) -> Option<(String, &str)> {
-    let rest = message.strip_prefix("invalid type: ");
-    let (found, expected) = rest
-        .or(message.strip_prefix("invalid value: "))?
-        .split_once(", expected ")?;
+/// What was found, what was expected, and how to write that.
+fn mismatch(message: &str) -> Option<(String, &str, String)> {
+    let rest = message
+        .strip_prefix("invalid type: ")
+        .or(message.strip_prefix("invalid value: "))?;
+    let (found, expected) = rest.rsplit_once(", expected ")?;
     let found = match found {
         "map" => "a table".to_owned(),
         "sequence" => "a list".to_owned(),
-        other => other
-            .replace("floating point", "number")
-            .replace("integer", "number")
-            .replace("boolean ", ""),
+        other => {
+            let plain = other
+                .replacen("floating point", "number", 1)
+                .replacen("integer", "number", 1);
+            brief(
+                &plain
+                    .replacen("boolean ", "", 1)
+                    .replacen("string ", "text ", 1),
+            )
+        }
     };
-    let expected = match expected {
-        "a string" => "text in quotes",
-        "a sequence" => "a list in [ ]",
-        "a boolean" => "true or false",
-        "a map" => "a table",
-        "i64" => "a whole number, without quotes,",
-        "f64" => "a number, without quotes,",
-        other => other,
+    let (expected, help) = match expected {
+        "a string" => ("text", "write it in \"quotes\"".to_owned()),
+        "a sequence" => ("a list", "write it in brackets: [ ]".to_owned()),
+        "a boolean" => (
+            "true or false",
+            "write true or false, without quotes".to_owned(),
+        ),
+        "a map" => (
+            "a table",
+            "write it in braces: { key = \"value\" }".to_owned(),
+        ),
+        "i64" => ("a whole number", "write digits, without quotes".to_owned()),
+        "f64" => ("a number", "write digits, without quotes".to_owned()),
+        other => match other.split_once(": ") {
+            Some((kind, example)) => (kind, format!("write it as {example}")),
+            None => (other, format!("write {other}")),
+        },
     };
-    Some((found, expected))
+    Some((found, expected, help))
+}
+
+/// What the TOML reader could not read.
+fn not_toml(message: &str) -> (String, String, String) {
+    const UNQUOTED: [&str; 4] = [
+        "invalid float",
+        "invalid integer",
+        "invalid datetime",
+        "string values must be quoted",
+    ];
+    if UNQUOTED.iter().any(|start| message.starts_with(start)) {
+        let what = "this value is neither a number nor text in quotes".into();
+        return (what, "here".into(), "put it in \"quotes\"".into());
+    }
+    let help = "text goes in \"quotes\", lists in [ ], small tables in { } on one line".into();
+    (
+        format!(
+            "this is not TOML: {}",
+            message.trim_end_matches(", expected nothing")
+        ),
+        "here".into(),
+        help,
+    )
 }

@@ -3,18 +3,17 @@
 use crate::config::defaults;
 use crate::config::error::Problem;
 use crate::config::file::{
-    Many, RawEject, RawHealth, RawService, RawSmoke, RawSticky, RawTimeouts, RawWarmup, Value,
+    RawEject, RawHealth, RawService, RawSmoke, RawSticky, RawTimeouts, RawWarmup, Value,
 };
-use crate::config::host::Host;
 use crate::config::judgement::judgement;
 use crate::config::process::unmeaning;
+use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::steps::{percent, steps};
-use crate::config::types::{
-    Eject, Health, PoolSpec, Service, SmokeCheck, Sticky, Timeouts, Warmup,
-};
+use crate::config::types::{Eject, Health, Service, SmokeCheck, Sticky, Timeouts, Warmup};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
+use std::time::Duration;
 use toml::Spanned;
 
 const STRATEGIES: [(&str, Strategy); 2] = [
@@ -69,23 +68,16 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         },
         drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
         keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
-        on_inconclusive: value::choice(
-            "on_inconclusive",
-            &raw.on_inconclusive,
-            &UNDECIDED,
-            defaults::ON_INCONCLUSIVE,
-        )?,
+        on_inconclusive: on_inconclusive(raw)?,
         on_no_data: on_no_data(raw)?,
-        step_requests_min: value::number(
+        step_requests_min: requests(
             "step_requests_min",
             &raw.step_requests_min,
-            1..=1_000_000_000,
             defaults::STEP_REQUESTS_MIN,
         )?,
-        total_requests_min: value::number(
+        total_requests_min: requests(
             "total_requests_min",
             &raw.total_requests_min,
-            1..=1_000_000_000,
             defaults::TOTAL_REQUESTS_MIN,
         )?,
     };
@@ -124,75 +116,6 @@ fn checked_name(raw: &Spanned<String>) -> Check<String> {
         ),
         "this name",
         help,
-    ))
-}
-
-fn hosts(raw: &Option<Many>) -> Check<Vec<Host>> {
-    let Some(many) = raw else {
-        return Ok(vec![Host::Any]);
-    };
-    let host = |item: &Spanned<String>| {
-        Host::parse(item.get_ref()).map_err(|why| {
-            Problem::at(
-                item.span(),
-                format!(
-                    "`hosts` has \"{}\", which {why}",
-                    value::brief(item.get_ref())
-                ),
-                "not a host",
-                "write \"api.example.com\", \"*.example.com\" or \"*\"; every port is meant",
-            )
-        })
-    };
-    value::some("hosts", many)?.iter().map(host).collect()
-}
-
-fn prefixes(raw: &Option<Many>) -> Check<Vec<String>> {
-    let Some(many) = raw else {
-        return Ok(vec!["/".to_owned()]);
-    };
-    let prefix = |item: &Spanned<String>| {
-        let path = value::path("paths", item, false)?;
-        let bare = path.trim_end_matches('/');
-        Ok(if bare.is_empty() {
-            "/".to_owned()
-        } else {
-            bare.to_owned()
-        })
-    };
-    value::some("paths", many)?.iter().map(prefix).collect()
-}
-
-fn pools(name: &Spanned<String>, raw: &RawService) -> Check<(PoolSpec, Option<PoolSpec>)> {
-    let Some(blue) = &raw.blue else {
-        return Err(Problem::at(
-            name.span(),
-            format!(
-                "the service `{}` has no `blue`: nothing would serve",
-                value::brief(name.get_ref())
-            ),
-            "this service",
-            "say where the version that runs now listens: blue = [\"127.0.0.1:3001\"]",
-        ));
-    };
-    let blue = value::addresses("blue", blue)?;
-    let Some(green) = &raw.green else {
-        return Ok((PoolSpec::Addresses(blue), None));
-    };
-    let addresses = value::addresses("green", green)?;
-    for (item, address) in green.items.iter().zip(&addresses) {
-        if blue.contains(address) {
-            return Err(Problem::at(
-                item.span(),
-                format!("{address} is blue and green at once"),
-                "also in `blue`",
-                "start the new version beside the old one, on an address of its own; to rehearse a rollback without a new version: `shifter drill`",
-            ));
-        }
-    }
-    Ok((
-        PoolSpec::Addresses(blue),
-        Some(PoolSpec::Addresses(addresses)),
     ))
 }
 
@@ -344,6 +267,19 @@ fn eject(raw: &RawEject) -> Check<Eject> {
     })
 }
 
+fn requests(key: &str, raw: &Value<i64>, default: u64) -> Check<u64> {
+    value::number(key, raw, 1..=1_000_000_000, default)
+}
+
+fn on_inconclusive(raw: &RawService) -> Check<Undecided> {
+    value::choice(
+        "on_inconclusive",
+        &raw.on_inconclusive,
+        &UNDECIDED,
+        defaults::ON_INCONCLUSIVE,
+    )
+}
+
 fn on_no_data(raw: &RawService) -> Check<Undecided> {
     let chosen = value::choice(
         "on_no_data",
@@ -393,12 +329,13 @@ fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
 fn fits_deadline(plan: &Plan, raw: &RawService) -> Check<()> {
     let hold = |step: &Step| match step {
         Step::Shift { hold, .. } => *hold,
-        _ => std::time::Duration::ZERO,
+        _ => Duration::ZERO,
     };
-    let least = plan.steps.iter().map(hold).fold(
-        std::time::Duration::ZERO,
-        std::time::Duration::saturating_add,
-    );
+    let least = plan
+        .steps
+        .iter()
+        .map(hold)
+        .fold(Duration::ZERO, Duration::saturating_add);
     let given: &Value<_> = &raw.deadline;
     match given {
         Some(raw) if least > plan.deadline => Err(Problem::at(

@@ -66,19 +66,21 @@ pub(crate) fn duration_at(
             "below zero",
         ));
     };
+    let beyond = |limit: Duration, side: &str, label: &str| {
+        let limit = shown(limit);
+        let what = format!("`{key}` is \"{shown_text}\": it must be {side} {limit}");
+        Err(Problem::at(
+            span.clone(),
+            what,
+            label,
+            format!("write {side} \"{limit}\""),
+        ))
+    };
     if time < *allowed.start() {
-        let least = shown(*allowed.start());
-        return Err(wrong(
-            format!("`{key}` is \"{shown_text}\": it must be at least {least}"),
-            "too short",
-        ));
+        return beyond(*allowed.start(), "at least", "too short");
     }
     if time > *allowed.end() {
-        let most = shown(*allowed.end());
-        return Err(wrong(
-            format!("`{key}` is \"{shown_text}\": it must be at most {most}"),
-            "too long",
-        ));
+        return beyond(*allowed.end(), "at most", "too long");
     }
     Ok(time)
 }
