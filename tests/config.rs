@@ -97,6 +97,68 @@ fn every_broken_file_gets_one_message_with_file_line_what_and_how() {
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
+/// The last value that is taken and the first that is refused.
+const LIMITS: [(&str, &str); 21] = [
+    (
+        "steps = [{ weight = 5 }, { weight = 5.01 }, { weight = 100 }]",
+        "steps = [{ weight = 5 }, { weight = 5 }, { weight = 100 }]",
+    ),
+    (
+        "steps = [{ weight = 100, hold = \"1m\", deadline = \"1m\" }]",
+        "steps = [{ weight = 100, hold = \"1m\", deadline = \"59s\" }]",
+    ),
+    (
+        "steps = [{ weight = 100, hold = \"1ms\" }]",
+        "steps = [{ weight = 100, hold = \"0s\" }]",
+    ),
+    (
+        "steps = [{ weight = 0.01 }, { weight = 100 }]",
+        "steps = [{ weight = 0.001 }, { weight = 100 }]",
+    ),
+    (
+        "steps = [{ weight = 0 }, { weight = 100 }]",
+        "steps = [{ weight = -0.5 }, { weight = 100 }]",
+    ),
+    ("steps = [{ weight = 100 }]", "steps = []"),
+    (
+        "steps = [{ weight = 100 }, { approve = true }]",
+        "steps = [{ approve = true }]",
+    ),
+    ("deadline = \"4m\"", "deadline = \"3m 59s\""),
+    ("holdback = 49.99", "holdback = 50"),
+    ("confidence = 0.51", "confidence = 0.5"),
+    ("confidence = 0.999999", "confidence = 1"),
+    ("error_margin = \"50pp\"", "error_margin = \"50.1pp\""),
+    ("latency_margin = \"0% + 0ms\"", "latency_margin = \"0.1\""),
+    ("keep_blue = \"0s\"", "keep_blue = \"25h\""),
+    (
+        "monitor = \"168h\"\ndeadline = \"168h\"",
+        "monitor = \"168h 1s\"",
+    ),
+    ("health = { port = 65535 }", "health = { port = 65536 }"),
+    (
+        "smoke = [{ path = \"/a?b=c\" }]",
+        "smoke = [{ path = \"/a#b\" }]",
+    ),
+    ("paths = [\"/a\"]", "paths = [\"/a?b\"]"),
+    ("paths = [\"/a\", \"/ab\"]", "paths = [\"/a\", \"/a/\"]"),
+    (
+        "sticky = { header = \"x-user\" }",
+        "sticky = { header = \"Cookie\" }",
+    ),
+    ("on_inconclusive = \"promote\"", "on_no_data = \"promote\""),
+];
+
+#[test]
+fn limits_are_where_they_are_said_to_be() {
+    for (taken, refused) in LIMITS {
+        parse(&format!("{POOLS}{taken}\n"));
+        let text = format!("{POOLS}{refused}\n");
+        let error = Config::parse("shifter.toml", &text).expect_err(refused);
+        assert_eq!(error.line(), Some(4), "{refused}: {error}");
+    }
+}
+
 #[test]
 fn a_token_written_into_the_file_is_never_shown() {
     let secret = "this-is-the-very-secret-token-itself";
@@ -104,10 +166,14 @@ fn a_token_written_into_the_file_is_never_shown() {
     for told in [drawn(&error), error.one_line(), format!("{error:?}")] {
         assert!(!told.contains("very-secret"), "{told}");
     }
-    for line in ["'", "\"\"\"", "\"", ""] {
-        let error = refused(&format!(
-            "[admin]\ntoken = {line}{secret}\nlistn = 1\n{POOLS}"
-        ));
+    let lines = format!("\"\"\"\n{secret}\"\"\"");
+    for token in [
+        format!("'{secret}"),
+        format!("\"{secret}\""),
+        secret.to_owned(),
+        lines,
+    ] {
+        let error = refused(&format!("[admin]\ntoken = {token}\n\n{POOLS}"));
         assert!(!drawn(&error).contains("very-secret"), "{}", drawn(&error));
     }
     let error = refused(&format!(
@@ -403,7 +469,7 @@ impl Dice {
     }
 }
 
-const NASTY: [&str; 24] = [
+const NASTY: [&str; 25] = [
     "",
     "0",
     "-1",
@@ -428,6 +494,7 @@ const NASTY: [&str; 24] = [
     "\u{feff}",
     "\"\"\"",
     "{ file = \"/\" }",
+    "\"aßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßßß\"",
 ];
 
 fn mutated(text: &str, dice: &mut Dice) -> String {
