@@ -1,0 +1,129 @@
+//! One file for each command. They wire and print; they decide nothing.
+//!
+//! Facts go to standard output, narration to standard error.
+
+pub mod check;
+pub mod completions;
+pub mod demo;
+pub mod drill;
+pub mod explain;
+pub mod history;
+pub mod init;
+pub mod man;
+pub mod output;
+pub mod plan;
+pub mod process;
+pub mod replay;
+pub mod run;
+pub mod serve;
+pub mod status;
+pub mod verbs;
+
+use crate::exit::Exit;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Blue-green and canary rollouts that judge themselves, for plain Docker hosts.
+#[derive(Debug, Parser)]
+#[command(name = "shifter", version, about, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 promoted or done, 1 internal error, 2 usage or configuration, 3 rolled back,\n4 green never fit to serve, 5 inconclusive, 6 stopped by a person, 7 daemon unreachable, 8 busy, 130 interrupted.")]
+pub struct Cli {
+    /// What is common to all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "SHIFTER_CONFIG", default_value = "shifter.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The admin socket of a running shifter; the configuration's, when not given.
+    #[arg(long, global = true, env = "SHIFTER_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The shape of facts on standard output.
+    #[arg(long, short, global = true, env = "SHIFTER_OUTPUT", value_enum, default_value_t = output::Format::Text)]
+    pub output: output::Format,
+    /// The least important message on standard error: error, warn, info, debug, trace.
+    #[arg(long, global = true, env = "SHIFTER_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// Everything that shifter can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replace a version: start green beside blue, move traffic, compare, promote or roll back
+    Run(run::Args),
+    /// Serve traffic and wait for rollouts: the daemon
+    Serve(serve::Args),
+    /// See it work within a minute: two built-in apps, load, a rollout and a fault
+    Demo(demo::Args),
+    /// How things stand
+    Status(status::Args),
+    /// Give green everything now
+    Promote(verbs::Args),
+    /// Approve the step that waits for it
+    Approve(verbs::Args),
+    /// No further step for now; bad news still takes green off
+    Pause(verbs::Args),
+    /// Go on with the plan
+    Resume(verbs::Args),
+    /// End the rollout: back to blue
+    Abort(verbs::Args),
+    /// Back to blue, also after the promotion while the old version is warm
+    Rollback(verbs::Args),
+    /// Set green's share by hand; the plan pauses there
+    SetWeight(verbs::WeightArgs),
+    /// Read the configuration file again: all of it, or nothing
+    Reload,
+    /// Rehearse a rollback, measured, with blue's own backends as green
+    Drill(drill::Args),
+    /// The rollouts of the past
+    History(history::Args),
+    /// Why a rollout ended as it did, in numbers
+    Explain(explain::Args),
+    /// What a rollout would do, and how long each step needs to see a regression
+    Plan(plan::Args),
+    /// Check the configuration file
+    Check(check::Args),
+    /// Write a commented configuration file
+    Init(init::Args),
+    /// Judge a recorded rollout again, as it was or with other margins
+    Replay(replay::Args),
+    /// Completions for a shell
+    Completions(completions::Args),
+    /// The manual page
+    Man,
+}
+
+/// Does what the command line says.
+pub fn main(cli: Cli) -> Exit {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Run(args) => run::run(&global, args),
+        Command::Serve(args) => serve::run(&global, args),
+        Command::Demo(args) => demo::run(&global, args),
+        Command::Status(args) => status::run(&global, args),
+        Command::Promote(args) => verbs::run(&global, "promote", args),
+        Command::Approve(args) => verbs::run(&global, "approve", args),
+        Command::Pause(args) => verbs::run(&global, "pause", args),
+        Command::Resume(args) => verbs::run(&global, "resume", args),
+        Command::Abort(args) => verbs::run(&global, "abort", args),
+        Command::Rollback(args) => verbs::run(&global, "rollback", args),
+        Command::SetWeight(args) => verbs::set_weight(&global, args),
+        Command::Reload => verbs::reload(&global),
+        Command::Drill(args) => drill::run(&global, args),
+        Command::History(args) => history::run(&global, args),
+        Command::Explain(args) => explain::run(&global, args),
+        Command::Plan(args) => plan::run(&global, args),
+        Command::Check(args) => check::run(&global, args),
+        Command::Init(args) => init::run(&global, args),
+        Command::Replay(args) => replay::run(&global, args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man => man::run(),
+    }
+}
