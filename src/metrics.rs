@@ -583,7 +583,7 @@ mod tests {
             service.pool(Color::Blue).failed_attempt(class);
         }
         assert_eq!(series(&metrics), before);
-        assert!(metrics.render().contains("code=\"other\"} 65501"));
+        assert!(metrics.render().contains("{code=\"other\",pool=\"green\",service=\"api\"} 65501"));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn every_broken_file_gets_one_message_with_file_line_what_and_how() {
 }
 
 /// The last value that is taken and the first that is refused.
-const LIMITS: [(&str, &str); 21] = [
+const LIMITS: [(&str, &str); 22] = [
     (
         "steps = [{ weight = 5 }, { weight = 5.01 }, { weight = 100 }]",
         "steps = [{ weight = 5 }, { weight = 5 }, { weight = 100 }]",

@@ -116,7 +116,7 @@ impl Process {
         let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
         let board = Arc::new(Board::new(config.clone()));
         let (controller, handle) =
-            Controller::new(board.clone(), metrics.clone(), journal, config.clone(), file, findings)?;
+            Controller::new(board.clone(), metrics.clone(), journal, config.clone(), file, findings);
         let controller = run_controller(controller, metrics.clone())?;
         let edge = proxy::Edge::start(board.clone(), metrics.clone(), config.clone(), listeners)
             .map_err(|error| StartError::Internal(error.to_string()))?;

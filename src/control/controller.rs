@@ -60,8 +60,7 @@ impl Controller {
     ///
     /// `findings` are lines to tell about the state that was found.
     ///
-    /// # Errors
-    /// When the journal cannot be read.
+    /// What cannot be read is told and treated as unknown: blue serves.
     pub fn new(
         board: Arc<Board>,
         metrics: Arc<Metrics>,
@@ -69,7 +68,7 @@ impl Controller {
         config: Arc<Config>,
         config_file: Option<PathBuf>,
         findings: Vec<String>,
-    ) -> Result<(Controller, Handle), JournalError> {
+    ) -> (Controller, Handle) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let ledger = Ledger::new(journal);
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
@@ -94,15 +93,16 @@ impl Controller {
         }
         for service in &config.services {
             controller.metrics.service(&service.name);
-            let saved = controller.ledger.journal.service(&service.name)?.unwrap_or_default();
+            let saved = controller.ledger.journal.service(&service.name);
+            let saved = controller.ledger.watch(saved).ok().flatten().unwrap_or_default();
             controller.wards.push(Ward::new(Arc::new(service.clone()), saved));
         }
         for i in 0..controller.wards.len() {
-            controller.resume(i)?;
+            controller.resume(i);
         }
         controller.publish();
         controller.show();
-        Ok((controller, handle))
+        (controller, handle)
     }
 
     /// Runs until it is told to stop or nobody can ask any more.

@@ -10,7 +10,7 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::fixed;
 use crate::store::Clock;
-use crate::store::journal::{JournalError, SavedRollout};
+use crate::store::journal::SavedRollout;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -73,13 +73,14 @@ impl Controller {
     }
 
     /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
-    pub(super) fn resume(&mut self, i: usize) -> Result<(), JournalError> {
+    pub(super) fn resume(&mut self, i: usize) {
         let now = Clock::now();
         let ward = &mut self.wards[i];
-        let Some(saved) = self.ledger.journal.unfinished(&ward.route.service)? else { return Ok(()) };
+        let found = self.ledger.journal.unfinished(&ward.route.service);
+        let Ok(Some(saved)) = self.ledger.watch(found) else { return };
         let Ok(state) = serde_json::from_str::<RunState>(&saved.state) else {
             tracing::error!(rollout = saved.id, "the saved rollout cannot be read; blue serves");
-            return Ok(());
+            return;
         };
         let mut rollout = state.rollout;
         rollout.revive(Duration::from_millis(state.age_ms), now);
@@ -91,7 +92,6 @@ impl Controller {
         ward.route.weight = weight;
         ward.route.rollout = saved.id.unsigned_abs();
         ward.begin(saved, rollout, weight > Weight::NONE);
-        Ok(())
     }
 
     pub(super) fn restart(&mut self, i: usize, now: Time) {

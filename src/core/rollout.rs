@@ -383,8 +383,9 @@ impl Rollout {
             Verdict::Fail { .. } => vec![],
             Verdict::Pass if held && !self.blue_down => self.enter(step + 1, now),
             Verdict::Inconclusive { leaning_worse: true, .. } if late => {
-                let reason = "nothing was proven in time, but green leans worse".to_owned();
-                self.roll_back(self.worse(reason), now)
+                // Not a proven regression, so not called one; but silence that leans worse is no pass.
+                let reason = "nothing was proven in time, and green leans worse".to_owned();
+                self.roll_back(Outcome::Inconclusive { reason }, now)
             }
             Verdict::Inconclusive { step_requests, total_requests, .. } if late => {
                 let enough = if last {

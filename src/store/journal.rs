@@ -4,6 +4,7 @@
 //! is on disk. Every stored value carries a checksum, so a flipped bit is noticed and the row is
 //! treated as absent instead of being believed. The file carries a format version.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -349,11 +350,11 @@ impl Journal {
         let rows = statement.query_map(params![after, rollout, limit], |row| {
             Ok(Note {
                 seq: row.get(0)?,
-                at: row.get(1)?,
-                service: row.get(2)?,
+                at: text(row, 1)?,
+                service: text(row, 2)?,
                 rollout: row.get(3)?,
-                kind: row.get(4)?,
-                text: row.get(5)?,
+                kind: text(row, 4)?,
+                text: text(row, 5)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -376,13 +377,29 @@ impl Journal {
     pub fn seconds(&self, rollout: i64) -> Result<Vec<(i64, String)>, JournalError> {
         let mut statement =
             self.db.prepare("SELECT at, body FROM second WHERE rollout = ?1 ORDER BY at")?;
-        let rows = statement.query_map([rollout], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map([rollout], |row| Ok((row.get(0)?, text(row, 1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
-fn body_and_sum(row: &rusqlite::Row<'_>) -> rusqlite::Result<(String, u32)> {
-    Ok((row.get(0)?, row.get(1)?))
+/// A damaged row must not keep the others from being read, so nothing here insists on a type.
+fn body_and_sum(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Vec<u8>, i64)> {
+    let body = match row.get_ref(0)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+        _ => vec![],
+    };
+    let sum = match row.get_ref(1)? {
+        ValueRef::Integer(sum) => sum,
+        _ => -1,
+    };
+    Ok((body, sum))
+}
+
+fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    })
 }
 
 fn summed(value: &impl Serialize) -> Result<(String, u32), JournalError> {
@@ -391,12 +408,12 @@ fn summed(value: &impl Serialize) -> Result<(String, u32), JournalError> {
     Ok((body, sum))
 }
 
-fn trusted<T: DeserializeOwned>(body: &str, sum: u32) -> Option<T> {
-    if crc32fast::hash(body.as_bytes()) != sum {
+fn trusted<T: DeserializeOwned>(body: &[u8], sum: i64) -> Option<T> {
+    if i64::from(crc32fast::hash(body)) != sum {
         tracing::error!("a row of the state is damaged and is ignored");
         return None;
     }
-    serde_json::from_str(body)
+    serde_json::from_slice(body)
         .inspect_err(|error| tracing::error!(%error, "a row of the state cannot be read and is ignored"))
         .ok()
 }
@@ -408,6 +425,8 @@ fn copy_of(path: &Path) -> PathBuf {
 fn sound(path: &Path) -> bool {
     let check = || -> rusqlite::Result<bool> {
         let db = Connection::open(path)?;
+        // A flipped byte can make a file "read-only" that is not.
+        db.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
         let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         let tables: i64 = db.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name IN ('service', 'rollout', 'note', 'second')",

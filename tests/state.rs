@@ -1,0 +1,226 @@
+//! The state on disk under everything that can happen to a file: cut, flipped, newer, locked, unwritable.
+//!
+//! `SHIFTER_FLIPS` and `SHIFTER_CUT_STEP` set how many flips and how fine the cuts are.
+
+use shifter::config::Config;
+use shifter::control::Controller;
+use shifter::control::ward::RunState;
+use shifter::core::plan::Strategy;
+use shifter::core::rollout::{Action, Event, Rollout};
+use shifter::core::table::Table;
+use shifter::core::time::Time;
+use shifter::core::weight::Weight;
+use shifter::driver::fixed;
+use shifter::metrics::Metrics;
+use shifter::store::journal::{Journal, JournalError, Note, SavedRollout, SavedService};
+use shifter::store::Board;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+const CONFIG: &str = "[proxy]\nlisten = [\"127.0.0.1:1\"]\n[service.api]\nblue = [\"127.0.0.1:3001\"]\ngreen = [\"127.0.0.1:3002\"]\n";
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::parse("test.toml", CONFIG).unwrap())
+}
+
+/// A folder with a rollout under way at 5 %.
+fn at_five_percent(folder: &Path) {
+    let (journal, _) = Journal::open(folder).unwrap();
+    let config = config();
+    let service = config.service("api").unwrap();
+    let (mut rollout, _) = Rollout::start(service.plan(Some(Strategy::Canary)), Time(0));
+    let actions = rollout.on(Event::Ready, Time(1));
+    assert_eq!(actions, [Action::SetWeight(Weight::percent(5).unwrap())]);
+    let (blue, green) = fixed::pools(service, false);
+    let state = RunState {
+        rollout,
+        age_ms: 1_000,
+        blue,
+        green: green.unwrap(),
+        salt: 1,
+        epoch: 1,
+    };
+    let mut saved = SavedRollout {
+        id: 0,
+        service: "api".into(),
+        started_at: "2026-01-01T00:00:00Z".into(),
+        ended_at: None,
+        strategy: "canary".into(),
+        from: "a".into(),
+        to: "b".into(),
+        outcome: None,
+        reason: None,
+        state: serde_json::to_string(&state).unwrap(),
+        evidence: None,
+    };
+    journal.begin_rollout(&mut saved).unwrap();
+    for i in 0..50 {
+        let mut note = Note {
+            seq: 0,
+            at: "2026-01-01T00:00:00Z".into(),
+            service: "api".into(),
+            rollout: saved.id,
+            kind: "weight".into(),
+            text: format!("line {i}"),
+        };
+        journal.note(&mut note).unwrap();
+    }
+    journal.save_service("api", &SavedService { swapped: false, epoch: 1, backends: fixed::ids(service) }).unwrap();
+}
+
+/// Starts on a folder and says what is routed then.
+fn routed(folder: &Path) -> Result<Arc<Table>, JournalError> {
+    let (journal, _) = Journal::open(folder)?;
+    let config = config();
+    let board = Arc::new(Board::new(config.clone()));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (controller, _handle) = Controller::new(board.clone(), metrics, journal, config, None, vec![]);
+    let table = board.snapshot().table.clone();
+    drop(controller);
+    Ok(table)
+}
+
+fn must_be_safe(folder: &Path, what: &str) -> bool {
+    let table = routed(folder).unwrap_or_else(|error| panic!("{what}: does not start: {error}"));
+    let route = table.route("api").unwrap();
+    let five = Weight::percent(5).unwrap();
+    assert!(route.weight == Weight::NONE || route.weight == five, "{what}: weight {}", route.weight);
+    assert_eq!(route.blue.backends[0].id, "127.0.0.1:3001", "{what}");
+    if route.weight == five {
+        assert_eq!(route.green.as_ref().unwrap().backends[0].id, "127.0.0.1:3002", "{what}");
+    }
+    route.weight == five
+}
+
+fn env(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Writes a damaged file into a folder of its own.
+fn damaged(bytes: &[u8]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("state.db"), bytes).unwrap();
+    folder
+}
+
+fn sound_file() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    assert!(must_be_safe(folder.path(), "sound"), "a sound file resumes at its weight");
+    fs::read(folder.path().join("state.db")).unwrap()
+}
+
+#[test]
+fn a_file_cut_anywhere_starts_at_the_saved_weight_or_at_none() {
+    let bytes = sound_file();
+    let mut kept = 0;
+    let step = env("SHIFTER_CUT_STEP", 251);
+    for cut in (0..bytes.len()).step_by(step) {
+        let folder = damaged(&bytes[..cut]);
+        kept += usize::from(must_be_safe(folder.path(), &format!("cut at {cut}")));
+    }
+    println!("{} cuts, {kept} resumed at 5 %", bytes.len().div_ceil(step));
+}
+
+#[test]
+fn a_flipped_bit_anywhere_starts_at_the_saved_weight_or_at_none() {
+    let bytes = sound_file();
+    let mut random = 0x9E37_79B9_7F4A_7C15u64;
+    let (flips, mut kept) = (env("SHIFTER_FLIPS", 1_000), 0);
+    for _ in 0..flips {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let at = (random >> 8) as usize % bytes.len();
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (random & 7);
+        let folder = damaged(&flipped);
+        kept += usize::from(must_be_safe(folder.path(), &format!("bit {} of byte {at}", random & 7)));
+    }
+    println!("{flips} flips, {kept} resumed at 5 %");
+    assert!(kept > 0);
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_the_copy_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    journal.keep_copy().unwrap();
+    drop(journal);
+    fs::write(folder.path().join("state.db"), vec![7u8; 8_192]).unwrap();
+    let (_, opened) = Journal::open(folder.path()).unwrap();
+    assert!(opened.from_copy);
+    let aside = opened.put_aside.unwrap();
+    assert_eq!(fs::read(aside).unwrap(), vec![7u8; 8_192], "nothing is deleted");
+    assert!(must_be_safe(folder.path(), "copy"));
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    let error = Journal::open(folder.path()).err().unwrap();
+    assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");
+    let version: i64 = rusqlite::Connection::open(folder.path().join("state.db"))
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 99);
+}
+
+#[test]
+fn a_second_process_is_kept_out_and_told_who_holds_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = Journal::lock(folder.path()).unwrap();
+    let error = Journal::lock(folder.path()).unwrap_err();
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    drop(lock);
+    Journal::lock(folder.path()).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_clear_error() {
+    // Even root cannot make a folder below a file.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = Journal::lock(&file.join("state")).unwrap_err().to_string();
+    assert!(error.contains("file/state") && error.contains("--state"), "{error}");
+}
+
+#[test]
+fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (journal, _) = Journal::open(folder.path()).unwrap();
+        let config = config();
+        let board = Arc::new(Board::new(config.clone()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (controller, handle) =
+            Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![]);
+        // From now on every write fails, as on a full disk.
+        let other = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+        other.execute_batch("CREATE TRIGGER full BEFORE UPDATE ON rollout BEGIN SELECT RAISE(ABORT, 'disk is full'); END;").unwrap();
+        let running = tokio::spawn(controller.run());
+        let weight = || board.snapshot().table.route("api").unwrap().weight;
+        use shifter::control::{Order, Refusal};
+        let refused = handle.order(None, Order::Promote).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Unrecorded(_)), "{refused}");
+        assert!(refused.to_string().contains("disk is full"), "{refused}");
+        assert_eq!(weight(), Weight::percent(5).unwrap(), "not recorded, not done");
+        handle.order(None, Order::Rollback).await.unwrap();
+        assert_eq!(weight(), Weight::NONE, "a rollback needs no disk");
+        assert!(metrics.render().contains("shifter_state_writable 0"));
+        assert!(handle.view().trouble.is_some());
+        other.execute_batch("DROP TRIGGER full").unwrap();
+        handle.stop().await;
+        running.await.unwrap();
+    });
+}
