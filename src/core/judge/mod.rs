@@ -536,6 +536,60 @@ mod tests {
     }
 
     #[test]
+    fn a_new_baseline_keeps_the_evidence() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(false, Control::History(PAST));
+        feed(&mut judge, 10, pool(0, 0), pool(500, 25));
+        let before = judge.ln_e();
+        assert!(before > 0.5);
+        judge.start_step(
+            true,
+            Control::History(Baseline {
+                failure_rate: 0.01,
+                ..PAST
+            }),
+        );
+        assert!((judge.ln_e() - before).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_block_never_spans_two_shares() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 1, pool(0, 0), pool(1, 1));
+        judge.start_step(false, Control::Concurrent);
+        feed(&mut judge, 1, pool(9, 0), pool(0, 0));
+        assert!(
+            judge.ln_e().abs() < 1e-12,
+            "half a table is no evidence: {}",
+            judge.ln_e()
+        );
+        feed(&mut judge, 1, pool(0, 0), pool(1, 1));
+        assert!(judge.ln_e() > 0.1, "within a share it is");
+    }
+
+    #[test]
+    fn green_under_suspicion_never_passes() {
+        let mut judge = Judge::new(Policy::default());
+        feed(&mut judge, 10, pool(475, 0), pool(25, 3));
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 40, pool(0, 0), pool(500, 0));
+        let shown = judge
+            .report()
+            .finding(Metric::Err)
+            .unwrap()
+            .ln_e_pass
+            .unwrap();
+        assert!(shown > judge.policy().ln_pass() && judge.ln_e() > 1.5f64.ln());
+        assert!(matches!(
+            judge.verdict(),
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            }
+        ));
+    }
+
+    #[test]
     fn latency_is_left_out_where_the_past_says_nothing_of_it() {
         let mut judge = Judge::new(Policy::default());
         judge.start_step(true, Control::History(PAST));
