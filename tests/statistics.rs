@@ -1,7 +1,20 @@
 //! The judge's statistics: golden numbers, the properties that make them valid, and simulated traffic.
 
+#[path = "support/drive.rs"]
+mod drive;
 #[path = "support/vectors.rs"]
 mod vectors;
+#[path = "support/worlds.rs"]
+mod worlds;
+
+use drive::{End, Run, adaptive, alone, drive as rollout, fixed, many, steady, wilson};
+use proptest::prelude::*;
+use shifter::core::judge::{Control, Judge, Policy, Verdict};
+use shifter::core::sequential::{
+    AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
+};
+use shifter::core::stats::{Baseline, PoolTick, Tick};
+use worlds::{Fault, Traffic, World};
 
 #[test]
 fn golden_numbers_hold() {
@@ -14,4 +27,292 @@ fn golden_numbers_hold() {
     assert!(differences.is_empty(), "{differences:#?}");
     assert_eq!(outcome.missing, Vec::<&str>::new());
     assert!(outcome.holds());
+}
+
+#[test]
+fn a_wrong_golden_number_is_found() {
+    let text = include_str!("vectors.json").replacen("2.995732273554", "2.995735273554", 1);
+    let outcome = vectors::check(&text).unwrap();
+    assert!(!outcome.holds());
+    assert_eq!(outcome.sections[0].differences.len(), 1);
+}
+
+/// Every outcome of a two-by-two table with these margins, and its chance at this odds ratio.
+fn outcomes(green: u64, blue: u64, bad: u64, odds: f64) -> impl Iterator<Item = (u64, f64)> {
+    let z = ln_z(green, blue, bad, odds);
+    (bad.saturating_sub(blue)..=bad.min(green)).map(move |x| {
+        let ln = ln_choose(green, x) + ln_choose(blue, bad - x) + x as f64 * odds.ln() - z;
+        (x, ln.exp())
+    })
+}
+
+fn block(green: u64, blue: u64, bad: u64, green_bad: u64) -> Block {
+    Block {
+        seconds: 1,
+        blue,
+        blue_bad: bad - green_bad,
+        green,
+        green_bad,
+    }
+}
+
+/// Margins of a table: green, blue, bad.
+fn margins() -> impl Strategy<Value = (u64, u64, u64)> {
+    (1u64..60, 1u64..120).prop_flat_map(|(green, blue)| (Just(green), Just(blue), 0..=green + blue))
+}
+
+fn history() -> impl Strategy<Value = Vec<(u64, u64, u64)>> {
+    prop::collection::vec(margins(), 0..20)
+}
+
+/// Splits a table's bad requests in some fixed way.
+fn any_split((green, blue, bad): (u64, u64, u64)) -> Block {
+    let (low, high) = (bad.saturating_sub(blue), bad.min(green));
+    block(green, blue, bad, low + (high - low) * 2 / 3)
+}
+
+fn pool(counts: [u64; 8]) -> PoolTick {
+    let [requests, failed, a, b, c, d, e, f] = counts;
+    let timed = requests - requests.min(failed);
+    PoolTick {
+        requests,
+        failed,
+        timed,
+        slow_fail: [a, b, c],
+        slow_pass: [d, e, f],
+    }
+}
+
+fn ticks() -> impl Strategy<Value = Vec<(u8, Tick)>> {
+    let counts = || prop::array::uniform8(0u64..40);
+    let tick = (counts(), counts()).prop_map(|(blue, green)| Tick {
+        blue: pool(blue),
+        green: pool(green),
+    });
+    prop::collection::vec((0u8..30, tick), 1..80)
+}
+
+fn judge_all(ticks: &[(u8, Tick)]) -> Vec<(Verdict, String)> {
+    let mut judge = Judge::new(Policy {
+        max_excess_failures: Some(200),
+        ..Policy::default()
+    });
+    let past = Baseline {
+        failure_rate: 0.02,
+        limits: Some([1, 2, 3]),
+    };
+    let mut seen = Vec::new();
+    for (turn, tick) in ticks {
+        match turn {
+            0 => judge.start_step(false, Control::Concurrent),
+            1 => judge.start_step(true, Control::Concurrent),
+            2 => judge.start_step(true, Control::History(past)),
+            _ => {}
+        }
+        judge.tick(tick);
+        let (verdict, report) = (judge.verdict(), judge.report());
+        seen.push((verdict.clone(), report.line(&verdict)));
+    }
+    seen
+}
+
+proptest! {
+    /// Ville's inequality needs this and nothing else: no expected gain while green is not worse.
+    #[test]
+    fn a_likelihood_ratio_gains_nothing_within_the_margin(
+        (green, blue, bad) in margins(), share in 0.01f64..=1.0, ratio in 1.0f64..400.0,
+    ) {
+        let odds0 = 1.1;
+        let expected: f64 = outcomes(green, blue, bad, odds0 * share)
+            .map(|(x, p)| p * ln_lr(green, blue, bad, x, odds0, odds0 * ratio).exp())
+            .sum();
+        prop_assert!(expected <= 1.0 + 1e-9, "{}", expected);
+    }
+
+    #[test]
+    fn a_fail_process_gains_nothing_within_the_margin(
+        past in history(), (green, blue, bad) in margins(), share in 0.01f64..=1.0,
+    ) {
+        let mut fail = FailProcess::new(Policy::default().betting(), 1.1, 0);
+        for table in past {
+            fail.block(&any_split(table));
+        }
+        let expected: f64 = outcomes(green, blue, bad, 1.1 * share)
+            .map(|(x, p)| {
+                let mut next = fail;
+                next.block(&block(green, blue, bad, x));
+                p * next.ln_e().exp()
+            })
+            .sum();
+        prop_assert!(expected <= fail.ln_e().exp() * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn a_pass_process_gains_nothing_beyond_the_margin(
+        past in history(), (green, blue, bad) in margins(), factor in 1.0f64..50.0,
+    ) {
+        let mut pass = PassProcess::new(Policy::default().showing(), 1.5, 0);
+        for table in past {
+            pass.block(&any_split(table));
+        }
+        let expected: f64 = outcomes(green, blue, bad, 1.5 * factor)
+            .map(|(x, p)| {
+                let mut next = pass;
+                next.block(&block(green, blue, bad, x));
+                p * next.ln_e().exp()
+            })
+            .sum();
+        prop_assert!(expected <= pass.ln_e().exp() * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn a_process_on_blue_past_gains_nothing_on_its_side_of_the_rate(
+        past in history(), requests in 1u64..80, rate in 0.001f64..0.5, share in 0.01f64..1.0,
+    ) {
+        let binomial = |p: f64| (0..=requests).map(move |x| {
+            let ln = ln_choose(requests, x) + x as f64 * p.ln() + (requests - x) as f64 * (1.0 - p).ln();
+            (x, ln.exp())
+        });
+        let policy = Policy::default();
+        let mut fail = HistoryFail::new(policy.history_betting(), rate);
+        let mut pass = AbsoluteTest::new(policy.showing(), rate);
+        for table in past {
+            let split = any_split(table);
+            fail.block(1, split.green, split.green_bad);
+            pass.block(1, split.green, split.green_bad);
+        }
+        let worse: f64 = binomial(rate * share).map(|(x, p)| {
+            let mut next = fail;
+            next.block(1, requests, x);
+            p * next.ln_e().exp()
+        }).sum();
+        prop_assert!(worse <= fail.ln_e().exp() * (1.0 + 1e-9));
+        let good: f64 = binomial(rate + (0.999 - rate) * share).map(|(x, p)| {
+            let mut next = pass;
+            next.block(1, requests, x);
+            p * next.ln_e().exp()
+        }).sum();
+        prop_assert!(good <= pass.ln_e().exp() * (1.0 + 1e-9));
+    }
+
+    /// No burst convicts, and no single second promotes.
+    #[test]
+    fn evidence_grows_no_faster_than_the_guard_allows(past in history()) {
+        let policy = Policy::default();
+        let mut fail = FailProcess::new(policy.betting(), 1.1, 1_000);
+        let mut pass = PassProcess::new(policy.showing(), 1.5, 10_000);
+        for (i, table) in past.into_iter().enumerate() {
+            let before = pass.ln_e();
+            fail.block(&any_split(table));
+            pass.block(&any_split(table));
+            let seconds = (i + 1) as f64;
+            prop_assert!(fail.ln_e() <= policy.burst_low + policy.rho * seconds + 1e-9);
+            prop_assert!(pass.ln_e() <= before + policy.pass_cap + 1e-9);
+        }
+    }
+
+    #[test]
+    fn equal_counts_give_equal_verdicts(ticks in ticks()) {
+        prop_assert_eq!(judge_all(&ticks), judge_all(&ticks));
+    }
+}
+
+/// Rollouts in each cell: few by default, more with `SHIFTER_AA_ROLLOUTS`. `examples/worlds.rs` prints full tables.
+fn rollouts() -> u64 {
+    std::env::var("SHIFTER_AA_ROLLOUTS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(6)
+}
+
+fn simulate(world: World, fault: Fault, rate: f64, seconds: u64) -> Vec<Run> {
+    many(2, rollouts(), |run| {
+        let mut traffic = Traffic::new(run, rate, seconds as usize, world, fault);
+        rollout(
+            &mut traffic,
+            &mut Judge::new(Policy::default()),
+            0.05,
+            fixed(seconds),
+        )
+    })
+}
+
+fn rolled_back(runs: &[Run]) -> u64 {
+    runs.iter().filter(|run| run.end == End::RolledBack).count() as u64
+}
+
+#[test]
+fn green_that_equals_blue_is_hardly_ever_rolled_back() {
+    for world in World::ALL
+        .into_iter()
+        .filter(|world| *world != World::ClustersSticky)
+    {
+        let (mut hits, mut of) = (0, 0);
+        for rate in [5.0, 50.0, 500.0] {
+            let runs = simulate(world, Fault::NONE, rate, 1_800);
+            hits += rolled_back(&runs);
+            of += runs.len() as u64;
+        }
+        let (low, _) = wilson(hits, of);
+        assert!(
+            low <= 0.01,
+            "{}: {hits} of {of} false rollbacks",
+            world.name()
+        );
+    }
+}
+
+#[test]
+fn green_that_is_worse_is_found() {
+    for (name, rate, within) in [
+        ("err 0->100%", 5.0, 60),
+        ("err 0->100%", 500.0, 6),
+        ("err 0.1->5%", 500.0, 40),
+        ("lat 5% +1s", 500.0, 90),
+        ("lat tail x2", 500.0, 600),
+    ] {
+        let fault = Fault::ALL
+            .into_iter()
+            .find(|fault| fault.name == name)
+            .unwrap();
+        let runs = simulate(World::Wave, fault, rate, 1_800);
+        let slowest = runs.iter().map(|run| run.at).max();
+        assert_eq!(rolled_back(&runs), rollouts(), "{name} at {rate}");
+        assert!(slowest <= Some(within), "{name} at {rate}: {slowest:?} s");
+        assert!(runs.iter().all(|run| run.green > 0));
+    }
+}
+
+#[test]
+fn a_healthy_rollout_moves_on_by_itself_and_a_bad_one_never_does() {
+    let run = |fault| {
+        many(2, rollouts(), |run| {
+            let mut traffic = Traffic::new(run, 500.0, 1_800, World::SharedBursts, fault);
+            rollout(
+                &mut traffic,
+                &mut Judge::new(Policy::default()),
+                0.05,
+                adaptive(),
+            )
+        })
+    };
+    for healthy in run(Fault::NONE) {
+        assert_eq!(healthy.end, End::Promoted);
+        assert!(healthy.at >= 180, "no share is left early: {healthy:?}");
+    }
+    for worse in run(Fault::ALL[1]) {
+        assert_eq!(worse.end, End::RolledBack);
+    }
+}
+
+#[test]
+fn an_outside_incident_is_cancelled_only_by_a_blue_beside_green() {
+    let traffic = || Traffic::new(1, 500.0, 600, World::Incident, Fault::NONE);
+    let judge = || Judge::new(Policy::default());
+    assert_eq!(
+        alone(&mut traffic(), &mut judge(), 600).end,
+        End::RolledBack
+    );
+    let held_back = rollout(&mut traffic(), &mut judge(), 0.95, steady(600));
+    assert_eq!(held_back.end, End::Undecided);
 }

@@ -481,3 +481,79 @@ impl Traffic {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts drawn from tail probabilities must have the distribution that single requests have.
+    #[test]
+    fn counts_above_limits_are_those_of_single_requests() {
+        let mut traffic = Traffic::new(1, 200.0, 100, World::Iid, Fault::ALL[4]);
+        let margins = Margin {
+            ratio: 0.1,
+            millis: 1.0,
+        };
+        traffic.freeze((
+            margins,
+            Margin {
+                ratio: 0.5,
+                millis: 10.0,
+            },
+        ));
+        let limits = traffic.limits.unwrap();
+        let latency = traffic.latency(1, 0.3);
+        let (mut counted, mut drawn) = ([0u64; 6], [0u64; 6]);
+        for _ in 0..1_000 {
+            let mut tick = PoolTick {
+                timed: 200,
+                ..PoolTick::default()
+            };
+            traffic.time(1, &mut tick, 0.3);
+            for j in 0..3 {
+                assert!(tick.slow_pass[j] <= tick.slow_fail[j]);
+                counted[j] += tick.slow_fail[j];
+                counted[j + 3] += tick.slow_pass[j];
+            }
+            for _ in 0..200 {
+                let micros = (latency.draw(&mut traffic.rng) * 1_000.0) as u64;
+                for j in 0..3 {
+                    drawn[j] += u64::from(micros > limits.fail[j]);
+                    drawn[j + 3] += u64::from(micros > limits.pass[j]);
+                }
+            }
+        }
+        for (counted, drawn) in counted.into_iter().zip(drawn) {
+            let spread = 5.0 * ((counted + drawn + 1) as f64).sqrt();
+            assert!(
+                (counted as f64 - drawn as f64).abs() < spread,
+                "{counted} {drawn}"
+            );
+        }
+    }
+
+    /// A limit frozen from blue lies where blue's quantile is.
+    #[test]
+    fn blue_is_slower_than_its_own_quantile_as_often_as_it_should() {
+        let mut traffic = Traffic::new(2, 500.0, 1_800, World::Wave, Fault::NONE);
+        let margins = (
+            Margin {
+                ratio: 0.1,
+                millis: 1.0,
+            },
+            Margin {
+                ratio: 0.5,
+                millis: 10.0,
+            },
+        );
+        traffic.freeze(margins);
+        for _ in 0..900 {
+            traffic.second(0.05);
+        }
+        let limits = traffic.freeze(margins).unwrap();
+        for (j, share) in [0.5, 0.1, 0.01].into_iter().enumerate() {
+            let millis = limits.blue[j] as f64 / 1_000.0;
+            assert!(millis > 20.0 && traffic.latency(0, 0.0).above(millis) < 2.0 * share);
+        }
+    }
+}

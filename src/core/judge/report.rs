@@ -1,6 +1,7 @@
 //! The evidence in numbers, and in one line of words.
 
-use super::{Control, Judge, Pass, Track, Verdict};
+use super::track::Track;
+use super::{Control, Judge, Verdict};
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -167,10 +168,7 @@ impl Judge {
                 Control::Concurrent => None,
             },
             ln_e_fail: track.ln_e(),
-            ln_e_pass: match track.pass {
-                Pass::LeftOut => None,
-                _ => track.ln_e_pass(),
-            },
+            ln_e_pass: track.ln_e_pass(),
         }
     }
 }

@@ -1,0 +1,218 @@
+//! One metric: its processes, its open block, and what it counts in a second.
+
+use super::{Control, Metric, Policy};
+use crate::core::sequential::{
+    AbsoluteTest, Block, FailProcess, HistoryFail, OddsGrid, PassProcess,
+};
+use crate::core::stats::{Baseline, PoolTick, QUANTILES, Tick};
+use serde::{Deserialize, Serialize};
+
+/// What shows within a step that green is good enough.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Pass {
+    Concurrent(PassProcess),
+    History(AbsoluteTest),
+    /// Nothing to compare with: the metric is not asked.
+    LeftOut,
+}
+
+/// One metric's processes and counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Track {
+    fail: FailProcess,
+    /// Evidence from steps in which green served alone.
+    ///
+    /// The evidence of both kinds of step is multiplied. Either factor is a nonnegative supermartingale
+    /// under "green is not worse" while its kind of step runs, and stands still while the other kind
+    /// does; so in every second at most one factor moves, and the product is a supermartingale too.
+    history: Option<HistoryFail>,
+    pub(super) pass: Pass,
+    open: Block,
+    open_good_enough: (u64, u64),
+    pub(super) seen: Block,
+    pub(super) odds: OddsGrid,
+    /// Mantel-Haenszel sums over blocks: green bad with blue good, and blue bad with green good.
+    pub(super) crossed: (f64, f64),
+}
+
+/// One second of one metric.
+pub(super) struct Seen {
+    pub(super) block: Block,
+    /// Bad requests by the PASS limits: blue, green.
+    good_enough: (u64, u64),
+}
+
+impl Track {
+    pub(super) fn new(policy: &Policy, metric: Metric) -> Track {
+        let m = metric as usize;
+        Track {
+            fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
+            history: None,
+            pass: Pass::LeftOut,
+            open: Block::default(),
+            open_good_enough: (0, 0),
+            seen: Block::default(),
+            odds: OddsGrid::default(),
+            crossed: (0.0, 0.0),
+        }
+    }
+
+    /// Drops the half-open block, and starts to show anew that green is good enough.
+    pub(super) fn start_step(
+        &mut self,
+        policy: &Policy,
+        metric: Metric,
+        last: bool,
+        control: &Control,
+    ) {
+        self.open = Block::default();
+        self.open_good_enough = (0, 0);
+        let showing = policy.showing();
+        self.pass = match (control, metric, last) {
+            (Control::Concurrent, Metric::Err, false) => Pass::Concurrent(PassProcess::new(
+                showing,
+                policy.pass_omega1,
+                policy.pass_delta1_ppm,
+            )),
+            (Control::Concurrent, Metric::Err, true) => Pass::Concurrent(PassProcess::new(
+                showing,
+                policy.final_omega1,
+                policy.final_delta1_ppm,
+            )),
+            (Control::Concurrent, _, _) => Pass::Concurrent(PassProcess::new(showing, 1.0, 0)),
+            (Control::History(baseline), ..) => match metric.tolerated(baseline) {
+                Some(rate) => Pass::History(AbsoluteTest::new(showing, rate)),
+                None => Pass::LeftOut,
+            },
+        };
+        if let Control::History(baseline) = control
+            && let Some(rate) = metric.tolerated(baseline)
+        {
+            match &mut self.history {
+                Some(history) => history.tolerate(rate),
+                None => self.history = Some(HistoryFail::new(policy.history_betting(), rate)),
+            }
+        }
+    }
+
+    /// Adds a second; a block closes once each pool that serves had a request in it.
+    pub(super) fn tick(&mut self, seen: &Seen) {
+        add(&mut self.seen, &seen.block);
+        add(&mut self.open, &seen.block);
+        self.open_good_enough.0 += seen.good_enough.0;
+        self.open_good_enough.1 += seen.good_enough.1;
+        let block = self.open;
+        match &mut self.pass {
+            Pass::LeftOut => return,
+            Pass::History(pass) => {
+                if block.green == 0 {
+                    return;
+                }
+                pass.block(block.seconds, block.green, block.green_bad);
+                if let Some(history) = &mut self.history {
+                    history.block(block.seconds, block.green, block.green_bad);
+                }
+            }
+            Pass::Concurrent(pass) => {
+                if block.green == 0 || block.blue == 0 {
+                    return;
+                }
+                let (blue_bad, green_bad) = self.open_good_enough;
+                pass.block(&Block {
+                    blue_bad,
+                    green_bad,
+                    ..block
+                });
+                self.fail.block(&block);
+                self.odds.block(&block);
+                self.cross(&block);
+            }
+        }
+        self.open = Block::default();
+        self.open_good_enough = (0, 0);
+    }
+
+    fn cross(&mut self, block: &Block) {
+        let all = (block.blue + block.green) as f64;
+        let good = |requests: u64, bad: u64| (requests - bad) as f64;
+        self.crossed.0 += block.green_bad as f64 * good(block.blue, block.blue_bad) / all;
+        self.crossed.1 += block.blue_bad as f64 * good(block.green, block.green_bad) / all;
+    }
+
+    /// Evidence that green is worse.
+    pub(super) fn ln_e(&self) -> f64 {
+        self.fail.ln_e() + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+    }
+
+    /// Evidence that green is good enough, where that is asked.
+    pub(super) fn ln_e_pass(&self) -> Option<f64> {
+        match &self.pass {
+            Pass::Concurrent(pass) => Some(pass.ln_e()),
+            Pass::History(pass) => Some(pass.ln_e()),
+            Pass::LeftOut => None,
+        }
+    }
+}
+
+pub(super) fn add(sum: &mut Block, more: &Block) {
+    sum.seconds += more.seconds;
+    sum.blue += more.blue;
+    sum.blue_bad += more.blue_bad;
+    sum.green += more.green;
+    sum.green_bad += more.green_bad;
+}
+
+impl Metric {
+    /// The share of bad requests that a green serving alone may have, if it is known.
+    pub(super) fn tolerated(self, baseline: &Baseline) -> Option<f64> {
+        match self.level() {
+            None => Some(baseline.failure_rate),
+            Some(level) => baseline.limits.map(|_| 1.0 - QUANTILES[level]),
+        }
+    }
+
+    /// This metric's counts in a tick; latency is not looked at before green is `warm`.
+    pub(super) fn seen(self, tick: &Tick, warm: bool) -> Seen {
+        let Some(level) = self.level() else {
+            let (blue, green) = (&tick.blue, &tick.green);
+            let (blue_bad, green_bad) = (
+                blue.failed.min(blue.requests),
+                green.failed.min(green.requests),
+            );
+            let (blue, green) = (blue.requests, green.requests);
+            let block = Block {
+                seconds: 1,
+                blue,
+                blue_bad,
+                green,
+                green_bad,
+            };
+            return Seen {
+                block,
+                good_enough: (blue_bad, green_bad),
+            };
+        };
+        if !warm {
+            let block = Block {
+                seconds: 1,
+                ..Block::default()
+            };
+            return Seen {
+                block,
+                good_enough: (0, 0),
+            };
+        }
+        let slow = |pool: &PoolTick| pool.slow_fail[level].min(pool.timed);
+        let too_slow = |pool: &PoolTick| pool.slow_pass[level].min(pool.timed);
+        Seen {
+            block: Block {
+                seconds: 1,
+                blue: tick.blue.timed,
+                blue_bad: slow(&tick.blue),
+                green: tick.green.timed,
+                green_bad: slow(&tick.green),
+            },
+            good_enough: (too_slow(&tick.blue), too_slow(&tick.green)),
+        }
+    }
+}
