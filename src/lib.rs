@@ -8,4 +8,5 @@ pub mod core;
 pub mod driver;
 pub mod exit;
 pub mod metrics;
+pub mod proxy;
 pub mod store;

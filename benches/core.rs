@@ -1,0 +1,79 @@
+//! Nanoseconds for what every request pays: a routing decision, and counting its end.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderMap;
+use shifter::config::Config;
+use shifter::core::class::Class;
+use shifter::core::table::{Color, Route, Table};
+use shifter::core::weight::Weight;
+use shifter::metrics::Metrics;
+use shifter::proxy::live::Live;
+use shifter::proxy::{choice, route};
+use shifter::store::{Board, Clock};
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::Arc;
+
+/// Twenty services, as on a busy host; the last is asked for.
+fn live() -> Live {
+    let mut toml = String::new();
+    for n in 0..20 {
+        let _ = write!(
+            toml,
+            "[service.s{n}]\nhosts = [\"s{n}.example.com\"]\npaths = [\"/\", \"/api\"]\n\
+             blue = [\"127.0.0.1:1{n:03}\", \"127.0.0.1:2{n:03}\"]\n\
+             green = [\"127.0.0.1:3{n:03}\", \"127.0.0.1:4{n:03}\"]\n"
+        );
+    }
+    let config = Arc::new(Config::parse("bench.toml", &toml).expect("valid"));
+    let board = Board::new(config.clone());
+    let routes = config
+        .services
+        .iter()
+        .map(|service| Route {
+            service: service.name.clone(),
+            rollout: 1,
+            blue: service.blue.pool(),
+            green: service.green.as_ref().map(|green| green.pool()),
+            weight: Weight::percent(5).expect("a weight"),
+            salt: 7,
+            epoch: 1,
+            limits: None,
+            mark: 1,
+        })
+        .collect();
+    board.publish(Table { version: 0, routes }, None, Clock::now());
+    Live::new(&board.snapshot(), &Metrics::new().expect("metrics"), None)
+}
+
+fn decision(c: &mut Criterion) {
+    let (live, headers, now) = (live(), HeaderMap::new(), Clock::now());
+    c.bench_function("routing decision", |b| {
+        b.iter(|| {
+            let at = live
+                .routes
+                .find(black_box(b"s19.example.com"), black_box("/api/users/7"));
+            let service = &live.services[at.expect("a service")];
+            let place = service.line.place(&headers);
+            choice::first(service, route::color(service.weight, place.point), now)
+        });
+    });
+}
+
+fn recording(c: &mut Criterion) {
+    let live = live();
+    let service = &live.services[19];
+    c.bench_function("recording", |b| {
+        b.iter(|| {
+            let now = Clock::now();
+            let begun = service.window.begin(Color::Green, now);
+            service.window.end(begun, Class::Ok, black_box(1_234), now);
+            service
+                .metrics(Color::Green)
+                .finish(200, Class::Ok, 0.001_3, Some(0.001_2));
+        });
+    });
+}
+
+criterion_group!(benches, decision, recording);
+criterion_main!(benches);

@@ -1,0 +1,37 @@
+//! Which backend takes a request: of the chosen pool if it can, else availability first.
+
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::proxy::balance;
+use crate::proxy::live::Service;
+
+/// A member of one pool of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// The pool.
+    pub color: Color,
+    /// The member's place in it.
+    pub member: usize,
+}
+
+/// The backend for a request of this colour, or of the other one when there is none.
+pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
+    of(service, color, None, now).or_else(|| elsewhere(service, color, now))
+}
+
+/// Where a request goes that `failed` could not take: another of the same pool, else the other pool.
+pub fn second(service: &Service, failed: Spot, now: Time) -> Option<Spot> {
+    of(service, failed.color, Some(failed.member), now)
+        .or_else(|| elsewhere(service, failed.color, now))
+}
+
+fn of(service: &Service, color: Color, not: Option<usize>, now: Time) -> Option<Spot> {
+    balance::pick(service.pool(color), not, now).map(|member| Spot { color, member })
+}
+
+fn elsewhere(service: &Service, color: Color, now: Time) -> Option<Spot> {
+    let other = color.other();
+    // A green without a share is for nobody, whatever happens to blue.
+    let allowed = other == Color::Blue || service.weight.as_basis_points() > 0;
+    allowed.then(|| of(service, other, None, now)).flatten()
+}

@@ -1,0 +1,223 @@
+//! A user's connection with a deadline: what Pingora does not time.
+//!
+//! Pingora limits each read, never the whole header: one byte every few seconds keeps a connection
+//! for ever. And it has one timeout for the first byte of an answer and for the gaps after it.
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use pingora::proxy::Session;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// The longest time from the first byte of a request's header to its last.
+pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Joins an answer's header and a short body in one segment; Pingora reads into buffers of its own.
+const WRITE_BUFFER: usize = 1_460;
+
+/// A user's connection.
+pub struct Clocked {
+    stream: BufWriter<TcpStream>,
+    digest: Arc<SocketDigest>,
+    /// The user's address as `X-Forwarded-For` wants it.
+    pub client: Option<HeaderValue>,
+    header_deadline: Duration,
+    opened: Instant,
+    /// Between two requests: the next byte starts a header's time.
+    idle: AtomicBool,
+    /// Milliseconds after `opened`; 0 is no deadline.
+    until: AtomicU64,
+    expired: AtomicBool,
+    /// Made when first needed, and moved only to an earlier time: most deadlines are met, and most
+    /// requests never touch the timer.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clocked {
+    /// A connection that was just accepted.
+    pub fn new(stream: TcpStream, client: SocketAddr, header_deadline: Duration) -> Clocked {
+        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        // Known already: saves a system call. It was never set before.
+        let _ = digest.peer_addr.set(Some(PingoraAddr::Inet(client)));
+        Clocked {
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            digest: Arc::new(digest),
+            client: HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok(),
+            header_deadline,
+            opened: Instant::now(),
+            idle: AtomicBool::new(true),
+            until: AtomicU64::new(0),
+            expired: AtomicBool::new(false),
+            alarm: None,
+        }
+    }
+
+    /// The connection below a session, when it is one of ours.
+    pub fn of(session: &Session) -> Option<&Clocked> {
+        (**session.as_http1()?.stream()).as_any().downcast_ref()
+    }
+
+    /// A request ended: the next byte begins another one's header.
+    pub fn request_ended(&self) {
+        self.until.store(0, Relaxed);
+        self.idle.store(true, Relaxed);
+    }
+
+    /// The header is complete; the next deadline, if any, is the answer's.
+    pub fn answer_within(&self, span: Option<Duration>) {
+        self.idle.store(false, Relaxed);
+        let until = span.map_or(0, |span| self.millis() + millis(span));
+        self.until.store(until, Relaxed);
+    }
+
+    /// Whether reading stopped because a deadline passed.
+    pub fn expired(&self) -> bool {
+        self.expired.load(Relaxed)
+    }
+
+    fn millis(&self) -> u64 {
+        millis(self.opened.elapsed()) + 1
+    }
+
+    /// Ready when the deadline has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.until.load(Relaxed);
+        if until == 0 {
+            return Poll::Pending;
+        }
+        let deadline = self.opened + Duration::from_millis(until);
+        loop {
+            let alarm = self
+                .alarm
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if alarm.deadline() > deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if alarm.deadline() >= deadline {
+                self.expired.store(true, Relaxed);
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(deadline);
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+impl AsyncRead for Clocked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                if buf.filled().len() > filled && self.idle.swap(false, Relaxed) {
+                    let until = self.millis() + millis(self.header_deadline);
+                    self.until.store(until, Relaxed);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self
+                .poll_deadline(cx)
+                .map(|()| Err(ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Clocked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl std::fmt::Debug for Clocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clocked")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Clocked {
+    async fn shutdown(&mut self) {
+        // The user may be gone already.
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Clocked {
+    fn id(&self) -> UniqueIDType {
+        self.stream.get_ref().as_raw_fd()
+    }
+}
+
+impl Ssl for Clocked {}
+
+impl GetTimingDigest for Clocked {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Clocked {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Clocked {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.digest.clone())
+    }
+}
+
+#[async_trait]
+impl Peek for Clocked {}

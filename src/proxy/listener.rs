@@ -1,0 +1,322 @@
+//! The doors for users: bound first, opened last, closed without losing a request.
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::proxy::clocked::{Clocked, HEADER_DEADLINE};
+use crate::proxy::gateway::Gateway;
+use crate::store::Board;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: u32 = 4_096;
+
+/// Idle connections to backends that are kept for each thread.
+const UPSTREAM_POOL: usize = 1_024;
+
+/// The wait after an accept that failed, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a stop looks whether everything has ended.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// An address that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr}: {source} ({})", advice(.source, .addr))]
+pub struct BindError {
+    /// The address.
+    pub addr: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+fn advice(error: &io::Error, addr: &SocketAddr) -> String {
+    let port = addr.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program has port {port}: `ss -ltnp 'sport = :{port}'` shows which; stop it, or change `listen`"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "port {port} needs the right CAP_NET_BIND_SERVICE; grant it, or choose one above 1023"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "no interface of this machine has the address {}; see `ip address`",
+                addr.ip()
+            )
+        }
+        _ => "choose another address".to_owned(),
+    }
+}
+
+/// Binds every address or none, before anything else is started.
+pub fn bind(addrs: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, BindError> {
+    addrs
+        .iter()
+        .map(|&addr| {
+            let bound = std::net::TcpListener::bind(addr);
+            let ready =
+                bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            ready.map_err(|source| BindError { addr, source })
+        })
+        .collect()
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Requests that were under way when the doors closed, and ended.
+    pub finished: u64,
+    /// Requests that were still under way at the deadline.
+    pub cut: u64,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// No new connections; those that are open end with their request.
+    Closing,
+    /// Nothing is waited for any more.
+    Cut,
+}
+
+/// Open doors.
+pub struct Doors {
+    app: Arc<HttpProxy<Gateway>>,
+    board: Arc<Board>,
+    /// Open connections are what is missing here.
+    places: Arc<Semaphore>,
+    max_connections: usize,
+    phase: watch::Sender<Phase>,
+    shutdown: watch::Sender<bool>,
+    loops: JoinSet<()>,
+}
+
+impl Doors {
+    /// Accepts users on these listeners; to be called on the runtime that is to move the requests.
+    ///
+    /// # Errors
+    /// When a listener cannot be handed to the runtime.
+    pub fn open(
+        gateway: Gateway,
+        board: Arc<Board>,
+        metrics: &Arc<Metrics>,
+        listeners: Vec<std::net::TcpListener>,
+        config: &Config,
+    ) -> io::Result<Doors> {
+        // `ServerConf` cannot be built with a struct expression outside its crate.
+        let mut conf = ServerConf::default();
+        conf.threads = tokio::runtime::Handle::current().metrics().num_workers();
+        conf.upstream_keepalive_pool_size = UPSTREAM_POOL;
+        let app = Arc::new(http_proxy(&Arc::new(conf), gateway));
+        let max_connections = config.proxy.max_connections;
+        let places = Arc::new(Semaphore::new(max_connections));
+        let (phase, _) = watch::channel(Phase::Open);
+        let (shutdown, _) = watch::channel(false);
+        let mut loops = JoinSet::new();
+        for listener in listeners {
+            let way_in = WayIn {
+                app: app.clone(),
+                metrics: metrics.clone(),
+                places: places.clone(),
+                keepalive_idle: config.proxy.keepalive_idle.as_secs().max(1),
+                // The first request is none of the reuses that Pingora counts.
+                reuses: config.proxy.keepalive_requests.saturating_sub(1),
+                shutdown: shutdown.subscribe(),
+            };
+            loops.spawn(way_in.serve(listen(listener)?, phase.subscribe()));
+        }
+        Ok(Doors {
+            app,
+            board,
+            places,
+            max_connections,
+            phase,
+            shutdown,
+            loops,
+        })
+    }
+
+    /// Connections of users that are open.
+    pub fn connections(&self) -> usize {
+        self.max_connections
+            .saturating_sub(self.places.available_permits())
+    }
+
+    /// Lame duck, then closed doors, then the end of what is under way or the deadline.
+    ///
+    /// With no connection open it takes no time.
+    pub async fn stop(mut self, lame_duck: Duration, deadline: Duration) -> Stopped {
+        self.board.drain();
+        let duck_ends = Instant::now() + lame_duck;
+        while self.connections() > 0 && Instant::now() < duck_ends {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+        let under_way = self.board.in_flight();
+        self.phase.send_replace(Phase::Closing);
+        self.shutdown.send_replace(true);
+        // Wakes the connections that wait for a next request.
+        ServerApp::cleanup(&*self.app).await;
+        let ended = async { while self.loops.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(deadline, ended).await.is_ok();
+        let left = if in_time { 0 } else { self.board.in_flight() };
+        self.phase.send_replace(Phase::Cut);
+        while self.loops.join_next().await.is_some() {}
+        let count = |requests| u64::try_from(requests).unwrap_or(0);
+        Stopped {
+            finished: count(under_way - left),
+            cut: count(left),
+        }
+    }
+}
+
+/// What every connection of one listener needs.
+struct WayIn {
+    app: Arc<HttpProxy<Gateway>>,
+    metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
+    keepalive_idle: u64,
+    reuses: u32,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl WayIn {
+    /// Accepts until the doors close, and then waits for the connections that are open.
+    async fn serve(self, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
+        let way_in = Arc::new(self);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = way_in.accept(&listener) => match accepted {
+                    Ok((stream, client, place)) => {
+                        connections.spawn(way_in.clone().connection(stream, client, place));
+                    }
+                    Err(error) => {
+                        log::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = reached(&mut phase, Phase::Closing) => break,
+            }
+        }
+        drop(listener);
+        loop {
+            tokio::select! {
+                ended = connections.join_next() => if ended.is_none() { return },
+                () = reached(&mut phase, Phase::Cut) => break,
+            }
+        }
+        connections.shutdown().await;
+    }
+
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let place = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, client) = listener.accept().await?;
+        Ok((stream, client, place))
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) {
+        let _open = Open::new(&self.metrics, place);
+        // A connection that died already says so at its first read.
+        let _ = stream.set_nodelay(true);
+        let mut stream: Stream = Box::new(Clocked::new(stream, client, HEADER_DEADLINE));
+        let mut settings = None;
+        loop {
+            let mut session = ServerSession::new_http1(stream);
+            match settings.take() {
+                Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
+                None => {
+                    session.set_keepalive(Some(self.keepalive_idle));
+                    session.set_keepalive_reuses_remaining(Some(self.reuses));
+                }
+            }
+            let Some(reused) = self.app.process_new_http(session, &self.shutdown).await else {
+                return;
+            };
+            (stream, settings) = reused.consume();
+            if let Some(clocked) = (*stream).as_any().downcast_ref::<Clocked>() {
+                clocked.request_ended();
+            }
+        }
+    }
+}
+
+async fn reached(phase: &mut watch::Receiver<Phase>, at: Phase) {
+    // Nobody left to say so is an end as well.
+    let _ = phase.wait_for(|phase| *phase >= at).await;
+}
+
+/// An open connection, counted.
+struct Open<'a> {
+    metrics: &'a Metrics,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<'a> Open<'a> {
+    fn new(metrics: &'a Metrics, place: OwnedSemaphorePermit) -> Open<'a> {
+        metrics.connections.inc();
+        Open {
+            metrics,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.metrics.connections.dec();
+    }
+}
+
+/// Hands a listener to the runtime, with a longer backlog than the standard library asks for.
+fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    let socket = std::net::TcpStream::from(OwnedFd::from(listener));
+    TcpSocket::from_std_stream(socket).listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named_with_what_to_do() {
+        let taken = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let addr = taken[0].local_addr().unwrap();
+        let error = bind(&[addr]).unwrap_err();
+        assert_eq!(error.addr, addr);
+        let said = error.to_string();
+        assert!(
+            said.contains(&addr.to_string()) && said.contains("another program has port"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! What the request path reads: one value, swapped whole when the board publishes.
+
+use crate::config::{Config, Eject};
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+use crate::metrics::{Metrics, PoolMetrics, ServiceMetrics};
+use crate::proxy::pin::{Line, Pin};
+use crate::proxy::route::{Fnv, Routes};
+use crate::proxy::upgrade::Dialer;
+use crate::store::board::{BackendState, Published, Snapshot};
+use crate::store::window::Window;
+use arc_swap::ArcSwap;
+use http::HeaderName;
+use pingora::protocols::TcpKeepalive;
+use pingora::upstreams::peer::HttpPeer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that a request needs to know, as published.
+#[derive(Debug)]
+pub struct Live {
+    /// Host and path to service.
+    pub routes: Routes,
+    /// The services, in the order of the table.
+    pub services: Vec<Service>,
+    /// What holds for all services.
+    pub settings: Settings,
+}
+
+/// What holds for all services.
+#[derive(Debug)]
+pub struct Settings {
+    /// Seconds that a user's idle connection is kept.
+    pub keepalive_idle: u64,
+    /// How often a request that could not be handed over is tried again.
+    pub retries: u32,
+    /// Whether requests and answers carry a `Via` header.
+    pub via: bool,
+    /// The header of the request id.
+    pub request_id: HeaderName,
+    /// Whether `X-Forwarded-*` of a request are believed.
+    pub trust_forwarded: bool,
+}
+
+/// One service as the request path sees it.
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Green's share of new requests.
+    pub weight: Weight,
+    /// Where callers stand.
+    pub line: Line,
+    /// Where requests routed by this entry are counted.
+    pub window: Arc<Window>,
+    /// The members of blue and green.
+    pub pools: [Vec<Member>; 2],
+    /// When a member is left out for a while.
+    pub eject: Eject,
+    /// The longest wait for an answer's header, when Pingora's own read timeout is longer.
+    pub first_byte: Option<Duration>,
+    /// Opens connections for upgrades.
+    pub dialer: Arc<Dialer>,
+    metrics: Arc<ServiceMetrics>,
+}
+
+/// One backend with all that is needed to send it a request.
+#[derive(Debug)]
+pub struct Member {
+    /// What both planes know about it.
+    pub state: Arc<BackendState>,
+    /// Copied for each request.
+    pub peer: HttpPeer,
+}
+
+impl AsRef<BackendState> for Member {
+    fn as_ref(&self) -> &BackendState {
+        &self.state
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("name", &self.name)
+            .field("pools", &self.pools)
+            .finish()
+    }
+}
+
+impl Live {
+    /// What the board published; counters of newcomers go on from the value before.
+    pub fn new(snapshot: &Snapshot, metrics: &Metrics, old: Option<&Live>) -> Live {
+        let config = &snapshot.config;
+        let services: Vec<Service> = snapshot
+            .services
+            .iter()
+            .filter_map(|published| {
+                let name = &published.route.service;
+                let known = old.and_then(|old| old.services.iter().find(|s| s.name == *name));
+                Service::new(published, config, metrics, known)
+            })
+            .collect();
+        let index = |name: &str| services.iter().position(|service| service.name == name);
+        Live {
+            routes: Routes::new(config, index),
+            settings: Settings::new(config),
+            services,
+        }
+    }
+
+    /// A value that follows the board: before `publish` returns, new requests go by it.
+    pub fn follow(board: &crate::store::Board, metrics: Arc<Metrics>) -> Arc<ArcSwap<Live>> {
+        let first = Live::new(&board.snapshot(), &metrics, None);
+        let live = Arc::new(ArcSwap::from_pointee(first));
+        let swapped = live.clone();
+        board.follow(move |snapshot| {
+            let next = Live::new(snapshot, &metrics, Some(&swapped.load()));
+            swapped.store(Arc::new(next));
+        });
+        live
+    }
+}
+
+impl Settings {
+    fn new(config: &Config) -> Settings {
+        let proxy = &config.proxy;
+        Settings {
+            // Pingora reads 0 as "for ever".
+            keepalive_idle: proxy.keepalive_idle.as_secs().max(1),
+            retries: proxy.retries,
+            via: proxy.via,
+            request_id: proxy
+                .request_id_header
+                .parse()
+                .unwrap_or(HeaderName::from_static("x-request-id")),
+            trust_forwarded: proxy.trust_forwarded,
+        }
+    }
+}
+
+impl Service {
+    /// `None` for a service that the table still names and the configuration does not.
+    fn new(
+        published: &Published,
+        config: &Config,
+        metrics: &Metrics,
+        old: Option<&Service>,
+    ) -> Option<Service> {
+        let route = &published.route;
+        let spec = config.service(&route.service)?;
+        let timeouts = &spec.timeouts;
+        let pools = Color::BOTH.map(|color| {
+            published.pools[color.index()]
+                .iter()
+                .map(|state| Member::new(&route.service, state, timeouts))
+                .collect()
+        });
+        Some(Service {
+            name: route.service.clone(),
+            weight: route.weight,
+            line: Line {
+                pin: Pin::new(spec.sticky.as_ref()),
+                salt: route.salt,
+                epoch: route.epoch,
+                newcomers: old
+                    .map(|old| old.line.newcomers.clone())
+                    .unwrap_or_default(),
+            },
+            window: published.window.clone(),
+            pools,
+            eject: spec.eject.clone(),
+            first_byte: (timeouts.first_byte < timeouts.read).then_some(timeouts.first_byte),
+            dialer: Arc::new(Dialer {
+                timeout: timeouts.connect,
+            }),
+            metrics: metrics.service(&route.service),
+        })
+    }
+
+    /// The Prometheus handles of a pool.
+    pub fn metrics(&self, color: Color) -> &PoolMetrics {
+        self.metrics.pool(color)
+    }
+
+    /// The members of a pool.
+    pub fn pool(&self, color: Color) -> &[Member] {
+        &self.pools[color.index()]
+    }
+}
+
+impl Member {
+    fn new(service: &str, state: &Arc<BackendState>, timeouts: &crate::config::Timeouts) -> Member {
+        let mut peer = HttpPeer::new(state.addr, false, String::new());
+        // A new generation on the same address never gets a connection of the old one.
+        peer.group_key = group_key(service, &state.id);
+        let options = &mut peer.options;
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect);
+        // Pingora has one timeout for reads of header and body: the longer one, so that nothing is cut
+        // too early. A shorter one for the first byte is kept by the user's connection (`Clocked`).
+        options.read_timeout = Some(timeouts.read.max(timeouts.first_byte));
+        options.write_timeout = Some(timeouts.write);
+        options.idle_timeout = Some(timeouts.idle);
+        options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+            count: 3,
+            #[cfg(target_os = "linux")]
+            user_timeout: Duration::ZERO,
+        });
+        Member {
+            state: state.clone(),
+            peer,
+        }
+    }
+
+    /// The peer for an upgrade: a connection of its own, never one from the pool and never kept.
+    pub fn upgrade_peer(&self, dialer: &Arc<Dialer>) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        peer.group_key = !peer.group_key;
+        peer.options.idle_timeout = Some(Duration::ZERO);
+        peer.options.custom_l4 = Some(dialer.clone());
+        peer
+    }
+}
+
+fn group_key(service: &str, id: &str) -> u64 {
+    Fnv::hash(service.as_bytes()).rotate_left(32) ^ Fnv::hash(id.as_bytes())
+}

@@ -1,0 +1,270 @@
+//! Where a caller stands on the line 0..10 000, and how it is found there again.
+
+use crate::config::Sticky;
+use crate::core::weight::{Weight, newcomer, point, salted};
+use crate::proxy::route::Fnv;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The longest caller id that is looked at; of a longer one only this much counts.
+const ID_MAX: usize = 512;
+
+/// What keeps a caller on one colour.
+#[derive(Clone, Debug)]
+pub enum Pin {
+    /// Nothing: each request is a newcomer.
+    None,
+    /// A cookie of this name that we set.
+    Cookie(Box<str>),
+    /// A header that the caller sets.
+    Header(HeaderName),
+}
+
+impl Pin {
+    /// The pin of a service's `sticky`.
+    pub fn new(sticky: Option<&Sticky>) -> Pin {
+        match sticky {
+            None => Pin::None,
+            Some(Sticky::Cookie(name)) => Pin::Cookie(name.as_str().into()),
+            // A name that is no header name is refused with the configuration.
+            Some(Sticky::Header(name)) => name.parse().map_or(Pin::None, Pin::Header),
+        }
+    }
+}
+
+/// The line of one service under one table entry.
+#[derive(Debug)]
+pub struct Line {
+    /// What keeps a caller on one colour.
+    pub pin: Pin,
+    /// Turns the line, anew for each release.
+    pub salt: u64,
+    /// Cookies of another epoch pin nobody.
+    pub epoch: u32,
+    /// Counts newcomers; outlives the entry.
+    pub newcomers: Arc<AtomicU64>,
+}
+
+/// A caller's place, and whether it must be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where it stands now.
+    pub point: u16,
+    /// It has no cookie of this epoch: it gets one.
+    pub tell: bool,
+}
+
+impl Line {
+    /// Where the caller with these headers stands.
+    pub fn place(&self, headers: &HeaderMap) -> Place {
+        match &self.pin {
+            Pin::None => Place {
+                point: self.next(),
+                tell: false,
+            },
+            Pin::Cookie(name) => match self.seat(headers, name) {
+                Some(seat) => Place {
+                    point: self.turned(seat),
+                    tell: false,
+                },
+                None => Place {
+                    point: self.next(),
+                    tell: true,
+                },
+            },
+            Pin::Header(name) => {
+                let point = match headers.get(name) {
+                    Some(id) => {
+                        let id = id.as_bytes();
+                        point(salted(Fnv::hash(&id[..id.len().min(ID_MAX)]), self.salt))
+                    }
+                    None => self.next(),
+                };
+                Place { point, tell: false }
+            }
+        }
+    }
+
+    /// The `Set-Cookie` that brings a caller back to `point`; `None` when no cookie is used.
+    ///
+    /// The value is `epoch.seat`. A seat is a point before the release's salt turned it, so that the
+    /// same users are not the canaries of every release.
+    pub fn cookie(&self, point: u16) -> Option<HeaderValue> {
+        let Pin::Cookie(name) = &self.pin else {
+            return None;
+        };
+        let seat = (point + Weight::FULL - self.turn()) % Weight::FULL;
+        let text = format!(
+            "{name}={}.{seat}; Path=/; HttpOnly; SameSite=Lax",
+            self.epoch
+        );
+        HeaderValue::from_str(&text).ok()
+    }
+
+    fn next(&self) -> u16 {
+        newcomer(self.newcomers.fetch_add(1, Ordering::Relaxed), self.salt)
+    }
+
+    fn turn(&self) -> u16 {
+        point(salted(0, self.salt))
+    }
+
+    fn turned(&self, seat: u16) -> u16 {
+        (seat + self.turn()) % Weight::FULL
+    }
+
+    /// The seat in the first cookie of this name that is valid now.
+    fn seat(&self, headers: &HeaderMap, name: &str) -> Option<u16> {
+        // HTTP/2 clients may send several cookie lines (RFC 9113, 8.2.3).
+        headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|&b| b == b';'))
+            .find_map(|pair| {
+                let value = pair
+                    .trim_ascii()
+                    .strip_prefix(name.as_bytes())?
+                    .strip_prefix(b"=")?;
+                self.read(std::str::from_utf8(value).ok()?)
+            })
+    }
+
+    fn read(&self, value: &str) -> Option<u16> {
+        let (epoch, seat) = value.split_once('.')?;
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(epoch) || !digits(seat) || epoch.parse() != Ok(self.epoch) {
+            return None;
+        }
+        seat.parse().ok().filter(|seat| *seat < Weight::FULL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(pin: Pin, salt: u64, epoch: u32) -> Line {
+        Line {
+            pin,
+            salt,
+            epoch,
+            newcomers: Arc::default(),
+        }
+    }
+
+    fn cookie_line(salt: u64, epoch: u32) -> Line {
+        line(Pin::Cookie("pin".into()), salt, epoch)
+    }
+
+    fn sent(cookie: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, cookie.parse().unwrap());
+        headers
+    }
+
+    fn value(line: &Line, point: u16) -> String {
+        let cookie = line.cookie(point).unwrap();
+        cookie
+            .to_str()
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_cookie_brings_every_point_back_and_is_set_once() {
+        for salt in [0, 7, u64::MAX] {
+            let line = cookie_line(salt, 3);
+            for point in [0, 1, 499, 500, 9_999] {
+                let headers = sent(&format!("other=1; {}; more=2", value(&line, point)));
+                assert_eq!(
+                    line.place(&headers),
+                    Place { point, tell: false },
+                    "salt {salt}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn attributes_keep_the_cookie_from_scripts_and_other_sites() {
+        let cookie = cookie_line(0, 0).cookie(5).unwrap();
+        let cookie = cookie.to_str().unwrap();
+        assert!(
+            cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
+            "{cookie}"
+        );
+    }
+
+    #[test]
+    fn another_epoch_or_nonsense_is_a_newcomer() {
+        let line = cookie_line(0, 3);
+        for bad in [
+            "pin=2.17",
+            "pin=3.10000",
+            "pin=3.",
+            "pin=3",
+            "pin=+3.5",
+            "pin=3.5.6",
+            "pin=",
+            "in=3.5",
+        ] {
+            let before = line.newcomers.load(Ordering::Relaxed);
+            assert!(line.place(&sent(bad)).tell, "{bad}");
+            assert_eq!(line.newcomers.load(Ordering::Relaxed), before + 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_of_several_cookie_lines_counts() {
+        let line = cookie_line(0, 3);
+        let mut headers = sent("a=1");
+        headers.append(COOKIE, value(&line, 42).parse().unwrap());
+        assert_eq!(
+            line.place(&headers),
+            Place {
+                point: 42,
+                tell: false
+            }
+        );
+    }
+
+    #[test]
+    fn the_next_release_has_other_canaries() {
+        let (old, new) = (cookie_line(1, 3), cookie_line(2, 3));
+        let five = Weight::percent(5).unwrap();
+        let both = (0..10_000)
+            .filter(|&point| five.covers(point))
+            .filter(|&point| five.covers(new.place(&sent(&value(&old, point))).point))
+            .count();
+        assert!(
+            both < 500,
+            "all 500 canaries of one release are those of the next"
+        );
+    }
+
+    #[test]
+    fn a_header_is_the_same_place_every_time_and_another_one_after_a_release() {
+        let header = || Pin::Header(HeaderName::from_static("x-user"));
+        let (line, next) = (line(header(), 1, 0), line(header(), 2, 0));
+        let mut moved = 0;
+        for user in 0..200 {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-user", format!("user-{user}").parse().unwrap());
+            assert_eq!(line.place(&headers), line.place(&headers));
+            moved += usize::from(line.place(&headers) != next.place(&headers));
+        }
+        assert!(moved > 190, "{moved}");
+        assert_eq!(line.newcomers.load(Ordering::Relaxed), 0);
+        let nobody = HeaderMap::new();
+        assert_ne!(
+            line.place(&nobody),
+            line.place(&nobody),
+            "without the header: a newcomer"
+        );
+    }
+}

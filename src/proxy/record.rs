@@ -1,0 +1,332 @@
+//! What is known about one request under way, and how its end is counted.
+//!
+//! Judged is the attempt on the pool that was chosen first (intention to treat): a failure that
+//! another pool saved is still a failure of the first, and is counted once.
+
+use crate::core::class::Class;
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::proxy::choice::Spot;
+use crate::proxy::live::{Live, Member, Service};
+use crate::store::Clock;
+use crate::store::window::Begun;
+use http::HeaderValue;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+/// The status in metrics of a request whose client left before an answer, as nginx has it.
+const CLIENT_LEFT: u16 = 499;
+
+/// One request from its header to its end; Pingora's `CTX`.
+///
+/// It is also the guard of the in-flight counts: it is dropped when a request ends, panics or is
+/// cut, and when a WebSocket closes.
+pub struct Record {
+    live: Arc<Live>,
+    started: Instant,
+    routed: Option<Routed>,
+    /// The backend that has it now.
+    spot: Option<Spot>,
+    /// Microseconds from the start to the answer's header.
+    first_byte: Option<u64>,
+    /// Attempts that could not be handed over.
+    pub tries: u32,
+    /// The point to tell the caller in a cookie.
+    pub tell: Option<u16>,
+    /// The request's id, once it is known.
+    pub id: Option<HeaderValue>,
+    upgraded: bool,
+    ended: bool,
+}
+
+/// The service of a request, and the pool that is judged by it.
+#[derive(Clone, Copy)]
+struct Routed {
+    service: usize,
+    color: Color,
+    /// Until its end is counted in the window.
+    begun: Option<Begun>,
+}
+
+impl Record {
+    /// A request whose header is complete.
+    pub fn new(live: Arc<Live>) -> Record {
+        Record {
+            live,
+            started: Instant::now(),
+            routed: None,
+            spot: None,
+            first_byte: None,
+            tries: 0,
+            tell: None,
+            id: None,
+            upgraded: false,
+            ended: false,
+        }
+    }
+
+    /// What was published when it came.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// When it came.
+    pub fn started(&self) -> Time {
+        Clock::at(self.started)
+    }
+
+    /// Its service, once it is routed.
+    pub fn service(&self) -> Option<&Service> {
+        self.live.services.get(self.routed?.service)
+    }
+
+    /// Where it is now.
+    pub fn spot(&self) -> Option<Spot> {
+        self.spot
+    }
+
+    /// The backend that has it now.
+    pub fn member(&self) -> Option<&Member> {
+        let spot = self.spot?;
+        self.service()?.pool(spot.color).get(spot.member)
+    }
+
+    /// Counts its start on the pool that is to be judged by it.
+    pub fn route(&mut self, service: usize, color: Color) {
+        let begun = self.live.services[service]
+            .window
+            .begin(color, self.started());
+        self.routed = Some(Routed {
+            service,
+            color,
+            begun: Some(begun),
+        });
+    }
+
+    /// Gives it to a backend; the one before, if any, has it no more.
+    pub fn hold(&mut self, spot: Spot) {
+        self.let_go();
+        self.spot = Some(spot);
+        if let (Some(service), Some(member)) = (self.service(), self.member()) {
+            member.state.in_flight.fetch_add(1, Relaxed);
+            service.metrics(spot.color).in_flight.inc();
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let (Some(service), Some(member), Some(spot)) =
+            (self.service(), self.member(), self.spot)
+        {
+            member.state.in_flight.fetch_sub(1, Relaxed);
+            service.metrics(spot.color).in_flight.dec();
+        }
+        self.spot = None;
+    }
+
+    /// The answer's header is there.
+    pub fn answered(&mut self) {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.first_byte = Some(micros);
+    }
+
+    /// The attempt is void (a pooled connection was closed under it); the next one's answer counts.
+    pub fn again(&mut self) {
+        self.first_byte = None;
+    }
+
+    /// Counts the end of the judged attempt; a second call changes nothing.
+    pub fn charge(&mut self, class: Class, now: Time) {
+        let first_byte = self.first_byte.unwrap_or(0);
+        let Some(routed) = &mut self.routed else {
+            return;
+        };
+        if let Some(begun) = routed.begun.take() {
+            self.live.services[routed.service]
+                .window
+                .end(begun, class, first_byte, now);
+        }
+    }
+
+    /// Counts a failed attempt of the pool that had it, and perhaps leaves the backend out for a while.
+    pub fn failed_attempt(&self, class: Class, now: Time) {
+        let Some(service) = self.service() else {
+            return;
+        };
+        let Some(spot) = self.spot else {
+            if let Some(routed) = self.routed {
+                service.metrics(routed.color).failed_attempt(class);
+            }
+            return;
+        };
+        service.metrics(spot.color).failed_attempt(class);
+        let ejects = matches!(
+            class,
+            Class::ConnectRefused | Class::ConnectTimeout | Class::Timeout | Class::Reset
+        );
+        let Some(member) = self
+            .member()
+            .filter(|_| ejects && service.eject.failures > 0)
+        else {
+            return;
+        };
+        let state = &member.state;
+        if state.failures_in_a_row.fetch_add(1, Relaxed) + 1 >= service.eject.failures {
+            state.failures_in_a_row.store(0, Relaxed);
+            state
+                .ejected_until
+                .store(now.after(service.eject.span).0, Relaxed);
+        }
+    }
+
+    /// The upgrade was agreed on: what is judged is over, the tunnel is only in flight.
+    pub fn upgraded(&mut self) {
+        self.end(101, Class::Ok);
+        self.upgraded = true;
+        if let (Some(service), Some(spot)) = (self.service(), self.spot) {
+            service.metrics(spot.color).upgraded.inc();
+        }
+    }
+
+    /// Counts its end, once: in the judge's window and in the metrics.
+    ///
+    /// `status` is what the user got, 0 for nothing.
+    pub fn end(&mut self, status: u16, class: Class) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let end = Instant::now();
+        let now = Clock::at(end);
+        self.charge(class, now);
+        let Some(routed) = self.routed else { return };
+        let color = self.spot.map_or(routed.color, |spot| spot.color);
+        let service = &self.live.services[routed.service];
+        match class.failed() {
+            Some(true) if class != Class::ServerError => {
+                // What could not be handed over was counted where it happened.
+                let counted = matches!(
+                    class,
+                    Class::ConnectRefused | Class::ConnectTimeout | Class::NoBackend
+                );
+                if !counted {
+                    self.failed_attempt(class, now);
+                }
+            }
+            Some(_) => {
+                if let Some(member) = self.member() {
+                    let failures = &member.state.failures_in_a_row;
+                    // Almost always zero: do not take the line from the other cores.
+                    if failures.load(Relaxed) > 0 {
+                        failures.store(0, Relaxed);
+                    }
+                }
+            }
+            None => {}
+        }
+        let status = if status == 0 { CLIENT_LEFT } else { status };
+        let seconds = end.duration_since(self.started).as_secs_f64();
+        let first_byte = self.first_byte.map(|micros| micros as f64 / 1e6);
+        service
+            .metrics(color)
+            .finish(status, class, seconds, first_byte);
+    }
+
+    /// Counts the bytes of both bodies.
+    pub fn bytes(&self, request: usize, response: usize) {
+        let Some(routed) = self.routed else { return };
+        let color = self.spot.map_or(routed.color, |spot| spot.color);
+        let metrics = self.live.services[routed.service].metrics(color);
+        for (counter, bytes) in [
+            (&metrics.request_bytes, request),
+            (&metrics.response_bytes, response),
+        ] {
+            if bytes > 0 {
+                counter.inc_by(bytes as u64);
+            }
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.ended && self.routed.is_some() {
+            // A panic, or a task that was cut: nobody knows how it would have ended.
+            self.end(0, Class::Unknown);
+        }
+        if self.upgraded
+            && let (Some(service), Some(spot)) = (self.service(), self.spot)
+        {
+            service.metrics(spot.color).upgraded.dec();
+        }
+        self.let_go();
+    }
+}
+
+/// How a request ended: what went wrong, if anything, and the status that came.
+pub fn classify(error: Option<&Error>, status: u16) -> Class {
+    let Some(error) = error else {
+        return if status >= 500 {
+            Class::ServerError
+        } else {
+            Class::Ok
+        };
+    };
+    match error.esource() {
+        ErrorSource::Upstream => upstream_fault(error.etype()),
+        ErrorSource::Downstream => Class::ClientGaveUp,
+        ErrorSource::Internal | ErrorSource::Unset => Class::Unknown,
+    }
+}
+
+fn upstream_fault(kind: &ErrorType) -> Class {
+    use ErrorType::*;
+    match kind {
+        ConnectTimedout | TLSHandshakeTimedout => Class::ConnectTimeout,
+        ConnectRefused | ConnectNoRoute | ConnectError => Class::ConnectRefused,
+        ReadTimedout | WriteTimedout => Class::Timeout,
+        ConnectionClosed | ReadError | WriteError => Class::Reset,
+        // No local port, no descriptor left: ours.
+        SocketError | BindError | InternalError => Class::Unknown,
+        _ => Class::Protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(kind: ErrorType, source: ErrorSource) -> Class {
+        let mut error = *Error::explain(kind, "test");
+        error.esource = source;
+        classify(Some(&error), 200)
+    }
+
+    #[test]
+    fn only_what_the_pool_did_counts_against_it() {
+        use ErrorSource::*;
+        use ErrorType::*;
+        let cases = [
+            (ConnectRefused, Class::ConnectRefused),
+            (ConnectNoRoute, Class::ConnectRefused),
+            (ConnectTimedout, Class::ConnectTimeout),
+            (ReadTimedout, Class::Timeout),
+            (WriteTimedout, Class::Timeout),
+            (ConnectionClosed, Class::Reset),
+            (ReadError, Class::Reset),
+            (InvalidHTTPHeader, Class::Protocol),
+            (SocketError, Class::Unknown),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(class(kind.clone(), Upstream), expected, "{kind:?}");
+            assert_eq!(
+                class(kind.clone(), Downstream),
+                Class::ClientGaveUp,
+                "{kind:?}"
+            );
+            assert_eq!(class(kind, Internal), Class::Unknown);
+        }
+        assert_eq!(classify(None, 499), Class::Ok);
+        assert_eq!(classify(None, 500), Class::ServerError);
+    }
+}

@@ -1,0 +1,76 @@
+//! Answers of our own: a status, one line for people, the request's id, and nothing of the inside.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+/// Sends an answer; whether the connection is kept is the session's business.
+pub async fn send(
+    session: &mut Session,
+    status: u16,
+    id: Option<(&HeaderName, &HeaderValue)>,
+) -> Result<()> {
+    let said = id.and_then(|(_, id)| id.to_str().ok()).unwrap_or("-");
+    let body = Bytes::from(format!("{}\nrequest id: {said}\n", sentence(status)));
+    let mut header = ResponseHeader::build(status, Some(8))?;
+    header.insert_header(SERVER, HeaderValue::from_static("shifter"))?;
+    header.insert_header(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    )?;
+    header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    if let Some((name, id)) = id {
+        header.insert_header(name.clone(), id.clone())?;
+    }
+    match status {
+        405 => header.insert_header(
+            ALLOW,
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        )?,
+        503 => header.insert_header(RETRY_AFTER, HeaderValue::from_static("1"))?,
+        _ => {}
+    }
+    let bodiless = session.req_header().method == Method::HEAD;
+    session
+        .write_response_header(Box::new(header), bodiless)
+        .await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+fn sentence(status: u16) -> &'static str {
+    match status {
+        400 => "The request is not valid HTTP.",
+        404 => "No service answers for this host and path.",
+        405 => "This method is not allowed here.",
+        408 => "The request did not come in time.",
+        431 => "The request's header is too large.",
+        501 => "This transfer coding is not supported.",
+        502 => "The service broke off its answer, or gave none.",
+        503 => "The service is not available now.",
+        504 => "The service did not answer in time.",
+        _ => "The request could not be served.",
+    }
+}
+
+/// The status for an error, or `None` when the client is gone.
+pub fn status(error: &Error) -> Option<u16> {
+    use ErrorType::*;
+    match (error.etype(), error.esource()) {
+        (HTTPStatus(status), _) => Some(*status),
+        (ReadTimedout | WriteTimedout | ConnectTimedout, ErrorSource::Upstream) => Some(504),
+        (_, ErrorSource::Upstream) => Some(502),
+        (WriteError | ReadError | ConnectionClosed | WriteTimedout, ErrorSource::Downstream) => {
+            None
+        }
+        (ReadTimedout, ErrorSource::Downstream) => Some(408),
+        (_, ErrorSource::Downstream) => Some(400),
+        (_, ErrorSource::Internal | ErrorSource::Unset) => Some(500),
+    }
+}

@@ -1,0 +1,266 @@
+//! Host and path give the service; the caller's point gives the colour.
+//!
+//! Pure: the same request and the same table always lead to the same place.
+
+use crate::config::{Config, Host};
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// The longest host name that DNS knows (RFC 1035, 2.3.4); a longer one belongs to no service.
+const HOST_MAX: usize = 253;
+
+/// Which service answers for which host and path.
+#[derive(Debug, Default)]
+pub struct Routes {
+    exact: HashMap<Box<str>, Paths, BuildHasherDefault<Fnv>>,
+    /// Longest suffix first.
+    below: Vec<(Box<str>, Paths)>,
+    any: Paths,
+}
+
+/// Path prefixes and the service of each, longest first.
+#[derive(Debug, Default)]
+struct Paths(Vec<(Box<str>, usize)>);
+
+impl Routes {
+    /// The routes of a configuration, for the services that `index` knows a place for.
+    pub fn new(config: &Config, index: impl Fn(&str) -> Option<usize>) -> Routes {
+        let mut routes = Routes::default();
+        for service in &config.services {
+            let Some(at) = index(&service.name) else {
+                continue;
+            };
+            for host in &service.hosts {
+                let paths = routes.paths_of(host);
+                paths
+                    .0
+                    .extend(service.paths.iter().map(|path| (path.as_str().into(), at)));
+            }
+        }
+        routes
+            .below
+            .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        let below = routes.below.iter_mut().map(|(_, paths)| paths);
+        for paths in routes
+            .exact
+            .values_mut()
+            .chain(below)
+            .chain([&mut routes.any])
+        {
+            paths
+                .0
+                .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        routes
+    }
+
+    fn paths_of(&mut self, host: &Host) -> &mut Paths {
+        match host {
+            Host::Exact(name) => self.exact.entry(name.as_str().into()).or_default(),
+            Host::Below(suffix) => {
+                let at = self.below.iter().position(|(known, _)| **known == **suffix);
+                let at = at.unwrap_or_else(|| {
+                    self.below.push((suffix.as_str().into(), Paths::default()));
+                    self.below.len() - 1
+                });
+                &mut self.below[at].1
+            }
+            Host::Any => &mut self.any,
+        }
+    }
+
+    /// The service of a request: the exact host before `*.suffix` before `*`, then the longest prefix.
+    ///
+    /// `host` is the `Host` header as it came; `path` is compared as it came, byte by byte.
+    pub fn find(&self, host: &[u8], path: &str) -> Option<usize> {
+        let mut buffer = [0; HOST_MAX];
+        let Some(host) = bare_host(host, &mut buffer) else {
+            return self.any.find(path);
+        };
+        let exact = self.exact.get(host).and_then(|paths| paths.find(path));
+        exact
+            .or_else(|| {
+                let matching = |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
+                self.below
+                    .iter()
+                    .filter(|(suffix, _)| matching(suffix))
+                    .find_map(|(_, paths)| paths.find(path))
+            })
+            .or_else(|| self.any.find(path))
+    }
+}
+
+impl Paths {
+    fn find(&self, path: &str) -> Option<usize> {
+        self.0
+            .iter()
+            .find(|(prefix, _)| begins_with(path, prefix))
+            .map(|(_, service)| *service)
+    }
+}
+
+/// Whether `path` is `prefix` or lies below it: `/a` holds `/a` and `/a/b`, not `/ab`.
+fn begins_with(path: &str, prefix: &str) -> bool {
+    match path.as_bytes().get(prefix.len()) {
+        None | Some(b'/') => path.starts_with(prefix),
+        Some(_) => prefix.is_empty(),
+    }
+}
+
+/// A `Host` header without port and final dot, in lower case; `None` when it can be no host's name.
+fn bare_host<'a>(host: &[u8], buffer: &'a mut [u8; HOST_MAX]) -> Option<&'a str> {
+    let end = match host.first() {
+        Some(b'[') => host
+            .iter()
+            .position(|&b| b == b']')
+            .map_or(host.len(), |at| at + 1),
+        _ => host.iter().position(|&b| b == b':').unwrap_or(host.len()),
+    };
+    let name = &host[..end];
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let lower = buffer.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    std::str::from_utf8(lower).ok()
+}
+
+/// The colour of a caller who stands at `point`.
+pub fn color(weight: Weight, point: u16) -> Color {
+    if weight.covers(point) {
+        Color::Green
+    } else {
+        Color::Blue
+    }
+}
+
+/// FNV-1a, 64 bit (Fowler, Noll, Vo; RFC 9923): the same in every process and every release.
+#[derive(Clone, Copy, Debug)]
+pub struct Fnv(u64);
+
+impl Fnv {
+    /// The hash of some bytes.
+    pub fn hash(bytes: &[u8]) -> u64 {
+        let mut fnv = Fnv::default();
+        fnv.write(bytes);
+        fnv.finish()
+    }
+}
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xCBF2_9CE4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(services: &[(&[&str], &[&str])]) -> Routes {
+        let mut text = String::new();
+        for (at, (hosts, paths)) in services.iter().enumerate() {
+            text.push_str(&format!(
+                "[service.s{at}]\nhosts = {hosts:?}\npaths = {paths:?}\nblue = \"127.0.0.1:1\"\n"
+            ));
+        }
+        let config = Config::parse("test.toml", &text).unwrap();
+        Routes::new(&config, |name| name[1..].parse().ok())
+    }
+
+    #[test]
+    fn the_more_exact_host_wins_and_then_the_longer_path() {
+        let routes = routes(&[
+            (&["*"], &["/"]),
+            (&["*.example.com"], &["/"]),
+            (&["*.eu.example.com"], &["/"]),
+            (&["api.eu.example.com"], &["/"]),
+            (&["api.eu.example.com"], &["/v1"]),
+            (&["api.eu.example.com"], &["/v1/users"]),
+        ]);
+        let found = |host: &str, path| routes.find(host.as_bytes(), path);
+        assert_eq!(found("elsewhere.org", "/"), Some(0));
+        assert_eq!(
+            found("example.com", "/"),
+            Some(0),
+            "a suffix means names below it"
+        );
+        assert_eq!(found("www.example.com", "/"), Some(1));
+        assert_eq!(found("www.eu.example.com", "/"), Some(2));
+        assert_eq!(
+            found("API.eu.Example.com.:8080", "/"),
+            Some(3),
+            "case, final dot, port"
+        );
+        assert_eq!(found("api.eu.example.com", "/v1"), Some(4));
+        assert_eq!(found("api.eu.example.com", "/v1/"), Some(4));
+        assert_eq!(
+            found("api.eu.example.com", "/v10"),
+            Some(3),
+            "whole segments only"
+        );
+        assert_eq!(found("api.eu.example.com", "/v1/users/7"), Some(5));
+        assert_eq!(found("", "/"), Some(0));
+    }
+
+    #[test]
+    fn a_path_that_the_exact_host_does_not_know_falls_to_the_next() {
+        let routes = routes(&[(&["a.org"], &["/api"]), (&["*.org", "*"], &["/web"])]);
+        assert_eq!(routes.find(b"a.org", "/api/x"), Some(0));
+        assert_eq!(routes.find(b"a.org", "/web"), Some(1));
+        assert_eq!(routes.find(b"a.org", "/"), None);
+    }
+
+    #[test]
+    fn an_ipv6_host_keeps_its_brackets_and_loses_its_port() {
+        let routes = routes(&[(&["::1"], &["/"])]);
+        assert_eq!(routes.find(b"[::1]:8080", "/"), Some(0));
+        assert_eq!(routes.find(b"[::1]", "/"), Some(0));
+        assert_eq!(routes.find(b"::1", "/"), None);
+    }
+
+    #[test]
+    fn no_host_can_make_it_panic() {
+        let routes = routes(&[(&["*.a.org"], &["/"])]);
+        for host in [
+            &b"."[..],
+            b":",
+            b"[",
+            b"\xff\xfe",
+            &[b'a'; 4_000],
+            b".a.org",
+            b"",
+        ] {
+            assert_eq!(routes.find(host, "/"), None, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_below_the_weight_is_greens() {
+        let five = Weight::percent(5).unwrap();
+        assert_eq!(
+            (color(five, 499), color(five, 500)),
+            (Color::Green, Color::Blue)
+        );
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(Fnv::hash(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(Fnv::hash(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(Fnv::hash(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}

@@ -1,0 +1,19 @@
+//! Raw sockets, scripted backends, and a data plane without a controller.
+
+pub mod backend;
+pub mod client;
+pub mod rig;
+
+use std::time::{Duration, Instant};
+
+/// No test waits longer for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until a condition holds; says what it waited for when it never does.
+pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

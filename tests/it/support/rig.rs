@@ -1,0 +1,156 @@
+//! A data plane with a board, and no controller: tests publish what they want routed.
+
+use crate::support::eventually;
+use shifter::config::Config;
+use shifter::core::table::{Color, Route, Table};
+use shifter::core::weight::Weight;
+use shifter::metrics::Metrics;
+use shifter::proxy::{Proxy, Stopped};
+use shifter::store::window::Cursor;
+use shifter::store::{Board, Clock};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct Rig {
+    pub addr: SocketAddr,
+    pub board: Arc<Board>,
+    pub metrics: Arc<Metrics>,
+    pub proxy: Option<Proxy>,
+    pub table: Table,
+}
+
+/// What the judge would read of one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    pub requests: u64,
+    pub failed: u64,
+}
+
+/// Pools as TOML lists, of one service `app` that answers for everything.
+pub fn pools(blue: &[SocketAddr], green: &[SocketAddr]) -> String {
+    let list = |addrs: &[SocketAddr]| {
+        let quoted: Vec<String> = addrs.iter().map(|addr| format!("\"{addr}\"")).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    let green = if green.is_empty() {
+        String::new()
+    } else {
+        format!("green = {}\n", list(green))
+    };
+    format!("[service.app]\nblue = {}\n{green}", list(blue))
+}
+
+/// Checks so rare that only the first one happens.
+pub const RARE_CHECKS: &str = "[service.app.health]\ninterval = \"1h\"\n";
+
+impl Rig {
+    /// One service `app`; `more` is TOML that follows its pools.
+    pub async fn app(blue: &[SocketAddr], green: &[SocketAddr], more: &str) -> Rig {
+        Rig::start(&format!("{}{more}\n{RARE_CHECKS}", pools(blue, green))).await
+    }
+
+    /// A data plane on a free port; all weights are 0.
+    pub async fn start(toml: &str) -> Rig {
+        let config =
+            Arc::new(Config::parse("test.toml", toml).unwrap_or_else(|error| panic!("{error:?}")));
+        let routes = config
+            .services
+            .iter()
+            .map(|service| Route {
+                service: service.name.clone(),
+                rollout: 0,
+                blue: service.blue.pool(),
+                green: service.green.as_ref().map(|green| green.pool()),
+                weight: Weight::NONE,
+                salt: 7,
+                epoch: 1,
+                limits: None,
+                mark: 1,
+            })
+            .collect();
+        let table = Table { version: 0, routes };
+        let board = Arc::new(Board::new(config.clone()));
+        board.publish(table.clone(), None, Clock::now());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let listeners = shifter::proxy::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let proxy = Proxy::start(&board, &config, &metrics, listeners).unwrap();
+        Rig {
+            addr,
+            board,
+            metrics,
+            proxy: Some(proxy),
+            table,
+        }
+    }
+
+    /// Publishes a change of the service `app`.
+    pub fn publish(&mut self, change: impl FnOnce(&mut Route)) {
+        let route = self
+            .table
+            .routes
+            .iter_mut()
+            .find(|route| route.service == "app")
+            .unwrap();
+        change(route);
+        self.board.publish(self.table.clone(), None, Clock::now());
+    }
+
+    pub fn weigh(&mut self, percent: u16) {
+        self.publish(|route| route.weight = Weight::percent(percent).unwrap());
+    }
+
+    /// What the judge would have read of a pool of `app` by now.
+    pub fn judged(&self, color: Color) -> Judged {
+        let snapshot = self.board.snapshot();
+        let window = &snapshot.service("app").unwrap().window;
+        let later = Clock::now().after(Duration::from_secs(2));
+        let span = &Cursor::new(window).read(window, later).spans[color.index()];
+        Judged {
+            requests: span.requests,
+            failed: span.failed,
+        }
+    }
+
+    /// Waits until so many requests of a pool were counted.
+    pub async fn judged_to_be(&self, color: Color, requests: u64, failed: u64) {
+        let expected = Judged { requests, failed };
+        let mut last = self.judged(color);
+        let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+        while last != expected {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{color}: {last:?}, not {expected:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            last = self.judged(color);
+        }
+    }
+
+    /// The value of one series, by its whole name with labels.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Failed attempts of a pool, by reason.
+    pub fn errors(&self, color: Color, reason: &str) -> f64 {
+        self.metric(&format!(
+            "shifter_upstream_errors_total{{pool=\"{color}\",reason=\"{reason}\",service=\"app\"}}"
+        ))
+    }
+
+    pub async fn idle(&self) {
+        eventually("nothing is in flight", || self.board.in_flight() == 0).await;
+    }
+
+    pub async fn stop(&mut self) -> Stopped {
+        self.proxy.take().unwrap().stop().await
+    }
+}
