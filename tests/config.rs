@@ -130,6 +130,7 @@ const LIMITS: [(&str, &str); 21] = [
     ("confidence = 0.999999", "confidence = 1"),
     ("error_margin = \"50pp\"", "error_margin = \"50.1pp\""),
     ("latency_margin = \"0% + 0ms\"", "latency_margin = \"0.1\""),
+    ("latency_grace = \"1h\"", "latency_grace = \"1h 1s\""),
     ("keep_blue = \"0s\"", "keep_blue = \"25h\""),
     (
         "monitor = \"168h\"\ndeadline = \"168h\"",

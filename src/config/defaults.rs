@@ -127,5 +127,6 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
         ratio: 0.10,
         millis: 1.0,
     },
+    latency_grace: seconds(30),
     max_excess_failures: None,
 };

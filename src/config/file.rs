@@ -94,6 +94,7 @@ pub(crate) struct RawService {
     pub(crate) confidence: Value<f64>,
     pub(crate) error_margin: Value<Scalar>,
     pub(crate) latency_margin: Value<Scalar>,
+    pub(crate) latency_grace: Value<Scalar>,
     pub(crate) max_excess_failures: Value<i64>,
     pub(crate) step_deadline: Value<Scalar>,
     pub(crate) approve_deadline: Value<Scalar>,

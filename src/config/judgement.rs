@@ -21,6 +21,12 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
             .latency_margin
             .as_ref()
             .map_or(Ok(JUDGEMENT.latency_margin), latency_margin)?,
+        latency_grace: value::duration(
+            "latency_grace",
+            &raw.latency_grace,
+            Duration::ZERO..=Duration::from_secs(3600),
+            JUDGEMENT.latency_grace,
+        )?,
         max_excess_failures: match &raw.max_excess_failures {
             None => JUDGEMENT.max_excess_failures,
             given => Some(value::number(

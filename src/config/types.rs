@@ -285,6 +285,8 @@ pub struct Judgement {
     pub error_margin: f64,
     /// How much slower green may be.
     pub latency_margin: Margin,
+    /// Time from green's first request in which latency is not judged, so that caches may fill; whole seconds.
+    pub latency_grace: Duration,
     /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
     pub max_excess_failures: Option<u64>,
 }

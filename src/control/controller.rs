@@ -58,6 +58,8 @@ pub struct Controller {
 impl Controller {
     /// Loads what was saved and publishes the first table, so that the first request is routed by it.
     ///
+    /// `findings` are lines to tell about the state that was found.
+    ///
     /// # Errors
     /// When the journal cannot be read.
     pub fn new(
@@ -66,6 +68,7 @@ impl Controller {
         journal: Journal,
         config: Arc<Config>,
         config_file: Option<PathBuf>,
+        findings: Vec<String>,
     ) -> Result<(Controller, Handle), JournalError> {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let ledger = Ledger::new(journal);
@@ -86,6 +89,9 @@ impl Controller {
             started: Instant::now(),
             flushed: Instant::now(),
         };
+        for finding in findings {
+            controller.ledger.tell("", None, "state", finding);
+        }
         for service in &config.services {
             controller.metrics.service(&service.name);
             let saved = controller.ledger.journal.service(&service.name)?.unwrap_or_default();

@@ -148,6 +148,7 @@ impl Ward {
             pass.millis = pass.millis.max(policy.lat_fail.millis);
         }
         policy.delta0_ppm[0] = u64::from(settings.error_margin_ppm());
+        policy.warmup_s = settings.latency_grace.as_secs();
         policy.max_excess_failures = settings.max_excess_failures;
         policy
     }

@@ -1,0 +1,144 @@
+//! A small web app that misbehaves on demand: for the demo, the tests and the benchmarks.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rand::RngExt;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+/// How the app behaves; everything can be changed while it runs.
+#[derive(Debug)]
+pub struct App {
+    version: String,
+    started: Instant,
+    start_delay: Duration,
+    /// Share of answers that are 500, in a million.
+    pub error_ppm: AtomicU32,
+    /// Typical time to answer, in microseconds; 0 answers at once.
+    pub latency_us: AtomicU64,
+    /// Share of answers that take `tail_us` longer, in a million.
+    pub tail_ppm: AtomicU32,
+    /// How much longer, in microseconds.
+    pub tail_us: AtomicU64,
+    /// Requests are accepted and never answered.
+    pub hangs: AtomicBool,
+    /// Requests served.
+    pub served: AtomicU64,
+}
+
+impl App {
+    /// A healthy app that answers at once.
+    pub fn new(version: &str, start_delay: Duration) -> Arc<App> {
+        Arc::new(App {
+            version: version.to_owned(),
+            started: Instant::now(),
+            start_delay,
+            error_ppm: AtomicU32::new(0),
+            latency_us: AtomicU64::new(0),
+            tail_ppm: AtomicU32::new(0),
+            tail_us: AtomicU64::new(0),
+            hangs: AtomicBool::new(false),
+            served: AtomicU64::new(0),
+        })
+    }
+
+    /// Serves until the task is dropped.
+    pub async fn serve(self: Arc<App>, listener: TcpListener) -> std::io::Result<()> {
+        axum::serve(listener, self.router()).await
+    }
+
+    fn router(self: Arc<App>) -> Router {
+        Router::new()
+            .route("/health", get(health))
+            .route("/slow", get(slow))
+            .route("/bytes", get(bytes))
+            .fallback(answer)
+            .with_state(self)
+    }
+
+    fn warm(&self) -> bool {
+        self.started.elapsed() >= self.start_delay
+    }
+
+    fn delay(&self) -> Duration {
+        let typical = self.latency_us.load(Relaxed);
+        if typical == 0 && self.tail_ppm.load(Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        let mut random = rand::rng();
+        // A log-normal spread with sigma 0.25 by twelve uniforms: real services look like this.
+        let normal: f64 = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+        let mut micros = typical as f64 * (0.25 * normal).exp();
+        if random.random_range(0..1_000_000) < self.tail_ppm.load(Relaxed) {
+            micros += self.tail_us.load(Relaxed) as f64;
+        }
+        Duration::from_micros(micros as u64)
+    }
+
+    fn fails(&self) -> bool {
+        let ppm = self.error_ppm.load(Relaxed);
+        ppm > 0 && rand::rng().random_range(0..1_000_000) < ppm
+    }
+
+    fn reply(&self, status: StatusCode, body: impl Into<Body>) -> Response {
+        let mut response = (status, body.into()).into_response();
+        if let Ok(version) = HeaderValue::from_str(&self.version) {
+            response.headers_mut().insert(HeaderName::from_static("x-app-version"), version);
+        }
+        response
+    }
+}
+
+async fn answer(State(app): State<Arc<App>>) -> Response {
+    app.served.fetch_add(1, Relaxed);
+    if app.hangs.load(Relaxed) {
+        std::future::pending::<()>().await;
+    }
+    let delay = app.delay();
+    if delay > Duration::ZERO {
+        tokio::time::sleep(delay).await;
+    }
+    if app.fails() {
+        return app.reply(StatusCode::INTERNAL_SERVER_ERROR, "something broke\n");
+    }
+    app.reply(StatusCode::OK, format!("hello from {}\n", app.version))
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    if app.hangs.load(Relaxed) {
+        std::future::pending::<()>().await;
+    }
+    if app.warm() {
+        app.reply(StatusCode::OK, "ok\n")
+    } else {
+        app.reply(StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    }
+}
+
+#[derive(Deserialize)]
+struct Slow {
+    ms: u64,
+}
+
+async fn slow(State(app): State<Arc<App>>, Query(Slow { ms }): Query<Slow>) -> Response {
+    app.served.fetch_add(1, Relaxed);
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    app.reply(StatusCode::OK, format!("slow hello from {}\n", app.version))
+}
+
+#[derive(Deserialize)]
+struct Bytes {
+    n: usize,
+}
+
+async fn bytes(State(app): State<Arc<App>>, Query(Bytes { n }): Query<Bytes>) -> Response {
+    app.served.fetch_add(1, Relaxed);
+    app.reply(StatusCode::OK, vec![b'x'; n.min(64 << 20)])
+}
