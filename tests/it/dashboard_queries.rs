@@ -106,7 +106,9 @@ async fn rules(base: &str, client: &Client) -> Result<Vec<Query>, String> {
     }
     let written = rules_written();
     if loaded < written {
-        return Err(format!("Prometheus has {loaded} of the {written} rules: does its configuration name the file?"));
+        return Err(format!(
+            "Prometheus has {loaded} of the {written} rules: does its configuration name the file?"
+        ));
     }
     Ok(all)
 }
@@ -116,7 +118,8 @@ fn rules_text() -> String {
 }
 
 fn rules_written() -> usize {
-    let starts = |line: &&str| line.trim_start().starts_with("- record:") || line.trim_start().starts_with("- alert:");
+    let starts =
+        |line: &&str| line.trim_start().starts_with("- record:") || line.trim_start().starts_with("- alert:");
     rules_text().lines().filter(starts).count()
 }
 
@@ -124,7 +127,12 @@ fn rules_written() -> usize {
 async fn ask(base: &str, client: &Client, expr: &str, window: Duration) -> Result<usize, String> {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let start = end - window.as_secs_f64();
-    let fields = [("query", expr.to_owned()), ("start", start.to_string()), ("end", end.to_string()), ("step", "1".into())];
+    let fields = [
+        ("query", expr.to_owned()),
+        ("start", start.to_string()),
+        ("end", end.to_string()),
+        ("step", "1".into()),
+    ];
     let answer = get(client, &format!("{base}/api/v1/query_range"), &fields).await?;
     match text(&answer, "/status") {
         "success" => Ok(list(&answer, "/data/result").len()),
@@ -148,7 +156,8 @@ fn selectors(expr: &str) -> Vec<String> {
             rest = quoted.split_once('"').map_or("", |(_, after)| after);
             continue;
         }
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         rest = after;
         if name.starts_with("shifter_") || name.starts_with("process_") || name == "up" {
@@ -179,7 +188,12 @@ fn dashboard_and_rules_use_only_names_that_exist() {
     let rules = rules_text();
     let mut exprs: Vec<String> = queries().into_iter().map(|query| query.expr).collect();
     // Records and comments are no selectors, but whatever they name must exist all the same.
-    exprs.extend(rules.lines().filter(|line| !line.contains("summary:") && !line.contains("description:")).map(str::to_owned));
+    exprs.extend(
+        rules
+            .lines()
+            .filter(|line| !line.contains("summary:") && !line.contains("description:"))
+            .map(str::to_owned),
+    );
     let mut used = 0;
     for selector in exprs.iter().flat_map(|expr| selectors(expr)) {
         let name = selector.split('{').next().unwrap();
@@ -192,7 +206,10 @@ fn dashboard_and_rules_use_only_names_that_exist() {
 #[test]
 fn selectors_are_found_with_their_matchers() {
     let expr = r#"sum by (job) (up{job="shifter_x}"}) and on (service) shifter_a{b=~"c|d"} > abs(shifter_e) * x:shifter_f:y"#;
-    assert_eq!(selectors(r#"(up{job="s"} == 0) and shifter_a{b=~"c|d"} > abs(shifter_e)"#), ["up{job=\"s\"}", "shifter_a{b=~\"c|d\"}", "shifter_e"]);
+    assert_eq!(
+        selectors(r#"(up{job="s"} == 0) and shifter_a{b=~"c|d"} > abs(shifter_e)"#),
+        ["up{job=\"s\"}", "shifter_a{b=~\"c|d\"}", "shifter_e"]
+    );
     assert!(!selectors(expr).iter().any(|name| name.contains("shifter_f")));
 }
 
@@ -216,8 +233,14 @@ fn the_dashboard_follows_grafanas_conventions() {
         for target in list(panel, "/targets") {
             assert!(refs.insert(text(target, "/refId")), "{title}: two queries have one refId");
             let expr = text(target, "/expr");
-            assert!(expr.contains("job=~\"$job\", instance=~\"$instance\""), "{title}: not for the chosen job: {expr}");
-            assert!(!expr.contains("rate(") || expr.contains("[$__rate_interval]"), "{title}: a fixed interval: {expr}");
+            assert!(
+                expr.contains("job=~\"$job\", instance=~\"$instance\""),
+                "{title}: not for the chosen job: {expr}"
+            );
+            assert!(
+                !expr.contains("rate(") || expr.contains("[$__rate_interval]"),
+                "{title}: a fixed interval: {expr}"
+            );
         }
         assert!(!refs.is_empty(), "{title}: no query");
     }

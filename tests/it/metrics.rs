@@ -46,4 +46,13 @@ fn the_rules_and_the_scrape_configuration_are_valid() {
 #[test]
 fn every_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not() {
     promtool(&["test", "rules", "test.yml"], "");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/prometheus");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let tests = read("test.yml");
+    for alert in read("shifter.rules.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let quiet = format!("alertname: {alert}}}");
+        let fires = format!("alertname: {alert}\n        exp_alerts:");
+        assert!(tests.contains(&quiet), "test.yml never expects silence of {alert}");
+        assert!(tests.contains(&fires), "test.yml never expects {alert} to fire");
+    }
 }
