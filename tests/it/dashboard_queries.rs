@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One query and what it draws or alerts on.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub(crate) struct Query {
     /// The panel, annotation, variable or rule.
-    pub title: String,
+    pub(crate) title: String,
     /// PromQL, without variables of Grafana.
-    pub expr: String,
+    pub(crate) expr: String,
 }
 
 /// What Grafana would put in for its variables, with a scrape interval of a second or less.
@@ -47,7 +47,7 @@ fn query(title: &str, expr: &str) -> Query {
 }
 
 /// Every query of the dashboard: panels, annotations, and the series that its variables are read from.
-pub fn queries() -> Vec<Query> {
+pub(crate) fn queries() -> Vec<Query> {
     let dashboard = dashboard();
     let mut all = vec![];
     for panel in list(&dashboard, "/panels") {
@@ -70,7 +70,7 @@ pub fn queries() -> Vec<Query> {
 /// Puts every query of the dashboard, and every rule that Prometheus has loaded, to the Prometheus at
 /// `base`, over the last `window`. A recording rule must give data; of an alert, which is silent when
 /// all is well, every series that it looks at must exist. What is wrong is told, all of it.
-pub async fn check_all(base: &str, client: &Client, window: Duration) -> Result<usize, String> {
+pub(crate) async fn check_all(base: &str, client: &Client, window: Duration) -> Result<usize, String> {
     let mut all = queries();
     all.extend(rules(base, client).await?);
     let mut wrong = vec![];
