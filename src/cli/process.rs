@@ -102,7 +102,7 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     /// The configuration at the start.
     pub config: Arc<Config>,
-    edge: proxy::Edge,
+    proxy: proxy::Proxy,
     admin_stop: tokio::sync::watch::Sender<bool>,
     controller: Option<std::thread::JoinHandle<()>>,
     _lock: Option<FolderLock>,
@@ -118,19 +118,19 @@ impl Process {
         let (controller, handle) =
             Controller::new(board.clone(), metrics.clone(), journal, config.clone(), file, findings);
         let controller = run_controller(controller, metrics.clone())?;
-        let edge = proxy::Edge::start(board.clone(), metrics.clone(), config.clone(), listeners)
+        let proxy = proxy::Proxy::start(&board, &config, &metrics, listeners)
             .map_err(|error| StartError::Internal(error.to_string()))?;
         let (admin_stop, stop) = tokio::sync::watch::channel(false);
         if let Some(bound) = admin {
             let app = admin::App { handle: handle.clone(), metrics: metrics.clone(), board: board.clone() };
             tokio::spawn(bound.serve(app, stopped(stop)));
         }
-        Ok(Process { handle, board, metrics, config, edge, admin_stop, controller: Some(controller), _lock })
+        Ok(Process { handle, board, metrics, config, proxy, admin_stop, controller: Some(controller), _lock })
     }
 
     /// Ends in order: lame duck, listeners closed, requests in flight finished, state recorded.
     pub async fn stop(mut self) -> proxy::Stopped {
-        let stopped = self.edge.stop().await;
+        let stopped = self.proxy.stop().await;
         self.handle.stop().await;
         let _ = self.admin_stop.send(true);
         if let Some(controller) = self.controller.take() {

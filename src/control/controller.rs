@@ -8,6 +8,7 @@ use crate::control::drill::Drill;
 use crate::control::{expose, narrate};
 use crate::control::view::{API_VERSION, View};
 use crate::control::ward::{Ward, grows};
+use crate::core::judge::Verdict;
 use crate::core::plan::{Step, Strategy};
 use crate::core::rollout::{Action, Event, Phase, Rollout};
 use crate::core::table::{Color, Table};
@@ -223,7 +224,15 @@ impl Controller {
         if run.rollout == before && actions.is_empty() {
             return Ok(());
         }
-        let evidence = run.verdict.as_ref().map(|verdict| run.judge.report().line(verdict));
+        let evidence = run.verdict.as_ref().map(|verdict| {
+            let line = run.judge.report().line(verdict);
+            match verdict {
+                Verdict::Inconclusive { .. } | Verdict::NoData if grows(&actions, present) => {
+                    format!("not proven in time, going on as `on_inconclusive` says; {line}")
+                }
+                _ => line,
+            }
+        });
         let shrinks = actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
         let id = run.saved.id;
         if shrinks && !grows(&actions, present) {

@@ -169,6 +169,7 @@ impl Ward {
         };
         run.record(&Line::Policy(Box::new(policy)));
         self.histories[Color::Green.index()] = History::default();
+        self.recent.clear();
         self.run = Some(run);
     }
 

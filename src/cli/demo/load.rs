@@ -22,7 +22,7 @@ pub struct Seen {
 }
 
 /// A wait that a user notices.
-pub const SLOW: Duration = Duration::from_millis(250);
+pub const SLOW: Duration = Duration::from_millis(25);
 
 /// Sends `rate` requests a second until the task is dropped; a slow answer never slows the stream.
 pub async fn users(target: SocketAddr, rate: f64, versions: [String; 2], seen: Arc<Seen>) {

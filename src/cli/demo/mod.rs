@@ -29,6 +29,17 @@ pub struct Args {
     pub rate: u32,
 }
 
+impl Args {
+    /// Seconds at 5 % at most. A slower version is harder to tell from noise than a failing one.
+    const fn first_deadline(&self) -> u64 {
+        match self.fault {
+            Some(Fault::Latency | Fault::Tail) => 35,
+            Some(Fault::Errors | Fault::Down) => 25,
+            Some(Fault::None) | None => 14,
+        }
+    }
+}
+
 /// A strategy on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Recipe {
@@ -95,12 +106,7 @@ const TYPICAL_US: u64 = 12_000;
 
 /// The plan: much shorter than a real one, and the demo says so.
 const PLAN: &str = r#"
-steps = [
-  { weight = 5, hold = "5s", deadline = "10s" },
-  { weight = 50, hold = "4s", deadline = "7s" },
-  { weight = 100, hold = "4s", deadline = "7s" },
-]
-monitor = "14s"
+monitor = "12s"
 health = { path = "/health", interval = "200ms", timeout = "200ms", rise = 2, fall = 2 }
 smoke = [{ path = "/health", expect = 200 }]
 latency_grace = "1s"
@@ -116,11 +122,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn raise(version: &str, listener: std::net::TcpListener) -> std::io::Result<Stage> {
+    fn raise(version: &str, start_delay: Duration, listener: TcpListener) -> std::io::Result<Stage> {
         let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let app = App::new(version, Duration::from_millis(500));
+        let app = App::new(version, start_delay);
         let serving = app.clone();
         let server = tokio::spawn(async move {
             let _ = serving.serve(listener).await;
@@ -137,7 +143,7 @@ impl Stage {
 
 /// Plays the demo.
 pub fn run(global: &Global, args: Args) -> Exit {
-    match prepare() {
+    match prepare(args.first_deadline()) {
         Ok((config, proxy, [blue, green])) => {
             let runtime = match process::runtime(&config, Some(global.log.as_deref().unwrap_or("error"))) {
                 Ok(runtime) => runtime,
@@ -160,11 +166,11 @@ pub fn run(global: &Global, args: Args) -> Exit {
     }
 }
 
-fn prepare() -> Result<(Config, TcpListener, [TcpListener; 2]), Box<dyn std::error::Error>> {
+fn prepare(first_deadline: u64) -> Result<(Config, TcpListener, [TcpListener; 2]), Box<dyn std::error::Error>> {
     let free = || TcpListener::bind(("127.0.0.1", 0));
     let (proxy, blue, green) = (free()?, free()?, free()?);
     let text = format!(
-        "state = \"/nonexistent/never-used\"\n[proxy]\nlisten = [\"{}\"]\n[proxy.shutdown]\nlame_duck = \"50ms\"\ndeadline = \"3s\"\n[admin]\nlisten = \"off\"\nsocket = \"/nonexistent/never-used\"\n[service.shop]\nblue = [\"{}\"]\ngreen = [\"{}\"]\n{PLAN}",
+        "state = \"/nonexistent/never-used\"\n[proxy]\nlisten = [\"{}\"]\n[proxy.shutdown]\nlame_duck = \"50ms\"\ndeadline = \"3s\"\n[admin]\nlisten = \"off\"\nsocket = \"/nonexistent/never-used\"\n[service.shop]\nblue = [\"{}\"]\ngreen = [\"{}\"]\nsteps = [{{ weight = 5, hold = \"5s\", deadline = \"{first_deadline}s\" }}, {{ weight = 50, hold = \"4s\", deadline = \"6s\" }}, {{ weight = 100, hold = \"4s\", deadline = \"6s\" }}]\n{PLAN}",
         proxy.local_addr()?,
         blue.local_addr()?,
         green.local_addr()?
@@ -181,7 +187,8 @@ async fn play(
     args: &Args,
 ) -> Result<Exit, Box<dyn std::error::Error>> {
     let address = proxy.local_addr()?;
-    let stages = [Stage::raise("1.0", blue)?, Stage::raise("1.1", green)?];
+    let start_delay = Duration::from_millis(500);
+    let stages = [Stage::raise("1.0", Duration::ZERO, blue)?, Stage::raise("1.1", start_delay, green)?];
     Fault::None.apply(&stages[0].app);
     proxy.set_nonblocking(true)?;
     let process = Process::start(Prepared::in_memory(config, proxy)?).await?;

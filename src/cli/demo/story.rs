@@ -46,8 +46,8 @@ impl<'a> Story<'a> {
         anstream::println!(
             "  plan    {}. This is a short plan for a demo:\n          a real one holds each share for minutes, until the evidence is in.\n",
             match args.strategy {
-                Recipe::Canary => "5 % of the users for 5-10 s, 50 % for 4-7 s, everybody for 4-7 s",
-                Recipe::BlueGreen => "everybody at once, watched for 14 s",
+                Recipe::Canary => "5 % of the users, then 50 %, then everybody, seconds at each",
+                Recipe::BlueGreen => "everybody at once, watched for 12 s and more",
             }
         );
         let notes = process.handle.notes();
@@ -130,7 +130,7 @@ impl<'a> Story<'a> {
         let share = service.weight_percent / 100.0;
         let cells = (share * BAR as f64).ceil() as usize;
         let (b, g) = (Style::new().fg_color(Some(AnsiColor::Blue.into())), Style::new().fg_color(Some(AnsiColor::Green.into())));
-        let bar = format!("{b}{}{b:#}{g}{}{g:#}", "█".repeat(BAR - cells), "█".repeat(cells));
+        let bar = format!("{b}{}{b:#}{g}{}{g:#}", "█".repeat(BAR - cells), "▒".repeat(cells));
         let failed = green.map_or(0.0, |pool| pool.failed_percent);
         let p50 = |p50: Option<f64>| p50.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
         let evidence = rollout.evidence.as_ref().map_or(1.0, |report| report.ln_e_max.exp());
