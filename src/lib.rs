@@ -2,6 +2,7 @@
 //!
 //! The map of the crate is `ARCHITECTURE.md`; `tests/architecture.rs` holds it against the code.
 
+pub mod admin;
 pub mod config;
 pub mod control;
 pub mod core;

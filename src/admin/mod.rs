@@ -1,0 +1,16 @@
+//! How people and tools ask: the HTTP API on a unix socket and on TCP, and the client for it.
+//!
+//! It decides nothing: every change is an order to the controller, every fact comes from it.
+
+pub mod api;
+pub mod body;
+pub mod client;
+mod events;
+mod extract;
+mod guard;
+pub mod problem;
+pub mod server;
+
+pub use api::App;
+pub use client::{Client, ClientError};
+pub use server::{BindError, Bound};
