@@ -69,7 +69,7 @@ pub struct SavedService {
 }
 
 /// One line of what happened, in the order in which it happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Note {
     /// Its number: strictly rising.
     pub seq: i64,
