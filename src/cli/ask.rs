@@ -37,7 +37,12 @@ pub fn ask_if_there<T>(
 ) -> Option<T> {
     let socket = match &global.socket {
         Some(socket) => socket.clone(),
-        None => crate::config::Config::load(&global.config).ok()?.admin.socket,
+        None => {
+            crate::config::Config::load(&global.config)
+                .ok()?
+                .admin
+                .socket
+        }
     };
     let client = Client::new(&socket).ok()?;
     block_on(question(&client)).ok()
@@ -51,9 +56,14 @@ pub fn refused(error: &ClientError) -> Exit {
 
 /// Runs a few questions; one thread is enough for them.
 pub fn block_on<T>(future: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => runtime.block_on(future),
-        Err(source) => Err(ClientError::Unreachable { socket: PathBuf::from("(no runtime)"), source }),
+        Err(source) => Err(ClientError::Unreachable {
+            socket: PathBuf::from("(no runtime)"),
+            source,
+        }),
     }
 }

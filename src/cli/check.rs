@@ -1,4 +1,169 @@
-//! stub
-#![allow(missing_docs)]
-#[derive(Debug, clap::Args)] pub struct Args {}
-pub fn run(_: &super::Global, _: Args) -> crate::exit::Exit { crate::exit::Exit::Internal }
+//! `shifter check`: whether the configuration is good, without a running shifter.
+
+use crate::cli::output::{self, Format};
+use crate::cli::{Global, process};
+use crate::config::{Config, PoolSpec, Service};
+use crate::core::plan::Step;
+use crate::exit::Exit;
+use serde::Serialize;
+use std::net::{SocketAddr, TcpListener};
+
+/// Options of `shifter check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also see whether the ports are free; a running shifter has them, of course.
+    #[arg(long)]
+    pub ports: bool,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    ok: bool,
+    listen: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    services: Vec<String>,
+    taken: Vec<SocketAddr>,
+}
+
+#[derive(Serialize)]
+struct Faulty<'a> {
+    file: &'a str,
+    ok: bool,
+    line: Option<usize>,
+    what: &'a str,
+    how: &'a str,
+}
+
+/// Checks it.
+pub fn run(global: &Global, args: Args) -> Exit {
+    let config = match Config::load(&global.config) {
+        Ok(config) => config,
+        Err(error) if global.output == Format::Json => {
+            let (file, line, what, how) = (error.file(), error.line(), error.what(), error.how());
+            let _ = output::facts(
+                global.output,
+                &Faulty {
+                    file,
+                    ok: false,
+                    line,
+                    what,
+                    how,
+                },
+                "",
+            );
+            return Exit::Usage;
+        }
+        Err(_) => match process::load(&global.config) {
+            Ok(_) => return Exit::Internal,
+            Err(exit) => return exit,
+        },
+    };
+    let taken = if args.ports { taken(&config) } else { vec![] };
+    let checked = Checked {
+        file: global.config.display().to_string(),
+        ok: taken.is_empty(),
+        listen: config.proxy.listen.clone(),
+        admin: config.admin.listen,
+        services: config
+            .services
+            .iter()
+            .map(|service| service.name.clone())
+            .collect(),
+        taken,
+    };
+    let told = output::facts(global.output, &checked, &text(&checked, &config));
+    for address in &checked.taken {
+        output::narrate(&format!(
+            "shifter: {address} is taken; `ss -ltnp` names the program that listens there"
+        ));
+    }
+    if checked.ok { told } else { Exit::Usage }
+}
+
+fn text(checked: &Checked, config: &Config) -> String {
+    let addresses = |all: &[SocketAddr]| {
+        all.iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let admin = checked
+        .admin
+        .map_or("no TCP".to_owned(), |address| address.to_string());
+    let mut text = format!(
+        "{} is good: users at {}, admin at {} and {}\n",
+        checked.file,
+        addresses(&checked.listen),
+        admin,
+        config.admin.socket.display()
+    );
+    for service in &config.services {
+        text.push_str(&format!("  {}\n", line(service)));
+    }
+    text
+}
+
+fn line(service: &Service) -> String {
+    let hosts: Vec<String> = service.hosts.iter().map(ToString::to_string).collect();
+    let members = |pool: &PoolSpec| {
+        let PoolSpec::Addresses(addresses) = pool;
+        addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let green = service
+        .green
+        .as_ref()
+        .map_or("none yet: a rollout needs `green`".to_owned(), members);
+    let steps: Vec<String> = service
+        .plan(None)
+        .steps
+        .iter()
+        .filter(|step| matches!(step, Step::Shift { .. } | Step::Approve))
+        .map(|step| match step {
+            Step::Shift { weight, .. } => weight.to_string(),
+            other => other.to_string(),
+        })
+        .collect();
+    format!(
+        "{} for {}: {} {}; blue {}, green {green}",
+        service.name,
+        hosts.join(", "),
+        service.strategy,
+        steps.join(" → "),
+        members(&service.blue)
+    )
+}
+
+/// The addresses that cannot be listened on now.
+fn taken(config: &Config) -> Vec<SocketAddr> {
+    let all = config.proxy.listen.iter().chain(&config.admin.listen);
+    all.filter(|address| TcpListener::bind(address).is_err())
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap();
+        let text = format!(
+            "[proxy]\nlisten = \"{address}\"\n[admin]\nlisten = \"off\"\n[service.a]\nblue = \"127.0.0.1:3001\"\n"
+        );
+        let config = Config::parse("x.toml", &text).unwrap();
+        assert_eq!(taken(&config), [address]);
+        drop(holder);
+        assert_eq!(taken(&config), []);
+        assert_eq!(
+            line(&config.services[0]),
+            "a for *: canary 5% → 50% → 100%; blue 127.0.0.1:3001, green none yet: a rollout needs `green`"
+        );
+    }
+}

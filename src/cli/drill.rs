@@ -13,8 +13,12 @@ pub struct Args {
 
 /// Rehearses and tells what was measured.
 pub fn run(global: &Global, args: Args) -> Exit {
-    output::narrate("rehearsing a rollback with blue's own backends as green: no user can notice it, it takes some seconds");
-    match ask::ask(global, async |client| client.drill(args.service.as_deref()).await) {
+    output::narrate(
+        "rehearsing a rollback with blue's own backends as green: no user can notice it, it takes some seconds",
+    );
+    match ask::ask(global, async |client| {
+        client.drill(args.service.as_deref()).await
+    }) {
         Ok(report) => output::facts(global.output, &report, &report.line()),
         Err(exit) => exit,
     }

@@ -20,11 +20,16 @@ pub struct Args {
 
 /// Lists them, newest first.
 pub fn run(global: &Global, args: Args) -> Exit {
-    let asked = ask::ask(global, async |client| client.rollouts(args.service.as_deref(), args.limit).await);
+    let asked = ask::ask(global, async |client| {
+        client.rollouts(args.service.as_deref(), args.limit).await
+    });
     match asked {
         Ok(rollouts) => {
             let text = text(&rollouts);
-            let facts = Rollouts { api_version: API_VERSION.to_owned(), rollouts };
+            let facts = Rollouts {
+                api_version: API_VERSION.to_owned(),
+                rollouts,
+            };
             output::facts(global.output, &facts, &text)
         }
         Err(exit) => exit,
@@ -35,7 +40,9 @@ fn text(rollouts: &[RolloutRecord]) -> String {
     if rollouts.is_empty() {
         return "no rollout yet; `shifter run` starts one".to_owned();
     }
-    let mut table = Table::new(&[">id", "service", "strategy", "started", ">took", "outcome", "reason"]);
+    let mut table = Table::new(&[
+        ">id", "service", "strategy", "started", ">took", "outcome", "reason",
+    ]);
     for rollout in rollouts {
         table.row([
             rollout.id.to_string(),
@@ -61,7 +68,9 @@ pub fn outcome(rollout: &RolloutRecord) -> String {
 
 /// How long it took, or takes so far.
 pub fn took(rollout: &RolloutRecord) -> String {
-    let Ok(start) = rollout.started_at.parse::<Timestamp>() else { return "?".to_owned() };
+    let Ok(start) = rollout.started_at.parse::<Timestamp>() else {
+        return "?".to_owned();
+    };
     let end = match &rollout.ended_at {
         Some(end) => end.parse().unwrap_or(start),
         None => Timestamp::now(),
@@ -95,6 +104,9 @@ mod tests {
         };
         let text = text(&[rollout]);
         let row = text.lines().nth(1).unwrap();
-        assert_eq!(row, "12  api      canary    2026-01-02 03:04:05Z  6 min 14 s  rolled back  green failed\u{fffd}[2J");
+        assert_eq!(
+            row,
+            "12  api      canary    2026-01-02 03:04:05Z  6 min 14 s  rolled back  green failed\u{fffd}[2J"
+        );
     }
 }

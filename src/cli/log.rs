@@ -19,23 +19,41 @@ pub fn init(format: LogFormat, level: &str) {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
-    let colours = terminal && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let colours =
+        terminal && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     // Where standard error is gone there is nobody to tell that it is gone.
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if json {
-        registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
+        registry
+            .with(
+                lines
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
+            .try_init()
     } else {
-        registry.with(lines.with_ansi(colours).with_target(false)).try_init()
+        registry
+            .with(lines.with_ansi(colours).with_target(false))
+            .try_init()
     };
     if started.is_ok() && wrong {
-        tracing::warn!(level, "this is no log level; info is used. Give error, warn, info, debug or trace");
+        tracing::warn!(
+            level,
+            "this is no log level; info is used. Give error, warn, info, debug or trace"
+        );
     }
 }
 
 fn filter(level: &str) -> (EnvFilter, bool) {
     let level = level.trim();
-    let named = ["error", "warn", "info", "debug", "trace", "off"].iter().find(|name| level.eq_ignore_ascii_case(name));
+    let named = ["error", "warn", "info", "debug", "trace", "off"]
+        .iter()
+        .find(|name| level.eq_ignore_ascii_case(name));
     match named {
         Some(name @ (&"debug" | &"trace" | &"off")) => (EnvFilter::new(name), false),
         Some(name) => (EnvFilter::new(format!("{name},{QUIET}")), false),
@@ -53,7 +71,14 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_level_is_noticed() {
-        for (level, wrong) in [("info", false), ("WARN", false), ("info,shifter=trace", false), ("loud", true), ("", true), ("a=b=c", true)] {
+        for (level, wrong) in [
+            ("info", false),
+            ("WARN", false),
+            ("info,shifter=trace", false),
+            ("loud", true),
+            ("", true),
+            ("a=b=c", true),
+        ] {
             assert_eq!(filter(level).1, wrong, "{level}");
         }
         assert!(filter("warn").0.to_string().contains("pingora_proxy=off"));

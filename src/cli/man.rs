@@ -23,7 +23,10 @@ fn page() -> io::Result<String> {
     let mut page = Vec::new();
     Man::new(command.clone()).render(&mut page)?;
     let mut page = String::from_utf8_lossy(&page).into_owned();
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
         page.push_str(&section(sub)?);
     }
     page.push_str(&codes());
@@ -44,14 +47,20 @@ fn section(sub: &clap::Command) -> io::Result<String> {
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
     let text = String::from_utf8_lossy(&text).replace("\n.SH ", "\n.SS ");
-    let text = text.strip_prefix(".SH ").map_or(text.clone(), |rest| format!(".SS {rest}"));
+    let text = text
+        .strip_prefix(".SH ")
+        .map_or(text.clone(), |rest| format!(".SS {rest}"));
     Ok(format!(".SH \"SHIFTER {}\"\n{text}", name.to_uppercase()))
 }
 
 fn codes() -> String {
     let mut text = ".SH \"EXIT STATUS\"\n".to_owned();
     for exit in Exit::ALL {
-        text.push_str(&format!(".TP\n\\fB{}\\fR\n{}\n", exit.code(), exit.meaning()));
+        text.push_str(&format!(
+            ".TP\n\\fB{}\\fR\n{}\n",
+            exit.code(),
+            exit.meaning()
+        ));
     }
     text
 }
@@ -70,7 +79,10 @@ mod tests {
         for exit in Exit::ALL {
             assert!(page.contains(exit.meaning()));
         }
-        let first = page.lines().find(|line| !line.starts_with(".ie") && !line.starts_with(".el")).unwrap();
+        let first = page
+            .lines()
+            .find(|line| !line.starts_with(".ie") && !line.starts_with(".el"))
+            .unwrap();
         assert!(first.starts_with(".TH"), "{first}");
     }
 }

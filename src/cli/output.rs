@@ -35,7 +35,10 @@ pub fn facts(format: Format, value: &impl Serialize, text: &str) -> Exit {
 /// Writes text and a line end; `Break` says that there is no use in writing more.
 pub fn print(text: &str) -> ControlFlow<Exit> {
     let line_end = if text.ends_with('\n') { "" } else { "\n" };
-    write(&mut anstream::AutoStream::auto(io::stdout().lock()), &[text, line_end])
+    write(
+        &mut anstream::AutoStream::auto(io::stdout().lock()),
+        &[text, line_end],
+    )
 }
 
 /// Writes bytes as they are.
@@ -45,7 +48,9 @@ pub fn bytes(bytes: &[u8]) -> Exit {
 }
 
 fn write(out: &mut impl Write, parts: &[&str]) -> ControlFlow<Exit> {
-    let result = parts.iter().try_for_each(|part| out.write_all(part.as_bytes()));
+    let result = parts
+        .iter()
+        .try_for_each(|part| out.write_all(part.as_bytes()));
     written(result.and_then(|()| out.flush()))
 }
 
@@ -54,7 +59,9 @@ fn written(result: io::Result<()>) -> ControlFlow<Exit> {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ControlFlow::Break(Exit::Ok),
         Err(error) => {
-            narrate(&format!("shifter: cannot write to standard output: {error}"));
+            narrate(&format!(
+                "shifter: cannot write to standard output: {error}"
+            ));
             ControlFlow::Break(Exit::Internal)
         }
     }
@@ -82,9 +89,18 @@ pub struct Table {
 impl Table {
     /// A table with these headings; those that begin with `>` are of numbers, set to the right.
     pub fn new(headings: &[&str]) -> Table {
-        let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
-        let first = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
-        Table { right, rows: vec![first] }
+        let right = headings
+            .iter()
+            .map(|heading| heading.starts_with('>'))
+            .collect();
+        let first = headings
+            .iter()
+            .map(|heading| heading.trim_start_matches('>').to_owned())
+            .collect();
+        Table {
+            right,
+            rows: vec![first],
+        }
     }
 
     /// Adds a row.
@@ -149,7 +165,9 @@ pub fn percent(value: f64) -> String {
 
 /// Text from elsewhere, without what would move the cursor or change colours.
 pub fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -181,16 +199,33 @@ mod tests {
         let mut table = Table::new(&["name", ">n"]);
         table.row(["ä".into(), "1,000".into()]);
         table.row(["longer".into(), "7".into()]);
-        assert_eq!(table.render("  "), "  name        n\n  ä       1,000\n  longer      7\n");
+        assert_eq!(
+            table.render("  "),
+            "  name        n\n  ä       1,000\n  longer      7\n"
+        );
     }
 
     #[test]
     fn numbers_are_told_as_people_say_them() {
         let spans = [0.4, 59.0, 60.0, 95.0, 3_600.0, 5_400.0, 90_000.0];
-        let told = ["0 s", "59 s", "1 min", "1 min 35 s", "1 h", "1 h 30 min", "1 d 1 h"];
+        let told = [
+            "0 s",
+            "59 s",
+            "1 min",
+            "1 min 35 s",
+            "1 h",
+            "1 h 30 min",
+            "1 d 1 h",
+        ];
         assert_eq!(spans.map(span), told);
-        assert_eq!([5.0, 0.25, 100.0, 0.0].map(percent), ["5%", "0.25%", "100%", "0%"]);
-        assert_eq!([None, Some(4.56), Some(123.4)].map(millis), ["-", "4.6 ms", "123 ms"]);
+        assert_eq!(
+            [5.0, 0.25, 100.0, 0.0].map(percent),
+            ["5%", "0.25%", "100%", "0%"]
+        );
+        assert_eq!(
+            [None, Some(4.56), Some(123.4)].map(millis),
+            ["-", "4.6 ms", "123 ms"]
+        );
         assert_eq!(tame("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
     }
 }

@@ -1,4 +1,264 @@
-//! stub
-#![allow(missing_docs)]
-#[derive(Debug, clap::Args)] pub struct Args {}
-pub fn run(_: &super::Global, _: Args) -> crate::exit::Exit { crate::exit::Exit::Internal }
+//! `shifter replay`: a recorded rollout judged again, as it was or with other margins.
+
+use crate::cli::explain;
+use crate::cli::output::{self, narrate, span, tame};
+use crate::cli::{Global, ask};
+use crate::control::recording::{Difference, Line, Replay, replay};
+use crate::control::view::API_VERSION;
+use crate::core::judge::{Policy, Verdict};
+use crate::exit::Exit;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Options of `shifter replay`. Exit code 0: judged as recorded; 5: judged otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 the verdict is the recorded one, 5 it is another one.")]
+pub struct Args {
+    /// A rollout's number, or a service: then its last rollout; neither: the last rollout of all.
+    #[arg(value_name = "ROLLOUT|SERVICE")]
+    pub which: Option<String>,
+    /// A recording instead: what `GET /v1/rollouts/ID/seconds` answers, or its lines.
+    #[arg(long, value_name = "FILE", conflicts_with = "which")]
+    pub file: Option<PathBuf>,
+    /// Another confidence: above 0.5 and below 1.
+    #[arg(long, value_name = "RATIO", value_parser = confidence)]
+    pub confidence: Option<f64>,
+    /// Another cap on the failed requests that green may cost beyond blue's rate.
+    #[arg(long, value_name = "N")]
+    pub max_excess_failures: Option<u64>,
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    let wrong = || "give a ratio above 0.5 and at most 0.999999, such as 0.99".to_owned();
+    let ratio: f64 = text.parse().map_err(|_| wrong())?;
+    if ratio > 0.5 && ratio <= 0.999_999 {
+        Ok(ratio)
+    } else {
+        Err(wrong())
+    }
+}
+
+#[derive(Serialize)]
+struct Replayed<'a> {
+    api_version: &'static str,
+    same: bool,
+    seconds: usize,
+    recorded: Option<&'a (usize, Verdict)>,
+    replayed: Option<&'a (usize, Verdict)>,
+    differences: &'a [Difference],
+}
+
+/// Judges it again.
+pub fn run(global: &Global, args: Args) -> Exit {
+    let lines = match &args.file {
+        Some(file) => from_file(file),
+        None => from_shifter(global, args.which.as_deref()),
+    };
+    let lines = match lines {
+        Ok(lines) => lines,
+        Err(exit) => return exit,
+    };
+    if !lines.iter().any(|line| matches!(line, Line::Second { .. })) {
+        narrate(
+            "shifter: nothing was recorded: green had no share in this rollout, or the recording is no longer kept",
+        );
+        return Exit::Usage;
+    }
+    let replay = replay(&lines, policy(&args, &lines));
+    let same = same(&replay);
+    let facts = Replayed {
+        api_version: API_VERSION,
+        same,
+        seconds: replay.seconds,
+        recorded: replay.recorded.as_ref(),
+        replayed: replay.replayed.as_ref(),
+        differences: &replay.differences,
+    };
+    match output::facts(global.output, &facts, &text(&replay, same)) {
+        Exit::Ok if !same => Exit::Inconclusive,
+        exit => exit,
+    }
+}
+
+fn from_shifter(global: &Global, which: Option<&str>) -> Result<Vec<Line>, Exit> {
+    let lines = ask::ask(global, async |client| {
+        let Some(rollout) = explain::find(client, which).await? else {
+            return Ok(None);
+        };
+        client.seconds(rollout.id).await.map(Some)
+    })?;
+    lines.ok_or_else(|| {
+        narrate("shifter: there is no rollout to replay yet; `shifter run` starts one");
+        Exit::Usage
+    })
+}
+
+fn from_file(file: &Path) -> Result<Vec<Line>, Exit> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        narrate(&format!("shifter: cannot read {}: {error}", file.display()));
+        Exit::Usage
+    })?;
+    lines(&text).map_err(|what| {
+        narrate(&format!(
+            "shifter: {} is no recording: {what}. Get one with `curl --unix-socket SOCKET http://localhost/v1/rollouts/ID/seconds`",
+            file.display()
+        ));
+        Exit::Usage
+    })
+}
+
+/// A recording as the API gives it, a list of lines, or one line of JSON for each.
+fn lines(text: &str) -> Result<Vec<Line>, String> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Whole { lines: Vec<Line> },
+        List(Vec<Line>),
+    }
+    match serde_json::from_str(text) {
+        Ok(Either::Whole { lines } | Either::List(lines)) => return Ok(lines),
+        Err(error) if text.trim_start().starts_with('[') => return Err(error.to_string()),
+        Err(_) => {}
+    }
+    let full = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    full.map(|(at, line)| {
+        serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1))
+    })
+    .collect()
+}
+
+/// The recorded margins with what was asked for instead; `None` when nothing was.
+fn policy(args: &Args, lines: &[Line]) -> Option<Policy> {
+    if args.confidence.is_none() && args.max_excess_failures.is_none() {
+        return None;
+    }
+    let recorded = lines.iter().find_map(|line| match line {
+        Line::Policy(policy) => Some((**policy).clone()),
+        _ => None,
+    });
+    let mut policy = recorded.unwrap_or_default();
+    if let Some(confidence) = args.confidence {
+        policy.alpha = 1.0 - confidence;
+    }
+    if args.max_excess_failures.is_some() {
+        policy.max_excess_failures = args.max_excess_failures;
+    }
+    Some(policy)
+}
+
+/// Whether green was to go in both, or in neither.
+fn same(replay: &Replay) -> bool {
+    replay.recorded.is_some() == replay.replayed.is_some()
+}
+
+fn text(replay: &Replay, same: bool) -> String {
+    let told = |verdict: &Option<(usize, Verdict)>| match verdict {
+        Some((second, Verdict::Fail { reason })) => {
+            format!(
+                "green fails after {}: {}",
+                span(*second as f64),
+                tame(reason)
+            )
+        }
+        _ => "green does not fail".to_owned(),
+    };
+    let again = match replay.differences.len() {
+        0 => "second by second the same".to_owned(),
+        1 => "1 second was judged otherwise".to_owned(),
+        n => format!("{n} seconds were judged otherwise"),
+    };
+    format!(
+        "{} of evidence\n  recorded: {}\n  replayed: {}\n{}: {again}\n",
+        span(replay.seconds as f64),
+        told(&replay.recorded),
+        told(&replay.replayed),
+        if same {
+            "the same verdict"
+        } else {
+            "ANOTHER VERDICT"
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::judge::{Control, Judge};
+    use crate::core::stats::{PoolTick, Tick};
+
+    /// A green that fails every tenth request.
+    fn recording() -> Vec<Line> {
+        let mut judge = Judge::new(Policy::default());
+        let start = Line::Start {
+            last: false,
+            control: Control::Concurrent,
+            weight: 500,
+        };
+        let mut lines = vec![Line::Policy(Box::default()), start];
+        let pool = |requests, failed| PoolTick {
+            requests,
+            failed,
+            timed: requests - failed,
+            ..PoolTick::default()
+        };
+        judge.start_step(false, Control::Concurrent);
+        for second in 0..120 {
+            let tick = Tick {
+                blue: pool(95, 0),
+                green: pool(5, u64::from(second % 2)),
+            };
+            judge.tick(&tick);
+            lines.push(Line::Second {
+                tick,
+                verdict: judge.verdict(),
+            });
+        }
+        lines
+    }
+
+    fn args(confidence: Option<f64>, cap: Option<u64>) -> Args {
+        Args {
+            which: None,
+            file: None,
+            confidence,
+            max_excess_failures: cap,
+        }
+    }
+
+    #[test]
+    fn as_recorded_it_is_the_same_and_another_cap_is_sooner() {
+        let lines = recording();
+        let again = replay(&lines, policy(&args(None, None), &lines));
+        assert!(same(&again) && again.recorded.is_some() && again.differences.is_empty());
+        assert!(text(&again, true).contains("second by second the same"));
+        let capped = replay(&lines, policy(&args(None, Some(1)), &lines));
+        assert!(capped.replayed.as_ref().unwrap().0 < again.replayed.as_ref().unwrap().0);
+        assert!(!capped.differences.is_empty());
+    }
+
+    #[test]
+    fn all_three_shapes_of_a_recording_are_read() {
+        let recorded = recording();
+        let each: Vec<String> = recorded
+            .iter()
+            .map(|line| serde_json::to_string(line).unwrap())
+            .collect();
+        let list = format!("[{}]", each.join(","));
+        assert_eq!(lines(&list).unwrap(), recorded);
+        assert_eq!(lines(&format!("{{\"lines\":{list}}}")).unwrap(), recorded);
+        assert_eq!(lines(&each.join("\n")).unwrap(), recorded);
+        assert!(lines("nonsense").unwrap_err().starts_with("line 1"));
+        assert!(lines("[1]").is_err());
+    }
+
+    #[test]
+    fn a_confidence_is_a_ratio() {
+        assert_eq!(confidence("0.999"), Ok(0.999));
+        for bad in ["99", "0.5", "1", "NaN", "x"] {
+            assert!(confidence(bad).is_err(), "{bad}");
+        }
+    }
+}
