@@ -95,7 +95,11 @@ pub(crate) fn router(app: App, stop: watch::Receiver<bool>, door: Door) -> Route
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(axum::middleware::from_fn_with_state(door, guard))
-        .with_state(Shared { app, document: Arc::new(document), stop })
+        .with_state(Shared {
+            app,
+            document: Arc::new(document),
+            stop,
+        })
 }
 
 /// `-` stands for the only service.
@@ -103,7 +107,11 @@ fn named(service: &str) -> Option<&str> {
     (service != "-").then_some(service)
 }
 
-async fn order(shared: &Shared, service: Option<&str>, order: Order) -> Result<Json<Done>, Problem> {
+async fn order(
+    shared: &Shared,
+    service: Option<&str>,
+    order: Order,
+) -> Result<Json<Done>, Problem> {
     let receipt = shared.app.handle.order(service, order).await?;
     Ok(Json(receipt.into()))
 }
@@ -126,18 +134,28 @@ async fn service(
 ) -> Result<Json<OneService>, Problem> {
     let view = shared.app.handle.view();
     let known = || {
-        let names: Vec<String> = view.services.iter().map(|service| format!("`{}`", service.name)).collect();
+        let names: Vec<String> = view
+            .services
+            .iter()
+            .map(|service| format!("`{}`", service.name))
+            .collect();
         names.join(", ")
     };
     let service = match (named(&name), view.services.as_slice()) {
         (Some(name), _) => {
-            let missing = || Refusal::NoSuchService { name: name.to_owned(), known: known() };
+            let missing = || Refusal::NoSuchService {
+                name: name.to_owned(),
+                known: known(),
+            };
             view.service(name).ok_or_else(missing)?
         }
         (None, [only]) => only,
         (None, _) => return Err(Refusal::WhichService { known: known() }.into()),
     };
-    Ok(Json(OneService { api_version: API_VERSION.to_owned(), service: service.clone() }))
+    Ok(Json(OneService {
+        api_version: API_VERSION.to_owned(),
+        service: service.clone(),
+    }))
 }
 
 // ---- orders
@@ -149,9 +167,20 @@ async fn service(
 async fn run(
     State(shared): State<Shared>,
     Segment(service): Segment<String>,
-    JsonBody(RunRequest { strategy, supersede }): JsonBody<RunRequest>,
+    JsonBody(RunRequest {
+        strategy,
+        supersede,
+    }): JsonBody<RunRequest>,
 ) -> Result<Json<Done>, Problem> {
-    order(&shared, named(&service), Order::Run { strategy, supersede }).await
+    order(
+        &shared,
+        named(&service),
+        Order::Run {
+            strategy,
+            supersede,
+        },
+    )
+    .await
 }
 
 /// Orders that need no more than a service.
@@ -198,8 +227,9 @@ async fn weight(
     JsonBody(WeightRequest { percent }): JsonBody<WeightRequest>,
 ) -> Result<Json<Done>, Problem> {
     let weight = Weight::from_percent(percent).ok_or_else(|| {
-        let detail =
-            format!("`percent` is {percent}, which is not a share: give 0 to 100, such as 25 or 0.5");
+        let detail = format!(
+            "`percent` is {percent}, which is not a share: give 0 to 100, such as 25 or 0.5"
+        );
         Problem::bad_body(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
     order(&shared, named(&service), Order::SetWeight(weight)).await
@@ -236,10 +266,18 @@ async fn rollouts(
 ) -> Result<Json<Rollouts>, Problem> {
     let limit = limit.unwrap_or(20).min(ROLLOUTS_MAX);
     let mut rollouts = vec![];
-    if let Answer::Rollouts(saved) = shared.app.handle.query(Query::Rollouts { service, limit }).await? {
+    if let Answer::Rollouts(saved) = shared
+        .app
+        .handle
+        .query(Query::Rollouts { service, limit })
+        .await?
+    {
         rollouts.extend(saved.into_iter().map(Into::into));
     }
-    Ok(Json(Rollouts { api_version: API_VERSION.to_owned(), rollouts }))
+    Ok(Json(Rollouts {
+        api_version: API_VERSION.to_owned(),
+        rollouts,
+    }))
 }
 
 /// One rollout with its evidence.
@@ -251,9 +289,10 @@ async fn rollout(
     Segment(id): Segment<i64>,
 ) -> Result<Json<OneRollout>, Problem> {
     match shared.app.handle.query(Query::Rollout(id)).await? {
-        Answer::Rollout(Some(saved)) => {
-            Ok(Json(OneRollout { api_version: API_VERSION.to_owned(), rollout: (*saved).into() }))
-        }
+        Answer::Rollout(Some(saved)) => Ok(Json(OneRollout {
+            api_version: API_VERSION.to_owned(),
+            rollout: (*saved).into(),
+        })),
         _ => Err(Problem::no_such_rollout(id)),
     }
 }
@@ -275,19 +314,29 @@ async fn notes(
     Segment(id): Segment<i64>,
     Search(After { after }): Search<After>,
 ) -> Result<Json<Notes>, Problem> {
-    let query = Query::Notes { after: after.unwrap_or(0), rollout: Some(id), limit: events::PAGE };
+    let query = Query::Notes {
+        after: after.unwrap_or(0),
+        rollout: Some(id),
+        limit: events::PAGE,
+    };
     let notes = match shared.app.handle.query(query).await? {
         Answer::Notes(notes) => notes,
         _ => vec![],
     };
-    Ok(Json(Notes { api_version: API_VERSION.to_owned(), notes }))
+    Ok(Json(Notes {
+        api_version: API_VERSION.to_owned(),
+        notes,
+    }))
 }
 
 /// What the judge was fed in a rollout, line by line.
 #[utoipa::path(get, path = "/v1/rollouts/{id}/seconds", tag = "history",
     params(("id" = i64, Path, description = "its number")),
     responses((status = 200, body = Recording), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-async fn seconds(State(shared): State<Shared>, Segment(id): Segment<i64>) -> Result<Response, Problem> {
+async fn seconds(
+    State(shared): State<Shared>,
+    Segment(id): Segment<i64>,
+) -> Result<Response, Problem> {
     let handle = &shared.app.handle;
     let Answer::Rollout(Some(_)) = handle.query(Query::Rollout(id)).await? else {
         return Err(Problem::no_such_rollout(id));
@@ -298,7 +347,10 @@ async fn seconds(State(shared): State<Shared>, Segment(id): Segment<i64>) -> Res
     };
     // The lines go out as they were written: read and written again, a digit could change.
     let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
-    let body = format!(r#"{{"api_version":"{API_VERSION}","rollout":{id},"lines":[{}]}}"#, lines.join(","));
+    let body = format!(
+        r#"{{"api_version":"{API_VERSION}","rollout":{id},"lines":[{}]}}"#,
+        lines.join(",")
+    );
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -329,7 +381,13 @@ async fn follow(
             Some(number.ok_or_else(wrong)?)
         }
     };
-    let events = events::events(shared.app.handle.clone(), shared.stop.clone(), resumed, rollout).await?;
+    let events = events::events(
+        shared.app.handle.clone(),
+        shared.stop.clone(),
+        resumed,
+        rollout,
+    )
+    .await?;
     Ok(events.into_response())
 }
 
@@ -355,10 +413,14 @@ async fn healthz() -> &'static str {
     responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem, content_type = "application/problem+json")))]
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
     if shared.app.board.draining() {
-        return Err(Problem::not_ready("shifter is on its way out: send new traffic elsewhere"));
+        return Err(Problem::not_ready(
+            "shifter is on its way out: send new traffic elsewhere",
+        ));
     }
     if shared.app.board.snapshot().table.version == 0 {
-        return Err(Problem::not_ready("shifter has no routing table yet: ask again in a moment"));
+        return Err(Problem::not_ready(
+            "shifter has no routing table yet: ask again in a moment",
+        ));
     }
     Ok("ready\n")
 }

@@ -52,8 +52,17 @@ pub struct Done {
 
 impl From<Receipt> for Done {
     fn from(receipt: Receipt) -> Done {
-        let Receipt { rollout, text, drill } = receipt;
-        Done { api_version: API_VERSION.to_owned(), rollout, text, drill }
+        let Receipt {
+            rollout,
+            text,
+            drill,
+        } = receipt;
+        Done {
+            api_version: API_VERSION.to_owned(),
+            rollout,
+            text,
+            drill,
+        }
     }
 }
 
@@ -96,7 +105,10 @@ pub struct RolloutRecord {
 impl From<SavedRollout> for RolloutRecord {
     fn from(saved: SavedRollout) -> RolloutRecord {
         // Evidence of another version of shifter may have another shape: then there is none to show.
-        let evidence = saved.evidence.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let evidence = saved
+            .evidence
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok());
         RolloutRecord {
             id: saved.id,
             service: saved.service,

@@ -73,7 +73,9 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             ClientError::Refused { problem, .. } if problem.name() == "busy" => Exit::Busy,
-            ClientError::Refused { status: 400..=499, .. } => Exit::Usage,
+            ClientError::Refused {
+                status: 400..=499, ..
+            } => Exit::Usage,
             ClientError::Refused { status: 503, .. } => Exit::Unreachable,
             ClientError::Refused { .. } | ClientError::Broken { .. } => Exit::Internal,
         }
@@ -106,7 +108,10 @@ impl Client {
             .user_agent(concat!("shifter/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| unreachable(socket, &error))?;
-        Ok(Client { socket: socket.to_owned(), http })
+        Ok(Client {
+            socket: socket.to_owned(),
+            http,
+        })
     }
 
     /// The socket.
@@ -121,7 +126,9 @@ impl Client {
 
     /// How one service stands, or the only one.
     pub async fn service(&self, service: Option<&str>) -> Result<ServiceView, ClientError> {
-        let one: OneService = self.get(&format!("/v1/services/{}", segment(service))).await?;
+        let one: OneService = self
+            .get(&format!("/v1/services/{}", segment(service)))
+            .await?;
         Ok(one.service)
     }
 
@@ -132,19 +139,34 @@ impl Client {
         strategy: Option<Strategy>,
         supersede: bool,
     ) -> Result<Done, ClientError> {
-        let body = RunRequest { strategy, supersede };
-        self.post(&format!("/v1/services/{}/run", segment(service)), &body).await
+        let body = RunRequest {
+            strategy,
+            supersede,
+        };
+        self.post(&format!("/v1/services/{}/run", segment(service)), &body)
+            .await
     }
 
     /// `promote`, `approve`, `pause`, `resume`, `abort` or `rollback`.
     pub async fn verb(&self, service: Option<&str>, verb: &str) -> Result<Done, ClientError> {
-        self.post(&format!("/v1/services/{}/{verb}", segment(service)), &Nothing {}).await
+        self.post(
+            &format!("/v1/services/{}/{verb}", segment(service)),
+            &Nothing {},
+        )
+        .await
     }
 
     /// Sets green's share.
-    pub async fn set_weight(&self, service: Option<&str>, weight: Weight) -> Result<Done, ClientError> {
-        let body = WeightRequest { percent: weight.ratio() * 100.0 };
-        self.post(&format!("/v1/services/{}/weight", segment(service)), &body).await
+    pub async fn set_weight(
+        &self,
+        service: Option<&str>,
+        weight: Weight,
+    ) -> Result<Done, ClientError> {
+        let body = WeightRequest {
+            percent: weight.ratio() * 100.0,
+        };
+        self.post(&format!("/v1/services/{}/weight", segment(service)), &body)
+            .await
     }
 
     /// Lets it read its configuration again.
@@ -155,7 +177,8 @@ impl Client {
     /// Rehearses a rollback; comes back when it was measured.
     pub async fn drill(&self, service: Option<&str>) -> Result<DrillReport, ClientError> {
         let done = self.verb(service, "drill").await?;
-        done.drill.ok_or_else(|| self.broken("a drill without a report".to_owned()))
+        done.drill
+            .ok_or_else(|| self.broken("a drill without a report".to_owned()))
     }
 
     /// The newest rollouts, newest first.
@@ -165,7 +188,9 @@ impl Client {
         limit: u32,
     ) -> Result<Vec<RolloutRecord>, ClientError> {
         let service = service.map_or(String::new(), |name| format!("&service={}", escaped(name)));
-        let answer: Rollouts = self.get(&format!("/v1/rollouts?limit={limit}{service}")).await?;
+        let answer: Rollouts = self
+            .get(&format!("/v1/rollouts?limit={limit}{service}"))
+            .await?;
         Ok(answer.rollouts)
     }
 
@@ -196,27 +221,50 @@ impl Client {
     }
 
     /// What happens, after a number or from now on; of one rollout or of all.
-    pub async fn events(&self, after: Option<i64>, rollout: Option<i64>) -> Result<Events, ClientError> {
+    pub async fn events(
+        &self,
+        after: Option<i64>,
+        rollout: Option<i64>,
+    ) -> Result<Events, ClientError> {
         let pairs = [("after", after), ("rollout", rollout)];
-        let pairs: Vec<String> =
-            pairs.iter().filter_map(|(key, value)| value.map(|value| format!("{key}={value}"))).collect();
-        let request = self.http.get(url(&format!("/v1/events?{}", pairs.join("&"))));
+        let pairs: Vec<String> = pairs
+            .iter()
+            .filter_map(|(key, value)| value.map(|value| format!("{key}={value}")))
+            .collect();
+        let request = self
+            .http
+            .get(url(&format!("/v1/events?{}", pairs.join("&"))));
         let sent = tokio::time::timeout(ASKING, request.send()).await;
         let response = self.answered(sent.map_err(|_| self.late())?).await?;
-        Ok(Events { client: self.clone(), response, pending: vec![] })
+        Ok(Events {
+            client: self.clone(),
+            response,
+            pending: vec![],
+        })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.ask(self.http.get(url(path)).timeout(ASKING)).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        self.ask(self.http.post(url(path)).timeout(ORDERING).json(body)).await
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.ask(self.http.post(url(path)).timeout(ORDERING).json(body))
+            .await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, ClientError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, ClientError> {
         let response = self.answered(request.send().await).await?;
-        let bytes = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| unreachable(&self.socket, &error))?;
         serde_json::from_slice(&bytes).map_err(|error| self.broken(error.to_string()))
     }
 
@@ -229,19 +277,31 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let bytes = response.bytes().await.map_err(|error| unreachable(&self.socket, &error))?;
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|error| unreachable(&self.socket, &error))?;
         match serde_json::from_slice(&bytes) {
-            Ok(problem) => Err(ClientError::Refused { status: status.as_u16(), problem: Box::new(problem) }),
+            Ok(problem) => Err(ClientError::Refused {
+                status: status.as_u16(),
+                problem: Box::new(problem),
+            }),
             Err(_) => Err(self.broken(format!("status {status} without a reason"))),
         }
     }
 
     fn broken(&self, what: String) -> ClientError {
-        ClientError::Broken { socket: self.socket.clone(), what }
+        ClientError::Broken {
+            socket: self.socket.clone(),
+            what,
+        }
     }
 
     fn late(&self) -> ClientError {
-        ClientError::Unreachable { socket: self.socket.clone(), source: io::ErrorKind::TimedOut.into() }
+        ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source: io::ErrorKind::TimedOut.into(),
+        }
     }
 }
 
@@ -276,12 +336,16 @@ impl Events {
 
     fn read(&self, event: &[u8]) -> Result<Option<Note>, ClientError> {
         let text = String::from_utf8_lossy(event);
-        let data: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+        let data: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .collect();
         if data.is_empty() {
             return Ok(None);
         }
         let note = serde_json::from_str(&data.join("\n"));
-        note.map(Some).map_err(|error| self.client.broken(error.to_string()))
+        note.map(Some)
+            .map_err(|error| self.client.broken(error.to_string()))
     }
 }
 
@@ -310,7 +374,10 @@ fn escaped(name: &str) -> String {
 fn unreachable(socket: &Path, error: &reqwest::Error) -> ClientError {
     let socket = socket.to_owned();
     if error.is_timeout() {
-        return ClientError::Unreachable { socket, source: io::ErrorKind::TimedOut.into() };
+        return ClientError::Unreachable {
+            socket,
+            source: io::ErrorKind::TimedOut.into(),
+        };
     }
     let mut source: Option<&dyn std::error::Error> = Some(error);
     let mut text = error.to_string();
@@ -325,7 +392,10 @@ fn unreachable(socket: &Path, error: &reqwest::Error) -> ClientError {
         text = cause.to_string();
         source = cause.source();
     }
-    ClientError::Unreachable { socket, source: io::Error::other(text) }
+    ClientError::Unreachable {
+        socket,
+        source: io::Error::other(text),
+    }
 }
 
 #[cfg(test)]
@@ -341,13 +411,28 @@ mod tests {
         };
         let socket = PathBuf::from("/s");
         let cases = [
-            (ClientError::Unreachable { socket: socket.clone(), source: io::ErrorKind::NotFound.into() }, 7),
+            (
+                ClientError::Unreachable {
+                    socket: socket.clone(),
+                    source: io::ErrorKind::NotFound.into(),
+                },
+                7,
+            ),
             (refused(StatusCode::CONFLICT, "busy"), 8),
             (refused(StatusCode::CONFLICT, "not-now"), 2),
             (refused(StatusCode::NOT_FOUND, "no-such-service"), 2),
-            (refused(StatusCode::UNPROCESSABLE_ENTITY, "configuration"), 2),
+            (
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
+                2,
+            ),
             (refused(StatusCode::SERVICE_UNAVAILABLE, "unrecorded"), 7),
-            (ClientError::Broken { socket, what: "x".into() }, 1),
+            (
+                ClientError::Broken {
+                    socket,
+                    what: "x".into(),
+                },
+                1,
+            ),
         ];
         for (error, code) in cases {
             assert_eq!(error.exit().code(), code, "{error}");
@@ -367,7 +452,10 @@ mod tests {
         let error = client.status().await.unwrap_err();
         assert_eq!(error.exit(), Exit::Unreachable);
         let text = error.to_string();
-        assert!(text.contains("/nonexistent/shifter.sock") && text.contains("shifter serve"), "{text}");
+        assert!(
+            text.contains("/nonexistent/shifter.sock") && text.contains("shifter serve"),
+            "{text}"
+        );
         assert!(text.contains("No such file"), "{text}");
     }
 }

@@ -66,14 +66,24 @@ fn event(note: &Note) -> Event {
         Ok(body) => Event::default().event("note").data(body),
         Err(error) => return Event::default().comment(error.to_string()),
     };
-    if note.seq < UNRECORDED { event.id(note.seq.to_string()) } else { event }
+    if note.seq < UNRECORDED {
+        event.id(note.seq.to_string())
+    } else {
+        event
+    }
 }
 
 impl Listener {
     /// Reads the next page of what was missed.
     async fn read(&mut self) -> Result<(), Problem> {
-        let query = Query::Notes { after: self.last, rollout: self.rollout, limit: PAGE };
-        let Answer::Notes(notes) = self.handle.query(query).await? else { return Ok(()) };
+        let query = Query::Notes {
+            after: self.last,
+            rollout: self.rollout,
+            limit: PAGE,
+        };
+        let Answer::Notes(notes) = self.handle.query(query).await? else {
+            return Ok(());
+        };
         self.behind = notes.len() == PAGE as usize;
         self.missed = notes.into();
         Ok(())

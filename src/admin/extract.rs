@@ -31,7 +31,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         }
         if !is_json(&parts.headers) {
             let detail = "send the body as `Content-Type: application/json`";
-            return Err(Problem::bad_body(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            return Err(Problem::bad_body(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                detail,
+            ));
         }
         parse(&bytes)
     }
@@ -42,37 +45,56 @@ async fn read(body: Body) -> Result<Vec<u8>, Problem> {
         let mut bytes = Vec::new();
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk =
-                chunk.map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+            let chunk = chunk.map_err(|error| {
+                Problem::bad_request(format!("the body cannot be read: {error}"))
+            })?;
             if bytes.len() + chunk.len() > BODY_BYTES_MAX {
-                let detail = "the body is larger than 64 KiB; what this route takes is a few words of JSON";
+                let detail =
+                    "the body is larger than 64 KiB; what this route takes is a few words of JSON";
                 return Err(Problem::bad_body(StatusCode::PAYLOAD_TOO_LARGE, detail));
             }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
     };
-    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(|_| {
-        let detail = "the body did not arrive within 10 seconds";
-        Err(Problem::bad_body(StatusCode::REQUEST_TIMEOUT, detail))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, reading)
+        .await
+        .unwrap_or_else(|_| {
+            let detail = "the body did not arrive within 10 seconds";
+            Err(Problem::bad_body(StatusCode::REQUEST_TIMEOUT, detail))
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let mut given = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(one), None) = (given.next(), given.next()) else { return false };
-    let media = one.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    let (Some(one), None) = (given.next(), given.next()) else {
+        return false;
+    };
+    let media = one
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     media.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
-    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
-        let status = match error.classify() {
-            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        Problem::bad_body(status, error.to_string())
-    })
+    // A list would be taken for an object's values in their order: what was meant is anyone's guess.
+    let object = bytes.trim_ascii_start().starts_with(b"{");
+    if !object && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        let detail = "the body is to be a JSON object: { ... }";
+        return Err(Problem::bad_body(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    serde_json::from_slice(bytes)
+        .map(JsonBody)
+        .map_err(|error| {
+            let status = match error.classify() {
+                serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            Problem::bad_body(status, error.to_string())
+        })
 }
 
 /// Parts of the path.

@@ -39,7 +39,9 @@ pub(crate) async fn guard(State(door): State<Door>, request: Request, next: Next
 
 impl Door {
     fn admits(&self, request: &Request) -> Result<(), Problem> {
-        let Door::Tcp { listen, token } = self else { return Ok(()) };
+        let Door::Tcp { listen, token } = self else {
+            return Ok(());
+        };
         let host = host(request)?;
         if !ours(&host, *listen) {
             let detail = format!(
@@ -76,10 +78,13 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     let mut given = headers.get_all(name).iter();
     let first = given.next();
     if given.next().is_some() {
-        return Err(Problem::bad_request(format!("the header `{name}` is there more than once")));
+        return Err(Problem::bad_request(format!(
+            "the header `{name}` is there more than once"
+        )));
     }
     let text = first.map(|value| value.to_str());
-    text.transpose().map_err(|_| Problem::bad_request(format!("the header `{name}` is not ASCII text")))
+    text.transpose()
+        .map_err(|_| Problem::bad_request(format!("the header `{name}` is not ASCII text")))
 }
 
 /// The host without its port.
@@ -105,7 +110,9 @@ fn ours(host: &str, listen: SocketAddr) -> bool {
     if bare == "localhost" {
         return true;
     }
-    let literal = bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let literal = bare
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let ip: Option<IpAddr> = literal.unwrap_or(bare).parse().ok();
     let loopback = ["127.0.0.1", "[::1]"].contains(&bare);
     if loopback || ip.is_some_and(|ip| ip == listen.ip()) {
@@ -118,9 +125,13 @@ fn ours(host: &str, listen: SocketAddr) -> bool {
 
 /// Browsers say where a request comes from; only our own page may be meant.
 fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
-    let Some(origin) = one(headers, &ORIGIN)? else { return Ok(()) };
+    let Some(origin) = one(headers, &ORIGIN)? else {
+        return Ok(());
+    };
     let from = origin.to_ascii_lowercase();
-    let site = from.strip_prefix("http://").or_else(|| from.strip_prefix("https://"));
+    let site = from
+        .strip_prefix("http://")
+        .or_else(|| from.strip_prefix("https://"));
     if site == Some(host) {
         return Ok(());
     }
@@ -129,8 +140,10 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
 }
 
 fn bearer(headers: &HeaderMap, token: &Secret) -> Result<(), Problem> {
-    let given = one(headers, &AUTHORIZATION)
-        .map_err(|problem| Problem { status: StatusCode::UNAUTHORIZED.as_u16(), ..problem })?;
+    let given = one(headers, &AUTHORIZATION).map_err(|problem| Problem {
+        status: StatusCode::UNAUTHORIZED.as_u16(),
+        ..problem
+    })?;
     let given = given.and_then(|value| value.split_once(' '));
     match given {
         Some((scheme, given)) if scheme.eq_ignore_ascii_case("bearer") => {
@@ -139,7 +152,9 @@ fn bearer(headers: &HeaderMap, token: &Secret) -> Result<(), Problem> {
             }
             Err(Problem::unauthorized("the token is wrong"))
         }
-        _ => Err(Problem::unauthorized("send `Authorization: Bearer TOKEN`, or use the unix socket")),
+        _ => Err(Problem::unauthorized(
+            "send `Authorization: Bearer TOKEN`, or use the unix socket",
+        )),
     }
 }
 
@@ -150,7 +165,13 @@ mod tests {
     #[test]
     fn only_names_that_no_page_can_own_are_ours() {
         let inside: SocketAddr = "127.0.0.1:9600".parse().unwrap();
-        for good in ["localhost", "localhost:1", "127.0.0.1:9600", "[::1]", "[::1]:80"] {
+        for good in [
+            "localhost",
+            "localhost:1",
+            "127.0.0.1:9600",
+            "[::1]",
+            "[::1]:80",
+        ] {
             assert!(ours(good, inside), "{good}");
         }
         let bad = [
@@ -173,10 +194,23 @@ mod tests {
             assert!(!ours(bad, inside), "{bad}");
         }
         let open: SocketAddr = "0.0.0.0:9600".parse().unwrap();
-        for good in ["localhost", "192.168.1.5:9600", "[fe80::1]:9600", "shifter:9600", "0.0.0.0"] {
+        for good in [
+            "localhost",
+            "192.168.1.5:9600",
+            "[fe80::1]:9600",
+            "shifter:9600",
+            "0.0.0.0",
+        ] {
             assert!(ours(good, open), "{good}");
         }
-        for bad in ["evil.example:9600", "a.b", "", ":9600", "[shifter]", "user@shifter"] {
+        for bad in [
+            "evil.example:9600",
+            "a.b",
+            "",
+            ":9600",
+            "[shifter]",
+            "user@shifter",
+        ] {
             assert!(!ours(bad, open), "{bad}");
         }
     }

@@ -29,7 +29,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, name: &str, title: &str, detail: impl Into<String>) -> Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        name: &str,
+        title: &str,
+        detail: impl Into<String>,
+    ) -> Problem {
         Problem {
             kind: format!("{PREFIX}{name}"),
             title: title.to_owned(),
@@ -45,20 +50,41 @@ impl Problem {
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "The request cannot be read", detail)
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            "The request cannot be read",
+            detail,
+        )
     }
 
     pub(crate) fn bad_body(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem::new(status, "bad-body", "The body is not what this route takes", detail)
+        Problem::new(
+            status,
+            "bad-body",
+            "The body is not what this route takes",
+            detail,
+        )
     }
 
     pub(crate) fn no_such_rollout(id: i64) -> Problem {
-        let detail = format!("there is no rollout {id}; `shifter history` lists those that there are");
-        Problem::new(StatusCode::NOT_FOUND, "no-such-rollout", "No such rollout", detail)
+        let detail =
+            format!("there is no rollout {id}; `shifter history` lists those that there are");
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-rollout",
+            "No such rollout",
+            detail,
+        )
     }
 
     pub(crate) fn not_ready(detail: &str) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready for traffic", detail)
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            "Not ready for traffic",
+            detail,
+        )
     }
 
     pub(crate) fn forbidden(name: &str, detail: impl Into<String>) -> Problem {
@@ -66,7 +92,12 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized(detail: &str) -> Problem {
-        Problem::new(StatusCode::UNAUTHORIZED, "token", "The token is missing or wrong", detail)
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "token",
+            "The token is missing or wrong",
+            detail,
+        )
     }
 }
 
@@ -86,15 +117,21 @@ impl From<Refusal> for Problem {
                 ..problem(StatusCode::CONFLICT, "busy", "A rollout is under way")
             },
             Refusal::NotNow(_) => problem(StatusCode::CONFLICT, "not-now", "It makes no sense now"),
-            Refusal::Unrecorded(_) => {
-                problem(StatusCode::SERVICE_UNAVAILABLE, "unrecorded", "The state cannot be recorded")
-            }
-            Refusal::Configuration(_) => {
-                problem(StatusCode::UNPROCESSABLE_ENTITY, "configuration", "The configuration is wrong")
-            }
-            Refusal::Gone => {
-                problem(StatusCode::SERVICE_UNAVAILABLE, "gone", "The controller does not answer")
-            }
+            Refusal::Unrecorded(_) => problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unrecorded",
+                "The state cannot be recorded",
+            ),
+            Refusal::Configuration(_) => problem(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration",
+                "The configuration is wrong",
+            ),
+            Refusal::Gone => problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "gone",
+                "The controller does not answer",
+            ),
         }
     }
 }
@@ -104,9 +141,15 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"shifter\""));
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"shifter\""),
+            );
         }
         response
     }
@@ -114,15 +157,35 @@ impl IntoResponse for Problem {
 
 /// A path that is no route.
 pub(crate) async fn no_such_route(uri: axum::http::Uri) -> Problem {
-    let detail = format!("there is nothing at {}; /openapi.json lists the routes", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "no-such-route", "No such route", detail)
+    let detail = format!(
+        "there is nothing at {}; /openapi.json lists the routes",
+        uri.path()
+    );
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no-such-route",
+        "No such route",
+        detail,
+    )
 }
 
 /// A route that does not take this method.
 pub(crate) async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Response {
-    let other = if method == axum::http::Method::POST { "GET" } else { "POST or GET" };
-    let detail = format!("{} does not take {method}; try {other} (the Allow header says which)", uri.path());
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "Wrong method", detail);
+    let other = if method == axum::http::Method::POST {
+        "GET"
+    } else {
+        "POST or GET"
+    };
+    let detail = format!(
+        "{} does not take {method}; try {other} (the Allow header says which)",
+        uri.path()
+    );
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong-method",
+        "Wrong method",
+        detail,
+    );
     let mut response = problem.into_response();
     // The router fills in what the route takes.
     response.headers_mut().remove(ALLOW);
@@ -137,12 +200,34 @@ mod tests {
     fn every_refusal_has_a_status_and_a_name_of_its_own() {
         let known = || "`a`, `b`".to_owned();
         let refusals = [
-            (Refusal::NoSuchService { name: "x".into(), known: known() }, 404, "no-such-service"),
-            (Refusal::WhichService { known: known() }, 400, "which-service"),
-            (Refusal::Busy { service: "a".into(), rollout: 7 }, 409, "busy"),
+            (
+                Refusal::NoSuchService {
+                    name: "x".into(),
+                    known: known(),
+                },
+                404,
+                "no-such-service",
+            ),
+            (
+                Refusal::WhichService { known: known() },
+                400,
+                "which-service",
+            ),
+            (
+                Refusal::Busy {
+                    service: "a".into(),
+                    rollout: 7,
+                },
+                409,
+                "busy",
+            ),
             (Refusal::NotNow("not now".into()), 409, "not-now"),
             (Refusal::Unrecorded("disk full".into()), 503, "unrecorded"),
-            (Refusal::Configuration("line 3".into()), 422, "configuration"),
+            (
+                Refusal::Configuration("line 3".into()),
+                422,
+                "configuration",
+            ),
             (Refusal::Gone, 503, "gone"),
         ];
         for (refusal, status, name) in refusals {
@@ -152,7 +237,10 @@ mod tests {
                 (problem.status, problem.name(), problem.detail.as_str()),
                 (status, name, text.as_str())
             );
-            assert_eq!(problem.rollout.is_some(), matches!(refusal, Refusal::Busy { .. }));
+            assert_eq!(
+                problem.rollout.is_some(),
+                matches!(refusal, Refusal::Busy { .. })
+            );
         }
     }
 }

@@ -10,9 +10,8 @@ use hyper_util::service::TowerToHyperService;
 use std::fs::{self, DirBuilder, Permissions};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +38,7 @@ pub enum BindError {
     )]
     Tcp {
         /// The address.
-        address: SocketAddr,
+        address: std::net::SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -56,7 +55,7 @@ pub enum BindError {
         path: PathBuf,
     },
     /// The socket cannot be made.
-    #[error("cannot make the admin socket {}: {source}. Set a path in [admin] socket that shifter may write (and of fewer than 90 bytes)", path.display())]
+    #[error("cannot make the admin socket {}: {source}. Set a path in [admin] socket that shifter may write and that has fewer than 100 bytes", path.display())]
     Socket {
         /// The path.
         path: PathBuf,
@@ -80,14 +79,19 @@ impl Bound {
     /// # Errors
     /// When an address is taken or a path cannot be used; nothing was changed then.
     pub fn bind(admin: &Admin) -> Result<Bound, BindError> {
-        let tcp = admin.listen.map(|address| bind_tcp(address, admin)).transpose()?;
+        let tcp = admin
+            .listen
+            .map(|address| bind_tcp(address, admin))
+            .transpose()?;
         let (socket, file) = bind_socket(&admin.socket)?;
         Ok(Bound { socket, file, tcp })
     }
 
     /// Where TCP is bound, if it is on.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.tcp
+            .as_ref()
+            .and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Answers until `shutdown`, then lets answers under way finish for a moment.
@@ -118,7 +122,10 @@ impl Bound {
     }
 }
 
-fn bind_tcp(address: SocketAddr, admin: &Admin) -> Result<(std::net::TcpListener, Door), BindError> {
+fn bind_tcp(
+    address: std::net::SocketAddr,
+    admin: &Admin,
+) -> Result<(std::net::TcpListener, Door), BindError> {
     let bind = || {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -126,7 +133,13 @@ fn bind_tcp(address: SocketAddr, admin: &Admin) -> Result<(std::net::TcpListener
     };
     let listener = bind().map_err(|source| BindError::Tcp { address, source })?;
     let token = admin.token.clone().map(Arc::new);
-    Ok((listener, Door::Tcp { listen: address, token }))
+    Ok((
+        listener,
+        Door::Tcp {
+            listen: address,
+            token,
+        },
+    ))
 }
 
 /// The file of a bound socket. Removes it at the end, unless somebody else has put another one there.
@@ -145,23 +158,43 @@ impl Drop for SocketFile {
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+    fs::symlink_metadata(path)
+        .ok()
+        .map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Makes the socket in a folder that only this user can enter and moves it to its place when its
 /// mode is right: at no time can anybody else connect to it.
 fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
-    let unusable = |source| BindError::Socket { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+    let unusable = |source| BindError::Socket {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    // The name that is bound is shorter: without this, a socket could be made that nobody can connect to.
+    SocketAddr::from_pathname(path).map_err(unusable)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(unusable)?;
     make_way(path)?;
     let hidden = folder.join(format!(".s{}", std::process::id()));
     let _ = fs::remove_dir_all(&hidden);
-    DirBuilder::new().mode(0o700).create(&hidden).map_err(unusable)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&hidden)
+        .map_err(unusable)?;
     let made = make(&hidden.join("s"), path);
     let _ = fs::remove_dir_all(&hidden);
     let listener = made.map_err(unusable)?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(path) };
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path),
+    };
     Ok((listener, file))
 }
 
@@ -175,16 +208,30 @@ fn make(hidden: &Path, path: &Path) -> io::Result<UnixListener> {
 
 /// A socket on which nobody answers was left by a process that died; anything else is not ours to remove.
 fn make_way(path: &Path) -> Result<(), BindError> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
     if !meta.file_type().is_socket() {
-        return Err(BindError::NotASocket { path: path.to_owned() });
+        return Err(BindError::NotASocket {
+            path: path.to_owned(),
+        });
     }
     match UnixStream::connect(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ) =>
+        {
             Ok(())
         }
-        Err(source) => Err(BindError::Socket { path: path.to_owned(), source }),
-        Ok(_) => Err(BindError::Answering { path: path.to_owned() }),
+        Err(source) => Err(BindError::Socket {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(_) => Err(BindError::Answering {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -217,7 +264,9 @@ async fn serve_door(listener: impl Accept, router: Router, mut stop: watch::Rece
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let Ok(place) = places.clone().acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
@@ -250,7 +299,9 @@ async fn serve_connection(
 ) {
     let service = TowerToHyperService::new(router);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     // A client that goes away in the middle is its own business: there is nobody to tell.
     tokio::select! {

@@ -205,10 +205,10 @@ mod tests {
             ..PoolTick::default()
         };
         judge.start_step(false, Control::Concurrent);
-        for second in 0..120 {
+        for second in 0..120u64 {
             let tick = Tick {
                 blue: pool(95, 0),
-                green: pool(5, u64::from(second % 2)),
+                green: pool(5, second % 2),
             };
             judge.tick(&tick);
             lines.push(Line::Second {
