@@ -34,9 +34,11 @@ impl Routes {
             };
             for host in &service.hosts {
                 let paths = routes.paths_of(host);
+                // The root is written `/`; as a prefix of whole segments it is empty.
+                let bare = |path: &String| path.trim_end_matches('/').into();
                 paths
                     .0
-                    .extend(service.paths.iter().map(|path| (path.as_str().into(), at)));
+                    .extend(service.paths.iter().map(|path| (bare(path), at)));
             }
         }
         routes
