@@ -119,10 +119,11 @@ impl Doors {
         config: &Config,
         header_deadline: Duration,
     ) -> io::Result<Doors> {
-        // `ServerConf` cannot be built with a struct expression outside its crate.
-        let mut conf = ServerConf::default();
-        conf.threads = tokio::runtime::Handle::current().metrics().num_workers();
-        conf.upstream_keepalive_pool_size = UPSTREAM_POOL;
+        let conf = ServerConf {
+            threads: tokio::runtime::Handle::current().metrics().num_workers(),
+            upstream_keepalive_pool_size: UPSTREAM_POOL,
+            ..ServerConf::default()
+        };
         let app = Arc::new(http_proxy(&Arc::new(conf), gateway));
         let places = Arc::new(Semaphore::new(config.proxy.max_connections));
         let (phase, _) = watch::channel(Phase::Open);
