@@ -224,7 +224,8 @@ impl Record {
             }
             None => {}
         }
-        let status = if status == 0 { CLIENT_LEFT } else { status };
+        let left = status == 0 && class == Class::ClientGaveUp;
+        let status = if left { CLIENT_LEFT } else { status };
         let seconds = end.duration_since(self.started).as_secs_f64();
         let first_byte = self.first_byte.map(|micros| micros as f64 / 1e6);
         service
