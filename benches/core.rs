@@ -69,8 +69,9 @@ fn recording(c: &mut Criterion) {
     let now = Clock::now();
     c.bench_function("recording", |b| {
         b.iter(|| {
-            let begun = service.window.begin(Color::Green, now);
-            service.window.end(begun, Class::Ok, black_box(1_234), now);
+            let mut begun = service.window.begin(Color::Green, now);
+            service.window.answered(&mut begun, black_box(1_234), now);
+            service.window.end(begun, Class::Ok, now);
             service
                 .metrics(Color::Green)
                 .finish(200, Class::Ok, 0.001_3, Some(0.001_2));

@@ -239,7 +239,7 @@ impl ProxyHttp for Gateway {
         if let Some(clocked) = Clocked::of(session) {
             clocked.answer_within(None);
         }
-        record.answered();
+        record.answered(response.status.as_u16());
         forward::strip_hop_by_hop(response);
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());
