@@ -2,6 +2,7 @@
 //!
 //! Facts go to standard output, narration to standard error.
 
+pub mod ask;
 pub mod check;
 pub mod completions;
 pub mod demo;

@@ -1,4 +1,196 @@
-//! stub
-#[derive(Clone, Copy, Debug, clap::ValueEnum)] pub enum Format { Text, Json }
-/// stub
-pub fn facts(_: Format, _: &impl serde::Serialize, text: &str) { println!("{text}"); }
+//! Facts on standard output, narration on standard error.
+//!
+//! Colours only where somebody sees them (a terminal, and `NO_COLOR` unset). A closed pipe is how
+//! `| head` says that it has enough: the command ends quietly.
+
+use crate::exit::Exit;
+use serde::Serialize;
+use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
+
+/// The shape of facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For tools.
+    Json,
+}
+
+/// Writes facts in the shape that was asked for; the code to end with when there is nothing else to do.
+pub fn facts(format: Format, value: &impl Serialize, text: &str) -> Exit {
+    match format {
+        Format::Text => ended(print(text)),
+        Format::Json => match serde_json::to_string_pretty(value) {
+            Ok(json) => ended(print(&json)),
+            Err(error) => {
+                narrate(&format!("shifter: cannot write JSON: {error}"));
+                Exit::Internal
+            }
+        },
+    }
+}
+
+/// Writes text and a line end; `Break` says that there is no use in writing more.
+pub fn print(text: &str) -> ControlFlow<Exit> {
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    write(&mut anstream::AutoStream::auto(io::stdout().lock()), &[text, line_end])
+}
+
+/// Writes bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Exit {
+    let mut out = io::stdout().lock();
+    ended(written(out.write_all(bytes).and_then(|()| out.flush())))
+}
+
+fn write(out: &mut impl Write, parts: &[&str]) -> ControlFlow<Exit> {
+    let result = parts.iter().try_for_each(|part| out.write_all(part.as_bytes()));
+    written(result.and_then(|()| out.flush()))
+}
+
+fn written(result: io::Result<()>) -> ControlFlow<Exit> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ControlFlow::Break(Exit::Ok),
+        Err(error) => {
+            narrate(&format!("shifter: cannot write to standard output: {error}"));
+            ControlFlow::Break(Exit::Internal)
+        }
+    }
+}
+
+fn ended(flow: ControlFlow<Exit>) -> Exit {
+    match flow {
+        ControlFlow::Continue(()) => Exit::Ok,
+        ControlFlow::Break(exit) => exit,
+    }
+}
+
+/// Tells a line on standard error; when that is closed, nobody listens and all goes on.
+pub fn narrate(text: &str) {
+    let mut err = anstream::AutoStream::auto(io::stderr().lock());
+    let _ = writeln!(err, "{text}");
+}
+
+/// Columns of plain text, as wide as they need to be.
+pub struct Table {
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings; those that begin with `>` are of numbers, set to the right.
+    pub fn new(headings: &[&str]) -> Table {
+        let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
+        let first = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
+        Table { right, rows: vec![first] }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    /// The lines, each after `indent`.
+    pub fn render(&self, indent: &str) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.right.len()).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let mut line = indent.to_owned();
+            for ((cell, width), right) in row.iter().zip(&widths).zip(&self.right) {
+                if *right {
+                    line.push_str(&format!("{cell:>width$}  "));
+                } else {
+                    line.push_str(&format!("{cell:<width$}  "));
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A span of seconds as people say it: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`.
+pub fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => two(whole / 60, "min", whole % 60, "s"),
+        3_600..86_400 => two(whole / 3_600, "h", whole % 3_600 / 60, "min"),
+        _ => two(whole / 86_400, "d", whole % 86_400 / 3_600, "h"),
+    }
+}
+
+/// Milliseconds with the digits that count; a dash where there were no requests.
+pub fn millis(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(ms) if ms >= 9.95 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{ms:.1} ms"),
+    }
+}
+
+/// Percent, to two decimals at most: `5%`, `0.25%`.
+pub fn percent(value: f64) -> String {
+    let text = format!("{value:.2}");
+    let short = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{short}%")
+}
+
+/// Text from elsewhere, without what would move the cursor or change colours.
+pub fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_quietly_and_a_full_disk_does_not() {
+        let closed = write(&mut Fails(ErrorKind::BrokenPipe), &["x"]);
+        assert_eq!(closed, ControlFlow::Break(Exit::Ok));
+        let full = write(&mut Fails(ErrorKind::StorageFull), &["x"]);
+        assert_eq!(full, ControlFlow::Break(Exit::Internal));
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be() {
+        let mut table = Table::new(&["name", ">n"]);
+        table.row(["ä".into(), "1,000".into()]);
+        table.row(["longer".into(), "7".into()]);
+        assert_eq!(table.render("  "), "  name        n\n  ä       1,000\n  longer      7\n");
+    }
+
+    #[test]
+    fn numbers_are_told_as_people_say_them() {
+        let spans = [0.4, 59.0, 60.0, 95.0, 3_600.0, 5_400.0, 90_000.0];
+        let told = ["0 s", "59 s", "1 min", "1 min 35 s", "1 h", "1 h 30 min", "1 d 1 h"];
+        assert_eq!(spans.map(span), told);
+        assert_eq!([5.0, 0.25, 100.0, 0.0].map(percent), ["5%", "0.25%", "100%", "0%"]);
+        assert_eq!([None, Some(4.56), Some(123.4)].map(millis), ["-", "4.6 ms", "123 ms"]);
+        assert_eq!(tame("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+    }
+}

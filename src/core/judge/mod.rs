@@ -6,7 +6,7 @@
 //! of e-values is an e-value however they depend on each other.
 
 mod policy;
-mod report;
+pub mod report;
 mod track;
 
 pub use policy::Policy;

@@ -330,7 +330,7 @@ fn counted(bad: u64, requests: u64) -> (String, String) {
 }
 
 /// Percent with two digits that count: `2.1%`, `0.10%`, `100%`.
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {
         p if p <= 0.0 => "0%".to_owned(),
@@ -342,7 +342,7 @@ fn percent(share: f64) -> String {
 }
 
 /// An odds ratio: `21x`, `1.4x`.
-fn times(odds: f64) -> String {
+pub fn times(odds: f64) -> String {
     if odds >= 9.95 {
         format!("{}x", grouped(odds.round() as u64))
     } else {
@@ -351,7 +351,7 @@ fn times(odds: f64) -> String {
 }
 
 /// An e-value as odds against: `3,100:1`, `0.6:1`.
-fn against_one(ln_e: f64) -> String {
+pub fn against_one(ln_e: f64) -> String {
     match ln_e.exp() {
         e if e >= 1e9 => "more than 1,000,000,000:1".to_owned(),
         e if e >= 99.5 => {
@@ -365,7 +365,7 @@ fn against_one(ln_e: f64) -> String {
 }
 
 /// Microseconds as milliseconds.
-fn milliseconds(micros: u64) -> String {
+pub fn milliseconds(micros: u64) -> String {
     let millis = micros as f64 / 1_000.0;
     if millis >= 9.95 {
         format!("{} ms", grouped(millis.round() as u64))
@@ -375,7 +375,7 @@ fn milliseconds(micros: u64) -> String {
 }
 
 /// A count with commas between the thousands.
-fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut words = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
