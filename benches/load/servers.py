@@ -160,6 +160,7 @@ level = "warn"
 [service.bench]
 blue = "127.0.0.1:{blue}"
 green = "127.0.0.1:{green}"
+deadline = "24h"
 """
 
 
@@ -178,10 +179,23 @@ def shifter(folder, ports, options):
 
 
 def shifter_weight(folder, options):
-    """Half of the requests to green, as the others do; returns what was refused, if it was."""
-    command = [options.shifter_bin, *options.shifter_weight.split(), "--config", os.path.join(folder, "shifter.toml")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    return None if done.returncode == 0 else f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}"
+    """Half of the requests to green, as the others do, in a rollout that is then paused there; returns what was refused."""
+    config = ["--config", os.path.join(folder, "shifter.toml")]
+    follower = subprocess.Popen([options.shifter_bin, "run", "bench", *config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            command = [options.shifter_bin, *options.shifter_weight.split(), *config]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            if done.returncode == 0:
+                return None
+            if time.monotonic() > deadline:
+                return f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}"
+            time.sleep(0.2)
+    finally:
+        # The rollout goes on without who follows it.
+        follower.send_signal(signal.SIGINT)
+        follower.wait(timeout=10)
 
 
 def green_share(options):

@@ -1,4 +1,263 @@
-//! stub
-#![allow(missing_docs)]
-#[derive(Debug, clap::Args)] pub struct Args {}
-pub fn run(_: &super::Global, _: Args) -> crate::exit::Exit { crate::exit::Exit::Internal }
+//! `shifter run`: a rollout, followed to its end, by a running shifter or by this very process.
+
+use crate::admin::client::{Client, ClientError};
+use crate::cli::demo::Recipe;
+use crate::cli::follow::{self, Teller};
+use crate::cli::process::{self, Prepared, Process, Signals};
+use crate::cli::{Global, output};
+use crate::config::Config;
+use crate::control::view::{RolloutView, ServiceView, View};
+use crate::control::{Order, Refusal};
+use crate::core::plan::Strategy;
+use crate::exit::Exit;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often the state is looked at while notes are awaited.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Options of `shifter run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The service; may be left out when there is one.
+    pub service: Option<String>,
+    /// How traffic moves; the configuration's, when not given.
+    #[arg(long, value_enum)]
+    pub strategy: Option<Recipe>,
+    /// End with the verdict's code instead of serving on; only when this process is the shifter.
+    #[arg(long)]
+    pub exit: bool,
+    /// A rollout under way gives way to this one.
+    #[arg(long)]
+    pub supersede: bool,
+}
+
+impl Args {
+    fn strategy(&self) -> Option<Strategy> {
+        self.strategy.map(Strategy::from)
+    }
+}
+
+/// What is printed at the end of a followed rollout.
+#[derive(Debug, Serialize)]
+struct Ended<'a> {
+    service: &'a str,
+    rollout: i64,
+    outcome: &'a str,
+    reason: Option<&'a str>,
+    exit_code: u8,
+}
+
+/// Runs a rollout: by the shifter that answers on the socket, or by being one.
+pub fn run(global: &Global, args: Args) -> Exit {
+    let config = if global.socket.is_some() && !global.config.exists() {
+        None
+    } else {
+        match process::load(&global.config) {
+            Ok(config) => Some(config),
+            Err(exit) => return exit,
+        }
+    };
+    let configured = config.as_ref().map(|config| config.admin.socket.clone());
+    let socket = global.socket.clone().or(configured);
+    match (ask_the_daemon(global, &args, socket), config) {
+        (Some(exit), _) => exit,
+        (None, Some(config)) => be_the_daemon(global, &args, config),
+        (None, None) => {
+            anstream::eprintln!(
+                "shifter: nobody answers on the socket, and there is no {} to serve by. Start `shifter serve`, or write one with `shifter init`",
+                global.config.display()
+            );
+            Exit::Unreachable
+        }
+    }
+}
+
+// ---- by a running shifter
+
+/// The code of a rollout that a running shifter did; none when nobody answers.
+fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Option<Exit> {
+    let socket = socket?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let client = Client::new(&socket).ok()?;
+        client.status().await.ok()?;
+        Some(match follow_remote(global, args, &client).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                anstream::eprintln!("shifter: {error}");
+                error.exit()
+            }
+        })
+    })
+}
+
+async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<Exit, ClientError> {
+    let done = client.run(args.service.as_deref(), args.strategy(), args.supersede).await?;
+    let Some(rollout) = done.rollout else { return Ok(Exit::Internal) };
+    let mut events = client.events(Some(0), Some(rollout)).await?;
+    let mut teller = Teller::default();
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            note = events.next() => match note? {
+                Some(note) => teller.note(&note),
+                None => events = client.events(Some(teller.told()), Some(rollout)).await?,
+            },
+            _ = look.tick() => {
+                let view = client.status().await?;
+                let Some((service, view)) = find(&view, rollout) else { continue };
+                teller.heartbeat(&service.name, view, service.weight_percent);
+                if view.outcome.is_some() {
+                    for note in client.notes(teller.told(), rollout).await? {
+                        teller.note(&note);
+                    }
+                    return Ok(ended(global, service, view));
+                }
+            }
+            _ = tokio::signal::ctrl_c() => {
+                anstream::eprintln!(
+                    "shifter: not followed any longer; rollout r-{rollout} goes on. `shifter status` shows it, `shifter rollback` ends it"
+                );
+                return Ok(Exit::Interrupted);
+            }
+        }
+    }
+}
+
+fn find(view: &View, rollout: i64) -> Option<(&ServiceView, &RolloutView)> {
+    view.services.iter().find_map(|service| {
+        let found = service.rollout.as_ref().filter(|found| found.id == rollout)?;
+        Some((service, found))
+    })
+}
+
+/// Says how it ended, and which code that is.
+fn ended(global: &Global, service: &ServiceView, rollout: &RolloutView) -> Exit {
+    let outcome = rollout.outcome.as_deref().unwrap_or_default();
+    let exit = follow::exit(outcome).unwrap_or(Exit::Internal);
+    let facts = Ended {
+        service: &service.name,
+        rollout: rollout.id,
+        outcome,
+        reason: rollout.reason.as_deref(),
+        exit_code: exit.code(),
+    };
+    let words = outcome.replace('_', " ");
+    let text = match &rollout.reason {
+        Some(reason) => format!("{} r-{}: {words}: {reason}", service.name, rollout.id),
+        None => format!("{} r-{}: {words}", service.name, rollout.id),
+    };
+    output::facts(global.output, &facts, &text);
+    exit
+}
+
+// ---- by this process
+
+fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
+    let runtime = match process::runtime(&config, global.log.as_deref().or(Some("warn"))) {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    let prepared = match Prepared::from_config(config, Some(global.config.clone())) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            anstream::eprintln!("shifter: {error}");
+            return error.exit();
+        }
+    };
+    process::block_on(runtime, async {
+        match Process::start(prepared).await {
+            Ok(process) => roll_and_serve(global, args, process).await,
+            Err(error) => {
+                anstream::eprintln!("shifter: {error}");
+                error.exit()
+            }
+        }
+    })
+}
+
+async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            anstream::eprintln!("shifter: signals cannot be received: {error}");
+            return Exit::Internal;
+        }
+    };
+    match follow_local(global, args, &process, &mut signals).await {
+        Ok(exit) if args.exit || exit == Exit::Interrupted => {
+            process.stop_unless_again(&mut signals).await;
+            exit
+        }
+        Ok(exit) => {
+            anstream::eprintln!("shifter: serving on until stopped (the verdict's code would be {})", exit.code());
+            process.serve_until_stopped().await
+        }
+        Err(refusal) => {
+            anstream::eprintln!("shifter: {refusal}");
+            process.stop().await;
+            refused(&refusal)
+        }
+    }
+}
+
+async fn follow_local(
+    global: &Global,
+    args: &Args,
+    process: &Process,
+    signals: &mut Signals,
+) -> Result<Exit, Refusal> {
+    let mut notes = process.handle.notes();
+    let service = args.service.as_deref();
+    let rollout = match unfinished(&process.handle.view(), service) {
+        // The process ended in the middle of it; it goes on where it was.
+        Some(rollout) if !args.supersede => rollout,
+        _ => {
+            let order = Order::Run { strategy: args.strategy(), supersede: args.supersede };
+            process.handle.order(service, order).await?.rollout.unwrap_or_default()
+        }
+    };
+    let mut teller = Teller::default();
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            note = notes.recv() => if let Ok(note) = note { teller.note(&note) },
+            _ = look.tick() => {
+                let view = process.handle.view();
+                let Some((service, view)) = find(&view, rollout) else { continue };
+                teller.heartbeat(&service.name, view, service.weight_percent);
+                // Who serves on may say it at once; who leaves waits until the pool has drained.
+                let settled = view.phase == "finished" || view.phase == "promoted";
+                if view.outcome.is_some() && (!args.exit || settled) {
+                    while let Ok(note) = notes.try_recv() {
+                        teller.note(&note);
+                    }
+                    return Ok(ended(global, service, view));
+                }
+            }
+            () = signals.stop() => {
+                anstream::eprintln!("shifter: interrupted; green is taken off");
+                let _ = process.handle.order(service, Order::Abort).await;
+                return Ok(Exit::Interrupted);
+            }
+        }
+    }
+}
+
+fn unfinished(view: &View, service: Option<&str>) -> Option<i64> {
+    let mut services = view.services.iter().filter(|found| service.is_none_or(|name| found.name == name));
+    services.find_map(|service| {
+        let rollout = service.rollout.as_ref().filter(|rollout| rollout.phase != "finished");
+        rollout.map(|rollout| rollout.id)
+    })
+}
+
+fn refused(refusal: &Refusal) -> Exit {
+    match refusal {
+        Refusal::Busy { .. } => Exit::Busy,
+        Refusal::Gone | Refusal::Unrecorded(_) => Exit::Unreachable,
+        _ => Exit::Usage,
+    }
+}

@@ -102,7 +102,7 @@ pub fn request(
         }
     }
     if let Some(id) = id {
-        request.insert_header(settings.request_id.clone(), id.clone())?;
+        request.insert_header(settings.request_id_written.clone(), id.clone())?;
     }
     if settings.via {
         let came = if session.req_header().version == Version::HTTP_10 {
@@ -122,7 +122,7 @@ pub fn response(
     response: &mut ResponseHeader,
 ) -> Result<()> {
     if let Some(id) = id {
-        response.insert_header(settings.request_id.clone(), id.clone())?;
+        response.insert_header(settings.request_id_written.clone(), id.clone())?;
     }
     if settings.via {
         response.append_header(VIA, HeaderValue::from_static("1.1 shifter"))?;

@@ -232,10 +232,14 @@ impl ProxyHttp for Gateway {
         if !is_final(response) {
             return Ok(());
         }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
+            // Pingora refuses it only when client and backend were told different things.
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 unasked").into_up());
+        }
         if let Some(clocked) = Clocked::of(session) {
             clocked.answer_within(None);
         }
-        record.answered();
+        record.answered(response.status.as_u16());
         forward::strip_hop_by_hop(response);
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());

@@ -2,9 +2,10 @@
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::proxy::clocked::{Clocked, HEADER_DEADLINE};
+use crate::proxy::clocked::Clocked;
 use crate::proxy::gateway::Gateway;
 use crate::store::Board;
+use futures::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -99,9 +100,7 @@ enum Phase {
 pub struct Doors {
     app: Arc<HttpProxy<Gateway>>,
     board: Arc<Board>,
-    /// Open connections are what is missing here.
-    places: Arc<Semaphore>,
-    max_connections: usize,
+    metrics: Arc<Metrics>,
     phase: watch::Sender<Phase>,
     shutdown: watch::Sender<bool>,
     loops: JoinSet<()>,
@@ -118,14 +117,15 @@ impl Doors {
         metrics: &Arc<Metrics>,
         listeners: Vec<std::net::TcpListener>,
         config: &Config,
+        header_deadline: Duration,
     ) -> io::Result<Doors> {
-        // `ServerConf` cannot be built with a struct expression outside its crate.
-        let mut conf = ServerConf::default();
-        conf.threads = tokio::runtime::Handle::current().metrics().num_workers();
-        conf.upstream_keepalive_pool_size = UPSTREAM_POOL;
+        let conf = ServerConf {
+            threads: tokio::runtime::Handle::current().metrics().num_workers(),
+            upstream_keepalive_pool_size: UPSTREAM_POOL,
+            ..ServerConf::default()
+        };
         let app = Arc::new(http_proxy(&Arc::new(conf), gateway));
-        let max_connections = config.proxy.max_connections;
-        let places = Arc::new(Semaphore::new(max_connections));
+        let places = Arc::new(Semaphore::new(config.proxy.max_connections));
         let (phase, _) = watch::channel(Phase::Open);
         let (shutdown, _) = watch::channel(false);
         let mut loops = JoinSet::new();
@@ -137,6 +137,7 @@ impl Doors {
                 keepalive_idle: config.proxy.keepalive_idle.as_secs().max(1),
                 // The first request is none of the reuses that Pingora counts.
                 reuses: config.proxy.keepalive_requests.saturating_sub(1),
+                header_deadline,
                 shutdown: shutdown.subscribe(),
             };
             loops.spawn(way_in.serve(listen(listener)?, phase.subscribe()));
@@ -144,8 +145,7 @@ impl Doors {
         Ok(Doors {
             app,
             board,
-            places,
-            max_connections,
+            metrics: metrics.clone(),
             phase,
             shutdown,
             loops,
@@ -154,8 +154,7 @@ impl Doors {
 
     /// Connections of users that are open.
     pub fn connections(&self) -> usize {
-        self.max_connections
-            .saturating_sub(self.places.available_permits())
+        usize::try_from(self.metrics.connections.get()).unwrap_or(0)
     }
 
     /// Lame duck, then closed doors, then the end of what is under way or the deadline.
@@ -192,6 +191,7 @@ struct WayIn {
     places: Arc<Semaphore>,
     keepalive_idle: u64,
     reuses: u32,
+    header_deadline: Duration,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -203,8 +203,8 @@ impl WayIn {
         loop {
             tokio::select! {
                 accepted = way_in.accept(&listener) => match accepted {
-                    Ok((stream, client, place)) => {
-                        connections.spawn(way_in.clone().connection(stream, client, place));
+                    Ok((stream, client, open)) => {
+                        connections.spawn(way_in.clone().connection(stream, client, open));
                     }
                     Err(error) => {
                         log::warn!("cannot accept a connection: {error}");
@@ -214,6 +214,10 @@ impl WayIn {
                 Some(_) = connections.join_next() => {}
                 () = reached(&mut phase, Phase::Closing) => break,
             }
+        }
+        // Who is in the kernel's queue was told that the connection stands.
+        while let Some(Ok((stream, client, open))) = way_in.accept(&listener).now_or_never() {
+            connections.spawn(way_in.clone().connection(stream, client, open));
         }
         drop(listener);
         loop {
@@ -225,10 +229,8 @@ impl WayIn {
         connections.shutdown().await;
     }
 
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Open)> {
+        // First the place: those above the limit wait in the kernel's queue.
         let place = self
             .places
             .clone()
@@ -236,19 +238,13 @@ impl WayIn {
             .await
             .map_err(io::Error::other)?;
         let (stream, client) = listener.accept().await?;
-        Ok((stream, client, place))
+        Ok((stream, client, Open::new(self.metrics.clone(), place)))
     }
 
-    async fn connection(
-        self: Arc<Self>,
-        stream: TcpStream,
-        client: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) {
-        let _open = Open::new(&self.metrics, place);
+    async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr, _open: Open) {
         // A connection that died already says so at its first read.
         let _ = stream.set_nodelay(true);
-        let mut stream: Stream = Box::new(Clocked::new(stream, client, HEADER_DEADLINE));
+        let mut stream: Stream = Box::new(Clocked::new(stream, client, self.header_deadline));
         let mut settings = None;
         loop {
             let mut session = ServerSession::new_http1(stream);
@@ -276,13 +272,13 @@ async fn reached(phase: &mut watch::Receiver<Phase>, at: Phase) {
 }
 
 /// An open connection, counted.
-struct Open<'a> {
-    metrics: &'a Metrics,
+struct Open {
+    metrics: Arc<Metrics>,
     _place: OwnedSemaphorePermit,
 }
 
-impl<'a> Open<'a> {
-    fn new(metrics: &'a Metrics, place: OwnedSemaphorePermit) -> Open<'a> {
+impl Open {
+    fn new(metrics: Arc<Metrics>, place: OwnedSemaphorePermit) -> Open {
         metrics.connections.inc();
         Open {
             metrics,
@@ -291,7 +287,7 @@ impl<'a> Open<'a> {
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
         self.metrics.connections.dec();
     }
@@ -306,6 +302,47 @@ fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::gateway::Gateway;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_header_that_trickles_in_is_cut_and_one_that_is_quick_is_not() {
+        let toml = "[service.app]\nblue = \"127.0.0.1:1\"\n";
+        let config = Arc::new(Config::parse("test.toml", toml).unwrap());
+        let board = Arc::new(Board::new(config.clone()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let gateway = Gateway::new(board.clone(), metrics.clone());
+        let deadline = Duration::from_millis(200);
+        let _doors = Doors::open(gateway, board, &metrics, listeners, &config, deadline).unwrap();
+
+        let mut slow = TcpStream::connect(addr).await.unwrap();
+        let mut quick = TcpStream::connect(addr).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+        let (mut reads, mut writes) = slow.split();
+        let trickle = async {
+            while writes.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let mut buffer = [0; 64];
+        let ended = async { while let Ok(1..) = reads.read(&mut buffer).await {} };
+        let cut = async {
+            tokio::select! { () = trickle => {}, () = ended => {} }
+        };
+        tokio::time::timeout(Duration::from_secs(10), cut)
+            .await
+            .expect("the slow one is cut");
+
+        // It was silent for all that time, and has a deadline only from its first byte on.
+        quick
+            .write_all(b"GET / HTTP/1.1\r\nhost: app\r\n\r\n")
+            .await
+            .unwrap();
+        let count = quick.read(&mut buffer).await.unwrap();
+        assert!(buffer[..count].starts_with(b"HTTP/1.1 404"));
+    }
 
     #[test]
     fn a_port_in_use_is_named_with_what_to_do() {

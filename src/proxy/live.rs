@@ -10,6 +10,7 @@ use crate::proxy::upgrade::Dialer;
 use crate::store::board::{BackendState, Published, Snapshot};
 use crate::store::window::Window;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::HeaderName;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub via: bool,
     /// The header of the request id.
     pub request_id: HeaderName,
+    /// The same as Pingora writes it, without an allocation.
+    pub request_id_written: Bytes,
     /// Whether `X-Forwarded-*` of a request are believed.
     pub trust_forwarded: bool,
 }
@@ -124,15 +127,15 @@ impl Live {
 impl Settings {
     fn new(config: &Config) -> Settings {
         let proxy = &config.proxy;
+        let default = HeaderName::from_static("x-request-id");
+        let request_id = proxy.request_id_header.parse().unwrap_or(default);
         Settings {
             // Pingora reads 0 as "for ever".
             keepalive_idle: proxy.keepalive_idle.as_secs().max(1),
             retries: proxy.retries,
             via: proxy.via,
-            request_id: proxy
-                .request_id_header
-                .parse()
-                .unwrap_or(HeaderName::from_static("x-request-id")),
+            request_id_written: Bytes::copy_from_slice(request_id.as_str().as_bytes()),
+            request_id,
             trust_forwarded: proxy.trust_forwarded,
         }
     }

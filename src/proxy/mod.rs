@@ -23,6 +23,7 @@ pub use listener::{BindError, Stopped, bind};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::proxy::clocked::HEADER_DEADLINE;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::listener::Doors;
 use crate::proxy::probe::Probes;
@@ -56,7 +57,14 @@ impl Proxy {
         let gateway = Gateway::new(board.clone(), metrics.clone());
         Ok(Proxy {
             _probes: Probes::start(board)?,
-            doors: Doors::open(gateway, board.clone(), metrics, listeners, config)?,
+            doors: Doors::open(
+                gateway,
+                board.clone(),
+                metrics,
+                listeners,
+                config,
+                HEADER_DEADLINE,
+            )?,
             lame_duck: config.proxy.shutdown.lame_duck,
             deadline: config.proxy.shutdown.deadline,
         })

@@ -126,9 +126,17 @@ impl Record {
     }
 
     /// The answer's header is there.
-    pub fn answered(&mut self) {
-        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    pub fn answered(&mut self, status: u16) {
+        let now = Instant::now();
+        let micros = now.duration_since(self.started).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         self.first_byte = Some(micros);
+        if let Some(Routed { service, begun: Some(begun), .. }) = &mut self.routed
+            && status < 500
+        {
+            let window = &self.live.services[*service].window;
+            window.answered(begun, micros, Clock::at(now));
+        }
     }
 
     /// The attempt is void (a pooled connection was closed under it); the next one's answer counts.
@@ -138,14 +146,13 @@ impl Record {
 
     /// Counts the end of the judged attempt; a second call changes nothing.
     pub fn charge(&mut self, class: Class, now: Time) {
-        let first_byte = self.first_byte.unwrap_or(0);
         let Some(routed) = &mut self.routed else {
             return;
         };
         if let Some(begun) = routed.begun.take() {
             self.live.services[routed.service]
                 .window
-                .end(begun, class, first_byte, now);
+                .end(begun, class, now);
         }
     }
 
@@ -224,7 +231,8 @@ impl Record {
             }
             None => {}
         }
-        let status = if status == 0 { CLIENT_LEFT } else { status };
+        let left = status == 0 && class == Class::ClientGaveUp;
+        let status = if left { CLIENT_LEFT } else { status };
         let seconds = end.duration_since(self.started).as_secs_f64();
         let first_byte = self.first_byte.map(|micros| micros as f64 / 1e6);
         service

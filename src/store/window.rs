@@ -72,6 +72,7 @@ pub struct Window {
 pub struct Begun {
     color: Color,
     second: u64,
+    timed: bool,
 }
 
 impl Window {
@@ -85,36 +86,24 @@ impl Window {
     pub fn begin(&self, color: Color, now: Time) -> Begun {
         let second = now.0 / 1000;
         self.shard(color).ring[second as usize % RING].started.fetch_add(1, Relaxed);
-        Begun { color, second }
+        Begun { color, second, timed: false }
     }
 
-    /// Counts a request's end on the pool that it was first given to (intention to treat).
+    /// Counts an answer's header, of a status below 500, as this request's latency sample.
     ///
-    /// `first_byte` is the time to the response header in microseconds.
-    pub fn end(&self, begun: Begun, class: Class, first_byte: u64, now: Time) {
+    /// `first_byte` is the time to it in microseconds. A long download after a quick header is not
+    /// slow, so the sample is taken here and not at the end.
+    pub fn answered(&self, begun: &mut Begun, first_byte: u64, now: Time) {
+        if begun.timed {
+            return;
+        }
+        begun.timed = true;
         let shard = self.shard(begun.color);
+        shard.latency[Histogram::bucket(first_byte)].fetch_add(1, Relaxed);
+        if self.settled(begun.second, now) {
+            return;
+        }
         let slot = &shard.ring[begun.second as usize % RING];
-        // A slot is read after the settling time and then used again: who comes later was counted
-        // as slow already.
-        let settled = now.0 / 1000 > begun.second + self.settle_seconds();
-        match class.failed() {
-            None => {}
-            Some(true) => {
-                shard.requests.fetch_add(1, Relaxed);
-                shard.failed.fetch_add(1, Relaxed);
-            }
-            Some(false) => {
-                shard.requests.fetch_add(1, Relaxed);
-                shard.latency[Histogram::bucket(first_byte)].fetch_add(1, Relaxed);
-            }
-        }
-        if settled {
-            return;
-        }
-        if class.failed() != Some(false) {
-            slot.excluded.fetch_add(1, Relaxed);
-            return;
-        }
         slot.timed.fetch_add(1, Relaxed);
         let Some(limits) = &self.limits else { return };
         let (fail, pass) = match begun.color {
@@ -131,6 +120,27 @@ impl Window {
         }
     }
 
+    /// Counts a request's end on the pool that it was first given to (intention to treat).
+    pub fn end(&self, begun: Begun, class: Class, now: Time) {
+        let shard = self.shard(begun.color);
+        if let Some(failed) = class.failed() {
+            shard.requests.fetch_add(1, Relaxed);
+            if failed {
+                shard.failed.fetch_add(1, Relaxed);
+            }
+        }
+        if !begun.timed && !self.settled(begun.second, now) {
+            let slot = &shard.ring[begun.second as usize % RING];
+            slot.excluded.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A second's slot is read after the settling time and then used again: who comes later was
+    /// counted as slow already.
+    fn settled(&self, second: u64, now: Time) -> bool {
+        now.0 / 1000 > second + self.settle_seconds()
+    }
+
     fn settle_seconds(&self) -> u64 {
         self.limits.map_or(1, |limits| limits.settle_seconds())
     }
@@ -139,7 +149,7 @@ impl Window {
         &self.shards[thread_shard()].0[color.index()]
     }
 
-    fn settled(&self, color: Color, second: u64) -> PoolTick {
+    fn sample(&self, color: Color, second: u64) -> PoolTick {
         let mut sum = PoolTick::default();
         let (mut started, mut excluded) = (0u64, 0u64);
         let mut done = 0u64;
@@ -234,7 +244,7 @@ impl Cursor {
             let [mut blue, mut green] = std::mem::take(&mut ended);
             if let Some(settled) = (second + 1).checked_sub(lag).filter(|&at| at >= opened) {
                 for (tick, color) in [(&mut blue, Color::Blue), (&mut green, Color::Green)] {
-                    let latency = window.settled(color, settled);
+                    let latency = window.sample(color, settled);
                     tick.timed = latency.timed;
                     tick.slow_fail = latency.slow_fail;
                     tick.slow_pass = latency.slow_pass;
@@ -269,10 +279,11 @@ mod tests {
     fn failures_count_in_the_second_of_their_end_and_latency_in_that_of_their_start() {
         let window = Window::new(1, Some(limits()), at(0));
         let mut cursor = Cursor::new(&window);
-        let begun = window.begin(Color::Green, at(500));
-        window.end(begun, Class::Ok, 1_200, at(900));
+        let mut begun = window.begin(Color::Green, at(500));
+        window.answered(&mut begun, 1_200, at(501));
+        window.end(begun, Class::Ok, at(900));
         let begun = window.begin(Color::Green, at(600));
-        window.end(begun, Class::ServerError, 10, at(1_500));
+        window.end(begun, Class::ServerError, at(1_500));
         let first = cursor.read(&window, at(1_000));
         assert_eq!(first.ticks.len(), 1);
         assert_eq!(first.ticks[0].green.requests, 2, "whatever has ended by now");
@@ -287,7 +298,7 @@ mod tests {
     fn a_request_that_hangs_is_slow_at_every_level_once_and_only_once() {
         let window = Window::new(1, Some(limits()), at(0));
         let mut cursor = Cursor::new(&window);
-        let begun = window.begin(Color::Green, at(100));
+        let mut begun = window.begin(Color::Green, at(100));
         let mut slow = 0;
         for second in 1..=5 {
             for tick in cursor.read(&window, at(second * 1_000)).ticks {
@@ -296,7 +307,8 @@ mod tests {
             }
         }
         assert_eq!(slow, 1);
-        window.end(begun, Class::Ok, 6_000_000, at(6_100));
+        window.answered(&mut begun, 6_000_000, at(6_100));
+        window.end(begun, Class::Ok, at(6_100));
         for second in 6..=80 {
             for tick in cursor.read(&window, at(second * 1_000)).ticks {
                 assert_eq!(tick.green.slow_fail, [0; 3], "counted as slow already");
@@ -305,12 +317,25 @@ mod tests {
     }
 
     #[test]
+    fn a_long_download_after_a_quick_header_is_not_slow() {
+        let window = Window::new(1, Some(limits()), at(0));
+        let mut cursor = Cursor::new(&window);
+        let mut begun = window.begin(Color::Green, at(100));
+        window.answered(&mut begun, 500, at(101));
+        let ticks: Vec<Tick> = (1..=20).flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks).collect();
+        window.end(begun, Class::Ok, at(20_100));
+        assert_eq!(ticks.iter().map(|tick| tick.green.timed).sum::<u64>(), 1);
+        assert!(ticks.iter().all(|tick| tick.green.slow_fail == [0; 3]));
+        assert_eq!(cursor.read(&window, at(21_000)).ticks[0].green.requests, 1);
+    }
+
+    #[test]
     fn what_a_client_caused_is_in_no_count() {
         let window = Window::new(1, Some(limits()), at(0));
         let mut cursor = Cursor::new(&window);
         for class in [Class::ClientGaveUp, Class::Unknown] {
             let begun = window.begin(Color::Blue, at(10));
-            window.end(begun, class, 9_000_000, at(20));
+            window.end(begun, class, at(20));
         }
         for second in 1..=10 {
             for tick in cursor.read(&window, at(second * 1_000)).ticks {
@@ -330,9 +355,12 @@ mod tests {
                 for _ in 0..4 {
                     scope.spawn(|| {
                         for i in 0..100 {
-                            let begun = window.begin(Color::Blue, at(now + i));
+                            let mut begun = window.begin(Color::Blue, at(now + i));
                             let class = if i % 10 == 0 { Class::Reset } else { Class::Ok };
-                            window.end(begun, class, i, at(now + i));
+                            if class == Class::Ok {
+                                window.answered(&mut begun, i, at(now + i));
+                            }
+                            window.end(begun, class, at(now + i));
                         }
                     });
                 }

@@ -6,10 +6,12 @@ use shifter::core::table::{Color, Route, Table};
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
 use shifter::proxy::{Proxy, Stopped};
+use shifter::store::board::BackendState;
 use shifter::store::window::Cursor;
 use shifter::store::{Board, Clock};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub struct Rig {
@@ -148,6 +150,13 @@ impl Rig {
 
     pub async fn idle(&self) {
         eventually("nothing is in flight", || self.board.in_flight() == 0).await;
+    }
+
+    /// Waits until green has no request left.
+    pub async fn idle_green(&self) {
+        let green = self.board.snapshot().service("app").unwrap().pools[1].clone();
+        let busy = |backend: &Arc<BackendState>| backend.in_flight.load(Ordering::SeqCst) > 0;
+        eventually("green is idle", || !green.iter().any(busy)).await;
     }
 
     pub async fn stop(&mut self) -> Stopped {
