@@ -165,7 +165,7 @@ impl World {
         let same = self.twin.on(event.clone(), self.now);
         let at = format!("seed {} turn {turn} event {event:?}: {:?}", self.seed, self.rollout);
         assert_eq!(actions, same, "I12 equal events give equal decisions; {at}");
-        self.check_stops(&actions, &before, &at);
+        self.check_stops(event, &actions, &before, &at);
         self.perform(&actions);
         self.check(event, &before, &at);
         if self.rollout.step_index() != before.step || self.rollout.since() == self.now {
@@ -215,6 +215,9 @@ impl World {
         if self.rollout.weight() > Weight::NONE && self.rollout.plan().steps.contains(&Step::Smoke) {
             assert!(self.fit, "I1 users saw green before the checks passed; {at}");
         }
+        if *event == Event::Tick && self.rollout.age(self.now) >= self.rollout.plan().deadline {
+            assert_eq!(self.rollout.step_index(), None, "I5 the whole rollout's deadline has passed; {at}");
+        }
         let under_way = before.step.is_some();
         let bad = match event {
             Event::Judged(Verdict::Fail { .. }) | Event::Abort(_) | Event::Superseded => under_way,
@@ -261,7 +264,7 @@ impl World {
         policy == Undecided::Promote
     }
 
-    fn check_stops(&self, actions: &[Action], before: &Before, at: &str) {
+    fn check_stops(&self, event: &Event, actions: &[Action], before: &Before, at: &str) {
         for action in actions {
             let color = match action {
                 Action::StopBlue => Color::Blue,
@@ -274,7 +277,8 @@ impl World {
                 Color::Blue => plan.keep_blue + plan.drain,
                 Color::Green => plan.drain,
             };
-            let superseded = color == Color::Blue && self.rollout.finished() && waited < drain;
+            // A newer green ends the wait for the old blue; the driver still lets its requests finish.
+            let superseded = color == Color::Blue && *event == Event::Superseded;
             assert!(
                 self.in_flight[color.index()] == 0 || waited >= drain || superseded,
                 "I4 {color} was stopped with requests in flight; {at}"
