@@ -18,13 +18,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Seconds; wide enough for a fast cache and a slow report, fine enough to see p99 double.
 const SECONDS: [f64; 22] = [
-    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.35, 0.5,
-    0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0,
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.35,
+    0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0,
 ];
 
 /// Seconds of a whole rollout: 15 s to 8 h.
-const ROLLOUT_SECONDS: [f64; 10] =
-    [15.0, 30.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 28_800.0];
+const ROLLOUT_SECONDS: [f64; 10] = [
+    15.0, 30.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 28_800.0,
+];
 
 /// Seconds from a rollback's decision until every new request goes to blue.
 const ROLLBACK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -189,7 +190,12 @@ impl Metrics {
         let families = Families::register(&registry)?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
-        let build = int_gauges(&registry, "shifter_build_info", "The running program; always 1.", &["version"])?;
+        let build = int_gauges(
+            &registry,
+            "shifter_build_info",
+            "The running program; always 1.",
+            &["version"],
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
             let gauge = IntGauge::new(name, help)?;
@@ -223,9 +229,18 @@ impl Metrics {
         reload_ok.set(1);
         Ok(Metrics {
             connections: gauge("shifter_connections", "Open connections of users.")?,
-            controller_up: gauge("shifter_controller_up", "Whether the controller runs; traffic goes on without it.")?,
-            state_writable: gauge("shifter_state_writable", "Whether decisions can be recorded; weights do not grow without it.")?,
-            version: gauge("shifter_routing_version", "Version of the routing table in force.")?,
+            controller_up: gauge(
+                "shifter_controller_up",
+                "Whether the controller runs; traffic goes on without it.",
+            )?,
+            state_writable: gauge(
+                "shifter_state_writable",
+                "Whether decisions can be recorded; weights do not grow without it.",
+            )?,
+            version: gauge(
+                "shifter_routing_version",
+                "Version of the routing table in force.",
+            )?,
             registry: registry.clone(),
             families,
             services: Mutex::default(),
@@ -240,7 +255,10 @@ impl Metrics {
     pub fn service(&self, name: &str) -> Arc<ServiceMetrics> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let create = || Arc::new(ServiceMetrics::new(name, &self.families));
-        services.entry(name.to_owned()).or_insert_with(create).clone()
+        services
+            .entry(name.to_owned())
+            .or_insert_with(create)
+            .clone()
     }
 
     /// Takes a service's series away.
@@ -258,7 +276,9 @@ impl Metrics {
 
     /// Counts an attempt to reload the configuration.
     pub fn config_reloaded(&self, ok: bool) {
-        self.reloads.with_label_values(&[if ok { "success" } else { "failure" }]).inc();
+        self.reloads
+            .with_label_values(&[if ok { "success" } else { "failure" }])
+            .inc();
         self.reload_ok.set(i64::from(ok));
         if ok {
             self.reload_at.set(unix_now());
@@ -278,18 +298,28 @@ impl ServiceMetrics {
     fn new(name: &str, families: &FamiliesRef) -> ServiceMetrics {
         let pools = Color::BOTH.map(|color| PoolMetrics::new(name, color, families));
         for phase in PHASES {
-            families.phase.with_label_values(&[name, phase]).set(i64::from(phase == "idle"));
+            families
+                .phase
+                .with_label_values(&[name, phase])
+                .set(i64::from(phase == "idle"));
         }
-        families.phase_start.with_label_values(&[name]).set(unix_now());
+        families
+            .phase_start
+            .with_label_values(&[name])
+            .set(unix_now());
         families.step.with_label_values(&[name]);
         families.steps.with_label_values(&[name]);
         families.required.with_label_values(&[name]);
         families.excess.with_label_values(&[name]);
         families.rollback_duration.with_label_values(&[name]);
         for outcome in Outcome::NAMES {
-            families.rollout_duration.with_label_values(&[name, outcome]);
+            families
+                .rollout_duration
+                .with_label_values(&[name, outcome]);
             for strategy in Strategy::ALL {
-                families.rollouts.with_label_values(&[name, strategy.name(), outcome]);
+                families
+                    .rollouts
+                    .with_label_values(&[name, strategy.name(), outcome]);
             }
         }
         for metric in METRICS {
@@ -302,8 +332,14 @@ impl ServiceMetrics {
         for verdict in VERDICTS {
             families.verdict.with_label_values(&[name, verdict]);
         }
-        let evaluations = VERDICTS.map(|verdict| families.evaluations.with_label_values(&[name, verdict]));
-        let metrics = ServiceMetrics { name: name.to_owned(), families: families.clone(), pools, evaluations };
+        let evaluations =
+            VERDICTS.map(|verdict| families.evaluations.with_label_values(&[name, verdict]));
+        let metrics = ServiceMetrics {
+            name: name.to_owned(),
+            families: families.clone(),
+            pools,
+            evaluations,
+        };
         metrics.set_weight(0.0);
         metrics
     }
@@ -316,7 +352,10 @@ impl ServiceMetrics {
     /// Green's share as set, 0 to 1.
     pub fn set_weight(&self, green: f64) {
         for (color, share) in [(Color::Blue, 1.0 - green), (Color::Green, green)] {
-            self.families.weight.with_label_values(&[&self.name, color.name()]).set(share);
+            self.families
+                .weight
+                .with_label_values(&[&self.name, color.name()])
+                .set(share);
         }
     }
 
@@ -326,7 +365,10 @@ impl ServiceMetrics {
             let gauge = self.families.phase.with_label_values(&[&self.name, known]);
             let on = i64::from(known == phase);
             if on == 1 && gauge.get() == 0 {
-                self.families.phase_start.with_label_values(&[&self.name]).set(unix_now());
+                self.families
+                    .phase_start
+                    .with_label_values(&[&self.name])
+                    .set(unix_now());
             }
             gauge.set(on);
         }
@@ -337,28 +379,47 @@ impl ServiceMetrics {
         let info = &self.families.info;
         drop_series(info, &self.name);
         if let Some((id, strategy)) = rollout {
-            info.with_label_values(&[&self.name, &id.to_string(), strategy]).set(1);
+            info.with_label_values(&[&self.name, &id.to_string(), strategy])
+                .set(1);
         }
-        self.families.step.with_label_values(&[&self.name]).set(step as i64);
-        self.families.steps.with_label_values(&[&self.name]).set(steps as i64);
+        self.families
+            .step
+            .with_label_values(&[&self.name])
+            .set(step as i64);
+        self.families
+            .steps
+            .with_label_values(&[&self.name])
+            .set(steps as i64);
     }
 
     /// A rollout's end.
     pub fn rollout_ended(&self, strategy: &str, outcome: &str, seconds: f64) {
-        self.families.rollouts.with_label_values(&[&self.name, strategy, outcome]).inc();
-        self.families.rollout_duration.with_label_values(&[&self.name, outcome]).observe(seconds);
+        self.families
+            .rollouts
+            .with_label_values(&[&self.name, strategy, outcome])
+            .inc();
+        self.families
+            .rollout_duration
+            .with_label_values(&[&self.name, outcome])
+            .observe(seconds);
     }
 
     /// How long a rollback took from its decision until every new request went to blue.
     pub fn rolled_back_in(&self, seconds: f64) {
-        self.families.rollback_duration.with_label_values(&[&self.name]).observe(seconds);
+        self.families
+            .rollback_duration
+            .with_label_values(&[&self.name])
+            .observe(seconds);
     }
 
     /// What the judge says, as a state set; `None` while it is not asked.
     pub fn set_verdict(&self, verdict: Option<&str>) {
         for known in VERDICTS {
             let on = i64::from(Some(known) == verdict);
-            self.families.verdict.with_label_values(&[&self.name, known]).set(on);
+            self.families
+                .verdict
+                .with_label_values(&[&self.name, known])
+                .set(on);
         }
     }
 
@@ -372,10 +433,19 @@ impl ServiceMetrics {
     /// What the judge found about one metric.
     pub fn set_finding(&self, metric: &str, finding: FindingGauges) {
         let (name, families) = (self.name.as_str(), &self.families);
-        families.confidence.with_label_values(&[name, metric]).set(finding.confidence);
-        families.tolerance.with_label_values(&[name, metric]).set(finding.tolerance);
+        families
+            .confidence
+            .with_label_values(&[name, metric])
+            .set(finding.confidence);
+        families
+            .tolerance
+            .with_label_values(&[name, metric])
+            .set(finding.tolerance);
         for (bound, value) in BOUNDS.iter().zip(finding.effect) {
-            families.effect.with_label_values(&[name, metric, bound]).set(value);
+            families
+                .effect
+                .with_label_values(&[name, metric, bound])
+                .set(value);
         }
     }
 
@@ -383,37 +453,56 @@ impl ServiceMetrics {
     pub fn set_samples(&self, judged: [u64; 2], required: u64, excess: f64) {
         for color in Color::BOTH {
             let count = i64::try_from(judged[color.index()]).unwrap_or(i64::MAX);
-            self.families.samples.with_label_values(&[&self.name, color.name()]).set(count);
+            self.families
+                .samples
+                .with_label_values(&[&self.name, color.name()])
+                .set(count);
         }
         let required = i64::try_from(required).unwrap_or(i64::MAX);
-        self.families.required.with_label_values(&[&self.name]).set(required);
-        self.families.excess.with_label_values(&[&self.name]).set(excess);
+        self.families
+            .required
+            .with_label_values(&[&self.name])
+            .set(required);
+        self.families
+            .excess
+            .with_label_values(&[&self.name])
+            .set(excess);
     }
 
     /// The backends of a pool and whether active checks find them well; others of this pool are gone.
     pub fn set_backends<'a>(&self, color: Color, backends: impl Iterator<Item = (&'a str, bool)>) {
         let up = &self.families.backend_up;
         let wanted: Vec<(&str, bool)> = backends.collect();
-        for label in labels_of(up, &[("service", &self.name), ("pool", color.name())], "backend") {
+        for label in labels_of(
+            up,
+            &[("service", &self.name), ("pool", color.name())],
+            "backend",
+        ) {
             if !wanted.iter().any(|(id, _)| *id == label) {
                 let _ = up.remove_label_values(&[&self.name, color.name(), &label]);
             }
         }
         for (id, healthy) in wanted {
-            up.with_label_values(&[&self.name, color.name(), id]).set(i64::from(healthy));
+            up.with_label_values(&[&self.name, color.name(), id])
+                .set(i64::from(healthy));
         }
     }
 
     /// What people call the version in a pool; `None` when there is no such pool now.
     pub fn set_release(&self, color: Color, release: Option<&str>) {
         let info = &self.families.pool_info;
-        for label in labels_of(info, &[("service", &self.name), ("pool", color.name())], "version") {
+        for label in labels_of(
+            info,
+            &[("service", &self.name), ("pool", color.name())],
+            "version",
+        ) {
             if Some(label.as_str()) != release {
                 let _ = info.remove_label_values(&[&self.name, color.name(), &label]);
             }
         }
         if let Some(release) = release {
-            info.with_label_values(&[&self.name, color.name(), release]).set(1);
+            info.with_label_values(&[&self.name, color.name(), release])
+                .set(1);
         }
     }
 }
@@ -421,13 +510,22 @@ impl ServiceMetrics {
 impl PoolMetrics {
     fn new(service: &str, color: Color, families: &Families) -> PoolMetrics {
         let labels = [service, color.name()];
-        let coded = |code: &str| families.requests.with_label_values(&[service, color.name(), code]);
+        let coded = |code: &str| {
+            families
+                .requests
+                .with_label_values(&[service, color.name(), code])
+        };
         let timed = |family: &HistogramVec| {
-            ["success", "error"].map(|outcome| family.with_label_values(&[service, color.name(), outcome]))
+            ["success", "error"]
+                .map(|outcome| family.with_label_values(&[service, color.name(), outcome]))
         };
         let reasons = Class::ALL.iter().map(|class| {
             let transport = class.failed() == Some(true) && *class != Class::ServerError;
-            transport.then(|| families.upstream_errors.with_label_values(&[service, color.name(), class.name()]))
+            transport.then(|| {
+                families
+                    .upstream_errors
+                    .with_label_values(&[service, color.name(), class.name()])
+            })
         });
         families.samples.with_label_values(&labels);
         PoolMetrics {
@@ -451,66 +549,256 @@ impl Families {
         let pool = ["service", "pool"];
         let metric = ["service", "metric"];
         Ok(Arc::new(Families {
-            requests: counters(r, "shifter_http_requests_total", "Requests answered, by the status that users got.", &["service", "pool", "code"])?,
-            duration: histograms(r, "shifter_http_request_duration_seconds", "Time from the request's header to the end of the answer.", &["service", "pool", "outcome"], &SECONDS)?,
-            first_byte: histograms(r, "shifter_upstream_first_byte_duration_seconds", "Time from the request's header to the answer's header: what is judged.", &["service", "pool", "outcome"], &SECONDS)?,
-            in_flight: int_gauges(r, "shifter_http_requests_in_flight", "Requests under way, upgraded connections included.", &pool)?,
-            upgraded: int_gauges(r, "shifter_upgraded_connections", "WebSockets and other upgraded connections that are open.", &pool)?,
-            upstream_errors: counters(r, "shifter_upstream_errors_total", "Attempts that a pool failed below HTTP, also when another one saved the request.", &["service", "pool", "reason"])?,
-            retries: counters(r, "shifter_upstream_retries_total", "Requests tried again after this pool failed them.", &pool)?,
-            request_bytes: counters(r, "shifter_http_request_bytes_total", "Bytes of request bodies.", &pool)?,
-            response_bytes: counters(r, "shifter_http_response_bytes_total", "Bytes of response bodies.", &pool)?,
-            client_gave_up: counters(r, "shifter_http_client_gave_up_total", "Requests whose client went away or sent nonsense; never held against a pool.", &pool)?,
-            backend_up: int_gauges(r, "shifter_backend_up", "Whether active checks find the backend well.", &["service", "pool", "backend"])?,
-            pool_info: int_gauges(r, "shifter_pool_info", "The version in a pool; always 1.", &["service", "pool", "version"])?,
-            weight: gauges(r, "shifter_pool_weight_ratio", "Share of new requests as set.", &pool)?,
-            phase: int_gauges(r, "shifter_rollout_phase", "The phase under way, as a state set.", &["service", "phase"])?,
-            info: int_gauges(r, "shifter_rollout_info", "The rollout under way; always 1.", &["service", "rollout", "strategy"])?,
-            step: int_gauges(r, "shifter_rollout_step", "The step under way, counted from 1; 0 between rollouts.", &["service"])?,
-            steps: int_gauges(r, "shifter_rollout_steps", "Steps of the plan; 0 between rollouts.", &["service"])?,
-            phase_start: gauges(r, "shifter_rollout_phase_start_timestamp_seconds", "When the phase under way began.", &["service"])?,
-            rollouts: counters(r, "shifter_rollouts_total", "Rollouts that ended.", &["service", "strategy", "result"])?,
-            rollout_duration: histograms(r, "shifter_rollout_duration_seconds", "Time from a rollout's start to its end.", &["service", "result"], &ROLLOUT_SECONDS)?,
-            rollback_duration: histograms(r, "shifter_rollback_duration_seconds", "Time from a rollback's decision until every new request went to blue.", &["service"], &ROLLBACK_SECONDS)?,
-            verdict: int_gauges(r, "shifter_analysis_verdict", "What the judge says, as a state set.", &["service", "verdict"])?,
-            confidence: gauges(r, "shifter_analysis_regression_confidence_ratio", "Confidence that green is worse: 1 minus the anytime-valid p-value.", &metric)?,
-            effect: gauges(r, "shifter_analysis_effect_ratio", "Odds of a bad request on green against blue, with an anytime-valid interval.", &["service", "metric", "bound"])?,
-            tolerance: gauges(r, "shifter_analysis_tolerance_ratio", "The odds ratio that is tolerated.", &metric)?,
-            samples: int_gauges(r, "shifter_analysis_samples", "Requests judged in this rollout.", &pool)?,
-            required: int_gauges(r, "shifter_analysis_required_samples", "Green requests below which a step has no data.", &["service"])?,
-            evaluations: counters(r, "shifter_analysis_evaluations_total", "Judgements, one a second while green has a share.", &["service", "verdict"])?,
-            excess: gauges(r, "shifter_analysis_excess_failures", "Failed requests that green cost beyond blue's rate.", &["service"])?,
+            requests: counters(
+                r,
+                "shifter_http_requests_total",
+                "Requests answered, by the status that users got.",
+                &["service", "pool", "code"],
+            )?,
+            duration: histograms(
+                r,
+                "shifter_http_request_duration_seconds",
+                "Time from the request's header to the end of the answer.",
+                &["service", "pool", "outcome"],
+                &SECONDS,
+            )?,
+            first_byte: histograms(
+                r,
+                "shifter_upstream_first_byte_duration_seconds",
+                "Time from the request's header to the answer's header: what is judged.",
+                &["service", "pool", "outcome"],
+                &SECONDS,
+            )?,
+            in_flight: int_gauges(
+                r,
+                "shifter_http_requests_in_flight",
+                "Requests under way, upgraded connections included.",
+                &pool,
+            )?,
+            upgraded: int_gauges(
+                r,
+                "shifter_upgraded_connections",
+                "WebSockets and other upgraded connections that are open.",
+                &pool,
+            )?,
+            upstream_errors: counters(
+                r,
+                "shifter_upstream_errors_total",
+                "Attempts that a pool failed below HTTP, also when another one saved the request.",
+                &["service", "pool", "reason"],
+            )?,
+            retries: counters(
+                r,
+                "shifter_upstream_retries_total",
+                "Requests tried again after this pool failed them.",
+                &pool,
+            )?,
+            request_bytes: counters(
+                r,
+                "shifter_http_request_bytes_total",
+                "Bytes of request bodies.",
+                &pool,
+            )?,
+            response_bytes: counters(
+                r,
+                "shifter_http_response_bytes_total",
+                "Bytes of response bodies.",
+                &pool,
+            )?,
+            client_gave_up: counters(
+                r,
+                "shifter_http_client_gave_up_total",
+                "Requests whose client went away or sent nonsense; never held against a pool.",
+                &pool,
+            )?,
+            backend_up: int_gauges(
+                r,
+                "shifter_backend_up",
+                "Whether active checks find the backend well.",
+                &["service", "pool", "backend"],
+            )?,
+            pool_info: int_gauges(
+                r,
+                "shifter_pool_info",
+                "The version in a pool; always 1.",
+                &["service", "pool", "version"],
+            )?,
+            weight: gauges(
+                r,
+                "shifter_pool_weight_ratio",
+                "Share of new requests as set.",
+                &pool,
+            )?,
+            phase: int_gauges(
+                r,
+                "shifter_rollout_phase",
+                "The phase under way, as a state set.",
+                &["service", "phase"],
+            )?,
+            info: int_gauges(
+                r,
+                "shifter_rollout_info",
+                "The rollout under way; always 1.",
+                &["service", "rollout", "strategy"],
+            )?,
+            step: int_gauges(
+                r,
+                "shifter_rollout_step",
+                "The step under way, counted from 1; 0 between rollouts.",
+                &["service"],
+            )?,
+            steps: int_gauges(
+                r,
+                "shifter_rollout_steps",
+                "Steps of the plan; 0 between rollouts.",
+                &["service"],
+            )?,
+            phase_start: gauges(
+                r,
+                "shifter_rollout_phase_start_timestamp_seconds",
+                "When the phase under way began.",
+                &["service"],
+            )?,
+            rollouts: counters(
+                r,
+                "shifter_rollouts_total",
+                "Rollouts that ended.",
+                &["service", "strategy", "result"],
+            )?,
+            rollout_duration: histograms(
+                r,
+                "shifter_rollout_duration_seconds",
+                "Time from a rollout's start to its end.",
+                &["service", "result"],
+                &ROLLOUT_SECONDS,
+            )?,
+            rollback_duration: histograms(
+                r,
+                "shifter_rollback_duration_seconds",
+                "Time from a rollback's decision until every new request went to blue.",
+                &["service"],
+                &ROLLBACK_SECONDS,
+            )?,
+            verdict: int_gauges(
+                r,
+                "shifter_analysis_verdict",
+                "What the judge says, as a state set.",
+                &["service", "verdict"],
+            )?,
+            confidence: gauges(
+                r,
+                "shifter_analysis_regression_confidence_ratio",
+                "Confidence that green is worse: 1 minus the anytime-valid p-value.",
+                &metric,
+            )?,
+            effect: gauges(
+                r,
+                "shifter_analysis_effect_ratio",
+                "Odds of a bad request on green against blue, with an anytime-valid interval.",
+                &["service", "metric", "bound"],
+            )?,
+            tolerance: gauges(
+                r,
+                "shifter_analysis_tolerance_ratio",
+                "The odds ratio that is tolerated.",
+                &metric,
+            )?,
+            samples: int_gauges(
+                r,
+                "shifter_analysis_samples",
+                "Requests judged in this rollout.",
+                &pool,
+            )?,
+            required: int_gauges(
+                r,
+                "shifter_analysis_required_samples",
+                "Green requests below which a step has no data.",
+                &["service"],
+            )?,
+            evaluations: counters(
+                r,
+                "shifter_analysis_evaluations_total",
+                "Judgements, one a second while green has a share.",
+                &["service", "verdict"],
+            )?,
+            excess: gauges(
+                r,
+                "shifter_analysis_excess_failures",
+                "Failed requests that green cost beyond blue's rate.",
+                &["service"],
+            )?,
         }))
     }
 
     fn forget(&self, service: &str) {
-        for family in [&self.requests, &self.upstream_errors, &self.retries, &self.request_bytes] {
+        for family in [
+            &self.requests,
+            &self.upstream_errors,
+            &self.retries,
+            &self.request_bytes,
+        ] {
             drop_series(family, service);
         }
-        for family in [&self.response_bytes, &self.client_gave_up, &self.rollouts, &self.evaluations] {
+        for family in [
+            &self.response_bytes,
+            &self.client_gave_up,
+            &self.rollouts,
+            &self.evaluations,
+        ] {
             drop_series(family, service);
         }
-        for family in [&self.duration, &self.first_byte, &self.rollout_duration, &self.rollback_duration] {
+        for family in [
+            &self.duration,
+            &self.first_byte,
+            &self.rollout_duration,
+            &self.rollback_duration,
+        ] {
             drop_series(family, service);
         }
-        for family in [&self.weight, &self.phase_start, &self.confidence, &self.effect, &self.tolerance, &self.excess] {
+        for family in [
+            &self.weight,
+            &self.phase_start,
+            &self.confidence,
+            &self.effect,
+            &self.tolerance,
+            &self.excess,
+        ] {
             drop_series(family, service);
         }
-        for family in [&self.in_flight, &self.upgraded, &self.backend_up, &self.pool_info, &self.phase] {
+        for family in [
+            &self.in_flight,
+            &self.upgraded,
+            &self.backend_up,
+            &self.pool_info,
+            &self.phase,
+        ] {
             drop_series(family, service);
         }
-        for family in [&self.info, &self.step, &self.steps, &self.verdict, &self.samples, &self.required] {
+        for family in [
+            &self.info,
+            &self.step,
+            &self.steps,
+            &self.verdict,
+            &self.samples,
+            &self.required,
+        ] {
             drop_series(family, service);
         }
     }
 }
 
 /// Removes a service's series from a family.
-fn drop_series<T: prometheus::core::MetricVecBuilder>(family: &prometheus::core::MetricVec<T>, service: &str) {
+fn drop_series<T: prometheus::core::MetricVecBuilder>(
+    family: &prometheus::core::MetricVec<T>,
+    service: &str,
+) {
     for collected in family.collect() {
         for metric in collected.get_metric() {
-            let labels: HashMap<&str, &str> =
-                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            let labels: HashMap<&str, &str> = metric
+                .get_label()
+                .iter()
+                .map(|pair| (pair.name(), pair.value()))
+                .collect();
             if labels.get("service") == Some(&service) {
                 let _ = family.remove(&labels);
             }
@@ -525,7 +813,9 @@ fn labels_of(family: &IntGaugeVec, with: &[(&str, &str)], wanted: &str) -> Vec<S
         for metric in collected.get_metric() {
             let labels = metric.get_label();
             let all = with.iter().all(|(name, value)| {
-                labels.iter().any(|pair| pair.name() == *name && pair.value() == *value)
+                labels
+                    .iter()
+                    .any(|pair| pair.name() == *name && pair.value() == *value)
             });
             let value = labels.iter().find(|pair| pair.name() == wanted);
             values.extend(value.filter(|_| all).map(|pair| pair.value().to_owned()));
@@ -534,13 +824,23 @@ fn labels_of(family: &IntGaugeVec, with: &[(&str, &str)], wanted: &str) -> Vec<S
     values
 }
 
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     let family = IntCounterVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(family.clone()))?;
     Ok(family)
 }
 
-fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+fn int_gauges(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
     let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(family.clone()))?;
     Ok(family)
@@ -552,7 +852,13 @@ fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::
     Ok(family)
 }
 
-fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+fn histograms(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     let family = HistogramVec::new(options, labels)?;
     r.register(Box::new(family.clone()))?;
@@ -569,7 +875,11 @@ mod tests {
     use super::*;
 
     fn series(metrics: &Metrics) -> usize {
-        metrics.render().lines().filter(|line| line.contains("service=\"api\"")).count()
+        metrics
+            .render()
+            .lines()
+            .filter(|line| line.contains("service=\"api\""))
+            .count()
     }
 
     #[test]
@@ -579,11 +889,17 @@ mod tests {
         let before = series(&metrics);
         for status in 0..=u16::MAX {
             let class = Class::ALL[status as usize % Class::ALL.len()];
-            service.pool(Color::Green).finish(status, class, 0.01, Some(0.01));
+            service
+                .pool(Color::Green)
+                .finish(status, class, 0.01, Some(0.01));
             service.pool(Color::Blue).failed_attempt(class);
         }
         assert_eq!(series(&metrics), before);
-        assert!(metrics.render().contains("{code=\"other\",pool=\"green\",service=\"api\"} 65501"));
+        assert!(
+            metrics
+                .render()
+                .contains("{code=\"other\",pool=\"green\",service=\"api\"} 65501")
+        );
     }
 
     #[test]

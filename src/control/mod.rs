@@ -20,4 +20,4 @@ pub mod ward;
 pub mod warm;
 
 pub use controller::Controller;
-pub use handle::{Handle, Order, Query, Answer, Receipt, Refusal};
+pub use handle::{Answer, Handle, Order, Query, Receipt, Refusal};

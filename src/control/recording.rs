@@ -63,8 +63,13 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
         _ => None,
     });
     let judge = Judge::new(policy.or(recorded_policy).unwrap_or_default());
-    let mut replay =
-        Replay { seconds: 0, recorded: None, replayed: None, differences: vec![], judge };
+    let mut replay = Replay {
+        seconds: 0,
+        recorded: None,
+        replayed: None,
+        differences: vec![],
+        judge,
+    };
     for (at, line) in lines.iter().enumerate() {
         match line {
             Line::Policy(_) => {}
@@ -89,7 +94,11 @@ impl Replay {
             self.replayed = Some((self.seconds, replayed.clone()));
         }
         if *recorded != replayed {
-            self.differences.push(Difference { at, recorded: recorded.clone(), replayed });
+            self.differences.push(Difference {
+                at,
+                recorded: recorded.clone(),
+                replayed,
+            });
         }
     }
 }

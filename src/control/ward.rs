@@ -140,7 +140,10 @@ impl Ward {
     /// The judge's policy from the settings.
     pub fn policy(&self) -> Policy {
         let settings = &self.settings.judgement;
-        let mut policy = Policy { alpha: settings.alpha(), ..Policy::default() };
+        let mut policy = Policy {
+            alpha: settings.alpha(),
+            ..Policy::default()
+        };
         policy.lat_fail = settings.latency_margin;
         // What is tolerated as harmless must also be good enough.
         for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
@@ -189,11 +192,16 @@ impl Ward {
     /// Reads the counts made since the last call and keeps them where they belong.
     pub fn read(&mut self, published: &Published, now: Time) -> Reading {
         let window = &published.window;
-        let known = self.reader.as_ref().is_some_and(|(held, _)| Arc::ptr_eq(held, window));
+        let known = self
+            .reader
+            .as_ref()
+            .is_some_and(|(held, _)| Arc::ptr_eq(held, window));
         if !known {
             self.reader = Some((window.clone(), Cursor::new(window)));
         }
-        let Some((held, cursor)) = &mut self.reader else { return Reading::default() };
+        let Some((held, cursor)) = &mut self.reader else {
+            return Reading::default();
+        };
         let reading = cursor.read(held, now);
         if reading.ticks.is_empty() {
             return reading;
@@ -219,7 +227,8 @@ impl Ward {
     pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
         let weight = self.route.weight;
         let run = self.run.as_mut()?;
-        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty() {
+        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty()
+        {
             return None;
         }
         for color in Color::BOTH {
@@ -228,7 +237,10 @@ impl Ward {
         for tick in &reading.ticks {
             run.judge.tick(tick);
             let verdict = run.judge.verdict();
-            run.record(&Line::Second { tick: *tick, verdict: verdict.clone() });
+            run.record(&Line::Second {
+                tick: *tick,
+                verdict: verdict.clone(),
+            });
             run.verdict = Some(verdict);
         }
         run.verdict.clone()
@@ -250,7 +262,11 @@ impl Ward {
         } else {
             Control::Concurrent
         };
-        run.record(&Line::Start { last, control: control.clone(), weight: weight.as_basis_points() });
+        run.record(&Line::Start {
+            last,
+            control: control.clone(),
+            weight: weight.as_basis_points(),
+        });
         run.judge.start_step(last, control);
         self.freeze_limits(weight);
     }
@@ -258,12 +274,18 @@ impl Ward {
     /// Freezes the limits of this share when blue has enough samples; true when they are new.
     pub fn freeze_limits(&mut self, weight: Weight) -> bool {
         let history = &self.histories[Color::Blue.index()];
-        let Some(run) = &mut self.run else { return false };
+        let Some(run) = &mut self.run else {
+            return false;
+        };
         if weight == Weight::NONE || self.route.limits.is_some() {
             return false;
         }
         let limits = if weight == Weight::ALL {
-            let alone = |limits| Limits { blue: limits, fail: limits, pass: limits };
+            let alone = |limits| Limits {
+                blue: limits,
+                fail: limits,
+                pass: limits,
+            };
             history.baseline().limits.map(alone)
         } else {
             let (fail, pass) = run.judge.margins();
@@ -324,14 +346,23 @@ impl Ward {
         let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
         ServiceView {
             name: self.route.service.clone(),
-            hosts: self.settings.hosts.iter().map(ToString::to_string).collect(),
+            hosts: self
+                .settings
+                .hosts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             weight_percent: self.route.weight.ratio() * 100.0,
             observed_percent: seen
                 .filter(|_| total > 0)
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
-            rollout: self.run.as_ref().map(|run| run.view(now)).or_else(|| self.last.clone()),
+            rollout: self
+                .run
+                .as_ref()
+                .map(|run| run.view(now))
+                .or_else(|| self.last.clone()),
         }
     }
 
@@ -342,7 +373,11 @@ impl Ward {
         }
         let quantile = |q: f64| (span.latency.count() > 0).then(|| span.latency.quantile(q));
         PoolView {
-            release: self.route.pool(color).map(|pool| pool.release.clone()).unwrap_or_default(),
+            release: self
+                .route
+                .pool(color)
+                .map(|pool| pool.release.clone())
+                .unwrap_or_default(),
             backends: backends
                 .iter()
                 .map(|backend| BackendView {
@@ -357,7 +392,10 @@ impl Ward {
                     in_flight: backend.in_flight.load(Relaxed),
                 })
                 .collect(),
-            in_flight: backends.iter().map(|backend| backend.in_flight.load(Relaxed)).sum(),
+            in_flight: backends
+                .iter()
+                .map(|backend| backend.in_flight.load(Relaxed))
+                .sum(),
             requests_per_second: span.requests as f64 / self.recent.len().max(1) as f64,
             failed_percent: span.failure_rate() * 100.0,
             p50_ms: quantile(0.50),
@@ -439,12 +477,19 @@ impl Run {
                 state: state.to_owned(),
             }
         };
-        self.rollout.plan().steps.iter().enumerate().map(step).collect()
+        self.rollout
+            .plan()
+            .steps
+            .iter()
+            .enumerate()
+            .map(step)
+            .collect()
     }
 }
 
 /// Whether an action lets green have more than it has: such a thing is recorded before it is done.
 pub fn grows(actions: &[Action], present: Weight) -> bool {
-    actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
 }
-

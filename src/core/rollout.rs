@@ -116,7 +116,13 @@ impl Outcome {
     }
 
     /// Every name: label sets are created up front.
-    pub const NAMES: [&str; 5] = ["promoted", "rolled_back", "never_fit", "inconclusive", "stopped"];
+    pub const NAMES: [&str; 5] = [
+        "promoted",
+        "rolled_back",
+        "never_fit",
+        "inconclusive",
+        "stopped",
+    ];
 
     /// Why it ended so; nothing to say about a promotion.
     pub fn reason(&self) -> Option<&str> {
@@ -195,7 +201,10 @@ impl Rollout {
 
     /// Takes one event and says what to do about it.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
-        if let Event::Lost { color: Color::Blue, .. } = event {
+        if let Event::Lost {
+            color: Color::Blue, ..
+        } = event
+        {
             self.blue_down = true;
         }
         if event == Event::Back(Color::Blue) {
@@ -316,7 +325,10 @@ impl Rollout {
                 let reason = "superseded by a newer version".to_owned();
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
-            Event::Lost { color: Color::Green, what } => self.roll_back(self.unfit(what), now),
+            Event::Lost {
+                color: Color::Green,
+                what,
+            } => self.roll_back(self.unfit(what), now),
             Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
             Event::Judged(Verdict::Fail { reason }) => self.roll_back(self.worse(reason), now),
             Event::Restarted { same: false } => {
@@ -382,19 +394,29 @@ impl Rollout {
         match verdict {
             Verdict::Fail { .. } => vec![],
             Verdict::Pass if held && !self.blue_down => self.enter(step + 1, now),
-            Verdict::Inconclusive { leaning_worse: true, .. } if late => {
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            } if late => {
                 // Not a proven regression, so not called one; but silence that leans worse is no pass.
                 let reason = "nothing was proven in time, and green leans worse".to_owned();
                 self.roll_back(Outcome::Inconclusive { reason }, now)
             }
-            Verdict::Inconclusive { step_requests, total_requests, .. } if late => {
+            Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            } if late => {
                 let enough = if last {
                     *total_requests >= self.plan.total_requests_min
                 } else {
                     *step_requests >= self.plan.step_requests_min
                 };
-                let policy =
-                    if enough { self.plan.on_inconclusive } else { self.plan.on_no_data };
+                let policy = if enough {
+                    self.plan.on_inconclusive
+                } else {
+                    self.plan.on_no_data
+                };
                 self.on_undecided(policy, step, enough, now)
             }
             Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
@@ -419,7 +441,12 @@ impl Rollout {
                 } else {
                     "too few requests to judge green by"
                 };
-                self.roll_back(Outcome::Inconclusive { reason: reason.to_owned() }, now)
+                self.roll_back(
+                    Outcome::Inconclusive {
+                        reason: reason.to_owned(),
+                    },
+                    now,
+                )
             }
         }
     }
@@ -429,9 +456,10 @@ impl Rollout {
         let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
         match event {
             Event::Abort(reason) => self.roll_back(Outcome::Stopped { reason }, now),
-            Event::Lost { color: Color::Green, what } if !self.blue_down => {
-                self.roll_back(Outcome::RolledBack { reason: what }, now)
-            }
+            Event::Lost {
+                color: Color::Green,
+                what,
+            } if !self.blue_down => self.roll_back(Outcome::RolledBack { reason: what }, now),
             Event::Superseded => self.retire(),
             Event::Drained if warm_over => self.retire(),
             Event::Tick if drain_over => self.retire(),
@@ -480,7 +508,10 @@ impl Rollout {
     /// Does a step's work once more, and routes what was decided.
     fn enter_again(&mut self, step: usize, now: Time) -> Vec<Action> {
         let mut actions = self.enter(step, now);
-        if !actions.iter().any(|action| matches!(action, Action::SetWeight(_))) {
+        if !actions
+            .iter()
+            .any(|action| matches!(action, Action::SetWeight(_)))
+        {
             actions.insert(0, Action::SetWeight(self.weight));
         }
         actions
@@ -512,7 +543,9 @@ impl Rollout {
     }
 
     fn retire(&mut self) -> Vec<Action> {
-        self.phase = Phase::Finished { outcome: Outcome::Promoted };
+        self.phase = Phase::Finished {
+            outcome: Outcome::Promoted,
+        };
         vec![Action::SwapRoles, Action::StopBlue]
     }
 
@@ -524,7 +557,11 @@ impl Rollout {
 
     /// Green died or failed a check: a regression once users have seen it, unfit before.
     fn unfit(&self, reason: String) -> Outcome {
-        if self.exposed { self.worse(reason) } else { Outcome::NeverFit { reason } }
+        if self.exposed {
+            self.worse(reason)
+        } else {
+            Outcome::NeverFit { reason }
+        }
     }
 
     fn worse(&self, mut reason: String) -> Outcome {
@@ -540,7 +577,9 @@ impl Rollout {
             self.plan.steps.get(step),
             Some(Step::Shift { .. } | Step::Approve | Step::Retire)
         ) && self.plan.steps[..step].contains(&Step::Start)
-            && !self.plan.steps[step..].iter().any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
+            && !self.plan.steps[step..]
+                .iter()
+                .any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
     }
 }
 

@@ -90,7 +90,9 @@ impl App {
     fn reply(&self, status: StatusCode, body: impl Into<Body>) -> Response {
         let mut response = (status, body.into()).into_response();
         if let Ok(version) = HeaderValue::from_str(&self.version) {
-            response.headers_mut().insert(HeaderName::from_static("x-app-version"), version);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("x-app-version"), version);
         }
         response
     }
