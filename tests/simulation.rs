@@ -89,6 +89,38 @@ fn silence_with_verdicts_of_no_data_never_promotes_unless_the_policy_says_so() {
     }
 }
 
+#[test]
+fn a_plan_that_holds_for_ever_ends_at_the_whole_deadline() {
+    let undecided = || {
+        Event::Judged(Verdict::Inconclusive {
+            leaning_worse: false,
+            step_requests: 1_000,
+            total_requests: 1_000,
+        })
+    };
+    for seed in 0..500 {
+        let mut plan = random_plan(&mut Rng(seed * 2 + 1));
+        plan.on_inconclusive = Undecided::Hold;
+        plan.approve_deadline = plan.deadline * 2;
+        let deadline = plan.deadline;
+        let (mut rollout, _) = Rollout::start(plan, Time(0));
+        for second in 1..=deadline.as_secs() + 1 {
+            let now = Time(second * 1_000);
+            for event in [
+                Event::Ready,
+                Event::Warmed,
+                Event::Smoked(Ok(())),
+                undecided(),
+                Event::Tick,
+            ] {
+                rollout.on(event, now);
+            }
+        }
+        assert_eq!(rollout.step_index(), None, "seed {seed}: {rollout:?}");
+        assert_eq!(rollout.weight(), Weight::NONE, "seed {seed}");
+    }
+}
+
 /// A rollout, the pools as the actions left them, and a virtual clock.
 struct World {
     seed: u64,

@@ -183,14 +183,9 @@ impl Process {
                 return Exit::Internal;
             }
         };
-        loop {
-            match signals.next().await {
-                Signal::Reload => {
-                    if let Err(refusal) = self.handle.order(None, Order::Reload).await {
-                        tracing::error!("{refusal}");
-                    }
-                }
-                Signal::Stop => break,
+        while signals.next().await == Signal::Reload {
+            if let Err(refusal) = self.handle.order(None, Order::Reload).await {
+                tracing::error!("{refusal}");
             }
         }
         self.stop_unless_again(&mut signals).await;

@@ -73,7 +73,7 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
     for (at, line) in lines.iter().enumerate() {
         match line {
             Line::Policy(_) => {}
-            Line::Start { last, control, .. } => replay.judge.start_step(*last, control.clone()),
+            Line::Start { last, control, .. } => replay.judge.start_step(*last, *control),
             Line::Limits(limits) => replay.judge.set_limits(Some(*limits)),
             Line::Second { tick, verdict } => replay.second(at, tick, verdict),
         }

@@ -264,7 +264,7 @@ impl Ward {
         };
         run.record(&Line::Start {
             last,
-            control: control.clone(),
+            control,
             weight: weight.as_basis_points(),
         });
         run.judge.start_step(last, control);

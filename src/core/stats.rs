@@ -208,7 +208,7 @@ impl History {
 
     /// Adds one second.
     pub fn push(&mut self, second: &Stats) {
-        if self.seconds % 60 == 0 {
+        if self.seconds.is_multiple_of(60) {
             self.minutes.push_back(Stats::default());
             if self.minutes.len() > Self::MINUTES {
                 self.minutes.pop_front();
