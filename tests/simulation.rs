@@ -8,6 +8,9 @@
 //! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
 //! stopped that this rollout does not own.
 
+// Helpers of tests are tests too: a fault in them is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use shifter::core::judge::Verdict;
 use shifter::core::plan::{Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
