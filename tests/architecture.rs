@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "admin",
-        &["core", "config", "metrics", "store", "control"],
+        &["core", "config", "metrics", "store", "control", "exit"],
         &["pingora", "bollard"],
     ),
     ("tui", &["core", "admin"], &["pingora", "bollard"]),

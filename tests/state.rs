@@ -15,8 +15,8 @@ use shifter::core::time::Time;
 use shifter::core::weight::Weight;
 use shifter::driver::fixed;
 use shifter::metrics::Metrics;
-use shifter::store::Board;
 use shifter::store::journal::{Journal, JournalError, Note, SavedRollout, SavedService};
+use shifter::store::{Board, FolderLock};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -213,14 +213,14 @@ fn a_newer_format_is_refused_and_left_alone() {
 #[test]
 fn a_second_process_is_kept_out_and_told_who_holds_the_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let lock = Journal::lock(folder.path()).unwrap();
-    let error = Journal::lock(folder.path()).unwrap_err();
+    let lock = FolderLock::take(folder.path()).unwrap();
+    let error = FolderLock::take(folder.path()).unwrap_err();
     assert!(
         error.to_string().contains(&std::process::id().to_string()),
         "{error}"
     );
     drop(lock);
-    Journal::lock(folder.path()).unwrap();
+    FolderLock::take(folder.path()).unwrap();
 }
 
 #[test]
@@ -229,7 +229,9 @@ fn a_folder_that_cannot_be_written_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = Journal::lock(&file.join("state")).unwrap_err().to_string();
+    let error = FolderLock::take(&file.join("state"))
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("file/state") && error.contains("--state"),
         "{error}"

@@ -7,8 +7,8 @@ use crate::control::{Controller, Handle, Order};
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::proxy;
-use crate::store::journal::{FolderLock, Journal, JournalError};
-use crate::store::{Board, Clock};
+use crate::store::journal::JournalError;
+use crate::store::{Board, Clock, FolderLock, Journal};
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ impl Prepared {
     /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let listeners = proxy::bind(&config.proxy.listen)?;
-        let lock = Journal::lock(&config.state)?;
+        let lock = FolderLock::take(&config.state)?;
         let admin = admin::Bound::bind(&config.admin)?;
         let (journal, opened) = Journal::open(&config.state)?;
         let mut findings = vec![];

@@ -7,22 +7,20 @@ use crate::control::handle::{Handle, Mail, Receipt, Refusal};
 use crate::control::ledger::Ledger;
 use crate::control::view::{API_VERSION, View};
 use crate::control::ward::{Ward, grows};
-use crate::control::{expose, narrate};
+use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
-use crate::core::plan::{Step, Strategy};
-use crate::core::rollout::{Action, Event, Phase, Rollout};
+use crate::core::plan::Strategy;
+use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::table::{Color, Table};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::fixed;
 use crate::metrics::Metrics;
-use crate::store::board::{Health, Published};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -183,9 +181,9 @@ impl Controller {
         if ward.run.is_none() {
             return;
         }
-        let mut events = self.health_events(i, &published);
+        let mut events = health::events(&mut self.wards[i], &published);
         events.extend(verdict.map(Event::Judged));
-        if drained(&self.wards[i], &published) {
+        if health::drained(&self.wards[i], &published) {
             events.push(Event::Drained);
         }
         events.push(Event::Tick);
@@ -193,39 +191,6 @@ impl Controller {
             // A change that could not be recorded was not made; it is tried again at the next look.
             let _ = self.drive(i, event, now);
         }
-    }
-
-    fn health_events(&mut self, i: usize, published: &Published) -> Vec<Event> {
-        let Some(run) = &mut self.wards[i].run else {
-            return vec![];
-        };
-        let mut events = vec![];
-        for color in Color::BOTH {
-            let pool = &published.pools[color.index()];
-            let count = |health| {
-                pool.iter()
-                    .filter(|backend| backend.health() == health)
-                    .count()
-            };
-            let (up, down) = (count(Health::Up), count(Health::Down));
-            if color == Color::Green && !pool.is_empty() && up == pool.len() {
-                run.ready = true;
-                if run.rollout.step() == Some(&Step::Start) {
-                    events.push(Event::Ready);
-                }
-            }
-            let gone = !pool.is_empty() && down == pool.len();
-            let lost = &mut run.lost[color.index()];
-            if gone && !*lost && (color == Color::Blue || run.ready) {
-                *lost = true;
-                let what = format!("no backend of {color} is healthy any more");
-                events.push(Event::Lost { color, what });
-            } else if *lost && up > 0 {
-                *lost = false;
-                events.push(Event::Back(color));
-            }
-        }
-        events
     }
 
     // ---- the one way in which a rollout changes
@@ -448,17 +413,4 @@ impl Controller {
             services,
         }));
     }
-}
-
-/// Whether the pool that was let go has no request under way.
-fn drained(ward: &Ward, published: &Published) -> bool {
-    let Some(run) = &ward.run else { return false };
-    let color = match run.rollout.phase() {
-        Phase::RollingBack { .. } => Color::Green,
-        Phase::Promoted => Color::Blue,
-        _ => return false,
-    };
-    let pool = &published.pools[color.index()];
-    pool.iter()
-        .all(|backend| backend.in_flight.load(Relaxed) <= 0)
 }

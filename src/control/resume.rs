@@ -32,19 +32,7 @@ impl Controller {
         let plan = ward.plan(strategy);
         let name = plan.strategy.name();
         let text = format!("{name} of {service}: {} → {}", blue.release, green.release);
-        let mut saved = SavedRollout {
-            id: 0,
-            service: service.clone(),
-            started_at: ledger::now(),
-            ended_at: None,
-            strategy: name.to_owned(),
-            from: blue.release.clone(),
-            to: green.release.clone(),
-            outcome: None,
-            reason: None,
-            state: String::new(),
-            evidence: None,
-        };
+        let mut saved = fresh(&service, name, &blue.release, &green.release);
         let (rollout, actions) = Rollout::start(plan, now);
         let ward = &mut self.wards[i];
         let idle = ward.route.clone();
@@ -165,4 +153,21 @@ impl Controller {
 fn green_addresses(ward: &Ward) -> Vec<SocketAddr> {
     let green = ward.route.green.iter().flat_map(|pool| &pool.backends);
     green.map(|backend| backend.addr).collect()
+}
+
+/// A rollout that has no number yet.
+fn fresh(service: &str, strategy: &str, from: &str, to: &str) -> SavedRollout {
+    SavedRollout {
+        id: 0,
+        service: service.to_owned(),
+        started_at: ledger::now(),
+        ended_at: None,
+        strategy: strategy.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        outcome: None,
+        reason: None,
+        state: String::new(),
+        evidence: None,
+    }
 }
