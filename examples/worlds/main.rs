@@ -5,7 +5,7 @@
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
-//! (1); `--rho X` sets what evidence a second may add.
+//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` with worlds so named.
 
 #[path = "../../tests/support/canary.rs"]
 mod canary;
@@ -28,6 +28,8 @@ struct Size {
     rollouts: u64,
     threads: usize,
     policy: Policy,
+    /// Part of the names of the worlds that are wanted.
+    only: String,
 }
 
 type Table = (&'static str, &'static str, fn(&Size));
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD]"
             );
             return ExitCode::from(2);
         }
@@ -75,6 +77,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             rollouts: 2_000,
             threads: 1,
             policy,
+            only: String::new(),
         },
         Vec::new(),
     );
@@ -88,6 +91,11 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
         match argument.as_str() {
             "--rollouts" => size.rollouts = number(1.0)? as u64,
             "--threads" => size.threads = number(1.0)? as usize,
+            "--only" => {
+                size.only = given
+                    .next()
+                    .ok_or("--only wants a part of a world's name")?
+            }
             "--rho" => size.policy.rho = number(0.01)?,
             name if TABLES
                 .iter()

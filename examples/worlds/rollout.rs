@@ -29,7 +29,7 @@ impl<'a> Setting<'a> {
         let lean = size.policy.amber;
         Setting {
             size,
-            plan: plan(),
+            plan: plan(0),
             incident: Incident::Middle,
             lean,
         }
@@ -93,7 +93,7 @@ fn seconds(endings: &[Ending]) -> String {
 pub(crate) fn healthy(size: &Size) {
     println!("### Whole rollouts, green equals blue: false rollbacks\n");
     println!(
-        "{} rollouts in each cell, 95 % Wilson interval. `any time`: the incident begins anywhere in the first 30 min, otherwise after 15 min.\n",
+        "{} rollouts in each cell, 95 % Wilson interval. `any time`: the incident begins anywhere in the first 30 min, otherwise after 15 min. `5 % held back`: the last share is 95 % (`holdback = 5`).\n",
         size.rollouts
     );
     println!("| world | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|");
@@ -101,13 +101,19 @@ pub(crate) fn healthy(size: &Size) {
     let mut details = Vec::new();
     let worlds = World::ALL
         .into_iter()
-        .map(|world| (world, Incident::Middle));
-    for (world, incident) in worlds.chain([(World::Incident, Incident::Anywhere)]) {
+        .map(|world| (world, Incident::Middle, 0));
+    let more = [0, 5].map(|held| (World::Incident, Incident::Anywhere, held));
+    let all = worlds.chain(more);
+    for (world, incident, holdback) in all.filter(|(world, ..)| world.name().contains(&size.only)) {
         setting.incident = incident;
-        let name = match incident {
-            Incident::Middle => world.name().to_owned(),
-            Incident::Anywhere => format!("{}, any time", world.name()),
+        setting.plan = plan(holdback);
+        let when = if incident == Incident::Anywhere {
+            ", any time"
+        } else {
+            ""
         };
+        let held = if holdback > 0 { ", 5 % held back" } else { "" };
+        let name = format!("{}{when}{held}", world.name());
         print!("| {name} |");
         for rate in RATES {
             let endings = setting.run(5, size.rollouts, (world, Fault::NONE), rate);
@@ -136,8 +142,8 @@ fn ends(name: &str, rate: f64, endings: &[Ending]) -> String {
         })
     };
     let shares = |wanted: &dyn Fn(&&Ending) -> bool| {
-        let at = |share| count(endings, |ending| wanted(ending) && ending.share == share);
-        format!("{}, {}, {}", at(5), at(50), at(100))
+        let at = |share: u16| count(endings, |ending| wanted(ending) && ending.share == share);
+        format!("{}, {}, {}", at(5), at(50), at(95) + at(100))
     };
     let by = |cause| move |ending: &&Ending| is(BAD)(ending) && ending.cause == Some(cause);
     let columns = [

@@ -28,10 +28,12 @@ pub(crate) struct Ending {
     pub(crate) silent: bool,
 }
 
-/// The plan of a service for which nothing but two addresses is set.
-pub(crate) fn plan() -> Plan {
-    let text = "[service.app]\nblue = \"127.0.0.1:3001\"\ngreen = \"127.0.0.1:3002\"\n";
-    let config = Config::parse("simulated.toml", text).unwrap_or_else(|error| panic!("{error}"));
+/// The plan of a service for which two addresses are set, and the percentage that stays on blue.
+pub(crate) fn plan(holdback: u16) -> Plan {
+    let text = format!(
+        "[service.app]\nblue = \"127.0.0.1:3001\"\ngreen = \"127.0.0.1:3002\"\nholdback = {holdback}\n"
+    );
+    let config = Config::parse("simulated.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     config.services[0].plan(Some(Strategy::Canary))
 }
 
