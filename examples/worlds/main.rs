@@ -5,7 +5,8 @@
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
-//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` with worlds so named.
+//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` with worlds so named;
+//! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
 
 #[path = "../../tests/support/canary.rs"]
 mod canary;
@@ -30,6 +31,8 @@ struct Size {
     policy: Policy,
     /// Part of the names of the worlds that are wanted.
     only: String,
+    /// Percentage that stays on blue in the last share of `worse` and `lean`.
+    holdback: u16,
 }
 
 type Table = (&'static str, &'static str, fn(&Size));
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
             );
             return ExitCode::from(2);
         }
@@ -78,6 +81,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             threads: 1,
             policy,
             only: String::new(),
+            holdback: 0,
         },
         Vec::new(),
     );
@@ -96,6 +100,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
                     .next()
                     .ok_or("--only wants a part of a world's name")?
             }
+            "--holdback" => size.holdback = number(0.0)? as u16,
             "--rho" => size.policy.rho = number(0.01)?,
             name if TABLES
                 .iter()

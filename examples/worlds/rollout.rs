@@ -29,7 +29,7 @@ impl<'a> Setting<'a> {
         let lean = size.policy.amber;
         Setting {
             size,
-            plan: plan(0),
+            plan: plan(size.holdback),
             incident: Incident::Middle,
             lean,
         }
@@ -164,7 +164,10 @@ fn ends(name: &str, rate: f64, endings: &[Ending]) -> String {
 /// Rollouts of a worse green: how soon it is found.
 pub(crate) fn worse(size: &Size) {
     let rollouts = (size.rollouts / 5).max(20);
-    println!("### Whole rollouts, green worse from the start, AR world\n");
+    println!(
+        "### Whole rollouts, green worse from the start, AR world, {} % held back in the last share\n",
+        size.holdback
+    );
     println!(
         "{rollouts} rollouts in each cell: median / 95th percentile of the seconds to rollback (a miss is endless); median of green's requests until then (where found); then, where not all are rolled back, inconclusive (blue is kept, too) and promoted.\n"
     );
