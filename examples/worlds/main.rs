@@ -81,7 +81,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             threads: 1,
             policy,
             only: String::new(),
-            holdback: 0,
+            holdback: 5,
         },
         Vec::new(),
     );

@@ -93,7 +93,7 @@ fn seconds(endings: &[Ending]) -> String {
 pub(crate) fn healthy(size: &Size) {
     println!("### Whole rollouts, green equals blue: false rollbacks\n");
     println!(
-        "{} rollouts in each cell, 95 % Wilson interval. `any time`: the incident begins anywhere in the first 30 min, otherwise after 15 min. `5 % held back`: the last share is 95 % (`holdback = 5`).\n",
+        "{} rollouts in each cell, 95 % Wilson interval. `any time`: the incident begins anywhere in the first 30 min, otherwise after 15 min. The last share is 95 %, as by default; `nothing held back`: it is 100 % and judged by blue's past (`holdback = 0`).\n",
         size.rollouts
     );
     println!("| world | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|");
@@ -101,8 +101,12 @@ pub(crate) fn healthy(size: &Size) {
     let mut details = Vec::new();
     let worlds = World::ALL
         .into_iter()
-        .map(|world| (world, Incident::Middle, 0));
-    let more = [0, 5].map(|held| (World::Incident, Incident::Anywhere, held));
+        .map(|world| (world, Incident::Middle, 5));
+    let more = [
+        (World::Incident, Incident::Anywhere, 5),
+        (World::Incident, Incident::Middle, 0),
+        (World::Incident, Incident::Anywhere, 0),
+    ];
     let all = worlds.chain(more);
     for (world, incident, holdback) in all.filter(|(world, ..)| world.name().contains(&size.only)) {
         setting.incident = incident;
@@ -112,7 +116,11 @@ pub(crate) fn healthy(size: &Size) {
         } else {
             ""
         };
-        let held = if holdback > 0 { ", 5 % held back" } else { "" };
+        let held = if holdback == 0 {
+            ", nothing held back"
+        } else {
+            ""
+        };
         let name = format!("{}{when}{held}", world.name());
         print!("| {name} |");
         for rate in RATES {

@@ -106,6 +106,7 @@ const TYPICAL_US: u64 = 12_000;
 
 /// The plan: much shorter than a real one, and the demo says so.
 const PLAN: &str = r#"
+holdback = 0
 monitor = "12s"
 health = { path = "/health", interval = "200ms", timeout = "200ms", rise = 2, fall = 2 }
 smoke = [{ path = "/health", expect = 200 }]
