@@ -352,7 +352,7 @@ async fn a_rollout_is_steered_by_every_verb() {
     );
     client.verb(None, "promote").await.unwrap();
     world
-        .until("everything on green", |view| {
+        .until("the last share", |view| {
             view.services[0].weight_percent == 95.0
         })
         .await;
