@@ -140,7 +140,7 @@ async def cell(fault, rate, options):
             ended = moment(lines, "ROLLED BACK")
             if fault in ("down", "hang"):
                 began = broken
-            record = json.load(urllib.request.urlopen(f"http://127.0.0.1:{admin}/v1/rollouts/1", timeout=5))["rollout"]
+            record = json.load(urllib.request.urlopen(f"http://127.0.0.1:{admin}/v1/rollouts/1", timeout=5))
             finding = (record.get("evidence") or {}).get("findings", [{}])[0]
             return {
                 "fault": fault, "rate": rate, "exit": run.returncode,
