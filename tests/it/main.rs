@@ -3,5 +3,6 @@
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod lost;
 mod proxy;
 mod support;
