@@ -3,7 +3,7 @@
 use crate::support::apps::pair;
 use crate::support::eventually;
 use crate::support::client::get;
-use crate::support::load::{Load, Plan, Record, quantile, size};
+use crate::support::load::{Load, Plan, last_sent_after, quantile, size};
 use crate::support::shifter::{Home, PATIENT, STILL, outcome_of, phase_of};
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_over_many_cutovers() {
     let (blue, green) = pair();
-    let fast = "steps = [{ weight = 5, hold = \"100ms\", deadline = \"100ms\" }, { weight = 50, hold = \"100ms\", deadline = \"100ms\" }, { weight = 100, hold = \"100ms\", deadline = \"100ms\" }]\nmonitor = \"200ms\"\nkeep_blue = \"50ms\"\n";
+    let fast = "steps = [{ weight = 5, hold = \"100ms\", deadline = \"100ms\" }, { weight = 50, hold = \"100ms\", deadline = \"100ms\" }, { weight = 100, hold = \"100ms\", deadline = \"100ms\" }]\nmonitor = \"1h\"\nkeep_blue = \"1s\"\n";
     let home = Home::new(&blue, &green, &format!("{fast}{PATIENT}"));
     let shifter = home.serve().await;
     let cutovers = size("SHIFTER_LOST_CUTOVERS", 20);
@@ -34,6 +34,10 @@ async fn no_request_is_lost_over_many_cutovers() {
         eventually("the slow ones are under way", || now.app.slow.load(Relaxed) == 4).await;
         let strategy = if n % 2 == 0 { Strategy::Canary } else { Strategy::BlueGreen };
         home.run(strategy).await;
+        if strategy == Strategy::BlueGreen {
+            home.share(100.0).await;
+            home.verb("promote").await.unwrap();
+        }
         home.until("promoted", |service| phase_of(service) == "promoted" || outcome_of(service) != "").await;
         if n % 5 == 4 {
             home.verb("rollback").await.unwrap();
@@ -58,12 +62,6 @@ async fn no_request_is_lost_over_many_cutovers() {
     );
     assert!(seen.blue.load(Relaxed) > 0 && seen.green.load(Relaxed) > 0);
     drop(shifter);
-}
-
-/// The first `done` after which no answer of this colour was asked for, counted from a moment.
-fn last_sent_after(records: &[Record], green: bool, moment: Instant) -> Duration {
-    let sent = records.iter().filter(|record| record.green == green).map(|record| record.sent);
-    sent.max().map_or(Duration::ZERO, |last| last.saturating_duration_since(moment))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod crash;
 mod lost;
+mod process;
 mod proxy;
 mod support;

@@ -63,6 +63,10 @@ pub struct Plan {
     pub errors_allowed: bool,
     /// No failure: the process is killed under this load.
     pub breaks_allowed: bool,
+    /// Nor are 5xx of the proxy: what it says instead of an app that hangs.
+    pub proxy_errors_allowed: bool,
+    /// Who is refused goes home: the process ends under this load.
+    pub leaves: bool,
 }
 
 impl Default for Plan {
@@ -74,6 +78,8 @@ impl Default for Plan {
             records: false,
             errors_allowed: false,
             breaks_allowed: false,
+            proxy_errors_allowed: false,
+            leaves: false,
         }
     }
 }
@@ -170,6 +176,7 @@ async fn user(
         if line.is_none() {
             match Line::open(addr).await {
                 Ok(open) => line = Some(open),
+                Err(error) if plan.leaves && error.kind() == ErrorKind::ConnectionRefused => break,
                 Err(error) => {
                     seen.cut.fetch_add(1, Relaxed);
                     if !plan.breaks_allowed {
@@ -193,7 +200,8 @@ async fn user(
                 if answer.status >= 500 {
                     seen.errors.fetch_add(1, Relaxed);
                 }
-                if answer.status != 200 && !(own && plan.errors_allowed) {
+                let allowed = if own { plan.errors_allowed } else { plan.proxy_errors_allowed };
+                if answer.status != 200 && !allowed {
                     seen.fail(format!("status {} of {}", answer.status, if own { "an app" } else { "the proxy" }));
                 }
                 (if green { &seen.green } else { &seen.blue }).fetch_add(1, Relaxed);
@@ -275,6 +283,12 @@ impl Line {
             _ => Ok(()),
         }
     }
+}
+
+/// How long after a moment the last request was sent that this colour answered.
+pub fn last_sent_after(records: &[Record], green: bool, moment: Instant) -> Duration {
+    let sent = records.iter().filter(|record| record.green == green).map(|record| record.sent);
+    sent.max().map_or(Duration::ZERO, |last| last.saturating_duration_since(moment))
 }
 
 /// The share `q` of these, sorted or not.

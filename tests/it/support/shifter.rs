@@ -37,7 +37,7 @@ pub const STILL: &str = "steps = [{ weight = 5, hold = \"1h\", deadline = \"1h\"
 
 /// A machine with two busy cores is no slow version: latency is not what these tests are about.
 pub const PATIENT: &str =
-    "latency_margin = \"1000% + 10s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
+    "latency_margin = \"1000% + 10s\"\nlatency_grace = \"0s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
 
 impl Home {
     /// A home with one service `app`; `more` are further keys of it, or tables.
