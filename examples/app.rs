@@ -24,6 +24,9 @@ struct Args {
     /// Typical milliseconds to an answer; 0 answers at once.
     #[arg(long, default_value_t = 0.0)]
     latency: f64,
+    /// Spread of the time to an answer: sigma of a log-normal distribution.
+    #[arg(long, default_value_t = 0.25)]
+    spread: f64,
     /// Percent of answers that take `--tail-ms` longer.
     #[arg(long, default_value_t = 0.0)]
     tail: f64,
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
     let app = App::new(&args.version, Duration::from_millis(args.start_delay));
     app.error_ppm.store((args.errors * 1e4) as u32, Relaxed);
     app.latency_us.store((args.latency * 1e3) as u64, Relaxed);
+    app.spread_ppm.store((args.spread * 1e6) as u32, Relaxed);
     app.tail_ppm.store((args.tail * 1e4) as u32, Relaxed);
     app.tail_us.store((args.tail_ms * 1e3) as u64, Relaxed);
     app.hangs.store(args.hang, Relaxed);

@@ -63,7 +63,10 @@ fn main() {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let proxy = RoundRobin { backends: args.backends, next: AtomicUsize::new(0) };
+    let proxy = RoundRobin {
+        backends: args.backends,
+        next: AtomicUsize::new(0),
+    };
     let mut service = http_proxy_service(&server.configuration, proxy);
     service.add_tcp(&args.listen.to_string());
     server.add_service(service);

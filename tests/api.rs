@@ -352,8 +352,8 @@ async fn a_rollout_is_steered_by_every_verb() {
     );
     client.verb(None, "promote").await.unwrap();
     world
-        .until("everything on green", |view| {
-            view.services[0].weight_percent == 100.0
+        .until("the last share", |view| {
+            view.services[0].weight_percent == 95.0
         })
         .await;
     client.verb(None, "rollback").await.unwrap();

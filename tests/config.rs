@@ -343,7 +343,7 @@ fn ten_lines_are_enough() {
 }
 
 #[test]
-fn a_canary_without_steps_is_five_fifty_all() {
+fn a_canary_without_steps_is_five_fifty_and_all_but_a_control() {
     let plan = parse(POOLS).services[0].plan(None);
     let (minute, quarter) = (minutes(1), minutes(15));
     assert_eq!(
@@ -352,9 +352,18 @@ fn a_canary_without_steps_is_five_fifty_all() {
             Step::Start,
             shift(5, minute, quarter),
             shift(50, minute, quarter),
-            shift(100, minutes(2), quarter),
+            shift(95, minutes(2), quarter),
             Step::Retire
         ]
+    );
+    let pure = parse(&format!("{POOLS}holdback = 0\n")).services[0].plan(None);
+    assert_eq!(pure.steps[3], shift(100, minutes(2), quarter));
+    let close = "steps = [{ weight = 97 }, { weight = 100 }]\n";
+    let close = parse(&format!("{POOLS}{close}")).services[0].plan(None);
+    assert_eq!(
+        close.steps[2],
+        shift(100, minutes(2), quarter),
+        "no room for a control"
     );
     assert_eq!(
         (plan.strategy, plan.deadline),

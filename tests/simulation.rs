@@ -8,6 +8,9 @@
 //! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
 //! stopped that this rollout does not own.
 
+// Helpers of tests are tests too: a fault in them is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use shifter::core::judge::Verdict;
 use shifter::core::plan::{Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
@@ -21,7 +24,9 @@ fn every_seed_keeps_the_invariants() {
     let seeds: Vec<u64> = match std::env::var("SHIFTER_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
         Err(_) => {
-            let many = std::env::var("SHIFTER_SEEDS").ok().and_then(|n| n.parse().ok());
+            let many = std::env::var("SHIFTER_SEEDS")
+                .ok()
+                .and_then(|n| n.parse().ok());
             (0..many.unwrap_or(20_000)).collect()
         }
     };
@@ -52,7 +57,11 @@ fn a_silent_world_ends_on_blue() {
             }
         }
         assert!(world.rollout.finished(), "seed {seed}: {:?}", world.rollout);
-        assert_ne!(world.rollout.outcome(), Some(&Outcome::Promoted), "seed {seed}: silence promoted");
+        assert_ne!(
+            world.rollout.outcome(),
+            Some(&Outcome::Promoted),
+            "seed {seed}: silence promoted"
+        );
         assert_eq!(world.routed, Weight::NONE);
     }
 }
@@ -64,7 +73,13 @@ fn silence_with_verdicts_of_no_data_never_promotes_unless_the_policy_says_so() {
         let promotes = world.rollout.plan().on_no_data == Undecided::Promote;
         for _ in 0..200_000 {
             world.now = Time(world.now.0 + 1_000);
-            for event in [Event::Ready, Event::Warmed, Event::Smoked(Ok(())), Event::Judged(Verdict::NoData), Event::Tick] {
+            for event in [
+                Event::Ready,
+                Event::Warmed,
+                Event::Smoked(Ok(())),
+                Event::Judged(Verdict::NoData),
+                Event::Tick,
+            ] {
                 let actions = world.rollout.on(event, world.now);
                 world.perform(&actions);
             }
@@ -74,6 +89,38 @@ fn silence_with_verdicts_of_no_data_never_promotes_unless_the_policy_says_so() {
         }
         let promoted = world.rollout.outcome() == Some(&Outcome::Promoted);
         assert!(!promoted || promotes, "seed {seed}: {:?}", world.rollout);
+    }
+}
+
+#[test]
+fn a_plan_that_holds_for_ever_ends_at_the_whole_deadline() {
+    let undecided = || {
+        Event::Judged(Verdict::Inconclusive {
+            leaning_worse: false,
+            step_requests: 1_000,
+            total_requests: 1_000,
+        })
+    };
+    for seed in 0..500 {
+        let mut plan = random_plan(&mut Rng(seed * 2 + 1));
+        plan.on_inconclusive = Undecided::Hold;
+        plan.approve_deadline = plan.deadline * 2;
+        let deadline = plan.deadline;
+        let (mut rollout, _) = Rollout::start(plan, Time(0));
+        for second in 1..=deadline.as_secs() + 1 {
+            let now = Time(second * 1_000);
+            for event in [
+                Event::Ready,
+                Event::Warmed,
+                Event::Smoked(Ok(())),
+                undecided(),
+                Event::Tick,
+            ] {
+                rollout.on(event, now);
+            }
+        }
+        assert_eq!(rollout.step_index(), None, "seed {seed}: {rollout:?}");
+        assert_eq!(rollout.weight(), Weight::NONE, "seed {seed}");
     }
 }
 
@@ -150,28 +197,41 @@ impl World {
             }
             self.step(turn, &event);
         }
-        panic!("seed {}: no end after 20 000 events: {:?}", self.seed, self.rollout);
+        panic!(
+            "seed {}: no end after 20 000 events: {:?}",
+            self.seed, self.rollout
+        );
     }
 
     fn step(&mut self, turn: u32, event: &Event) {
         let before = self.before();
         match event {
-            Event::Lost { color: Color::Blue, .. } => self.blue_down = true,
+            Event::Lost {
+                color: Color::Blue, ..
+            } => self.blue_down = true,
             Event::Back(Color::Blue) => self.blue_down = false,
-            Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => self.fit = true,
+            Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => {
+                self.fit = true
+            }
             _ => {}
         }
         let actions = self.rollout.on(event.clone(), self.now);
         let same = self.twin.on(event.clone(), self.now);
-        let at = format!("seed {} turn {turn} event {event:?}: {:?}", self.seed, self.rollout);
+        let at = format!(
+            "seed {} turn {turn} event {event:?}: {:?}",
+            self.seed, self.rollout
+        );
         assert_eq!(actions, same, "I12 equal events give equal decisions; {at}");
-        self.check_stops(&actions, &before, &at);
+        self.check_stops(event, &actions, &before, &at);
         self.perform(&actions);
         self.check(event, &before, &at);
         if self.rollout.step_index() != before.step || self.rollout.since() == self.now {
             self.entered = self.now;
         }
-        let ending = matches!(self.rollout.phase(), Phase::RollingBack { .. } | Phase::Promoted);
+        let ending = matches!(
+            self.rollout.phase(),
+            Phase::RollingBack { .. } | Phase::Promoted
+        );
         if ending && !(before.ended || before.promoted) {
             self.released = self.now;
         }
@@ -197,8 +257,15 @@ impl World {
     }
 
     fn check(&self, event: &Event, before: &Before, at: &str) {
-        assert_eq!(self.routed, self.rollout.weight(), "I7 what is routed is what was decided; {at}");
-        let by_person = matches!(event, Event::Approve | Event::Promote | Event::Resume | Event::SetWeight(_));
+        assert_eq!(
+            self.routed,
+            self.rollout.weight(),
+            "I7 what is routed is what was decided; {at}"
+        );
+        let by_person = matches!(
+            event,
+            Event::Approve | Event::Promote | Event::Resume | Event::SetWeight(_)
+        );
         let proven = match event {
             Event::Judged(Verdict::Pass) | Event::Smoked(Ok(())) => true,
             // Without checks of its own a plan's first share follows from health or the warm-up.
@@ -212,56 +279,100 @@ impl World {
             self.rollout.weight() <= before.weight || proven || by_person,
             "I1 exposure grew without proof; {at}"
         );
-        if self.rollout.weight() > Weight::NONE && self.rollout.plan().steps.contains(&Step::Smoke) {
-            assert!(self.fit, "I1 users saw green before the checks passed; {at}");
+        if self.rollout.weight() > Weight::NONE && self.rollout.plan().steps.contains(&Step::Smoke)
+        {
+            assert!(
+                self.fit,
+                "I1 users saw green before the checks passed; {at}"
+            );
+        }
+        if *event == Event::Tick && self.rollout.age(self.now) >= self.rollout.plan().deadline {
+            assert_eq!(
+                self.rollout.step_index(),
+                None,
+                "I5 the whole rollout's deadline has passed; {at}"
+            );
         }
         let under_way = before.step.is_some();
         let bad = match event {
             Event::Judged(Verdict::Fail { .. }) | Event::Abort(_) | Event::Superseded => under_way,
-            Event::Smoked(Err(_)) | Event::Lost { color: Color::Green, .. } => under_way,
+            Event::Smoked(Err(_))
+            | Event::Lost {
+                color: Color::Green,
+                ..
+            } => under_way,
             _ => false,
         };
         if bad {
-            assert_eq!(self.routed, Weight::NONE, "I2 bad news takes green off at once; {at}");
-            assert!(matches!(self.rollout.phase(), Phase::RollingBack { .. }), "I2; {at}");
+            assert_eq!(
+                self.routed,
+                Weight::NONE,
+                "I2 bad news takes green off at once; {at}"
+            );
+            assert!(
+                matches!(self.rollout.phase(), Phase::RollingBack { .. }),
+                "I2; {at}"
+            );
         }
-        assert!(self.blue || self.routed == Weight::ALL || self.rollout.finished(), "I3 blue is gone too early; {at}");
+        assert!(
+            self.blue || self.routed == Weight::ALL || self.rollout.finished(),
+            "I3 blue is gone too early; {at}"
+        );
         if let (Some((hold, _)), Some(step)) = (before.shift, before.step) {
             let forward = self.rollout.step_index().is_some_and(|now| now > step)
                 || (*self.rollout.phase() == Phase::Promoted && !before.promoted);
             let held = self.now.since(before.entered) >= hold;
-            assert!(!forward || held || by_person, "I6 a share was left too early; {at}");
+            assert!(
+                !forward || held || by_person,
+                "I6 a share was left too early; {at}"
+            );
             assert!(
                 !forward || by_person || !(before.blue_down || self.blue_down),
                 "nothing advances by itself while blue is down; {at}"
             );
-            assert!(!forward || by_person || !before.paused, "nothing advances by itself while paused; {at}");
+            assert!(
+                !forward || by_person || !before.paused,
+                "nothing advances by itself while paused; {at}"
+            );
         }
     }
 
     fn policy_promotes(&self, verdict: &Verdict, before: &Before) -> bool {
         let plan = self.rollout.plan();
-        let Some((_, deadline)) = before.shift else { return false };
+        let Some((_, deadline)) = before.shift else {
+            return false;
+        };
         if self.now.since(before.entered) < deadline {
             return false;
         }
         let policy = match verdict {
-            Verdict::Inconclusive { leaning_worse: true, .. } => return false,
-            Verdict::Inconclusive { step_requests, total_requests, .. } => {
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            } => return false,
+            Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            } => {
                 let last = plan.last_shift() == before.step;
                 let enough = if last {
                     *total_requests >= plan.total_requests_min
                 } else {
                     *step_requests >= plan.step_requests_min
                 };
-                if enough { plan.on_inconclusive } else { plan.on_no_data }
+                if enough {
+                    plan.on_inconclusive
+                } else {
+                    plan.on_no_data
+                }
             }
             _ => plan.on_no_data,
         };
         policy == Undecided::Promote
     }
 
-    fn check_stops(&self, actions: &[Action], before: &Before, at: &str) {
+    fn check_stops(&self, event: &Event, actions: &[Action], before: &Before, at: &str) {
         for action in actions {
             let color = match action {
                 Action::StopBlue => Color::Blue,
@@ -274,7 +385,8 @@ impl World {
                 Color::Blue => plan.keep_blue + plan.drain,
                 Color::Green => plan.drain,
             };
-            let superseded = color == Color::Blue && self.rollout.finished() && waited < drain;
+            // A newer green ends the wait for the old blue; the driver still lets its requests finish.
+            let superseded = color == Color::Blue && *event == Event::Superseded;
             assert!(
                 self.in_flight[color.index()] == 0 || waited >= drain || superseded,
                 "I4 {color} was stopped with requests in flight; {at}"
@@ -322,21 +434,35 @@ impl World {
     }
 
     fn random_event(&mut self) -> (Event, u64) {
-        let mark = if self.rng.below(4) == 0 { self.mark.wrapping_sub(1) } else { self.mark };
+        let mark = if self.rng.below(4) == 0 {
+            self.mark.wrapping_sub(1)
+        } else {
+            self.mark
+        };
         let person = || "a person".to_owned();
         let event = match self.rng.below(120) {
             0 => Event::Abort(person()),
-            1 => Event::Lost { color: Color::Green, what: "green exited".into() },
-            2 => Event::Judged(Verdict::Fail { reason: "error rate".into() }),
+            1 => Event::Lost {
+                color: Color::Green,
+                what: "green exited".into(),
+            },
+            2 => Event::Judged(Verdict::Fail {
+                reason: "error rate".into(),
+            }),
             3 => Event::Smoked(Err("500 from /health".into())),
             4 => Event::Restarted { same: true },
-            5 => Event::Restarted { same: self.rng.below(4) > 0 },
+            5 => Event::Restarted {
+                same: self.rng.below(4) > 0,
+            },
             6 => Event::Superseded,
             7 | 8 => Event::Pause,
             9..=12 => Event::Resume,
             13 => Event::Promote,
             14 => Event::SetWeight(Weight::percent(self.rng.below(101) as u16).unwrap()),
-            15 | 16 => Event::Lost { color: Color::Blue, what: "blue exited".into() },
+            15 | 16 => Event::Lost {
+                color: Color::Blue,
+                what: "blue exited".into(),
+            },
             17..=22 => Event::Back(Color::Blue),
             23..=32 => Event::Smoked(Ok(())),
             33..=42 => Event::Ready,
@@ -362,7 +488,11 @@ impl World {
             Phase::Promoted => Color::Blue,
             _ => return Event::Drained,
         };
-        if self.in_flight[color.index()] == 0 { Event::Drained } else { Event::Tick }
+        if self.in_flight[color.index()] == 0 {
+            Event::Drained
+        } else {
+            Event::Tick
+        }
     }
 }
 
@@ -370,7 +500,11 @@ fn random_plan(rng: &mut Rng) -> Plan {
     let seconds = |n: u64| Duration::from_secs(n);
     let hold = seconds(rng.below(20));
     let deadline = hold + seconds(20 + rng.below(200));
-    let shift = |percent: u16| Step::Shift { weight: Weight::percent(percent).unwrap(), hold, deadline };
+    let shift = |percent: u16| Step::Shift {
+        weight: Weight::percent(percent).unwrap(),
+        hold,
+        deadline,
+    };
     let blue_green = rng.below(2) == 0;
     let mut steps = vec![Step::Start];
     if rng.below(2) == 0 {
@@ -392,7 +526,11 @@ fn random_plan(rng: &mut Rng) -> Plan {
         _ => Undecided::Rollback,
     };
     Plan {
-        strategy: if blue_green { Strategy::BlueGreen } else { Strategy::Canary },
+        strategy: if blue_green {
+            Strategy::BlueGreen
+        } else {
+            Strategy::Canary
+        },
         steps,
         step_deadline: seconds(60 + rng.below(200)),
         approve_deadline: seconds(60 + rng.below(500)),

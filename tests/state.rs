@@ -2,6 +2,9 @@
 //!
 //! `SHIFTER_FLIPS` and `SHIFTER_CUT_STEP` set how many flips and how fine the cuts are.
 
+// Helpers of tests are tests too: a fault in them is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use shifter::config::Config;
 use shifter::control::Controller;
 use shifter::control::ward::RunState;
@@ -13,7 +16,7 @@ use shifter::core::weight::Weight;
 use shifter::driver::fixed;
 use shifter::metrics::Metrics;
 use shifter::store::journal::{Journal, JournalError, Note, SavedRollout, SavedService};
-use shifter::store::Board;
+use shifter::store::{Board, FolderLock};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -66,7 +69,16 @@ fn at_five_percent(folder: &Path) {
         };
         journal.note(&mut note).unwrap();
     }
-    journal.save_service("api", &SavedService { swapped: false, epoch: 1, backends: fixed::ids(service) }).unwrap();
+    journal
+        .save_service(
+            "api",
+            &SavedService {
+                swapped: false,
+                epoch: 1,
+                backends: fixed::ids(service),
+            },
+        )
+        .unwrap();
 }
 
 /// Starts on a folder and says what is routed then.
@@ -75,7 +87,8 @@ fn routed(folder: &Path) -> Result<Arc<Table>, JournalError> {
     let config = config();
     let board = Arc::new(Board::new(config.clone()));
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (controller, _handle) = Controller::new(board.clone(), metrics, journal, config, None, vec![]);
+    let (controller, _handle) =
+        Controller::new(board.clone(), metrics, journal, config, None, vec![]);
     let table = board.snapshot().table.clone();
     drop(controller);
     Ok(table)
@@ -85,16 +98,27 @@ fn must_be_safe(folder: &Path, what: &str) -> bool {
     let table = routed(folder).unwrap_or_else(|error| panic!("{what}: does not start: {error}"));
     let route = table.route("api").unwrap();
     let five = Weight::percent(5).unwrap();
-    assert!(route.weight == Weight::NONE || route.weight == five, "{what}: weight {}", route.weight);
+    assert!(
+        route.weight == Weight::NONE || route.weight == five,
+        "{what}: weight {}",
+        route.weight
+    );
     assert_eq!(route.blue.backends[0].id, "127.0.0.1:3001", "{what}");
     if route.weight == five {
-        assert_eq!(route.green.as_ref().unwrap().backends[0].id, "127.0.0.1:3002", "{what}");
+        assert_eq!(
+            route.green.as_ref().unwrap().backends[0].id,
+            "127.0.0.1:3002",
+            "{what}"
+        );
     }
     route.weight == five
 }
 
 fn env(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Writes a damaged file into a folder of its own.
@@ -107,7 +131,10 @@ fn damaged(bytes: &[u8]) -> tempfile::TempDir {
 fn sound_file() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     at_five_percent(folder.path());
-    assert!(must_be_safe(folder.path(), "sound"), "a sound file resumes at its weight");
+    assert!(
+        must_be_safe(folder.path(), "sound"),
+        "a sound file resumes at its weight"
+    );
     fs::read(folder.path().join("state.db")).unwrap()
 }
 
@@ -136,7 +163,10 @@ fn a_flipped_bit_anywhere_starts_at_the_saved_weight_or_at_none() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (random & 7);
         let folder = damaged(&flipped);
-        kept += usize::from(must_be_safe(folder.path(), &format!("bit {} of byte {at}", random & 7)));
+        kept += usize::from(must_be_safe(
+            folder.path(),
+            &format!("bit {} of byte {at}", random & 7),
+        ));
     }
     println!("{flips} flips, {kept} resumed at 5 %");
     assert!(kept > 0);
@@ -153,7 +183,11 @@ fn a_damaged_file_is_put_aside_and_the_copy_takes_its_place() {
     let (_, opened) = Journal::open(folder.path()).unwrap();
     assert!(opened.from_copy);
     let aside = opened.put_aside.unwrap();
-    assert_eq!(fs::read(aside).unwrap(), vec![7u8; 8_192], "nothing is deleted");
+    assert_eq!(
+        fs::read(aside).unwrap(),
+        vec![7u8; 8_192],
+        "nothing is deleted"
+    );
     assert!(must_be_safe(folder.path(), "copy"));
 }
 
@@ -165,7 +199,10 @@ fn a_newer_format_is_refused_and_left_alone() {
     db.pragma_update(None, "user_version", 99).unwrap();
     drop(db);
     let error = Journal::open(folder.path()).err().unwrap();
-    assert!(matches!(error, JournalError::Newer { found: 99, .. }), "{error}");
+    assert!(
+        matches!(error, JournalError::Newer { found: 99, .. }),
+        "{error}"
+    );
     let version: i64 = rusqlite::Connection::open(folder.path().join("state.db"))
         .unwrap()
         .query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -176,11 +213,14 @@ fn a_newer_format_is_refused_and_left_alone() {
 #[test]
 fn a_second_process_is_kept_out_and_told_who_holds_the_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let lock = Journal::lock(folder.path()).unwrap();
-    let error = Journal::lock(folder.path()).unwrap_err();
-    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    let lock = FolderLock::take(folder.path()).unwrap();
+    let error = FolderLock::take(folder.path()).unwrap_err();
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
     drop(lock);
-    Journal::lock(folder.path()).unwrap();
+    FolderLock::take(folder.path()).unwrap();
 }
 
 #[test]
@@ -189,15 +229,23 @@ fn a_folder_that_cannot_be_written_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = Journal::lock(&file.join("state")).unwrap_err().to_string();
-    assert!(error.contains("file/state") && error.contains("--state"), "{error}");
+    let error = FolderLock::take(&file.join("state"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("file/state") && error.contains("--state"),
+        "{error}"
+    );
 }
 
 #[test]
 fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
     let folder = tempfile::tempdir().unwrap();
     at_five_percent(folder.path());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let (journal, _) = Journal::open(folder.path()).unwrap();
         let config = config();

@@ -1,5 +1,7 @@
 //! The judge's statistics: golden numbers, the properties that make them valid, and simulated traffic.
 
+#[path = "support/canary.rs"]
+mod canary;
 #[path = "support/drive.rs"]
 mod drive;
 #[path = "support/vectors.rs"]
@@ -7,9 +9,10 @@ mod vectors;
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use drive::{End, Run, adaptive, alone, drive as rollout, fixed, many, steady, wilson};
+use canary::{Ending, canary, longest, plan};
+use drive::{End, Run, alone, drive as rollout, fixed, many, steady, wilson};
 use proptest::prelude::*;
-use shifter::core::judge::{Control, Judge, Policy, Verdict};
+use shifter::core::judge::{Cause, Control, Judge, Policy, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
 };
@@ -217,7 +220,7 @@ proptest! {
     }
 }
 
-/// Rollouts in each cell: few by default, more with `SHIFTER_AA_ROLLOUTS`. `examples/worlds.rs` prints full tables.
+/// Rollouts in each cell: few by default, more with `SHIFTER_AA_ROLLOUTS`. `examples/worlds` prints full tables.
 fn rollouts() -> u64 {
     std::env::var("SHIFTER_AA_ROLLOUTS")
         .ok()
@@ -284,28 +287,6 @@ fn green_that_is_worse_is_found() {
 }
 
 #[test]
-fn a_healthy_rollout_moves_on_by_itself_and_a_bad_one_never_does() {
-    let run = |fault| {
-        many(2, rollouts(), |run| {
-            let mut traffic = Traffic::new(run, 500.0, 1_800, World::SharedBursts, fault);
-            rollout(
-                &mut traffic,
-                &mut Judge::new(Policy::default()),
-                0.05,
-                adaptive(),
-            )
-        })
-    };
-    for healthy in run(Fault::NONE) {
-        assert_eq!(healthy.end, End::Promoted);
-        assert!(healthy.at >= 180, "no share is left early: {healthy:?}");
-    }
-    for worse in run(Fault::ALL[1]) {
-        assert_eq!(worse.end, End::RolledBack);
-    }
-}
-
-#[test]
 fn an_outside_incident_is_cancelled_only_by_a_blue_beside_green() {
     let traffic = || Traffic::new(1, 500.0, 600, World::Incident, Fault::NONE);
     let judge = || Judge::new(Policy::default());
@@ -315,4 +296,64 @@ fn an_outside_incident_is_cancelled_only_by_a_blue_beside_green() {
     );
     let held_back = rollout(&mut traffic(), &mut judge(), 0.95, steady(600));
     assert_eq!(held_back.end, End::Undecided);
+}
+
+/// Rollouts by the product's own plan and machine.
+fn canaries(runs: u64, world: World, fault: Fault, rate: f64, holdback: u16) -> Vec<Ending> {
+    let (plan, policy) = (plan(holdback), Policy::default());
+    many(2, runs, |run| {
+        let mut traffic = Traffic::new(run, rate, longest(&plan), world, fault);
+        traffic.incident_at(210);
+        canary(&mut traffic, &plan, &policy, policy.amber)
+    })
+}
+
+fn ended(endings: &[Ending], outcome: &str) -> usize {
+    let so = |ending: &&Ending| ending.outcome.name() == outcome;
+    endings.iter().filter(so).count()
+}
+
+#[test]
+fn a_canary_of_an_equal_green_is_promoted_and_mostly_on_evidence() {
+    for world in [World::Iid, World::ColdStart, World::PrivateDrift] {
+        let endings = canaries(60, world, Fault::NONE, 50.0, 0);
+        assert_eq!(ended(&endings, "promoted"), 60, "{}", world.name());
+        let proven = endings.iter().filter(|ending| !ending.silent).count();
+        assert!(proven >= 45, "{}: {proven}", world.name());
+        for ending in endings {
+            assert_eq!((ending.share, ending.cause), (100, None));
+        }
+    }
+}
+
+#[test]
+fn a_canary_of_a_worse_green_goes_back_at_the_first_share() {
+    for (runs, rate, within) in [(60, 50.0, 240), (10, 500.0, 60)] {
+        let endings = canaries(runs, World::Wave, Fault::ALL[2], rate, 0);
+        assert_eq!(ended(&endings, "rolled_back"), runs as usize);
+        for ending in endings {
+            assert_eq!((ending.share, ending.cause), (5, Some(Cause::Evidence)));
+            assert!(ending.green > 0 && ending.at <= within, "{ending:?}");
+        }
+    }
+}
+
+/// Where requests abound the evidence is there long before a share's shortest time is over.
+#[test]
+fn a_canary_leaves_no_share_early() {
+    for ending in canaries(10, World::Iid, Fault::NONE, 500.0, 0) {
+        assert_eq!(ending.outcome.name(), "promoted");
+        assert!(ending.at >= 240, "a share was left early: {ending:?}");
+    }
+}
+
+/// Limit of a green that serves alone: what hits from outside is not told from green. A blue held back tells it.
+#[test]
+fn what_is_held_back_tells_an_incident_from_a_regression() {
+    let rolled_back = |holdback| {
+        let endings = canaries(20, World::Incident, Fault::NONE, 500.0, holdback);
+        ended(&endings, "rolled_back")
+    };
+    assert!(rolled_back(0) >= 10);
+    assert_eq!(rolled_back(5), 0);
 }

@@ -41,7 +41,7 @@ def arguments():
     p.add_argument("--no-build", action="store_true", help="use what is built")
     p.add_argument("--shifter-bin", help="another shifter")
     p.add_argument("--shifter-config", help="a template with {state} {listen} {admin} {blue} {green} {connections}")
-    p.add_argument("--shifter-weight", default="set-weight bench 50", help="the command that shares the load (%(default)s)")
+    p.add_argument("--shifter-weight", default="set-weight 50", help="the command that shares the load (%(default)s)")
     options = p.parse_args()
     options.shifter_bin = os.path.abspath(options.shifter_bin or servers.binary(options.profile, "shifter"))
     options.only = [name.strip() for name in options.only.split(",") if name.strip()]

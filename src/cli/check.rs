@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(taken(&config), []);
         assert_eq!(
             line(&config.services[0]),
-            "a for *: canary 5% → 50% → 100%; blue 127.0.0.1:3001, green none yet: a rollout needs `green`"
+            "a for *: canary 5% → 50% → 95%; blue 127.0.0.1:3001, green none yet: a rollout needs `green`"
         );
     }
 }

@@ -17,7 +17,10 @@ pub struct Teller {
 
 impl Default for Teller {
     fn default() -> Teller {
-        Teller { told: 0, last: Instant::now() }
+        Teller {
+            told: 0,
+            last: Instant::now(),
+        }
     }
 }
 
@@ -30,8 +33,17 @@ impl Teller {
         self.told = note.seq;
         self.last = Instant::now();
         let style = style(note);
-        let rollout = if note.rollout > 0 { format!(" r-{}", note.rollout) } else { String::new() };
-        anstream::eprintln!("{}  {}{rollout}  {style}{}{style:#}", note.at, note.service, note.text);
+        let rollout = if note.rollout > 0 {
+            format!(" r-{}", note.rollout)
+        } else {
+            String::new()
+        };
+        anstream::eprintln!(
+            "{}  {}{rollout}  {style}{}{style:#}",
+            note.at,
+            note.service,
+            note.text
+        );
     }
 
     /// The number of the last note told.
@@ -46,7 +58,9 @@ impl Teller {
         }
         self.last = Instant::now();
         let line = rollout.line.as_deref().unwrap_or("no evidence yet");
-        let step = rollout.step.map_or(String::new(), |step| format!(" step {}/{}", step + 1, rollout.steps.len()));
+        let step = rollout.step.map_or(String::new(), |step| {
+            format!(" step {}/{}", step + 1, rollout.steps.len())
+        });
         anstream::eprintln!(
             "{}  {service} r-{}  {}{step}, weight {weight_percent}%, {:.0}s in it: {line}",
             crate::control::ledger::now(),
@@ -87,7 +101,10 @@ mod tests {
 
     #[test]
     fn every_outcome_has_a_code_of_its_own() {
-        let codes: Vec<u8> = Outcome::NAMES.iter().map(|name| exit(name).unwrap().code()).collect();
+        let codes: Vec<u8> = Outcome::NAMES
+            .iter()
+            .map(|name| exit(name).unwrap().code())
+            .collect();
         assert_eq!(codes, [0, 3, 4, 5, 6]);
         assert_eq!(exit("running"), None);
     }

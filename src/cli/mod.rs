@@ -28,8 +28,16 @@ use std::path::PathBuf;
 
 /// Blue-green and canary rollouts that judge themselves, for plain Docker hosts.
 #[derive(Debug, Parser)]
-#[command(name = "shifter", version, about, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 promoted or done, 1 internal error, 2 usage or configuration, 3 rolled back,\n4 green never fit to serve, 5 inconclusive, 6 stopped by a person, 7 daemon unreachable, 8 busy, 130 interrupted.")]
+#[command(
+    name = "shifter",
+    version,
+    about,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 promoted or done, 1 internal error, 2 usage or configuration, 3 rolled back,\n4 green never fit to serve, 5 inconclusive, 6 stopped by a person, 7 daemon unreachable, 8 busy, 130 interrupted."
+)]
 pub struct Cli {
     /// What is common to all commands.
     #[command(flatten)]
@@ -43,7 +51,14 @@ pub struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// The configuration file.
-    #[arg(long, short, global = true, env = "SHIFTER_CONFIG", default_value = "shifter.toml", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "SHIFTER_CONFIG",
+        default_value = "shifter.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     /// The admin socket of a running shifter; the configuration's, when not given.
     #[arg(long, global = true, env = "SHIFTER_SOCKET", value_name = "PATH")]

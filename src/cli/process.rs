@@ -7,8 +7,8 @@ use crate::control::{Controller, Handle, Order};
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::proxy;
-use crate::store::journal::{FolderLock, Journal, JournalError};
-use crate::store::{Board, Clock};
+use crate::store::journal::JournalError;
+use crate::store::{Board, Clock, FolderLock, Journal};
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -59,13 +59,20 @@ impl Prepared {
     /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let listeners = proxy::bind(&config.proxy.listen)?;
-        let lock = Journal::lock(&config.state)?;
+        let lock = FolderLock::take(&config.state)?;
         let admin = admin::Bound::bind(&config.admin)?;
         let (journal, opened) = Journal::open(&config.state)?;
         let mut findings = vec![];
         if let Some(aside) = &opened.put_aside {
-            let instead = if opened.from_copy { "the copy of the last good generation is in use" } else { "the journal starts anew" };
-            findings.push(format!("the state was damaged; it was put aside as {}, and {instead}", aside.display()));
+            let instead = if opened.from_copy {
+                "the copy of the last good generation is in use"
+            } else {
+                "the journal starts anew"
+            };
+            findings.push(format!(
+                "the state was damaged; it was put aside as {}, and {instead}",
+                aside.display()
+            ));
         }
         Ok(Prepared {
             config: Arc::new(config),
@@ -111,21 +118,49 @@ pub struct Process {
 impl Process {
     /// Starts all parts; the first accepted connection is routed by the saved table.
     pub async fn start(prepared: Prepared) -> Result<Process, StartError> {
-        let Prepared { config, file, listeners, admin, journal, findings, _lock } = prepared;
+        let Prepared {
+            config,
+            file,
+            listeners,
+            admin,
+            journal,
+            findings,
+            _lock,
+        } = prepared;
         Clock::now();
-        let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
+        let metrics =
+            Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
         let board = Arc::new(Board::new(config.clone()));
-        let (controller, handle) =
-            Controller::new(board.clone(), metrics.clone(), journal, config.clone(), file, findings);
+        let (controller, handle) = Controller::new(
+            board.clone(),
+            metrics.clone(),
+            journal,
+            config.clone(),
+            file,
+            findings,
+        );
         let controller = run_controller(controller, metrics.clone())?;
         let proxy = proxy::Proxy::start(&board, &config, &metrics, listeners)
             .map_err(|error| StartError::Internal(error.to_string()))?;
         let (admin_stop, stop) = tokio::sync::watch::channel(false);
         if let Some(bound) = admin {
-            let app = admin::App { handle: handle.clone(), metrics: metrics.clone(), board: board.clone() };
+            let app = admin::App {
+                handle: handle.clone(),
+                metrics: metrics.clone(),
+                board: board.clone(),
+            };
             tokio::spawn(bound.serve(app, stopped(stop)));
         }
-        Ok(Process { handle, board, metrics, config, proxy, admin_stop, controller: Some(controller), _lock })
+        Ok(Process {
+            handle,
+            board,
+            metrics,
+            config,
+            proxy,
+            admin_stop,
+            controller: Some(controller),
+            _lock,
+        })
     }
 
     /// Ends in order: lame duck, listeners closed, requests in flight finished, state recorded.
@@ -148,14 +183,9 @@ impl Process {
                 return Exit::Internal;
             }
         };
-        loop {
-            match signals.next().await {
-                Signal::Reload => {
-                    if let Err(refusal) = self.handle.order(None, Order::Reload).await {
-                        tracing::error!("{refusal}");
-                    }
-                }
-                Signal::Stop => break,
+        while signals.next().await == Signal::Reload {
+            if let Err(refusal) = self.handle.order(None, Order::Reload).await {
+                tracing::error!("{refusal}");
             }
         }
         self.stop_unless_again(&mut signals).await;
@@ -164,7 +194,9 @@ impl Process {
 
     /// Ends in order, or at once at the next signal.
     pub async fn stop_unless_again(self, signals: &mut Signals) {
-        tracing::info!("stopping: answers say `Connection: close`, requests in flight finish; a second signal ends at once");
+        tracing::info!(
+            "stopping: answers say `Connection: close`, requests in flight finish; a second signal ends at once"
+        );
         tokio::select! {
             stopped = self.stop() => {
                 tracing::info!(finished = stopped.finished, cut = stopped.cut, "stopped");
@@ -224,7 +256,10 @@ async fn stopped(mut stop: tokio::sync::watch::Receiver<bool>) {
 }
 
 /// The controller has a thread of its own: neither a slow disk nor a panic in it may touch traffic.
-fn run_controller(controller: Controller, metrics: Arc<Metrics>) -> Result<std::thread::JoinHandle<()>, StartError> {
+fn run_controller(
+    controller: Controller,
+    metrics: Arc<Metrics>,
+) -> Result<std::thread::JoinHandle<()>, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

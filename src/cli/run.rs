@@ -79,7 +79,10 @@ pub fn run(global: &Global, args: Args) -> Exit {
 /// The code of a rollout that a running shifter did; none when nobody answers.
 fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Option<Exit> {
     let socket = socket?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
     runtime.block_on(async {
         let client = Client::new(&socket).ok()?;
         client.status().await.ok()?;
@@ -94,8 +97,12 @@ fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Opti
 }
 
 async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<Exit, ClientError> {
-    let done = client.run(args.service.as_deref(), args.strategy(), args.supersede).await?;
-    let Some(rollout) = done.rollout else { return Ok(Exit::Internal) };
+    let done = client
+        .run(args.service.as_deref(), args.strategy(), args.supersede)
+        .await?;
+    let Some(rollout) = done.rollout else {
+        return Ok(Exit::Internal);
+    };
     let mut events = client.events(Some(0), Some(rollout)).await?;
     let mut teller = Teller::default();
     let mut look = tokio::time::interval(LOOK);
@@ -128,7 +135,10 @@ async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<
 
 fn find(view: &View, rollout: i64) -> Option<(&ServiceView, &RolloutView)> {
     view.services.iter().find_map(|service| {
-        let found = service.rollout.as_ref().filter(|found| found.id == rollout)?;
+        let found = service
+            .rollout
+            .as_ref()
+            .filter(|found| found.id == rollout)?;
         Some((service, found))
     })
 }
@@ -192,7 +202,10 @@ async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit 
             exit
         }
         Ok(exit) => {
-            anstream::eprintln!("shifter: serving on until stopped (the verdict's code would be {})", exit.code());
+            anstream::eprintln!(
+                "shifter: serving on until stopped (the verdict's code would be {})",
+                exit.code()
+            );
             process.serve_until_stopped().await
         }
         Err(refusal) => {
@@ -215,8 +228,16 @@ async fn follow_local(
         // The process ended in the middle of it; it goes on where it was.
         Some(rollout) if !args.supersede => rollout,
         _ => {
-            let order = Order::Run { strategy: args.strategy(), supersede: args.supersede };
-            process.handle.order(service, order).await?.rollout.unwrap_or_default()
+            let order = Order::Run {
+                strategy: args.strategy(),
+                supersede: args.supersede,
+            };
+            process
+                .handle
+                .order(service, order)
+                .await?
+                .rollout
+                .unwrap_or_default()
         }
     };
     let mut teller = Teller::default();
@@ -247,9 +268,15 @@ async fn follow_local(
 }
 
 fn unfinished(view: &View, service: Option<&str>) -> Option<i64> {
-    let mut services = view.services.iter().filter(|found| service.is_none_or(|name| found.name == name));
+    let mut services = view
+        .services
+        .iter()
+        .filter(|found| service.is_none_or(|name| found.name == name));
     services.find_map(|service| {
-        let rollout = service.rollout.as_ref().filter(|rollout| rollout.phase != "finished");
+        let rollout = service
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.phase != "finished");
         rollout.map(|rollout| rollout.id)
     })
 }

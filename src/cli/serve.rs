@@ -1,7 +1,7 @@
 //! `shifter serve`: the daemon.
 
-use crate::cli::process::{self, Prepared, Process};
 use crate::cli::Global;
+use crate::cli::process::{self, Prepared, Process};
 use crate::exit::Exit;
 
 /// Options of `shifter serve`.
@@ -28,7 +28,13 @@ pub fn run(global: &Global, _args: Args) -> Exit {
     process::block_on(runtime, async {
         match Process::start(prepared).await {
             Ok(process) => {
-                let listen: Vec<String> = process.config.proxy.listen.iter().map(ToString::to_string).collect();
+                let listen: Vec<String> = process
+                    .config
+                    .proxy
+                    .listen
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
                 tracing::info!(listen = listen.join(","), "serving");
                 process.serve_until_stopped().await
             }

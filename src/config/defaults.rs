@@ -5,6 +5,7 @@ use crate::config::types::{
 };
 use crate::core::plan::Undecided;
 use crate::core::stats::Margin;
+use crate::core::weight::Weight;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ pub(crate) const LOG: Log = Log {
     level: LogLevel::Info,
 };
 
+/// What a canary leaves on blue during its last watch.
+pub(crate) const CANARY_HOLDBACK: Weight = match Weight::percent(5) {
+    Some(share) => share,
+    None => Weight::NONE,
+};
 /// The shares of a canary, in percent; the guide's 0/5/50/100 begins at green with no traffic.
 pub(crate) const SHARES: [u16; 3] = [5, 50, 100];
 /// The shortest time at a share.

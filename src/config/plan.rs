@@ -45,10 +45,13 @@ impl Service {
         if !self.smoke.is_empty() {
             steps.push(Step::Smoke);
         }
+        let held = self.canary_holdback();
         match strategy {
-            Strategy::Canary => steps.extend(self.steps.iter().map(|step| self.held_back(step))),
+            Strategy::Canary => {
+                steps.extend(self.steps.iter().map(|step| Self::held_back(step, held)))
+            }
             Strategy::BlueGreen => steps.push(Step::Shift {
-                weight: self.holdback.rest(),
+                weight: self.holdback.unwrap_or(Weight::NONE).rest(),
                 hold: self.monitor,
                 deadline: share_deadline(self.monitor),
             }),
@@ -70,15 +73,30 @@ impl Service {
         }
     }
 
+    /// A canary keeps a little on blue to its end: green's last share is then compared with a blue that
+    /// lives through the same incidents, not with blue's past.
+    fn canary_holdback(&self) -> Weight {
+        let room = defaults::CANARY_HOLDBACK.rest();
+        let fits = |step: &Step| match step {
+            Step::Shift { weight, .. } => *weight < room || *weight == Weight::ALL,
+            _ => true,
+        };
+        match self.holdback {
+            Some(holdback) => holdback,
+            None if self.steps.iter().all(fits) => defaults::CANARY_HOLDBACK,
+            None => Weight::NONE,
+        }
+    }
+
     /// Only the last share reaches into what blue keeps: the check of the file sees to that.
-    fn held_back(&self, step: &Step) -> Step {
+    fn held_back(step: &Step, held: Weight) -> Step {
         match step {
             &Step::Shift {
                 weight,
                 hold,
                 deadline,
             } => Step::Shift {
-                weight: weight.min(self.holdback.rest()),
+                weight: weight.min(held.rest()),
                 hold,
                 deadline,
             },

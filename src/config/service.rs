@@ -42,7 +42,8 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         holdback: raw
             .holdback
             .as_ref()
-            .map_or(Ok(Weight::NONE), |raw| percent("holdback", raw))?,
+            .map(|raw| percent("holdback", raw))
+            .transpose()?,
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
@@ -300,7 +301,7 @@ fn on_no_data(raw: &RawService) -> Check<Undecided> {
 
 /// What blue keeps must leave the last share more than the one before it.
 fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
-    let Some(raw) = &raw.holdback else {
+    let (Some(raw), Some(holdback)) = (&raw.holdback, service.holdback) else {
         return Ok(());
     };
     let most = service.steps.iter().filter_map(|step| match step {
@@ -308,15 +309,12 @@ fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
         _ => None,
     });
     let most = most.min().unwrap_or(Weight::ALL);
-    if service.holdback < most {
+    if holdback < most {
         return Ok(());
     }
     Err(Problem::at(
         raw.span(),
-        format!(
-            "`holdback` {} leaves the last share nothing more than the one before",
-            service.holdback
-        ),
+        format!("`holdback` {holdback} leaves the last share nothing more than the one before"),
         "too much",
         format!(
             "write less than {}: 5 is enough for a comparison",

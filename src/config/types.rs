@@ -137,8 +137,8 @@ pub struct Service {
     pub steps: Vec<Step>,
     /// The watch after a blue-green swap.
     pub monitor: Duration,
-    /// The share that stays on blue during the last watch, as a control.
-    pub holdback: Weight,
+    /// The share that stays on blue during the last watch, as a control; `None`: 5 % in a canary, nothing in blue-green.
+    pub holdback: Option<Weight>,
     /// How a pool's members are seen to be well.
     pub health: Health,
     /// Requests of our own before any user sees green.

@@ -2,27 +2,25 @@
 
 use crate::config::Config;
 use crate::control::crash;
+use crate::control::drill::Drill;
 use crate::control::handle::{Handle, Mail, Receipt, Refusal};
 use crate::control::ledger::Ledger;
-use crate::control::drill::Drill;
-use crate::control::{expose, narrate};
 use crate::control::view::{API_VERSION, View};
 use crate::control::ward::{Ward, grows};
+use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
-use crate::core::plan::{Step, Strategy};
-use crate::core::rollout::{Action, Event, Phase, Rollout};
+use crate::core::plan::Strategy;
+use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::table::{Color, Table};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::fixed;
 use crate::metrics::Metrics;
-use crate::store::board::{Health, Published};
 use crate::store::journal::{Journal, JournalError};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -73,7 +71,11 @@ impl Controller {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let ledger = Ledger::new(journal);
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
-        let handle = Handle { mailbox: sender.clone(), view: view.clone(), notes: ledger.notes() };
+        let handle = Handle {
+            mailbox: sender.clone(),
+            view: view.clone(),
+            notes: ledger.notes(),
+        };
         let mut controller = Controller {
             board,
             metrics,
@@ -95,8 +97,15 @@ impl Controller {
         for service in &config.services {
             controller.metrics.service(&service.name);
             let saved = controller.ledger.journal.service(&service.name);
-            let saved = controller.ledger.watch(saved).ok().flatten().unwrap_or_default();
-            controller.wards.push(Ward::new(Arc::new(service.clone()), saved));
+            let saved = controller
+                .ledger
+                .watch(saved)
+                .ok()
+                .flatten()
+                .unwrap_or_default();
+            controller
+                .wards
+                .push(Ward::new(Arc::new(service.clone()), saved));
         }
         for i in 0..controller.wards.len() {
             controller.resume(i);
@@ -151,7 +160,9 @@ impl Controller {
     /// Feeds one service everything that was seen since the last look.
     fn watch(&mut self, i: usize, now: Time) {
         let snapshot = self.board.snapshot();
-        let Some(published) = snapshot.services.get(i).cloned() else { return };
+        let Some(published) = snapshot.services.get(i).cloned() else {
+            return;
+        };
         let ward = &mut self.wards[i];
         let reading = ward.read(&published, now);
         if let Some((drill, _)) = self.drills.iter_mut().find(|(drill, _)| drill.ward == i) {
@@ -170,9 +181,9 @@ impl Controller {
         if ward.run.is_none() {
             return;
         }
-        let mut events = self.health_events(i, &published);
+        let mut events = health::events(&mut self.wards[i], &published);
         events.extend(verdict.map(Event::Judged));
-        if drained(&self.wards[i], &published) {
+        if health::drained(&self.wards[i], &published) {
             events.push(Event::Drained);
         }
         events.push(Event::Tick);
@@ -182,39 +193,14 @@ impl Controller {
         }
     }
 
-    fn health_events(&mut self, i: usize, published: &Published) -> Vec<Event> {
-        let Some(run) = &mut self.wards[i].run else { return vec![] };
-        let mut events = vec![];
-        for color in Color::BOTH {
-            let pool = &published.pools[color.index()];
-            let count = |health| pool.iter().filter(|backend| backend.health() == health).count();
-            let (up, down) = (count(Health::Up), count(Health::Down));
-            if color == Color::Green && !pool.is_empty() && up == pool.len() {
-                run.ready = true;
-                if run.rollout.step() == Some(&Step::Start) {
-                    events.push(Event::Ready);
-                }
-            }
-            let gone = !pool.is_empty() && down == pool.len();
-            let lost = &mut run.lost[color.index()];
-            if gone && !*lost && (color == Color::Blue || run.ready) {
-                *lost = true;
-                let what = format!("no backend of {color} is healthy any more");
-                events.push(Event::Lost { color, what });
-            } else if *lost && up > 0 {
-                *lost = false;
-                events.push(Event::Back(color));
-            }
-        }
-        events
-    }
-
     // ---- the one way in which a rollout changes
 
     /// Gives the machine an event and performs what it says: up is recorded first, down is done first.
     pub(super) fn drive(&mut self, i: usize, event: Event, now: Time) -> Result<(), JournalError> {
         let present = self.wards[i].route.weight;
-        let Some(run) = &mut self.wards[i].run else { return Ok(()) };
+        let Some(run) = &mut self.wards[i].run else {
+            return Ok(());
+        };
         let before = run.rollout.clone();
         let lost = match &event {
             Event::Lost { color, what } => Some((*color, what.clone())),
@@ -233,13 +219,17 @@ impl Controller {
                 _ => line,
             }
         });
-        let shrinks = actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
+        let shrinks = actions
+            .iter()
+            .any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
         let id = run.saved.id;
         if shrinks && !grows(&actions, present) {
             let decided = Instant::now();
             self.perform_all(i, &actions);
             let service = &self.wards[i].route.service;
-            self.metrics.service(service).rolled_back_in(decided.elapsed().as_secs_f64());
+            self.metrics
+                .service(service)
+                .rolled_back_in(decided.elapsed().as_secs_f64());
             crash::point("back.after-publish");
             let saved = self.save(i, now);
             let _ = self.ledger.watch(saved);
@@ -302,7 +292,9 @@ impl Controller {
 
     fn save(&mut self, i: usize, now: Time) -> Result<(), JournalError> {
         let ward = &self.wards[i];
-        let Some(saved) = ward.saved_rollout(now) else { return Ok(()) };
+        let Some(saved) = ward.saved_rollout(now) else {
+            return Ok(());
+        };
         let finished = ward.run.as_ref().is_some_and(|run| run.rollout.finished());
         if !finished {
             return self.ledger.journal.save_rollout(&saved);
@@ -316,7 +308,10 @@ impl Controller {
     }
 
     fn close_if_finished(&mut self, i: usize, now: Time) {
-        let finished = self.wards[i].run.as_ref().is_some_and(|run| run.rollout.finished());
+        let finished = self.wards[i]
+            .run
+            .as_ref()
+            .is_some_and(|run| run.rollout.finished());
         if !finished {
             return;
         }
@@ -359,10 +354,14 @@ impl Controller {
     pub(super) fn publish(&mut self) {
         let routes = self.wards.iter().map(|ward| ward.route.clone()).collect();
         let table = Table { version: 0, routes };
-        let version = self.board.publish(table, Some(self.config.clone()), Clock::now());
+        let version = self
+            .board
+            .publish(table, Some(self.config.clone()), Clock::now());
         self.metrics.routing_version(version);
         for ward in &self.wards {
-            self.metrics.service(&ward.route.service).set_weight(ward.route.weight.ratio());
+            self.metrics
+                .service(&ward.route.service)
+                .set_weight(ward.route.weight.ratio());
         }
     }
 
@@ -372,7 +371,9 @@ impl Controller {
         self.flushed = Instant::now();
         let now = Clock::now();
         for i in 0..self.wards.len() {
-            let Some(run) = &mut self.wards[i].run else { continue };
+            let Some(run) = &mut self.wards[i].run else {
+                continue;
+            };
             let (id, lines) = (run.saved.id, std::mem::take(&mut run.lines));
             let finished = run.rollout.finished();
             let written = self.ledger.journal.record_seconds(id, &lines);
@@ -398,7 +399,9 @@ impl Controller {
         for (ward, published) in self.wards.iter().zip(&snapshot.services) {
             expose::expose(&self.metrics.service(&ward.route.service), ward, published);
         }
-        self.metrics.state_writable.set(i64::from(self.ledger.trouble().is_none()));
+        self.metrics
+            .state_writable
+            .set(i64::from(self.ledger.trouble().is_none()));
         self.view.store(Arc::new(View {
             api_version: API_VERSION.to_owned(),
             shifter_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -410,16 +413,4 @@ impl Controller {
             services,
         }));
     }
-}
-
-/// Whether the pool that was let go has no request under way.
-fn drained(ward: &Ward, published: &Published) -> bool {
-    let Some(run) = &ward.run else { return false };
-    let color = match run.rollout.phase() {
-        Phase::RollingBack { .. } => Color::Green,
-        Phase::Promoted => Color::Blue,
-        _ => return false,
-    };
-    let pool = &published.pools[color.index()];
-    pool.iter().all(|backend| backend.in_flight.load(Relaxed) <= 0)
 }

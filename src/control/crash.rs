@@ -20,7 +20,9 @@ pub fn point(name: &'static str) {
     use std::sync::atomic::{AtomicU32, Ordering};
     static PASSES: AtomicU32 = AtomicU32::new(0);
     debug_assert!(POINTS.contains(&name), "{name} is not listed");
-    let Ok(wanted) = std::env::var("SHIFTER_CRASH_AT") else { return };
+    let Ok(wanted) = std::env::var("SHIFTER_CRASH_AT") else {
+        return;
+    };
     let (wanted, nth) = match wanted.split_once(':') {
         Some((point, nth)) => (point.to_owned(), nth.parse().unwrap_or(1)),
         None => (wanted, 1),

@@ -26,7 +26,11 @@ impl DrillReport {
     pub fn line(&self) -> String {
         format!(
             "up in {:.2} ms, back in {:.2} ms; green served {} requests ({} failed), {} were in flight at the way back and ended where they were",
-            self.up_ms, self.back_ms, self.green_requests, self.green_failed, self.in_flight_at_return
+            self.up_ms,
+            self.back_ms,
+            self.green_requests,
+            self.green_failed,
+            self.in_flight_at_return
         )
     }
 }
@@ -49,7 +53,12 @@ pub(crate) struct Drill {
 impl Drill {
     /// A drill whose way up was asked for at `asked` and has just been published.
     pub(crate) fn new(ward: usize, asked: Instant) -> Drill {
-        Drill { ward, up: Instant::now(), up_ms: millis(asked), seen: Stats::default() }
+        Drill {
+            ward,
+            up: Instant::now(),
+            up_ms: millis(asked),
+            seen: Stats::default(),
+        }
     }
 
     /// Adds what green did.

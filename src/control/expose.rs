@@ -21,8 +21,15 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
     for color in Color::BOTH {
         let pool = &published.pools[color.index()];
         let up = |health| health == Health::Up;
-        metrics.set_backends(color, pool.iter().map(|backend| (backend.id.as_str(), up(backend.health()))));
-        metrics.set_release(color, ward.route.pool(color).map(|pool| pool.release.as_str()));
+        metrics.set_backends(
+            color,
+            pool.iter()
+                .map(|backend| (backend.id.as_str(), up(backend.health()))),
+        );
+        metrics.set_release(
+            color,
+            ward.route.pool(color).map(|pool| pool.release.as_str()),
+        );
     }
     let Some(run) = &ward.run else {
         metrics.set_phase("idle");
@@ -44,10 +51,18 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
         let estimate = finding.odds.unwrap_or(1.0);
         let gauges = FindingGauges {
             confidence: 1.0 - (-finding.ln_e_fail).exp().min(1.0),
-            effect: [finding.odds_low, estimate, finding.odds_high.unwrap_or(f64::INFINITY)],
+            effect: [
+                finding.odds_low,
+                estimate,
+                finding.odds_high.unwrap_or(f64::INFINITY),
+            ],
             tolerance,
         };
         metrics.set_finding(finding.metric.name(), gauges);
     }
-    metrics.set_samples(judged, run.rollout.plan().step_requests_min, report.excess_failures);
+    metrics.set_samples(
+        judged,
+        run.rollout.plan().step_requests_min,
+        report.excess_failures,
+    );
 }

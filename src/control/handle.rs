@@ -69,7 +69,9 @@ pub enum Refusal {
         known: String,
     },
     /// A rollout is under way.
-    #[error("rollout {rollout} of `{service}` is under way. Follow it with `shifter status`, end it with `shifter abort {service}`, or replace it with --supersede")]
+    #[error(
+        "rollout {rollout} of `{service}` is under way. Follow it with `shifter status`, end it with `shifter abort {service}`, or replace it with --supersede"
+    )]
     Busy {
         /// The service.
         service: String,
@@ -86,7 +88,9 @@ pub enum Refusal {
     #[error("{0}")]
     Configuration(String),
     /// The controller is gone.
-    #[error("the controller does not answer; traffic goes on with the last weights. Restart shifter when it suits you")]
+    #[error(
+        "the controller does not answer; traffic goes on with the last weights. Restart shifter when it suits you"
+    )]
     Gone,
 }
 
@@ -130,11 +134,22 @@ pub enum Answer {
 
 /// What the controller finds in its mailbox.
 pub(crate) enum Mail {
-    Order { service: Option<String>, order: Order, reply: oneshot::Sender<Result<Receipt, Refusal>> },
-    Query { query: Query, reply: oneshot::Sender<Result<Answer, Refusal>> },
+    Order {
+        service: Option<String>,
+        order: Order,
+        reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    },
+    Query {
+        query: Query,
+        reply: oneshot::Sender<Result<Answer, Refusal>>,
+    },
     /// A task that the controller started has ended.
     Warmed { rollout: i64, text: String },
-    Smoked { rollout: i64, result: Result<(), String>, text: String },
+    Smoked {
+        rollout: i64,
+        result: Result<(), String>,
+        text: String,
+    },
     /// The process ends: record where things stand and stop.
     Stop { done: oneshot::Sender<()> },
 }
@@ -151,7 +166,11 @@ impl Handle {
     /// Gives an order and waits until it is carried out or refused.
     pub async fn order(&self, service: Option<&str>, order: Order) -> Result<Receipt, Refusal> {
         let (reply, answer) = oneshot::channel();
-        let mail = Mail::Order { service: service.map(str::to_owned), order, reply };
+        let mail = Mail::Order {
+            service: service.map(str::to_owned),
+            order,
+            reply,
+        };
         self.mailbox.send(mail).await.map_err(|_| Refusal::Gone)?;
         answer.await.map_err(|_| Refusal::Gone)?
     }
@@ -159,7 +178,10 @@ impl Handle {
     /// Asks about the past.
     pub async fn query(&self, query: Query) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.mailbox.send(Mail::Query { query, reply }).await.map_err(|_| Refusal::Gone)?;
+        self.mailbox
+            .send(Mail::Query { query, reply })
+            .await
+            .map_err(|_| Refusal::Gone)?;
         answer.await.map_err(|_| Refusal::Gone)?
     }
 

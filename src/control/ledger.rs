@@ -22,7 +22,12 @@ impl Ledger {
     /// A ledger over a journal.
     pub fn new(journal: Journal) -> Ledger {
         let (notes, _) = broadcast::channel(LAG);
-        Ledger { journal, notes, trouble: None, unwritten: 0 }
+        Ledger {
+            journal,
+            notes,
+            trouble: None,
+            unwritten: 0,
+        }
     }
 
     /// Where the lines are told.

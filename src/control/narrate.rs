@@ -18,7 +18,9 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
     match (before.phase(), after.phase()) {
         (_, Phase::Finished { outcome }) => said("end", ended(outcome)),
         (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => None,
-        (_, Phase::RollingBack { outcome }) => said("verdict", going_back(outcome, before.weight())),
+        (_, Phase::RollingBack { outcome }) => {
+            said("verdict", going_back(outcome, before.weight()))
+        }
         (Phase::Promoted, Phase::Promoted) => None,
         (_, Phase::Promoted) => {
             let text = match evidence {
@@ -35,9 +37,13 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
             );
             said("weight", text)
         }
-        (Phase::Running { .. }, Phase::Paused { .. }) => {
-            said("phase", format!("paused at {}; bad news still takes green off", after.weight()))
-        }
+        (Phase::Running { .. }, Phase::Paused { .. }) => said(
+            "phase",
+            format!(
+                "paused at {}; bad news still takes green off",
+                after.weight()
+            ),
+        ),
         (_, Phase::Running { .. }) => step(before, after, evidence),
         _ => None,
     }
@@ -52,7 +58,13 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
         Step::Start => said("phase", "waiting for green to be healthy".to_owned()),
         Step::Warm => said("phase", "green is healthy; warming it up".to_owned()),
         Step::Smoke => said("phase", "checking green before any user sees it".to_owned()),
-        Step::Approve => said("phase", format!("green is at {}; waiting for `shifter approve`", after.weight())),
+        Step::Approve => said(
+            "phase",
+            format!(
+                "green is at {}; waiting for `shifter approve`",
+                after.weight()
+            ),
+        ),
         Step::Shift { .. } => {
             let shares = format!("weight {} → {}", before.weight(), after.weight());
             let text = match evidence.filter(|_| before.weight() > Weight::NONE) {
@@ -77,6 +89,9 @@ fn going_back(outcome: &Outcome, from: Weight) -> String {
 fn ended(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Promoted => "done: green is the new blue".to_owned(),
-        other => format!("done: blue serves, green is drained ({})", other.name().replace('_', " ")),
+        other => format!(
+            "done: blue serves, green is drained ({})",
+            other.name().replace('_', " ")
+        ),
     }
 }

@@ -14,12 +14,20 @@ use std::time::Instant;
 impl Controller {
     pub(super) fn take(&mut self, mail: Mail) {
         match mail {
-            Mail::Order { service, order, reply } => self.order(service.as_deref(), order, reply),
+            Mail::Order {
+                service,
+                order,
+                reply,
+            } => self.order(service.as_deref(), order, reply),
             Mail::Query { query, reply } => {
                 let _ = reply.send(self.answer(&query));
             }
             Mail::Warmed { rollout, text } => self.task_ended(rollout, text, Event::Warmed),
-            Mail::Smoked { rollout, result, text } => {
+            Mail::Smoked {
+                rollout,
+                result,
+                text,
+            } => {
                 self.task_ended(rollout, text, Event::Smoked(result));
             }
             Mail::Stop { .. } => {}
@@ -28,7 +36,9 @@ impl Controller {
 
     fn task_ended(&mut self, rollout: i64, text: String, event: Event) {
         let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
-        let Some(i) = self.wards.iter().position(mine) else { return };
+        let Some(i) = self.wards.iter().position(mine) else {
+            return;
+        };
         let service = self.wards[i].route.service.clone();
         self.ledger.tell(&service, Some(rollout), "check", text);
         let _ = self.drive(i, event, Clock::now());
@@ -47,7 +57,10 @@ impl Controller {
             }
         };
         match order {
-            Order::Run { strategy, supersede } => self.order_run(i, strategy, supersede, reply),
+            Order::Run {
+                strategy,
+                supersede,
+            } => self.order_run(i, strategy, supersede, reply),
             Order::Drill => self.order_drill(i, reply),
             other => {
                 let _ = reply.send(self.order_verb(i, other));
@@ -61,7 +74,10 @@ impl Controller {
             let promoted = *run.rollout.phase() == Phase::Promoted;
             if !promoted && !supersede {
                 let service = self.wards[i].route.service.clone();
-                let _ = reply.send(Err(Refusal::Busy { service, rollout: run.saved.id }));
+                let _ = reply.send(Err(Refusal::Busy {
+                    service,
+                    rollout: run.saved.id,
+                }));
                 return;
             }
             let _ = self.drive(i, Event::Superseded, now);
@@ -110,21 +126,38 @@ impl Controller {
         if let Some(why) = run.rollout.refuses(&event) {
             // Asking twice for what happens already is no mistake worth an error.
             if matches!(order, Order::Rollback | Order::Abort) {
-                return Ok(Receipt { rollout: Some(id), text: why.to_owned(), drill: None });
+                return Ok(Receipt {
+                    rollout: Some(id),
+                    text: why.to_owned(),
+                    drill: None,
+                });
             }
             return Err(Refusal::NotNow(why.to_owned()));
         }
-        self.drive(i, event, now).map_err(|error| Refusal::Unrecorded(error.to_string()))?;
+        self.drive(i, event, now)
+            .map_err(|error| Refusal::Unrecorded(error.to_string()))?;
         let text = match &self.wards[i].run {
-            Some(run) => format!("{service}: {}, weight {}", run.phase_name(), self.wards[i].route.weight),
+            Some(run) => format!(
+                "{service}: {}, weight {}",
+                run.phase_name(),
+                self.wards[i].route.weight
+            ),
             None => format!("{service}: done"),
         };
-        Ok(Receipt { rollout: Some(id), text, drill: None })
+        Ok(Receipt {
+            rollout: Some(id),
+            text,
+            drill: None,
+        })
     }
 
     fn find(&self, service: Option<&str>) -> Result<usize, Refusal> {
         let known = || {
-            let names: Vec<String> = self.wards.iter().map(|ward| format!("`{}`", ward.route.service)).collect();
+            let names: Vec<String> = self
+                .wards
+                .iter()
+                .map(|ward| format!("`{}`", ward.route.service))
+                .collect();
             names.join(", ")
         };
         match service {
@@ -132,7 +165,10 @@ impl Controller {
                 .wards
                 .iter()
                 .position(|ward| ward.route.service == name)
-                .ok_or_else(|| Refusal::NoSuchService { name: name.to_owned(), known: known() }),
+                .ok_or_else(|| Refusal::NoSuchService {
+                    name: name.to_owned(),
+                    known: known(),
+                }),
             None if self.wards.len() == 1 => Ok(0),
             None => Err(Refusal::WhichService { known: known() }),
         }
@@ -141,13 +177,17 @@ impl Controller {
     fn answer(&mut self, query: &Query) -> Result<Answer, Refusal> {
         let journal = &self.ledger.journal;
         let answer = match query {
-            Query::Rollouts { service, limit } => {
-                journal.rollouts(service.as_deref(), *limit).map(Answer::Rollouts)
-            }
-            Query::Rollout(id) => journal.rollout(*id).map(|found| Answer::Rollout(found.map(Box::new))),
-            Query::Notes { after, rollout, limit } => {
-                journal.notes(*after, *rollout, *limit).map(Answer::Notes)
-            }
+            Query::Rollouts { service, limit } => journal
+                .rollouts(service.as_deref(), *limit)
+                .map(Answer::Rollouts),
+            Query::Rollout(id) => journal
+                .rollout(*id)
+                .map(|found| Answer::Rollout(found.map(Box::new))),
+            Query::Notes {
+                after,
+                rollout,
+                limit,
+            } => journal.notes(*after, *rollout, *limit).map(Answer::Notes),
             Query::Seconds(id) => {
                 self.flush();
                 self.ledger.journal.seconds(*id).map(Answer::Seconds)
@@ -161,7 +201,10 @@ impl Controller {
     fn order_drill(&mut self, i: usize, reply: Reply) {
         let ward = &mut self.wards[i];
         if let Some(run) = &ward.run {
-            let busy = Refusal::Busy { service: ward.route.service.clone(), rollout: run.saved.id };
+            let busy = Refusal::Busy {
+                service: ward.route.service.clone(),
+                rollout: run.saved.id,
+            };
             let _ = reply.send(Err(busy));
             return;
         }
@@ -181,14 +224,20 @@ impl Controller {
         let drills = std::mem::take(&mut self.drills);
         for (drill, reply) in drills {
             let snapshot = self.board.snapshot();
-            let (Some(published), Some(ward)) = (snapshot.services.get(drill.ward), self.wards.get_mut(drill.ward)) else {
+            let (Some(published), Some(ward)) = (
+                snapshot.services.get(drill.ward),
+                self.wards.get_mut(drill.ward),
+            ) else {
                 continue;
             };
             if !drill.ripe() {
                 self.drills.push((drill, reply));
                 continue;
             }
-            let in_flight = published.pools[1].iter().map(|backend| backend.in_flight.load(Relaxed)).sum();
+            let in_flight = published.pools[1]
+                .iter()
+                .map(|backend| backend.in_flight.load(Relaxed))
+                .sum();
             ward.drop_green();
             ward.route.mark += 1;
             let asked = Instant::now();
@@ -197,7 +246,11 @@ impl Controller {
             let report = drill.report(asked, in_flight);
             let text = format!("drill: {}", report.line());
             self.ledger.tell(&service, None, "drill", text.clone());
-            let _ = reply.send(Ok(Receipt { rollout: None, text, drill: Some(report) }));
+            let _ = reply.send(Ok(Receipt {
+                rollout: None,
+                text,
+                drill: Some(report),
+            }));
         }
     }
 }

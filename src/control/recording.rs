@@ -63,12 +63,17 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
         _ => None,
     });
     let judge = Judge::new(policy.or(recorded_policy).unwrap_or_default());
-    let mut replay =
-        Replay { seconds: 0, recorded: None, replayed: None, differences: vec![], judge };
+    let mut replay = Replay {
+        seconds: 0,
+        recorded: None,
+        replayed: None,
+        differences: vec![],
+        judge,
+    };
     for (at, line) in lines.iter().enumerate() {
         match line {
             Line::Policy(_) => {}
-            Line::Start { last, control, .. } => replay.judge.start_step(*last, control.clone()),
+            Line::Start { last, control, .. } => replay.judge.start_step(*last, *control),
             Line::Limits(limits) => replay.judge.set_limits(Some(*limits)),
             Line::Second { tick, verdict } => replay.second(at, tick, verdict),
         }
@@ -89,7 +94,11 @@ impl Replay {
             self.replayed = Some((self.seconds, replayed.clone()));
         }
         if *recorded != replayed {
-            self.differences.push(Difference { at, recorded: recorded.clone(), replayed });
+            self.differences.push(Difference {
+                at,
+                recorded: recorded.clone(),
+                replayed,
+            });
         }
     }
 }

@@ -14,7 +14,12 @@ impl Controller {
         match &result {
             Ok(receipt) => self.ledger.tell("", None, "config", receipt.text.clone()),
             Err(refusal) => {
-                self.ledger.tell("", None, "config", format!("the configuration was not reloaded, the old one goes on: {refusal}"));
+                self.ledger.tell(
+                    "",
+                    None,
+                    "config",
+                    format!("the configuration was not reloaded, the old one goes on: {refusal}"),
+                );
             }
         }
         result
@@ -22,14 +27,19 @@ impl Controller {
 
     fn try_reload(&mut self) -> Result<Receipt, Refusal> {
         let Some(path) = &self.config_file else {
-            return Err(Refusal::NotNow("there is no configuration file to reload".to_owned()));
+            return Err(Refusal::NotNow(
+                "there is no configuration file to reload".to_owned(),
+            ));
         };
         let new = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
         self.reload_fits(&new)?;
         let mut wards = Vec::with_capacity(new.services.len());
         let mut changed = 0;
         for service in &new.services {
-            let old = self.wards.iter().position(|ward| ward.route.service == service.name);
+            let old = self
+                .wards
+                .iter()
+                .position(|ward| ward.route.service == service.name);
             let ward = match old {
                 Some(at) => {
                     let mut ward = self.wards.swap_remove(at);
@@ -39,7 +49,13 @@ impl Controller {
                 }
                 None => {
                     changed += 1;
-                    let saved = self.ledger.journal.service(&service.name).ok().flatten().unwrap_or_default();
+                    let saved = self
+                        .ledger
+                        .journal
+                        .service(&service.name)
+                        .ok()
+                        .flatten()
+                        .unwrap_or_default();
                     Ward::new(Arc::new(service.clone()), saved)
                 }
             };
@@ -51,7 +67,10 @@ impl Controller {
         }
         self.config = Arc::new(new);
         self.publish();
-        Ok(Receipt { text: format!("configuration reloaded: {changed} services changed"), ..Receipt::default() })
+        Ok(Receipt {
+            text: format!("configuration reloaded: {changed} services changed"),
+            ..Receipt::default()
+        })
     }
 
     fn reload_fits(&self, new: &Config) -> Result<(), Refusal> {

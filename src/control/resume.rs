@@ -15,7 +15,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Controller {
-    pub(super) fn begin(&mut self, i: usize, strategy: Option<Strategy>) -> Result<Receipt, Refusal> {
+    pub(super) fn begin(
+        &mut self,
+        i: usize,
+        strategy: Option<Strategy>,
+    ) -> Result<Receipt, Refusal> {
         let now = Clock::now();
         let ward = &self.wards[i];
         let service = ward.route.service.clone();
@@ -28,19 +32,7 @@ impl Controller {
         let plan = ward.plan(strategy);
         let name = plan.strategy.name();
         let text = format!("{name} of {service}: {} → {}", blue.release, green.release);
-        let mut saved = SavedRollout {
-            id: 0,
-            service: service.clone(),
-            started_at: ledger::now(),
-            ended_at: None,
-            strategy: name.to_owned(),
-            from: blue.release.clone(),
-            to: green.release.clone(),
-            outcome: None,
-            reason: None,
-            state: String::new(),
-            evidence: None,
-        };
+        let mut saved = fresh(&service, name, &blue.release, &green.release);
         let (rollout, actions) = Rollout::start(plan, now);
         let ward = &mut self.wards[i];
         let idle = ward.route.clone();
@@ -69,7 +61,11 @@ impl Controller {
         ward.begin(saved, rollout, false);
         self.ledger.tell(&service, Some(id), "start", text.clone());
         self.perform_all(i, &actions);
-        Ok(Receipt { rollout: Some(id), text, drill: None })
+        Ok(Receipt {
+            rollout: Some(id),
+            text,
+            drill: None,
+        })
     }
 
     /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
@@ -77,9 +73,14 @@ impl Controller {
         let now = Clock::now();
         let ward = &mut self.wards[i];
         let found = self.ledger.journal.unfinished(&ward.route.service);
-        let Ok(Some(saved)) = self.ledger.watch(found) else { return };
+        let Ok(Some(saved)) = self.ledger.watch(found) else {
+            return;
+        };
         let Ok(state) = serde_json::from_str::<RunState>(&saved.state) else {
-            tracing::error!(rollout = saved.id, "the saved rollout cannot be read; blue serves");
+            tracing::error!(
+                rollout = saved.id,
+                "the saved rollout cannot be read; blue serves"
+            );
             return;
         };
         let mut rollout = state.rollout;
@@ -101,7 +102,10 @@ impl Controller {
         let same = ward.route.blue == blue && ward.route.green == green;
         let (service, id) = (ward.route.service.clone(), run.saved.id);
         let text = if same {
-            format!("shifter restarted at weight {}; the step begins anew with fresh evidence", ward.route.weight)
+            format!(
+                "shifter restarted at weight {}; the step begins anew with fresh evidence",
+                ward.route.weight
+            )
         } else {
             "shifter restarted and the configured backends are other ones".to_owned()
         };
@@ -111,7 +115,9 @@ impl Controller {
 
     pub(super) fn start_warm_up(&mut self, i: usize) {
         let ward = &self.wards[i];
-        let (Some(run), Some(spec), Some(own)) = (&ward.run, ward.settings.warmup.clone(), self.own.upgrade()) else {
+        let (Some(run), Some(spec), Some(own)) =
+            (&ward.run, ward.settings.warmup.clone(), self.own.upgrade())
+        else {
             return;
         };
         let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
@@ -123,7 +129,9 @@ impl Controller {
 
     pub(super) fn start_smoke(&mut self, i: usize) {
         let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else { return };
+        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+            return;
+        };
         let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
         let checks = ward.settings.smoke.clone();
         tokio::spawn(async move {
@@ -131,7 +139,13 @@ impl Controller {
                 Ok(text) => (Ok(()), text),
                 Err(text) => (Err(text.clone()), text),
             };
-            let _ = own.send(Mail::Smoked { rollout, result, text }).await;
+            let _ = own
+                .send(Mail::Smoked {
+                    rollout,
+                    result,
+                    text,
+                })
+                .await;
         });
     }
 }
@@ -139,4 +153,21 @@ impl Controller {
 fn green_addresses(ward: &Ward) -> Vec<SocketAddr> {
     let green = ward.route.green.iter().flat_map(|pool| &pool.backends);
     green.map(|backend| backend.addr).collect()
+}
+
+/// A rollout that has no number yet.
+fn fresh(service: &str, strategy: &str, from: &str, to: &str) -> SavedRollout {
+    SavedRollout {
+        id: 0,
+        service: service.to_owned(),
+        started_at: ledger::now(),
+        ended_at: None,
+        strategy: strategy.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        outcome: None,
+        reason: None,
+        state: String::new(),
+        evidence: None,
+    }
 }

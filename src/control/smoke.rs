@@ -8,12 +8,18 @@ use std::time::Duration;
 const BODY_MAX: usize = 1 << 20;
 
 /// Runs every check against every backend; the error names the first that failed and how.
-pub async fn smoke(checks: &[SmokeCheck], host: &str, backends: &[SocketAddr]) -> Result<String, String> {
+pub async fn smoke(
+    checks: &[SmokeCheck],
+    host: &str,
+    backends: &[SocketAddr],
+) -> Result<String, String> {
     let mut passed = 0;
     for backend in backends {
         for check in checks {
             let what = format!("{} {} on {backend}", check.method, check.path);
-            ask(check, host, *backend).await.map_err(|error| format!("smoke check {what}: {error}"))?;
+            ask(check, host, *backend)
+                .await
+                .map_err(|error| format!("smoke check {what}: {error}"))?;
             passed += 1;
         }
     }
@@ -40,14 +46,23 @@ async fn ask(check: &SmokeCheck, host: &str, backend: SocketAddr) -> Result<(), 
     for (name, value) in &check.headers {
         request = request.header(name, value);
     }
-    let mut answer = request.send().await.map_err(|error| said(&error, check.timeout))?;
+    let mut answer = request
+        .send()
+        .await
+        .map_err(|error| said(&error, check.timeout))?;
     let status = answer.status().as_u16();
     if status != check.expect {
         return Err(format!("expected {}, got {status}", check.expect));
     }
-    let Some(wanted) = &check.contains else { return Ok(()) };
+    let Some(wanted) = &check.contains else {
+        return Ok(());
+    };
     let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| said(&error, check.timeout))? {
+    while let Some(part) = answer
+        .chunk()
+        .await
+        .map_err(|error| said(&error, check.timeout))?
+    {
         body.extend_from_slice(&part);
         if body.len() > BODY_MAX {
             break;

@@ -3,10 +3,11 @@
 use crate::config::Service;
 use crate::control::ledger;
 use crate::control::recording::Line;
-use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView, StepView};
-use crate::core::judge::{Control, Judge, Policy, Verdict};
-use crate::core::plan::{Plan, Step};
-use crate::core::rollout::{Action, Outcome, Phase, Rollout};
+use crate::control::run::Run;
+use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
+use crate::core::judge::{Control, Policy, Verdict};
+use crate::core::plan::Plan;
+use crate::core::rollout::{Action, Outcome, Rollout};
 use crate::core::stats::{History, Limits, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
@@ -19,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// Seconds that the rates in the view cover.
 const RECENT: usize = 10;
@@ -39,27 +39,6 @@ pub struct RunState {
     pub salt: u64,
     /// The epoch of pins.
     pub epoch: u32,
-}
-
-/// One rollout under way.
-pub struct Run {
-    /// As recorded.
-    pub saved: SavedRollout,
-    /// The machine.
-    pub rollout: Rollout,
-    /// The judge.
-    pub judge: Judge,
-    /// What the judge said last.
-    pub verdict: Option<Verdict>,
-    /// Green has been healthy once: from then on its loss is bad news.
-    pub ready: bool,
-    /// Which pools were seen without a healthy backend.
-    pub lost: [bool; 2],
-    /// What both pools did in this step.
-    pub step_spans: [Stats; 2],
-    /// Lines to be recorded.
-    pub lines: Vec<(i64, String)>,
-    recorded: i64,
 }
 
 /// One service.
@@ -140,7 +119,10 @@ impl Ward {
     /// The judge's policy from the settings.
     pub fn policy(&self) -> Policy {
         let settings = &self.settings.judgement;
-        let mut policy = Policy { alpha: settings.alpha(), ..Policy::default() };
+        let mut policy = Policy {
+            alpha: settings.alpha(),
+            ..Policy::default()
+        };
         policy.lat_fail = settings.latency_margin;
         // What is tolerated as harmless must also be good enough.
         for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
@@ -156,18 +138,7 @@ impl Ward {
     /// Begins a rollout's evidence.
     pub fn begin(&mut self, saved: SavedRollout, rollout: Rollout, ready: bool) {
         let policy = self.policy();
-        let mut run = Run {
-            saved,
-            rollout,
-            judge: Judge::new(policy.clone()),
-            verdict: None,
-            ready,
-            lost: [false; 2],
-            step_spans: Default::default(),
-            lines: vec![],
-            recorded: 0,
-        };
-        run.record(&Line::Policy(Box::new(policy)));
+        let run = Run::new(saved, rollout, policy, ready);
         self.histories[Color::Green.index()] = History::default();
         self.recent.clear();
         self.run = Some(run);
@@ -189,11 +160,16 @@ impl Ward {
     /// Reads the counts made since the last call and keeps them where they belong.
     pub fn read(&mut self, published: &Published, now: Time) -> Reading {
         let window = &published.window;
-        let known = self.reader.as_ref().is_some_and(|(held, _)| Arc::ptr_eq(held, window));
+        let known = self
+            .reader
+            .as_ref()
+            .is_some_and(|(held, _)| Arc::ptr_eq(held, window));
         if !known {
             self.reader = Some((window.clone(), Cursor::new(window)));
         }
-        let Some((held, cursor)) = &mut self.reader else { return Reading::default() };
+        let Some((held, cursor)) = &mut self.reader else {
+            return Reading::default();
+        };
         let reading = cursor.read(held, now);
         if reading.ticks.is_empty() {
             return reading;
@@ -219,7 +195,8 @@ impl Ward {
     pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
         let weight = self.route.weight;
         let run = self.run.as_mut()?;
-        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty() {
+        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty()
+        {
             return None;
         }
         for color in Color::BOTH {
@@ -228,7 +205,10 @@ impl Ward {
         for tick in &reading.ticks {
             run.judge.tick(tick);
             let verdict = run.judge.verdict();
-            run.record(&Line::Second { tick: *tick, verdict: verdict.clone() });
+            run.record(&Line::Second {
+                tick: *tick,
+                verdict: verdict.clone(),
+            });
             run.verdict = Some(verdict);
         }
         run.verdict.clone()
@@ -250,7 +230,11 @@ impl Ward {
         } else {
             Control::Concurrent
         };
-        run.record(&Line::Start { last, control: control.clone(), weight: weight.as_basis_points() });
+        run.record(&Line::Start {
+            last,
+            control,
+            weight: weight.as_basis_points(),
+        });
         run.judge.start_step(last, control);
         self.freeze_limits(weight);
     }
@@ -258,12 +242,18 @@ impl Ward {
     /// Freezes the limits of this share when blue has enough samples; true when they are new.
     pub fn freeze_limits(&mut self, weight: Weight) -> bool {
         let history = &self.histories[Color::Blue.index()];
-        let Some(run) = &mut self.run else { return false };
+        let Some(run) = &mut self.run else {
+            return false;
+        };
         if weight == Weight::NONE || self.route.limits.is_some() {
             return false;
         }
         let limits = if weight == Weight::ALL {
-            let alone = |limits| Limits { blue: limits, fail: limits, pass: limits };
+            let alone = |limits| Limits {
+                blue: limits,
+                fail: limits,
+                pass: limits,
+            };
             history.baseline().limits.map(alone)
         } else {
             let (fail, pass) = run.judge.margins();
@@ -324,14 +314,23 @@ impl Ward {
         let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
         ServiceView {
             name: self.route.service.clone(),
-            hosts: self.settings.hosts.iter().map(ToString::to_string).collect(),
+            hosts: self
+                .settings
+                .hosts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             weight_percent: self.route.weight.ratio() * 100.0,
             observed_percent: seen
                 .filter(|_| total > 0)
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
-            rollout: self.run.as_ref().map(|run| run.view(now)).or_else(|| self.last.clone()),
+            rollout: self
+                .run
+                .as_ref()
+                .map(|run| run.view(now))
+                .or_else(|| self.last.clone()),
         }
     }
 
@@ -342,7 +341,11 @@ impl Ward {
         }
         let quantile = |q: f64| (span.latency.count() > 0).then(|| span.latency.quantile(q));
         PoolView {
-            release: self.route.pool(color).map(|pool| pool.release.clone()).unwrap_or_default(),
+            release: self
+                .route
+                .pool(color)
+                .map(|pool| pool.release.clone())
+                .unwrap_or_default(),
             backends: backends
                 .iter()
                 .map(|backend| BackendView {
@@ -357,7 +360,10 @@ impl Ward {
                     in_flight: backend.in_flight.load(Relaxed),
                 })
                 .collect(),
-            in_flight: backends.iter().map(|backend| backend.in_flight.load(Relaxed)).sum(),
+            in_flight: backends
+                .iter()
+                .map(|backend| backend.in_flight.load(Relaxed))
+                .sum(),
             requests_per_second: span.requests as f64 / self.recent.len().max(1) as f64,
             failed_percent: span.failure_rate() * 100.0,
             p50_ms: quantile(0.50),
@@ -367,84 +373,9 @@ impl Ward {
     }
 }
 
-impl Run {
-    /// Keeps a line for the recording.
-    pub fn record(&mut self, line: &Line) {
-        if let Ok(body) = serde_json::to_string(line) {
-            self.lines.push((self.recorded, body));
-            self.recorded += 1;
-        }
-    }
-
-    /// The phase's name in labels and the API.
-    pub fn phase_name(&self) -> &'static str {
-        match self.rollout.phase() {
-            Phase::Running { .. } => match self.rollout.step() {
-                Some(Step::Start) => "starting",
-                Some(Step::Warm) => "warming",
-                Some(Step::Smoke) => "smoke_testing",
-                Some(Step::Approve) => "awaiting_approval",
-                Some(Step::Shift { .. } | Step::Retire) | None => "shifting",
-            },
-            Phase::Paused { .. } => "paused",
-            Phase::Promoted => "promoted",
-            Phase::RollingBack { .. } => "rolling_back",
-            Phase::Finished { .. } => "finished",
-        }
-    }
-
-    /// How the rollout stands.
-    pub fn view(&self, now: Time) -> RolloutView {
-        let report = self.judge.report();
-        let outcome = self.rollout.outcome();
-        RolloutView {
-            id: self.saved.id,
-            strategy: self.saved.strategy.clone(),
-            from: self.saved.from.clone(),
-            to: self.saved.to.clone(),
-            started_at: self.saved.started_at.clone(),
-            phase: self.phase_name().to_owned(),
-            step: self.rollout.step_index(),
-            steps: self.steps(),
-            step_seconds: now.since(self.rollout.since()).as_secs_f64(),
-            age_seconds: self.rollout.age(now).as_secs_f64(),
-            degraded: self.rollout.degraded(),
-            outcome: outcome.map(|outcome| outcome.name().to_owned()),
-            reason: outcome.and_then(Outcome::reason).map(str::to_owned),
-            line: self.verdict.as_ref().map(|verdict| report.line(verdict)),
-            verdict: self.verdict.clone(),
-            evidence: Some(report),
-        }
-    }
-
-    fn steps(&self) -> Vec<StepView> {
-        let current = self.rollout.step_index();
-        let over = current.is_none();
-        let seconds = |span: &Duration| Some(span.as_secs_f64());
-        let step = |(i, step): (usize, &Step)| {
-            let (hold_seconds, deadline_seconds) = match step {
-                Step::Shift { hold, deadline, .. } => (seconds(hold), seconds(deadline)),
-                _ => (None, None),
-            };
-            let state = match current {
-                Some(at) if i == at => "current",
-                Some(at) if i < at => "done",
-                _ if over && self.rollout.outcome() == Some(&Outcome::Promoted) => "done",
-                _ => "todo",
-            };
-            StepView {
-                name: step.to_string(),
-                hold_seconds,
-                deadline_seconds,
-                state: state.to_owned(),
-            }
-        };
-        self.rollout.plan().steps.iter().enumerate().map(step).collect()
-    }
-}
-
 /// Whether an action lets green have more than it has: such a thing is recorded before it is done.
 pub fn grows(actions: &[Action], present: Weight) -> bool {
-    actions.iter().any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
 }
-

@@ -21,7 +21,10 @@ pub async fn warm(spec: Warmup, host: String, backends: Vec<SocketAddr>) -> Stri
         .collect();
     let all = urls.len();
     let answers = stream::iter(urls).map(|url| {
-        let request = client.get(url).header("host", &host).header("x-shifter-probe", "warmup");
+        let request = client
+            .get(url)
+            .header("host", &host)
+            .header("x-shifter-probe", "warmup");
         async move {
             match request.send().await {
                 Ok(answer) => answer.status().as_u16() < 500 && answer.bytes().await.is_ok(),
@@ -30,6 +33,10 @@ pub async fn warm(spec: Warmup, host: String, backends: Vec<SocketAddr>) -> Stri
         }
     });
     let at_a_time = spec.concurrency.max(1) as usize;
-    let good = answers.buffer_unordered(at_a_time).filter(|good| std::future::ready(*good)).count().await;
+    let good = answers
+        .buffer_unordered(at_a_time)
+        .filter(|good| std::future::ready(*good))
+        .count()
+        .await;
     format!("warm-up: {good} of {all} requests answered")
 }

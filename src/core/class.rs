@@ -86,7 +86,10 @@ mod tests {
     fn what_a_client_caused_never_counts_against_a_pool() {
         assert_eq!(Class::ClientGaveUp.failed(), None);
         assert_eq!(Class::Unknown.failed(), None);
-        let bad = Class::ALL.iter().filter(|class| class.failed() == Some(true)).count();
+        let bad = Class::ALL
+            .iter()
+            .filter(|class| class.failed() == Some(true))
+            .count();
         assert_eq!(bad, 7);
     }
 }

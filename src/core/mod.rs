@@ -3,7 +3,9 @@
 //! Everything here can be simulated for thousands of rollouts a second, and is.
 
 pub mod class;
+pub mod event;
 pub mod judge;
+pub mod outcome;
 pub mod plan;
 pub mod rollout;
 pub mod sequential;

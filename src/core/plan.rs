@@ -124,6 +124,8 @@ pub struct Plan {
 impl Plan {
     /// The index of the last share, if the plan has one.
     pub fn last_shift(&self) -> Option<usize> {
-        self.steps.iter().rposition(|step| matches!(step, Step::Shift { .. }))
+        self.steps
+            .iter()
+            .rposition(|step| matches!(step, Step::Shift { .. }))
     }
 }

@@ -11,124 +11,8 @@ use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Something that happened, reported by the controller.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// Time passed.
-    Tick,
-    /// Green is healthy and may take requests.
-    Ready,
-    /// The warm-up requests were sent.
-    Warmed,
-    /// The smoke checks ended.
-    Smoked(Result<(), String>),
-    /// The judge looked at this step's evidence.
-    Judged(Verdict),
-    /// A pool has no healthy backend any more.
-    Lost {
-        /// Which one.
-        color: Color,
-        /// What was seen.
-        what: String,
-    },
-    /// A pool that was lost is healthy again.
-    Back(Color),
-    /// The pool that was let go has no requests in flight.
-    Drained,
-    /// A person approved the waiting step.
-    Approve,
-    /// A person wants the rest of the plan skipped: green gets everything now.
-    Promote,
-    /// A person wants no further step for now.
-    Pause,
-    /// A person lets the plan go on.
-    Resume,
-    /// A person set green's share; the plan pauses there.
-    SetWeight(Weight),
-    /// A person asked for blue; the text says who and why.
-    Abort(String),
-    /// A newer green is waiting.
-    Superseded,
-    /// The process restarted with this rollout under way.
-    Restarted {
-        /// The pools are the ones that the rollout was started with.
-        same: bool,
-    },
-}
-
-/// Something that the controller must now do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Create and start green.
-    StartGreen,
-    /// Send green the warm-up requests.
-    WarmGreen,
-    /// Run the out-of-band checks against green.
-    SmokeGreen,
-    /// Route this share of new requests to green.
-    SetWeight(Weight),
-    /// Green is the new blue.
-    SwapRoles,
-    /// Let the old blue go.
-    StopBlue,
-    /// Let green go.
-    StopGreen,
-}
-
-/// How a rollout ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Outcome {
-    /// Green carries all traffic.
-    Promoted,
-    /// Blue carries all traffic: green was worse.
-    RolledBack {
-        /// Why.
-        reason: String,
-    },
-    /// Blue carries all traffic: green never became fit to serve, and no user saw it.
-    NeverFit {
-        /// Why.
-        reason: String,
-    },
-    /// Blue carries all traffic: nothing was shown in time.
-    Inconclusive {
-        /// Why.
-        reason: String,
-    },
-    /// Blue carries all traffic: a person, or a newer green, said so.
-    Stopped {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl Outcome {
-    /// The name in labels and the API.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Outcome::Promoted => "promoted",
-            Outcome::RolledBack { .. } => "rolled_back",
-            Outcome::NeverFit { .. } => "never_fit",
-            Outcome::Inconclusive { .. } => "inconclusive",
-            Outcome::Stopped { .. } => "stopped",
-        }
-    }
-
-    /// Every name: label sets are created up front.
-    pub const NAMES: [&str; 5] = ["promoted", "rolled_back", "never_fit", "inconclusive", "stopped"];
-
-    /// Why it ended so; nothing to say about a promotion.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Outcome::Promoted => None,
-            Outcome::RolledBack { reason }
-            | Outcome::NeverFit { reason }
-            | Outcome::Inconclusive { reason }
-            | Outcome::Stopped { reason } => Some(reason),
-        }
-    }
-}
+pub use crate::core::event::{Action, Event};
+pub use crate::core::outcome::Outcome;
 
 /// Where a rollout stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,7 +79,10 @@ impl Rollout {
 
     /// Takes one event and says what to do about it.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
-        if let Event::Lost { color: Color::Blue, .. } = event {
+        if let Event::Lost {
+            color: Color::Blue, ..
+        } = event
+        {
             self.blue_down = true;
         }
         if event == Event::Back(Color::Blue) {
@@ -316,7 +203,10 @@ impl Rollout {
                 let reason = "superseded by a newer version".to_owned();
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
-            Event::Lost { color: Color::Green, what } => self.roll_back(self.unfit(what), now),
+            Event::Lost {
+                color: Color::Green,
+                what,
+            } => self.roll_back(self.unfit(what), now),
             Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
             Event::Judged(Verdict::Fail { reason }) => self.roll_back(self.worse(reason), now),
             Event::Restarted { same: false } => {
@@ -382,19 +272,29 @@ impl Rollout {
         match verdict {
             Verdict::Fail { .. } => vec![],
             Verdict::Pass if held && !self.blue_down => self.enter(step + 1, now),
-            Verdict::Inconclusive { leaning_worse: true, .. } if late => {
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            } if late => {
                 // Not a proven regression, so not called one; but silence that leans worse is no pass.
                 let reason = "nothing was proven in time, and green leans worse".to_owned();
                 self.roll_back(Outcome::Inconclusive { reason }, now)
             }
-            Verdict::Inconclusive { step_requests, total_requests, .. } if late => {
+            Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            } if late => {
                 let enough = if last {
                     *total_requests >= self.plan.total_requests_min
                 } else {
                     *step_requests >= self.plan.step_requests_min
                 };
-                let policy =
-                    if enough { self.plan.on_inconclusive } else { self.plan.on_no_data };
+                let policy = if enough {
+                    self.plan.on_inconclusive
+                } else {
+                    self.plan.on_no_data
+                };
                 self.on_undecided(policy, step, enough, now)
             }
             Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
@@ -419,7 +319,12 @@ impl Rollout {
                 } else {
                     "too few requests to judge green by"
                 };
-                self.roll_back(Outcome::Inconclusive { reason: reason.to_owned() }, now)
+                self.roll_back(
+                    Outcome::Inconclusive {
+                        reason: reason.to_owned(),
+                    },
+                    now,
+                )
             }
         }
     }
@@ -429,9 +334,10 @@ impl Rollout {
         let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
         match event {
             Event::Abort(reason) => self.roll_back(Outcome::Stopped { reason }, now),
-            Event::Lost { color: Color::Green, what } if !self.blue_down => {
-                self.roll_back(Outcome::RolledBack { reason: what }, now)
-            }
+            Event::Lost {
+                color: Color::Green,
+                what,
+            } if !self.blue_down => self.roll_back(Outcome::RolledBack { reason: what }, now),
             Event::Superseded => self.retire(),
             Event::Drained if warm_over => self.retire(),
             Event::Tick if drain_over => self.retire(),
@@ -480,7 +386,10 @@ impl Rollout {
     /// Does a step's work once more, and routes what was decided.
     fn enter_again(&mut self, step: usize, now: Time) -> Vec<Action> {
         let mut actions = self.enter(step, now);
-        if !actions.iter().any(|action| matches!(action, Action::SetWeight(_))) {
+        if !actions
+            .iter()
+            .any(|action| matches!(action, Action::SetWeight(_)))
+        {
             actions.insert(0, Action::SetWeight(self.weight));
         }
         actions
@@ -512,7 +421,9 @@ impl Rollout {
     }
 
     fn retire(&mut self) -> Vec<Action> {
-        self.phase = Phase::Finished { outcome: Outcome::Promoted };
+        self.phase = Phase::Finished {
+            outcome: Outcome::Promoted,
+        };
         vec![Action::SwapRoles, Action::StopBlue]
     }
 
@@ -524,7 +435,11 @@ impl Rollout {
 
     /// Green died or failed a check: a regression once users have seen it, unfit before.
     fn unfit(&self, reason: String) -> Outcome {
-        if self.exposed { self.worse(reason) } else { Outcome::NeverFit { reason } }
+        if self.exposed {
+            self.worse(reason)
+        } else {
+            Outcome::NeverFit { reason }
+        }
     }
 
     fn worse(&self, mut reason: String) -> Outcome {
@@ -540,7 +455,9 @@ impl Rollout {
             self.plan.steps.get(step),
             Some(Step::Shift { .. } | Step::Approve | Step::Retire)
         ) && self.plan.steps[..step].contains(&Step::Start)
-            && !self.plan.steps[step..].iter().any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
+            && !self.plan.steps[step..]
+                .iter()
+                .any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
     }
 }
 

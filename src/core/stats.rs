@@ -71,12 +71,22 @@ impl Limits {
         }
         let quantiles = QUANTILES.map(|q| blue.quantile(q));
         let above = |margin: Margin| quantiles.map(|d| micros(margin.above(d)));
-        Some(Limits { blue: quantiles.map(micros), fail: above(fail), pass: above(pass) })
+        Some(Limits {
+            blue: quantiles.map(micros),
+            fail: above(fail),
+            pass: above(pass),
+        })
     }
 
     /// Seconds after which every request that started in a second is either done or slow, at most 10.
     pub fn settle_seconds(&self) -> u64 {
-        let longest = self.fail.iter().chain(&self.pass).copied().max().unwrap_or(0);
+        let longest = self
+            .fail
+            .iter()
+            .chain(&self.pass)
+            .copied()
+            .max()
+            .unwrap_or(0);
         (longest.div_ceil(1_000_000) + 1).min(10)
     }
 }
@@ -95,7 +105,9 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram { buckets: vec![0; Histogram::BUCKETS] }
+        Histogram {
+            buckets: vec![0; Histogram::BUCKETS],
+        }
     }
 }
 
@@ -176,7 +188,11 @@ impl Stats {
 
     /// Share of requests that failed, 0 where there was none.
     pub fn failure_rate(&self) -> f64 {
-        if self.requests == 0 { 0.0 } else { self.failed as f64 / self.requests as f64 }
+        if self.requests == 0 {
+            0.0
+        } else {
+            self.failed as f64 / self.requests as f64
+        }
     }
 }
 
@@ -192,7 +208,7 @@ impl History {
 
     /// Adds one second.
     pub fn push(&mut self, second: &Stats) {
-        if self.seconds % 60 == 0 {
+        if self.seconds.is_multiple_of(60) {
             self.minutes.push_back(Stats::default());
             if self.minutes.len() > Self::MINUTES {
                 self.minutes.pop_front();
@@ -233,7 +249,10 @@ impl History {
                 micros(1.25 * worst + 5.0)
             })
         });
-        Baseline { failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(0.5), limits }
+        Baseline {
+            failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(0.5),
+            limits,
+        }
     }
 }
 

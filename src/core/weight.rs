@@ -20,12 +20,20 @@ impl Weight {
 
     /// A share in basis points, or `None` above 10 000.
     pub const fn basis_points(points: u16) -> Option<Weight> {
-        if points <= Self::FULL { Some(Weight(points)) } else { None }
+        if points <= Self::FULL {
+            Some(Weight(points))
+        } else {
+            None
+        }
     }
 
     /// A share in whole percent, or `None` above 100.
     pub const fn percent(percent: u16) -> Option<Weight> {
-        if percent <= 100 { Some(Weight(percent * 100)) } else { None }
+        if percent <= 100 {
+            Some(Weight(percent * 100))
+        } else {
+            None
+        }
     }
 
     /// A share in percent that may have two decimals (`0.25`), or `None` outside 0..=100.
@@ -61,7 +69,8 @@ impl TryFrom<u16> for Weight {
     type Error = String;
 
     fn try_from(points: u16) -> Result<Weight, String> {
-        Weight::basis_points(points).ok_or_else(|| format!("weight {points} is above 10000 basis points"))
+        Weight::basis_points(points)
+            .ok_or_else(|| format!("weight {points} is above 10000 basis points"))
     }
 }
 
@@ -135,8 +144,13 @@ mod tests {
         let five = Weight::percent(5).unwrap();
         for salt in [0, 1, 0xDEAD_BEEF_0BAD_F00D, u64::MAX] {
             for first in 0..20_000 {
-                let green = (first..first + 40).filter(|&n| five.covers(newcomer(n, salt))).count();
-                assert!((1..=3).contains(&green), "salt {salt} first {first}: {green}");
+                let green = (first..first + 40)
+                    .filter(|&n| five.covers(newcomer(n, salt)))
+                    .count();
+                assert!(
+                    (1..=3).contains(&green),
+                    "salt {salt} first {first}: {green}"
+                );
             }
         }
     }
@@ -145,7 +159,9 @@ mod tests {
     fn newcomers_meet_every_weight_within_a_point_in_ten_thousand() {
         for points in [1u16, 5, 100, 500, 5_000, 9_500, 9_999] {
             let weight = Weight::basis_points(points).unwrap();
-            let green = (0..100_000u64).filter(|&n| weight.covers(newcomer(n, 7))).count();
+            let green = (0..100_000u64)
+                .filter(|&n| weight.covers(newcomer(n, 7)))
+                .count();
             let share = green as f64 / 100_000.0;
             assert!((share - weight.ratio()).abs() < 0.0005, "{weight}: {share}");
         }
@@ -154,7 +170,10 @@ mod tests {
     #[test]
     fn weights_print_without_needless_decimals() {
         let shown = |p| Weight::basis_points(p).unwrap().to_string();
-        assert_eq!([shown(500), shown(25), shown(10_000), shown(1_250)], ["5%", "0.25%", "100%", "12.5%"]);
+        assert_eq!(
+            [shown(500), shown(25), shown(10_000), shown(1_250)],
+            ["5%", "0.25%", "100%", "12.5%"]
+        );
         assert_eq!(Weight::from_percent(0.25), Weight::basis_points(25));
         assert_eq!(Weight::from_percent(100.1), None);
         assert_eq!(Weight::from_percent(f64::NAN), None);

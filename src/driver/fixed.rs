@@ -16,5 +16,9 @@ pub fn pools(service: &Service, swapped: bool) -> (Pool, Option<Pool>) {
 pub fn ids(service: &Service) -> Vec<String> {
     let (blue, green) = pools(service, false);
     let green = green.unwrap_or_default();
-    blue.backends.into_iter().chain(green.backends).map(|backend| backend.id).collect()
+    blue.backends
+        .into_iter()
+        .chain(green.backends)
+        .map(|backend| backend.id)
+        .collect()
 }

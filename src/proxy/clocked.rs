@@ -1,7 +1,9 @@
 //! A user's connection with a deadline: what Pingora does not time.
 //!
 //! Pingora limits each read, never the whole header: one byte every few seconds keeps a connection
-//! for ever. And it has one timeout for the first byte of an answer and for the gaps after it.
+//! for ever. And it has one timeout for the first byte of an answer and for the gaps after it. Idle
+//! connections and users who stop reading are timed here as well: most deadlines are met, and then
+//! no timer is touched, where Pingora would set one for each request.
 
 use async_trait::async_trait;
 use http::HeaderValue;
@@ -30,6 +32,9 @@ pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// Joins an answer's header and a short body in one segment; Pingora reads into buffers of its own.
 const WRITE_BUFFER: usize = 1_460;
 
+/// The longest wait for a user to take the next part of an answer.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+
 /// A user's connection.
 pub struct Clocked {
     stream: BufWriter<TcpStream>,
@@ -37,6 +42,7 @@ pub struct Clocked {
     /// The user's address as `X-Forwarded-For` wants it.
     pub client: Option<HeaderValue>,
     header_deadline: Duration,
+    keepalive_idle: Duration,
     opened: Instant,
     /// Between two requests: the next byte starts a header's time.
     idle: AtomicBool,
@@ -46,11 +52,18 @@ pub struct Clocked {
     /// Made when first needed, and moved only to an earlier time: most deadlines are met, and most
     /// requests never touch the timer.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Runs while the user takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clocked {
     /// A connection that was just accepted.
-    pub fn new(stream: TcpStream, client: SocketAddr, header_deadline: Duration) -> Clocked {
+    pub fn new(
+        stream: TcpStream,
+        client: SocketAddr,
+        header_deadline: Duration,
+        keepalive_idle: Duration,
+    ) -> Clocked {
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Known already: saves a system call. It was never set before.
         let _ = digest.peer_addr.set(Some(PingoraAddr::Inet(client)));
@@ -59,11 +72,13 @@ impl Clocked {
             digest: Arc::new(digest),
             client: HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok(),
             header_deadline,
+            keepalive_idle,
             opened: Instant::now(),
             idle: AtomicBool::new(true),
-            until: AtomicU64::new(0),
+            until: AtomicU64::new(millis(keepalive_idle) + 1),
             expired: AtomicBool::new(false),
             alarm: None,
+            stall: None,
         }
     }
 
@@ -74,7 +89,8 @@ impl Clocked {
 
     /// A request ended: the next byte begins another one's header.
     pub fn request_ended(&self) {
-        self.until.store(0, Relaxed);
+        let until = self.millis() + millis(self.keepalive_idle);
+        self.until.store(until, Relaxed);
         self.idle.store(true, Relaxed);
     }
 
@@ -92,6 +108,27 @@ impl Clocked {
 
     fn millis(&self) -> u64 {
         millis(self.opened.elapsed()) + 1
+    }
+
+    /// What a write came to, unless the user has taken nothing for too long.
+    fn taken<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            if self.stall.is_some() {
+                self.stall = None;
+            }
+            return written;
+        }
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+        stall
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(ErrorKind::TimedOut.into()))
     }
 
     /// Ready when the deadline has passed.
@@ -140,9 +177,14 @@ impl AsyncRead for Clocked {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self
-                .poll_deadline(cx)
-                .map(|()| Err(ErrorKind::TimedOut.into())),
+            Poll::Pending => self.poll_deadline(cx).map(|()| {
+                // Between two requests a connection that is given up just ends.
+                if self.idle.load(Relaxed) {
+                    Ok(())
+                } else {
+                    Err(ErrorKind::TimedOut.into())
+                }
+            }),
         }
     }
 }
@@ -153,11 +195,13 @@ impl AsyncWrite for Clocked {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.taken(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.taken(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -169,7 +213,8 @@ impl AsyncWrite for Clocked {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.taken(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

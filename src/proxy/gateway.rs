@@ -24,9 +24,6 @@ use std::time::Duration;
 /// The longest wait for the next part of a request's body.
 const CLIENT_READ: Duration = Duration::from_secs(60);
 
-/// The longest wait for a user to take a part of an answer.
-const CLIENT_WRITE: Duration = Duration::from_secs(60);
-
 /// The data plane as Pingora calls it.
 pub struct Gateway {
     live: Arc<ArcSwap<Live>>,
@@ -97,10 +94,10 @@ impl ProxyHttp for Gateway {
         if self.board.draining() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(settings.keepalive_idle));
+            // No timeout of Pingora's: the connection times itself.
+            session.set_keepalive(Some(0));
         }
         session.set_read_timeout(Some(CLIENT_READ));
-        session.set_write_timeout(Some(CLIENT_WRITE));
         // Without it the first of two pipelined requests is answered with 400.
         session.set_pipelining_enabled(true);
         let id = forward::request_id(session, &settings.request_id);

@@ -134,7 +134,7 @@ impl Doors {
                 app: app.clone(),
                 metrics: metrics.clone(),
                 places: places.clone(),
-                keepalive_idle: config.proxy.keepalive_idle.as_secs().max(1),
+                keepalive_idle: config.proxy.keepalive_idle,
                 // The first request is none of the reuses that Pingora counts.
                 reuses: config.proxy.keepalive_requests.saturating_sub(1),
                 header_deadline,
@@ -189,7 +189,7 @@ struct WayIn {
     app: Arc<HttpProxy<Gateway>>,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
-    keepalive_idle: u64,
+    keepalive_idle: Duration,
     reuses: u32,
     header_deadline: Duration,
     shutdown: watch::Receiver<bool>,
@@ -244,14 +244,19 @@ impl WayIn {
     async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr, _open: Open) {
         // A connection that died already says so at its first read.
         let _ = stream.set_nodelay(true);
-        let mut stream: Stream = Box::new(Clocked::new(stream, client, self.header_deadline));
+        let mut stream: Stream = Box::new(Clocked::new(
+            stream,
+            client,
+            self.header_deadline,
+            self.keepalive_idle,
+        ));
         let mut settings = None;
         loop {
             let mut session = ServerSession::new_http1(stream);
             match settings.take() {
                 Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
                 None => {
-                    session.set_keepalive(Some(self.keepalive_idle));
+                    session.set_keepalive(Some(0));
                     session.set_keepalive_reuses_remaining(Some(self.reuses));
                 }
             }

@@ -31,8 +31,6 @@ pub struct Live {
 /// What holds for all services.
 #[derive(Debug)]
 pub struct Settings {
-    /// Seconds that a user's idle connection is kept.
-    pub keepalive_idle: u64,
     /// How often a request that could not be handed over is tried again.
     pub retries: u32,
     /// Whether requests and answers carry a `Via` header.
@@ -131,7 +129,6 @@ impl Settings {
         let request_id = proxy.request_id_header.parse().unwrap_or(default);
         Settings {
             // Pingora reads 0 as "for ever".
-            keepalive_idle: proxy.keepalive_idle.as_secs().max(1),
             retries: proxy.retries,
             via: proxy.via,
             request_id_written: Bytes::copy_from_slice(request_id.as_str().as_bytes()),

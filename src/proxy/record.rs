@@ -131,7 +131,11 @@ impl Record {
         let micros = now.duration_since(self.started).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         self.first_byte = Some(micros);
-        if let Some(Routed { service, begun: Some(begun), .. }) = &mut self.routed
+        if let Some(Routed {
+            service,
+            begun: Some(begun),
+            ..
+        }) = &mut self.routed
             && status < 500
         {
             let window = &self.live.services[*service].window;

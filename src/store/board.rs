@@ -91,7 +91,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// The service of this name.
     pub fn service(&self, name: &str) -> Option<&Arc<Published>> {
-        self.services.iter().find(|service| service.route.service == name)
+        self.services
+            .iter()
+            .find(|service| service.route.service == name)
     }
 }
 
@@ -116,7 +118,11 @@ struct Publishing {
 impl Board {
     /// An empty table under a configuration.
     pub fn new(config: Arc<Config>) -> Board {
-        let snapshot = Snapshot { table: Arc::default(), config, services: vec![] };
+        let snapshot = Snapshot {
+            table: Arc::default(),
+            config,
+            services: vec![],
+        };
         Board {
             snapshot: ArcSwap::from_pointee(snapshot),
             publishing: Mutex::default(),
@@ -132,7 +138,10 @@ impl Board {
 
     /// Calls `follower` with the present snapshot, and with each later one before `publish` returns.
     pub fn follow(&self, follower: impl Fn(&Arc<Snapshot>) + Send + Sync + 'static) {
-        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         follower(&self.snapshot.load_full());
         publishing.followers.push(Box::new(follower));
     }
@@ -141,7 +150,10 @@ impl Board {
     ///
     /// When it returns, every follower routes new requests by it.
     pub fn publish(&self, mut table: Table, config: Option<Arc<Config>>, now: Time) -> u64 {
-        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let old = self.snapshot.load_full();
         table.version = old.table.version + 1;
         let services = table
@@ -152,7 +164,11 @@ impl Board {
         publishing.forget_unused(&table);
         let version = table.version;
         let config = config.unwrap_or_else(|| old.config.clone());
-        let snapshot = Arc::new(Snapshot { table: Arc::new(table), config, services });
+        let snapshot = Arc::new(Snapshot {
+            table: Arc::new(table),
+            config,
+            services,
+        });
         self.snapshot.store(snapshot.clone());
         for follower in &publishing.followers {
             follower(&snapshot);
@@ -179,13 +195,25 @@ impl Board {
 
     /// Requests under way on all backends.
     pub fn in_flight(&self) -> i64 {
-        let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        publishing.backends.values().map(|backend| backend.in_flight.load(Ordering::Relaxed)).sum()
+        let publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        publishing
+            .backends
+            .values()
+            .map(|backend| backend.in_flight.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
 impl Publishing {
-    fn service(&mut self, route: &Route, old: Option<&Arc<Published>>, now: Time) -> Arc<Published> {
+    fn service(
+        &mut self,
+        route: &Route,
+        old: Option<&Arc<Published>>,
+        now: Time,
+    ) -> Arc<Published> {
         let window = match old {
             Some(old) if old.window.mark == route.mark && old.window.limits == route.limits => {
                 old.window.clone()
@@ -193,7 +221,10 @@ impl Publishing {
             _ => Arc::new(Window::new(route.mark, route.limits, now)),
         };
         let pools = Color::BOTH.map(|color| {
-            let backends = route.pool(color).map(|pool| pool.backends.as_slice()).unwrap_or_default();
+            let backends = route
+                .pool(color)
+                .map(|pool| pool.backends.as_slice())
+                .unwrap_or_default();
             backends
                 .iter()
                 .map(|backend| {
@@ -204,7 +235,11 @@ impl Publishing {
                 })
                 .collect()
         });
-        Arc::new(Published { route: route.clone(), window, pools })
+        Arc::new(Published {
+            route: route.clone(),
+            window,
+            pools,
+        })
     }
 
     /// Backends that no table names any more, once their last request has ended.
@@ -212,9 +247,10 @@ impl Publishing {
         self.backends.retain(|(service, id), backend| {
             backend.in_flight.load(Ordering::Relaxed) > 0
                 || table.route(service).is_some_and(|route| {
-                    Color::BOTH.iter().filter_map(|color| route.pool(*color)).any(|pool| {
-                        pool.backends.iter().any(|named| named.id == *id)
-                    })
+                    Color::BOTH
+                        .iter()
+                        .filter_map(|color| route.pool(*color))
+                        .any(|pool| pool.backends.iter().any(|named| named.id == *id))
                 })
         });
     }

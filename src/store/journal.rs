@@ -8,8 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -118,12 +117,6 @@ pub struct Journal {
     path: PathBuf,
 }
 
-/// Holds the state folder for this process; let go when dropped.
-#[derive(Debug)]
-pub struct FolderLock {
-    _file: File,
-}
-
 /// What opening found out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Opened {
@@ -134,31 +127,6 @@ pub struct Opened {
 }
 
 impl Journal {
-    /// Makes the folder when needed and takes it for this process.
-    pub fn lock(folder: &Path) -> Result<FolderLock, JournalError> {
-        let unusable = |source| JournalError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(unusable)?;
-        let path = folder.join("lock");
-        let options = || File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options().map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let holder = match holder.trim() {
-                    "" => "another process".to_owned(),
-                    pid => format!("the process {pid}"),
-                };
-                return Err(JournalError::Locked { path: folder.to_owned(), holder });
-            }
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
-        }
-        file.set_len(0).map_err(unusable)?;
-        write!(file, "{}", std::process::id()).map_err(unusable)?;
-        Ok(FolderLock { _file: file })
-    }
-
     /// Opens the journal for writing. A damaged file is put aside, never trusted and never deleted.
     pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
         let path = folder.join("state.db");
@@ -182,7 +150,10 @@ impl Journal {
 
     /// A journal in memory, for the demo and for tests.
     pub fn in_memory() -> Result<Journal, JournalError> {
-        let journal = Journal { db: Connection::open_in_memory()?, path: PathBuf::new() };
+        let journal = Journal {
+            db: Connection::open_in_memory()?,
+            path: PathBuf::new(),
+        };
         journal.migrate()?;
         Ok(journal)
     }
@@ -192,13 +163,21 @@ impl Journal {
         db.busy_timeout(std::time::Duration::from_secs(2))?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Journal { db, path: path.to_owned() })
+        Ok(Journal {
+            db,
+            path: path.to_owned(),
+        })
     }
 
     fn migrate(&self) -> Result<(), JournalError> {
-        let found: i64 = self.db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let found: i64 = self
+            .db
+            .query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > FORMAT {
-            return Err(JournalError::Newer { path: self.path.clone(), found });
+            return Err(JournalError::Newer {
+                path: self.path.clone(),
+                found,
+            });
         }
         self.db.execute_batch(
             "BEGIN IMMEDIATE;
@@ -221,7 +200,11 @@ impl Journal {
     pub fn service(&self, name: &str) -> Result<Option<SavedService>, JournalError> {
         let row = self
             .db
-            .query_row("SELECT body, sum FROM service WHERE name = ?1", [name], body_and_sum)
+            .query_row(
+                "SELECT body, sum FROM service WHERE name = ?1",
+                [name],
+                body_and_sum,
+            )
             .optional()?;
         Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
     }
@@ -258,7 +241,11 @@ impl Journal {
     }
 
     /// Records the end of a rollout together with what its service is from now on.
-    pub fn end_rollout(&mut self, rollout: &SavedRollout, saved: &SavedService) -> Result<(), JournalError> {
+    pub fn end_rollout(
+        &mut self,
+        rollout: &SavedRollout,
+        saved: &SavedService,
+    ) -> Result<(), JournalError> {
         let (body, sum) = summed(rollout)?;
         let (service, service_sum) = summed(saved)?;
         let transaction = self.db.transaction()?;
@@ -286,9 +273,15 @@ impl Journal {
         }
         let (copy, fresh) = (copy_of(&self.path), self.path.with_extension("db.new"));
         let _ = fs::remove_file(&fresh);
-        self.db.execute("VACUUM INTO ?1", [fresh.to_string_lossy()])?;
-        let unusable = |source| JournalError::Folder { path: copy.clone(), source };
-        File::open(&fresh).and_then(|file| file.sync_all()).map_err(unusable)?;
+        self.db
+            .execute("VACUUM INTO ?1", [fresh.to_string_lossy()])?;
+        let unusable = |source| JournalError::Folder {
+            path: copy.clone(),
+            source,
+        };
+        File::open(&fresh)
+            .and_then(|file| file.sync_all())
+            .map_err(unusable)?;
         fs::rename(&fresh, &copy).map_err(unusable)
     }
 
@@ -309,13 +302,21 @@ impl Journal {
     pub fn rollout(&self, id: i64) -> Result<Option<SavedRollout>, JournalError> {
         let row = self
             .db
-            .query_row("SELECT body, sum FROM rollout WHERE id = ?1", [id], body_and_sum)
+            .query_row(
+                "SELECT body, sum FROM rollout WHERE id = ?1",
+                [id],
+                body_and_sum,
+            )
             .optional()?;
         Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
     }
 
     /// The newest rollouts, newest first, of one service or of all.
-    pub fn rollouts(&self, service: Option<&str>, limit: u32) -> Result<Vec<SavedRollout>, JournalError> {
+    pub fn rollouts(
+        &self,
+        service: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<SavedRollout>, JournalError> {
         let mut statement = self.db.prepare(
             "SELECT body, sum FROM rollout WHERE ?1 IS NULL OR service = ?1 ORDER BY id DESC LIMIT ?2",
         )?;
@@ -336,13 +337,19 @@ impl Journal {
         )?;
         note.seq = self.db.last_insert_rowid();
         if note.seq % 1_000 == 0 {
-            self.db.execute("DELETE FROM note WHERE seq <= ?1", [note.seq - NOTES_MAX])?;
+            self.db
+                .execute("DELETE FROM note WHERE seq <= ?1", [note.seq - NOTES_MAX])?;
         }
         Ok(())
     }
 
     /// Narration after a number, oldest first, of one rollout or of all.
-    pub fn notes(&self, after: i64, rollout: Option<i64>, limit: u32) -> Result<Vec<Note>, JournalError> {
+    pub fn notes(
+        &self,
+        after: i64,
+        rollout: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Note>, JournalError> {
         let mut statement = self.db.prepare(
             "SELECT seq, at, service, rollout, kind, text FROM note
              WHERE seq > ?1 AND (?2 IS NULL OR rollout = ?2) ORDER BY seq LIMIT ?3",
@@ -361,7 +368,11 @@ impl Journal {
     }
 
     /// Records seconds of a rollout as the judge saw them, for `shifter replay`.
-    pub fn record_seconds(&mut self, rollout: i64, seconds: &[(i64, String)]) -> Result<(), JournalError> {
+    pub fn record_seconds(
+        &mut self,
+        rollout: i64,
+        seconds: &[(i64, String)],
+    ) -> Result<(), JournalError> {
         let transaction = self.db.transaction()?;
         for (at, body) in seconds {
             transaction.execute(
@@ -375,8 +386,9 @@ impl Journal {
 
     /// The recorded seconds of a rollout, in order.
     pub fn seconds(&self, rollout: i64) -> Result<Vec<(i64, String)>, JournalError> {
-        let mut statement =
-            self.db.prepare("SELECT at, body FROM second WHERE rollout = ?1 ORDER BY at")?;
+        let mut statement = self
+            .db
+            .prepare("SELECT at, body FROM second WHERE rollout = ?1 ORDER BY at")?;
         let rows = statement.query_map([rollout], |row| Ok((row.get(0)?, text(row, 1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -397,7 +409,9 @@ fn body_and_sum(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Vec<u8>, i64)> {
 
 fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(match row.get_ref(column)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
         _ => String::new(),
     })
 }
@@ -414,7 +428,9 @@ fn trusted<T: DeserializeOwned>(body: &[u8], sum: i64) -> Option<T> {
         return None;
     }
     serde_json::from_slice(body)
-        .inspect_err(|error| tracing::error!(%error, "a row of the state cannot be read and is ignored"))
+        .inspect_err(
+            |error| tracing::error!(%error, "a row of the state cannot be read and is ignored"),
+        )
         .ok()
 }
 
@@ -443,12 +459,19 @@ fn sound(path: &Path) -> bool {
 fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
     let stamp = jiff::Timestamp::now().as_second();
     let aside = path.with_extension(format!("db.damaged-{stamp}"));
-    let unusable = |source| JournalError::Folder { path: path.to_owned(), source };
+    let unusable = |source| JournalError::Folder {
+        path: path.to_owned(),
+        source,
+    };
     fs::rename(path, &aside).map_err(unusable)?;
     for extra in ["db-wal", "db-shm"] {
         let from = path.with_extension(extra);
         if from.exists() {
-            fs::rename(&from, aside.with_extension(format!("damaged-{stamp}-{extra}"))).map_err(unusable)?;
+            fs::rename(
+                &from,
+                aside.with_extension(format!("damaged-{stamp}-{extra}")),
+            )
+            .map_err(unusable)?;
         }
     }
     Ok(aside)

@@ -6,8 +6,10 @@
 pub mod board;
 pub mod clock;
 pub mod journal;
+pub mod lock;
 pub mod window;
 
 pub use board::Board;
 pub use clock::Clock;
 pub use journal::Journal;
+pub use lock::FolderLock;

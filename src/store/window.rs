@@ -79,14 +79,25 @@ impl Window {
     /// Fresh counters for a mark.
     pub fn new(mark: u64, limits: Option<Limits>, now: Time) -> Window {
         let shards = (0..SHARDS).map(|_| Pair::default()).collect();
-        Window { mark, limits, opened: now, shards }
+        Window {
+            mark,
+            limits,
+            opened: now,
+            shards,
+        }
     }
 
     /// Counts a request's start.
     pub fn begin(&self, color: Color, now: Time) -> Begun {
         let second = now.0 / 1000;
-        self.shard(color).ring[second as usize % RING].started.fetch_add(1, Relaxed);
-        Begun { color, second, timed: false }
+        self.shard(color).ring[second as usize % RING]
+            .started
+            .fetch_add(1, Relaxed);
+        Begun {
+            color,
+            second,
+            timed: false,
+        }
     }
 
     /// Counts an answer's header, of a status below 500, as this request's latency sample.
@@ -176,7 +187,10 @@ impl Window {
     fn ended(&self, color: Color) -> (u64, u64) {
         self.shards.iter().fold((0, 0), |(requests, failed), pair| {
             let shard = &pair.0[color.index()];
-            (requests + shard.requests.load(Relaxed), failed + shard.failed.load(Relaxed))
+            (
+                requests + shard.requests.load(Relaxed),
+                failed + shard.failed.load(Relaxed),
+            )
         })
     }
 
@@ -213,7 +227,10 @@ pub struct Cursor {
 impl Cursor {
     /// A reader that starts where the window starts.
     pub fn new(window: &Window) -> Cursor {
-        Cursor { second: window.opened.0 / 1000, ended: [(0, 0); 2] }
+        Cursor {
+            second: window.opened.0 / 1000,
+            ended: [(0, 0); 2],
+        }
     }
 
     /// Reads what happened since the last call.
@@ -239,7 +256,9 @@ impl Cursor {
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;
         // A reader that overslept must not read a slot twice: the ring has turned.
-        let first = self.second.max(current.saturating_sub(RING as u64 - lag - 1));
+        let first = self
+            .second
+            .max(current.saturating_sub(RING as u64 - lag - 1));
         for second in first..current {
             let [mut blue, mut green] = std::mem::take(&mut ended);
             if let Some(settled) = (second + 1).checked_sub(lag).filter(|&at| at >= opened) {
@@ -268,7 +287,11 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { blue: [1_000, 2_000, 3_000], fail: [1_100, 2_200, 3_300], pass: [1_500, 3_000, 4_500] }
+        Limits {
+            blue: [1_000, 2_000, 3_000],
+            fail: [1_100, 2_200, 3_300],
+            pass: [1_500, 3_000, 4_500],
+        }
     }
 
     fn at(millis: u64) -> Time {
@@ -286,12 +309,24 @@ mod tests {
         window.end(begun, Class::ServerError, at(1_500));
         let first = cursor.read(&window, at(1_000));
         assert_eq!(first.ticks.len(), 1);
-        assert_eq!(first.ticks[0].green.requests, 2, "whatever has ended by now");
-        let later: Vec<Tick> = (2..=4).flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks).collect();
+        assert_eq!(
+            first.ticks[0].green.requests, 2,
+            "whatever has ended by now"
+        );
+        let later: Vec<Tick> = (2..=4)
+            .flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks)
+            .collect();
         let timed: Vec<u64> = later.iter().map(|tick| tick.green.timed).collect();
-        assert_eq!(timed.iter().sum::<u64>(), 1, "the failed one is not a latency sample: {timed:?}");
+        assert_eq!(
+            timed.iter().sum::<u64>(),
+            1,
+            "the failed one is not a latency sample: {timed:?}"
+        );
         let slow: Vec<[u64; 3]> = later.iter().map(|tick| tick.green.slow_fail).collect();
-        assert!(slow.contains(&[1, 0, 0]), "1.2 ms is above 1.1 ms only: {slow:?}");
+        assert!(
+            slow.contains(&[1, 0, 0]),
+            "1.2 ms is above 1.1 ms only: {slow:?}"
+        );
     }
 
     #[test]
@@ -322,7 +357,9 @@ mod tests {
         let mut cursor = Cursor::new(&window);
         let mut begun = window.begin(Color::Green, at(100));
         window.answered(&mut begun, 500, at(101));
-        let ticks: Vec<Tick> = (1..=20).flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks).collect();
+        let ticks: Vec<Tick> = (1..=20)
+            .flat_map(|s| cursor.read(&window, at(s * 1_000)).ticks)
+            .collect();
         window.end(begun, Class::Ok, at(20_100));
         assert_eq!(ticks.iter().map(|tick| tick.green.timed).sum::<u64>(), 1);
         assert!(ticks.iter().all(|tick| tick.green.slow_fail == [0; 3]));
@@ -367,7 +404,11 @@ mod tests {
             });
             now += 1_000 + (round % 3) * 700;
             let reading = cursor.read(&window, at(now));
-            requests += reading.ticks.iter().map(|tick| tick.blue.requests).sum::<u64>();
+            requests += reading
+                .ticks
+                .iter()
+                .map(|tick| tick.blue.requests)
+                .sum::<u64>();
             failed += reading.spans[0].failed;
             latency += reading.spans[0].latency.count();
         }

@@ -1,4 +1,4 @@
-//! Puts a judge in front of simulated traffic: one rollout, or thousands on some threads.
+//! Puts a judge in front of simulated traffic on a fixed schedule: one rollout, or thousands on some threads.
 
 use super::worlds::Traffic;
 use shifter::core::judge::{Control, Judge, Verdict};
@@ -19,12 +19,8 @@ pub(crate) enum Order {
 pub(crate) enum End {
     /// Green was judged to be worse.
     RolledBack,
-    /// Green was shown to be good enough at every share.
-    Promoted,
-    /// The last share's time was over and nothing leaned worse.
+    /// The time was over.
     Undecided,
-    /// A share's time was over with the evidence leaning worse, or with next to no traffic.
-    GivenUp,
 }
 
 /// How one rollout went.
@@ -115,42 +111,6 @@ pub(crate) fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Order
         Verdict::Fail { .. } => Order::End(End::RolledBack),
         _ if second == seconds => Order::End(End::Undecided),
         _ => Order::Stay,
-    }
-}
-
-/// Moves on when green is shown to be good enough: 60 to 900 s at the first share, 120 to 900 s at 50 %.
-pub(crate) fn adaptive() -> impl FnMut(u64, &Verdict, &Judge) -> Order {
-    let (mut last, mut since) = (false, 0);
-    move |second, verdict, _| {
-        let in_step = second - since;
-        let long_enough = in_step >= if last { 120 } else { 60 };
-        let too_long = in_step >= 900;
-        let order = match verdict {
-            Verdict::Fail { .. } => Order::End(End::RolledBack),
-            Verdict::Pass if long_enough && last => Order::End(End::Promoted),
-            Verdict::Pass if long_enough => Order::Step {
-                weight: 0.5,
-                last: true,
-            },
-            Verdict::Inconclusive {
-                leaning_worse: false,
-                step_requests,
-                total_requests,
-            } if too_long => match last {
-                false if *step_requests >= 30 => Order::Step {
-                    weight: 0.5,
-                    last: true,
-                },
-                true if *total_requests >= 200 => Order::End(End::Undecided),
-                _ => Order::End(End::GivenUp),
-            },
-            _ if too_long => Order::End(End::GivenUp),
-            _ => Order::Stay,
-        };
-        if let Order::Step { .. } = order {
-            (last, since) = (true, second);
-        }
-        order
     }
 }
 

@@ -183,10 +183,13 @@ impl Latency {
 pub(crate) struct Traffic {
     rng: Xoshiro256PlusPlus,
     rate: f64,
-    seconds: usize,
     world: World,
     fault: Fault,
     at: usize,
+    /// When green came.
+    since: usize,
+    /// When the shared incident begins.
+    incident: usize,
     wave: f64,
     burst: bool,
     private: [u32; 2],
@@ -210,10 +213,11 @@ impl Traffic {
         Traffic {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             rate,
-            seconds,
             world,
             fault,
             at: 0,
+            since: 0,
+            incident: seconds / 2,
             wave: 0.0,
             burst: false,
             private: [0; 2],
@@ -262,7 +266,7 @@ impl Traffic {
                 more_errors += 0.05;
             }
         }
-        if self.world == World::Incident && self.at >= self.seconds / 2 {
+        if self.world == World::Incident && self.at >= self.incident {
             times_errors = 10.0;
             shift += 1.5f64.ln();
         }
@@ -287,7 +291,7 @@ impl Traffic {
     /// What happens to each pool by itself.
     fn alone(&mut self, moment: &mut Moment) {
         if self.world == World::ColdStart {
-            moment.shift[1] += (1.0 + 3.0 * (-(self.at as f64) / 8.0).exp()).ln();
+            moment.shift[1] += (1.0 + 3.0 * (-((self.at - self.since) as f64) / 8.0).exp()).ln();
         }
         for pool in 0..2 {
             if self.world == World::PrivateBursts {
@@ -453,9 +457,8 @@ impl Traffic {
     /// Ten minutes of blue alone, before a green that will have no blue beside it.
     pub(crate) fn past(&mut self) -> History {
         let mut history = History::default();
-        let planned = std::mem::replace(&mut self.seconds, usize::MAX);
-        let seconds = 600;
-        for _ in 0..seconds {
+        let incident = std::mem::replace(&mut self.incident, usize::MAX);
+        for _ in 0..Self::PAST {
             let moment = self.moment();
             self.at = 0;
             let requests = self.poisson(self.rate);
@@ -468,8 +471,68 @@ impl Traffic {
             self.draw_into(&mut stats.latency, requests - failed, moment.shift[0]);
             history.push(&stats);
         }
-        self.seconds = planned;
+        self.incident = incident;
         history
+    }
+
+    /// Seconds of blue alone that a history is made of.
+    const PAST: usize = 600;
+
+    /// Moves the shared incident to another second after green came.
+    pub(crate) fn incident_at(&mut self, second: usize) {
+        self.incident = self.since + second;
+    }
+
+    /// Ten minutes of blue alone, of which nothing is spared: retries and bursts go on into what follows.
+    pub(crate) fn blue_alone(&mut self) -> History {
+        let mut history = History::default();
+        let incident = std::mem::replace(&mut self.incident, usize::MAX);
+        for retries in &mut self.retries {
+            retries.resize(retries.len() + Self::PAST, 0);
+        }
+        for _ in 0..Self::PAST {
+            self.second_kept(0.0, &mut history);
+        }
+        self.since = self.at;
+        self.incident = self.since.saturating_add(incident);
+        history
+    }
+
+    /// [`Traffic::second`], with blue's part kept as the product keeps it.
+    pub(crate) fn second_kept(&mut self, weight: f64, history: &mut History) -> Tick {
+        let tick = self.second(weight);
+        let Some((timed, shift)) = self.blue.pop() else {
+            return tick;
+        };
+        if weight < 1.0 {
+            let mut stats = Stats {
+                requests: tick.blue.requests,
+                failed: tick.blue.failed,
+                ..Stats::default()
+            };
+            self.spread_into(&mut stats.latency, timed, shift);
+            history.push(&stats);
+        }
+        tick
+    }
+
+    /// Like `draw_into` for blue, straight to the buckets: their borders are even in the logarithm.
+    fn spread_into(&mut self, histogram: &mut Histogram, requests: u64, shift: f64) {
+        let slow = self.binomial(requests, TAIL.0);
+        let octave = std::f64::consts::LN_2;
+        for (count, middle) in [(requests - slow, BODY.1), (slow, TAIL.1)] {
+            let at = 8.0 * ((32.0 * middle).log2() + shift / octave);
+            for _ in 0..count {
+                let z: f64 = StandardNormal.sample(&mut self.rng);
+                let bucket = (at + 8.0 * SIGMA / octave * z).floor().max(0.0);
+                histogram.add((bucket as usize).min(Histogram::BUCKETS - 1), 1);
+            }
+        }
+    }
+
+    /// Counts green's slow requests against these limits from now on.
+    pub(crate) fn limits(&mut self, limits: Option<Limits>) {
+        self.limits = limits;
     }
 
     /// Counts green's slow requests against fixed limits: there is no blue.
@@ -529,6 +592,19 @@ mod tests {
                 (counted as f64 - drawn as f64).abs() < spread,
                 "{counted} {drawn}"
             );
+        }
+    }
+
+    /// Both ways to fill a histogram give the same quantiles.
+    #[test]
+    fn a_histogram_filled_by_buckets_is_that_of_single_requests() {
+        let mut traffic = Traffic::new(3, 500.0, 100, World::Iid, Fault::NONE);
+        let (mut single, mut spread) = (Histogram::default(), Histogram::default());
+        traffic.draw_into(&mut single, 200_000, 0.2);
+        traffic.spread_into(&mut spread, 200_000, 0.2);
+        for q in [0.1, 0.5, 0.9, 0.99] {
+            let ratio = single.quantile(q) / spread.quantile(q);
+            assert!((ratio - 1.0).abs() < 0.03, "{q}: {ratio}");
         }
     }
 

@@ -23,6 +23,8 @@ pub struct App {
     pub error_ppm: AtomicU32,
     /// Typical time to answer, in microseconds; 0 answers at once.
     pub latency_us: AtomicU64,
+    /// Spread of the time to answer: sigma of a log-normal distribution, in millionths.
+    pub spread_ppm: AtomicU32,
     /// Share of answers that take `tail_us` longer, in a million.
     pub tail_ppm: AtomicU32,
     /// How much longer, in microseconds.
@@ -44,6 +46,7 @@ impl App {
             start_delay,
             error_ppm: AtomicU32::new(0),
             latency_us: AtomicU64::new(0),
+            spread_ppm: AtomicU32::new(250_000),
             tail_ppm: AtomicU32::new(0),
             tail_us: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
@@ -76,9 +79,10 @@ impl App {
             return Duration::ZERO;
         }
         let mut random = rand::rng();
-        // A log-normal spread with sigma 0.25 by twelve uniforms: real services look like this.
+        // A log-normal spread, by the sum of twelve uniforms: real services look like this.
+        let sigma = f64::from(self.spread_ppm.load(Relaxed)) / 1e6;
         let normal: f64 = (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
-        let mut micros = typical as f64 * (0.25 * normal).exp();
+        let mut micros = typical as f64 * (sigma * normal).exp();
         if random.random_range(0..1_000_000) < self.tail_ppm.load(Relaxed) {
             micros += self.tail_us.load(Relaxed) as f64;
         }
@@ -93,7 +97,9 @@ impl App {
     fn reply(&self, status: StatusCode, body: impl Into<Body>) -> Response {
         let mut response = (status, body.into()).into_response();
         if let Ok(version) = HeaderValue::from_str(&self.version) {
-            response.headers_mut().insert(HeaderName::from_static("x-app-version"), version);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("x-app-version"), version);
         }
         response
     }

@@ -58,7 +58,10 @@ async fn visit(client: &reqwest::Client, target: SocketAddr, versions: &[String;
         seen.failed.fetch_add(1, Relaxed);
         return;
     };
-    let version = answer.headers().get("x-app-version").and_then(|value| value.to_str().ok());
+    let version = answer
+        .headers()
+        .get("x-app-version")
+        .and_then(|value| value.to_str().ok());
     for (counter, name) in seen.by_version.iter().zip(versions) {
         if version == Some(name) {
             counter.fetch_add(1, Relaxed);

@@ -106,6 +106,7 @@ const TYPICAL_US: u64 = 12_000;
 
 /// The plan: much shorter than a real one, and the demo says so.
 const PLAN: &str = r#"
+holdback = 0
 monitor = "12s"
 health = { path = "/health", interval = "200ms", timeout = "200ms", rise = 2, fall = 2 }
 smoke = [{ path = "/health", expect = 200 }]
@@ -122,7 +123,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn raise(version: &str, start_delay: Duration, listener: TcpListener) -> std::io::Result<Stage> {
+    fn raise(
+        version: &str,
+        start_delay: Duration,
+        listener: TcpListener,
+    ) -> std::io::Result<Stage> {
         let addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -145,10 +150,11 @@ impl Stage {
 pub fn run(global: &Global, args: Args) -> Exit {
     match prepare(args.first_deadline()) {
         Ok((config, proxy, [blue, green])) => {
-            let runtime = match process::runtime(&config, Some(global.log.as_deref().unwrap_or("error"))) {
-                Ok(runtime) => runtime,
-                Err(exit) => return exit,
-            };
+            let runtime =
+                match process::runtime(&config, Some(global.log.as_deref().unwrap_or("error"))) {
+                    Ok(runtime) => runtime,
+                    Err(exit) => return exit,
+                };
             process::block_on(runtime, async move {
                 match play(config, proxy, blue, green, &args).await {
                     Ok(exit) => exit,
@@ -160,13 +166,17 @@ pub fn run(global: &Global, args: Args) -> Exit {
             })
         }
         Err(error) => {
-            anstream::eprintln!("shifter: the demo cannot start: {error}. It needs three free ports on 127.0.0.1");
+            anstream::eprintln!(
+                "shifter: the demo cannot start: {error}. It needs three free ports on 127.0.0.1"
+            );
             Exit::Internal
         }
     }
 }
 
-fn prepare(first_deadline: u64) -> Result<(Config, TcpListener, [TcpListener; 2]), Box<dyn std::error::Error>> {
+fn prepare(
+    first_deadline: u64,
+) -> Result<(Config, TcpListener, [TcpListener; 2]), Box<dyn std::error::Error>> {
     let free = || TcpListener::bind(("127.0.0.1", 0));
     let (proxy, blue, green) = (free()?, free()?, free()?);
     let text = format!(
@@ -175,7 +185,8 @@ fn prepare(first_deadline: u64) -> Result<(Config, TcpListener, [TcpListener; 2]
         blue.local_addr()?,
         green.local_addr()?
     );
-    let config = Config::parse("the demo's configuration", &text).map_err(|error| error.one_line())?;
+    let config =
+        Config::parse("the demo's configuration", &text).map_err(|error| error.one_line())?;
     Ok((config, proxy, [blue, green]))
 }
 
@@ -188,7 +199,10 @@ async fn play(
 ) -> Result<Exit, Box<dyn std::error::Error>> {
     let address = proxy.local_addr()?;
     let start_delay = Duration::from_millis(500);
-    let stages = [Stage::raise("1.0", Duration::ZERO, blue)?, Stage::raise("1.1", start_delay, green)?];
+    let stages = [
+        Stage::raise("1.0", Duration::ZERO, blue)?,
+        Stage::raise("1.1", start_delay, green)?,
+    ];
     Fault::None.apply(&stages[0].app);
     proxy.set_nonblocking(true)?;
     let process = Process::start(Prepared::in_memory(config, proxy)?).await?;

@@ -33,16 +33,29 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn begin(process: &'a Process, address: SocketAddr, stages: &'a [Stage; 2], args: &Args) -> Story<'a> {
+    pub(super) fn begin(
+        process: &'a Process,
+        address: SocketAddr,
+        stages: &'a [Stage; 2],
+        args: &Args,
+    ) -> Story<'a> {
         let seen = Arc::new(Seen::default());
         let rate = f64::from(args.rate);
         let versions = ["1.0".to_owned(), "1.1".to_owned()];
         let users = tokio::spawn(load::users(address, rate, versions, seen.clone()));
         let b = Style::new().bold();
-        anstream::println!("{b}shifter demo{b:#}: a shop gets a new version, on this machine, without Docker.\n");
-        anstream::println!("  users   {} requests a second to http://{address}", args.rate);
+        anstream::println!(
+            "{b}shifter demo{b:#}: a shop gets a new version, on this machine, without Docker.\n"
+        );
+        anstream::println!(
+            "  users   {} requests a second to http://{address}",
+            args.rate
+        );
         anstream::println!("  blue    shop 1.0 at {}   what runs now", stages[0].addr);
-        anstream::println!("  green   shop 1.1 at {}   what is to replace it", stages[1].addr);
+        anstream::println!(
+            "  green   shop 1.1 at {}   what is to replace it",
+            stages[1].addr
+        );
         anstream::println!(
             "  plan    {}. This is a short plan for a demo:\n          a real one holds each share for minutes, until the evidence is in.\n",
             match args.strategy {
@@ -51,15 +64,36 @@ impl<'a> Story<'a> {
             }
         );
         let notes = process.handle.notes();
-        Story { process, stages, rate, seen, users, begun: Instant::now(), notes }
+        Story {
+            process,
+            stages,
+            rate,
+            seen,
+            users,
+            begun: Instant::now(),
+            notes,
+        }
     }
 
     /// Plays one rollout; true when it ended as it must.
-    pub(super) async fn act(&mut self, number: usize, of: usize, fault: Fault, recipe: Recipe) -> Result<bool, Refusal> {
+    pub(super) async fn act(
+        &mut self,
+        number: usize,
+        of: usize,
+        fault: Fault,
+        recipe: Recipe,
+    ) -> Result<bool, Refusal> {
         let b = Style::new().bold();
         if of > 1 {
-            let title = if fault == Fault::None { "the mended version" } else { "a bad version" };
-            anstream::println!("{b}Act {number}: {title}{b:#} (shop 1.1; what nobody knows: {})", fault.story());
+            let title = if fault == Fault::None {
+                "the mended version"
+            } else {
+                "a bad version"
+            };
+            anstream::println!(
+                "{b}Act {number}: {title}{b:#} (shop 1.1; what nobody knows: {})",
+                fault.story()
+            );
         } else {
             anstream::println!("{b}Shop 1.1{b:#} (what nobody knows: {})", fault.story());
         }
@@ -68,14 +102,31 @@ impl<'a> Story<'a> {
         let failed_before = self.seen.failed.load(Relaxed);
         let slow_before = self.seen.slow.load(Relaxed);
         let started = Instant::now();
-        let order = Order::Run { strategy: Some(recipe.into()), supersede: false };
+        let order = Order::Run {
+            strategy: Some(recipe.into()),
+            supersede: false,
+        };
         self.process.handle.order(Some("shop"), order).await?;
         let rollout = self.watch(started, fault).await;
         let failed = self.seen.failed.load(Relaxed) - failed_before;
         let slow = self.seen.slow.load(Relaxed) - slow_before;
-        let outcome = rollout.as_ref().and_then(|rollout| rollout.outcome.clone()).unwrap_or_default();
-        self.sum_up(&outcome, rollout.as_ref(), fault, failed, slow, started.elapsed());
-        Ok(if fault == Fault::None { outcome == "promoted" } else { outcome == "rolled_back" })
+        let outcome = rollout
+            .as_ref()
+            .and_then(|rollout| rollout.outcome.clone())
+            .unwrap_or_default();
+        self.sum_up(
+            &outcome,
+            rollout.as_ref(),
+            fault,
+            failed,
+            slow,
+            started.elapsed(),
+        );
+        Ok(if fault == Fault::None {
+            outcome == "promoted"
+        } else {
+            outcome == "rolled_back"
+        })
     }
 
     /// Tells what happens until the rollout is over.
@@ -121,7 +172,10 @@ impl<'a> Story<'a> {
     }
 
     fn say(&self, style: Style, text: &str) {
-        anstream::println!("{:>6.1}s  {style}{text}{style:#}", self.begun.elapsed().as_secs_f64());
+        anstream::println!(
+            "{:>6.1}s  {style}{text}{style:#}",
+            self.begun.elapsed().as_secs_f64()
+        );
     }
 
     fn paint(&self, service: &ServiceView, rollout: &RolloutView) {
@@ -129,11 +183,21 @@ impl<'a> Story<'a> {
         let green_rate = green.map_or(0.0, |pool| pool.requests_per_second);
         let share = service.weight_percent / 100.0;
         let cells = (share * BAR as f64).ceil() as usize;
-        let (b, g) = (Style::new().fg_color(Some(AnsiColor::Blue.into())), Style::new().fg_color(Some(AnsiColor::Green.into())));
-        let bar = format!("{b}{}{b:#}{g}{}{g:#}", "█".repeat(BAR - cells), "▒".repeat(cells));
+        let (b, g) = (
+            Style::new().fg_color(Some(AnsiColor::Blue.into())),
+            Style::new().fg_color(Some(AnsiColor::Green.into())),
+        );
+        let bar = format!(
+            "{b}{}{b:#}{g}{}{g:#}",
+            "█".repeat(BAR - cells),
+            "▒".repeat(cells)
+        );
         let failed = green.map_or(0.0, |pool| pool.failed_percent);
         let p50 = |p50: Option<f64>| p50.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
-        let evidence = rollout.evidence.as_ref().map_or(1.0, |report| report.ln_e_max.exp());
+        let evidence = rollout
+            .evidence
+            .as_ref()
+            .map_or(1.0, |report| report.ln_e_max.exp());
         anstream::println!(
             "{:>6.1}s  {bar}  blue {blue:.0}/s {:.1}% bad {}   green {green_rate:.0}/s {failed:.1}% bad {}   evidence of harm {} of 100:1",
             self.begun.elapsed().as_secs_f64(),
@@ -155,7 +219,9 @@ impl<'a> Story<'a> {
     ) {
         let asked = (self.rate * took.as_secs_f64()) as u64;
         let b = Style::new().bold();
-        let line = rollout.and_then(|rollout| rollout.reason.clone().or_else(|| rollout.line.clone())).unwrap_or_default();
+        let line = rollout
+            .and_then(|rollout| rollout.reason.clone().or_else(|| rollout.line.clone()))
+            .unwrap_or_default();
         match outcome {
             "promoted" => anstream::println!(
                 "\n  {b}Promoted in {:.0} s.{b:#} {failed} of {asked} requests failed, about as many as before: users noticed nothing.\n",
@@ -163,7 +229,10 @@ impl<'a> Story<'a> {
             ),
             "rolled_back" => {
                 let harmed = if matches!(fault, Fault::Latency | Fault::Tail) {
-                    format!("{slow} of {asked} requests took longer than {} ms", SLOW.as_millis())
+                    format!(
+                        "{slow} of {asked} requests took longer than {} ms",
+                        SLOW.as_millis()
+                    )
                 } else {
                     format!("{failed} of {asked} requests failed")
                 };
@@ -173,14 +242,19 @@ impl<'a> Story<'a> {
                     self.without(fault)
                 );
             }
-            other => anstream::println!("\n  {b}It ended {other}{b:#}, which this demo did not expect: {line}\n"),
+            other => anstream::println!(
+                "\n  {b}It ended {other}{b:#}, which this demo did not expect: {line}\n"
+            ),
         }
     }
 
     /// The same fault with everybody on green until a person looks.
     fn without(&self, fault: Fault) -> String {
         let share = match fault {
-            Fault::None | Fault::Latency => return "Switched at once, every user would have waited until somebody looked.".to_owned(),
+            Fault::None | Fault::Latency => {
+                return "Switched at once, every user would have waited until somebody looked."
+                    .to_owned();
+            }
             Fault::Errors | Fault::Tail => 0.2,
             Fault::Down => 1.0,
         };
@@ -201,5 +275,9 @@ impl<'a> Story<'a> {
 }
 
 fn ratio(evidence: f64) -> String {
-    if evidence >= 10.0 { format!("{evidence:.0}:1") } else { format!("{evidence:.1}:1") }
+    if evidence >= 10.0 {
+        format!("{evidence:.0}:1")
+    } else {
+        format!("{evidence:.1}:1")
+    }
 }

@@ -1,15 +1,22 @@
 //! Measures the judge on simulated traffic: `cargo run --release --example worlds -- [TABLE...]`.
 //!
-//! Tables: `aa` (green equals blue: false rollbacks), `detect` (how soon a worse green is found), `adaptive`
-//! (whole rollouts that move on by themselves), `alone` (all requests on green at once). All without a name.
-//! `--rollouts N` sets the number for each cell of `aa` (2000), the others follow; `--threads N` (1).
+//! Whole rollouts, by the product's plan and machine: `healthy` (green equals blue: false rollbacks), `worse`
+//! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
+//! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
+//! requests on green at once); `fixed` is these three. All without a name.
+//! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
+//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` with worlds so named;
+//! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
 
-#[path = "../tests/support/drive.rs"]
+#[path = "../../tests/support/canary.rs"]
+mod canary;
+#[path = "../../tests/support/drive.rs"]
 mod drive;
-#[path = "../tests/support/worlds.rs"]
+mod rollout;
+#[path = "../../tests/support/worlds.rs"]
 mod worlds;
 
-use drive::{End, Run, adaptive, alone, drive as rollout, fixed, many, steady, wilson};
+use drive::{End, Run, alone, drive, fixed, many, steady, wilson};
 use shifter::core::judge::{Judge, Policy};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -21,64 +28,94 @@ const RATES: [f64; 3] = [5.0, 50.0, 500.0];
 struct Size {
     rollouts: u64,
     threads: usize,
+    policy: Policy,
+    /// Part of the names of the worlds that are wanted.
+    only: String,
+    /// Percentage that stays on blue in the last share of `worse` and `lean`.
+    holdback: u16,
 }
 
+type Table = (&'static str, &'static str, fn(&Size));
+
+/// Name, group, what prints it.
+const TABLES: [Table; 6] = [
+    ("healthy", "rollout", rollout::healthy),
+    ("worse", "rollout", rollout::worse),
+    ("lean", "", rollout::leaning),
+    ("aa", "fixed", false_rollbacks),
+    ("detect", "fixed", detection),
+    ("alone", "fixed", green_alone),
+];
+
 fn main() -> ExitCode {
-    let mut size = Size {
-        rollouts: 2_000,
-        threads: 1,
-    };
-    let mut tables = Vec::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || {
-            arguments
-                .next()
-                .and_then(|n| n.parse::<u64>().ok())
-                .filter(|n| *n > 0)
-        };
-        match (argument.as_str(), &argument) {
-            ("--rollouts", _) => match number() {
-                Some(n) => size.rollouts = n,
-                None => return usage("--rollouts wants a number above 0"),
-            },
-            ("--threads", _) => match number() {
-                Some(n) => size.threads = n as usize,
-                None => return usage("--threads wants a number above 0"),
-            },
-            ("aa" | "detect" | "adaptive" | "alone", name) => tables.push(name.clone()),
-            (other, _) => return usage(&format!("unknown: {other}")),
+    let (size, wanted) = match arguments(std::env::args().skip(1)) {
+        Ok(read) => read,
+        Err(problem) => {
+            eprintln!(
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+            );
+            return ExitCode::from(2);
         }
-    }
-    let wanted = |name: &str| tables.is_empty() || tables.iter().any(|table| table == name);
-    for (name, print) in [
-        ("aa", false_rollbacks as fn(&Size)),
-        ("detect", detection),
-        ("adaptive", whole_rollouts),
-        ("alone", green_alone),
-    ] {
-        if wanted(name) {
+    };
+    for (name, group, print) in TABLES {
+        if wanted.is_empty()
+            || wanted
+                .iter()
+                .any(|wanted| wanted == name || wanted == group)
+        {
             let start = Instant::now();
             print(&size);
-            println!(
-                "\n({:.0} s on {} threads)\n",
-                start.elapsed().as_secs_f64(),
-                size.threads
-            );
+            let (took, threads) = (start.elapsed().as_secs_f64(), size.threads);
+            eprintln!("{name}: {took:.0} s on {threads} threads");
+            println!();
         }
     }
     ExitCode::SUCCESS
 }
 
-fn usage(problem: &str) -> ExitCode {
-    eprintln!(
-        "worlds: {problem}\nusage: worlds [aa] [detect] [adaptive] [alone] [--rollouts N] [--threads N]"
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<String>), String> {
+    let policy = Policy::default();
+    let (mut size, mut wanted) = (
+        Size {
+            rollouts: 2_000,
+            threads: 1,
+            policy,
+            only: String::new(),
+            holdback: 5,
+        },
+        Vec::new(),
     );
-    ExitCode::from(2)
+    while let Some(argument) = given.next() {
+        let mut number = |least: f64| {
+            let number = given.next().and_then(|n| n.parse::<f64>().ok());
+            number
+                .filter(|n| *n >= least)
+                .ok_or(format!("{argument} wants a number from {least} on"))
+        };
+        match argument.as_str() {
+            "--rollouts" => size.rollouts = number(1.0)? as u64,
+            "--threads" => size.threads = number(1.0)? as usize,
+            "--only" => {
+                size.only = given
+                    .next()
+                    .ok_or("--only wants a part of a world's name")?
+            }
+            "--holdback" => size.holdback = number(0.0)? as u16,
+            "--rho" => size.policy.rho = number(0.01)?,
+            name if TABLES
+                .iter()
+                .any(|(table, group, _)| name == *table || name == *group) =>
+            {
+                wanted.push(argument);
+            }
+            _ => return Err(format!("unknown: {argument}")),
+        }
+    }
+    Ok((size, wanted))
 }
 
-fn judge() -> Judge {
-    Judge::new(Policy::default())
+fn judge(size: &Size) -> Judge {
+    Judge::new(size.policy.clone())
 }
 
 fn seed(table: u64, run: u64) -> u64 {
@@ -108,7 +145,7 @@ fn false_rollbacks(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, size.rollouts, |run| {
                 let mut traffic = Traffic::new(seed(1, run), rate, SECONDS, world, Fault::NONE);
-                rollout(&mut traffic, &mut judge(), 0.05, fixed(SECONDS as u64))
+                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
             });
             print!(" {} ({before:.1}%) |", share(&runs, End::RolledBack));
         }
@@ -188,59 +225,11 @@ fn detection(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, rollouts, |run| {
                 let mut traffic = Traffic::new(seed(2, run), rate, SECONDS, World::Wave, fault);
-                rollout(&mut traffic, &mut judge(), 0.05, fixed(SECONDS as u64))
+                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
             });
             print!(" {} ({before}); {} |", delay(&runs), cost(&runs));
         }
         println!();
-    }
-}
-
-fn whole_rollouts(size: &Size) {
-    let rollouts = (size.rollouts / 5).max(20);
-    println!(
-        "### Whole rollouts, 5 % then 50 %, moving on when green is shown to be good enough\n"
-    );
-    println!(
-        "60 to 900 s at 5 %, 120 to 900 s at 50 %; {rollouts} rollouts in each row. Undecided: time over, nothing leans worse (promoted by default); given up: leaning worse or no traffic.\n"
-    );
-    println!(
-        "| world | green | req/s | rolled back | promoted | undecided | given up | promoted after (median s) |\n|---|---|---|---|---|---|---|---|"
-    );
-    let healthy = World::ALL.into_iter().map(|world| (world, Fault::NONE));
-    let worse = Fault::ALL.into_iter().map(|fault| (World::Wave, fault));
-    for (world, fault) in healthy.chain(worse) {
-        for rate in RATES {
-            let runs = many(size.threads, rollouts, |run| {
-                let mut traffic = Traffic::new(seed(3, run), rate, SECONDS, world, fault);
-                rollout(&mut traffic, &mut judge(), 0.05, adaptive())
-            });
-            let percent = |end| {
-                100.0 * runs.iter().filter(|run| run.end == end).count() as f64 / runs.len() as f64
-            };
-            let mut promoted: Vec<u64> = runs
-                .iter()
-                .filter(|run| run.end == End::Promoted)
-                .map(|run| run.at)
-                .collect();
-            promoted.sort_unstable();
-            let median = promoted
-                .get(promoted.len() / 2)
-                .map_or("-".to_owned(), u64::to_string);
-            println!(
-                "| {} | {} | {rate} | {} | {:.1}% | {:.1}% | {:.1}% | {median} |",
-                world.name(),
-                if fault == Fault::NONE {
-                    "as blue"
-                } else {
-                    fault.name
-                },
-                share(&runs, End::RolledBack),
-                percent(End::Promoted),
-                percent(End::Undecided),
-                percent(End::GivenUp),
-            );
-        }
     }
 }
 
@@ -274,9 +263,9 @@ fn green_alone(size: &Size) {
                 let runs = many(size.threads, rollouts, |run| {
                     let mut traffic = Traffic::new(seed(4, run), rate, seconds, world, fault);
                     if history {
-                        alone(&mut traffic, &mut judge(), seconds as u64)
+                        alone(&mut traffic, &mut judge(size), seconds as u64)
                     } else {
-                        rollout(&mut traffic, &mut judge(), 0.95, steady(seconds as u64))
+                        drive(&mut traffic, &mut judge(size), 0.95, steady(seconds as u64))
                     }
                 });
                 print!(

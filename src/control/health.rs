@@ -1,0 +1,55 @@
+//! What the backends' health and load mean for a rollout.
+
+use crate::control::ward::Ward;
+use crate::core::plan::Step;
+use crate::core::rollout::{Event, Phase};
+use crate::core::table::Color;
+use crate::store::board::{Health, Published};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What the checks say that the machine must know.
+pub fn events(ward: &mut Ward, published: &Published) -> Vec<Event> {
+    let Some(run) = &mut ward.run else {
+        return vec![];
+    };
+    let mut events = vec![];
+    for color in Color::BOTH {
+        let pool = &published.pools[color.index()];
+        let count = |health| {
+            pool.iter()
+                .filter(|backend| backend.health() == health)
+                .count()
+        };
+        let (up, down) = (count(Health::Up), count(Health::Down));
+        if color == Color::Green && !pool.is_empty() && up == pool.len() {
+            run.ready = true;
+            if run.rollout.step() == Some(&Step::Start) {
+                events.push(Event::Ready);
+            }
+        }
+        let gone = !pool.is_empty() && down == pool.len();
+        let lost = &mut run.lost[color.index()];
+        if gone && !*lost && (color == Color::Blue || run.ready) {
+            *lost = true;
+            let what = format!("no backend of {color} is healthy any more");
+            events.push(Event::Lost { color, what });
+        } else if *lost && up > 0 {
+            *lost = false;
+            events.push(Event::Back(color));
+        }
+    }
+    events
+}
+
+/// Whether the pool that was let go has no request under way.
+pub fn drained(ward: &Ward, published: &Published) -> bool {
+    let Some(run) = &ward.run else { return false };
+    let color = match run.rollout.phase() {
+        Phase::RollingBack { .. } => Color::Green,
+        Phase::Promoted => Color::Blue,
+        _ => return false,
+    };
+    let pool = &published.pools[color.index()];
+    pool.iter()
+        .all(|backend| backend.in_flight.load(Relaxed) <= 0)
+}

@@ -1,0 +1,131 @@
+//! One rollout under way: the machine, the judge, and what they were fed.
+
+use crate::control::recording::Line;
+use crate::control::view::{RolloutView, StepView};
+use crate::core::judge::{Judge, Policy, Verdict};
+use crate::core::plan::Step;
+use crate::core::rollout::{Outcome, Phase, Rollout};
+use crate::core::stats::Stats;
+use crate::core::time::Time;
+use crate::store::journal::SavedRollout;
+use std::time::Duration;
+
+/// One rollout under way.
+pub struct Run {
+    /// As recorded.
+    pub saved: SavedRollout,
+    /// The machine.
+    pub rollout: Rollout,
+    /// The judge.
+    pub judge: Judge,
+    /// What the judge said last.
+    pub verdict: Option<Verdict>,
+    /// Green has been healthy once: from then on its loss is bad news.
+    pub ready: bool,
+    /// Which pools were seen without a healthy backend.
+    pub lost: [bool; 2],
+    /// What both pools did in this step.
+    pub step_spans: [Stats; 2],
+    /// Lines to be recorded.
+    pub lines: Vec<(i64, String)>,
+    recorded: i64,
+}
+
+impl Run {
+    /// A rollout whose evidence begins; `ready` when green has been healthy before.
+    pub fn new(saved: SavedRollout, rollout: Rollout, policy: Policy, ready: bool) -> Run {
+        let mut run = Run {
+            saved,
+            rollout,
+            judge: Judge::new(policy.clone()),
+            verdict: None,
+            ready,
+            lost: [false; 2],
+            step_spans: Default::default(),
+            lines: vec![],
+            recorded: 0,
+        };
+        run.record(&Line::Policy(Box::new(policy)));
+        run
+    }
+
+    /// Keeps a line for the recording.
+    pub fn record(&mut self, line: &Line) {
+        if let Ok(body) = serde_json::to_string(line) {
+            self.lines.push((self.recorded, body));
+            self.recorded += 1;
+        }
+    }
+
+    /// The phase's name in labels and the API.
+    pub fn phase_name(&self) -> &'static str {
+        match self.rollout.phase() {
+            Phase::Running { .. } => match self.rollout.step() {
+                Some(Step::Start) => "starting",
+                Some(Step::Warm) => "warming",
+                Some(Step::Smoke) => "smoke_testing",
+                Some(Step::Approve) => "awaiting_approval",
+                Some(Step::Shift { .. } | Step::Retire) | None => "shifting",
+            },
+            Phase::Paused { .. } => "paused",
+            Phase::Promoted => "promoted",
+            Phase::RollingBack { .. } => "rolling_back",
+            Phase::Finished { .. } => "finished",
+        }
+    }
+
+    /// How the rollout stands.
+    pub fn view(&self, now: Time) -> RolloutView {
+        let report = self.judge.report();
+        let outcome = self.rollout.outcome();
+        RolloutView {
+            id: self.saved.id,
+            strategy: self.saved.strategy.clone(),
+            from: self.saved.from.clone(),
+            to: self.saved.to.clone(),
+            started_at: self.saved.started_at.clone(),
+            phase: self.phase_name().to_owned(),
+            step: self.rollout.step_index(),
+            steps: self.steps(),
+            step_seconds: now.since(self.rollout.since()).as_secs_f64(),
+            age_seconds: self.rollout.age(now).as_secs_f64(),
+            degraded: self.rollout.degraded(),
+            outcome: outcome.map(|outcome| outcome.name().to_owned()),
+            reason: outcome.and_then(Outcome::reason).map(str::to_owned),
+            line: self.verdict.as_ref().map(|verdict| report.line(verdict)),
+            verdict: self.verdict.clone(),
+            evidence: Some(report),
+        }
+    }
+
+    fn steps(&self) -> Vec<StepView> {
+        let current = self.rollout.step_index();
+        let over = current.is_none();
+        let seconds = |span: &Duration| Some(span.as_secs_f64());
+        let step = |(i, step): (usize, &Step)| {
+            let (hold_seconds, deadline_seconds) = match step {
+                Step::Shift { hold, deadline, .. } => (seconds(hold), seconds(deadline)),
+                _ => (None, None),
+            };
+            let state = match current {
+                Some(at) if i == at => "current",
+                Some(at) if i < at => "done",
+                _ if over && self.rollout.outcome() == Some(&Outcome::Promoted) => "done",
+                _ => "todo",
+            };
+            StepView {
+                name: step.to_string(),
+                hold_seconds,
+                deadline_seconds,
+                state: state.to_owned(),
+            }
+        };
+        self.rollout
+            .plan()
+            .steps
+            .iter()
+            .enumerate()
+            .map(step)
+            .collect()
+    }
+}

@@ -1,0 +1,69 @@
+//! What happens to a rollout, and what is to be done about it: the machine's input and output.
+
+use crate::core::judge::Verdict;
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+
+/// Something that happened, reported by the controller.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// Green is healthy and may take requests.
+    Ready,
+    /// The warm-up requests were sent.
+    Warmed,
+    /// The smoke checks ended.
+    Smoked(Result<(), String>),
+    /// The judge looked at this step's evidence.
+    Judged(Verdict),
+    /// A pool has no healthy backend any more.
+    Lost {
+        /// Which one.
+        color: Color,
+        /// What was seen.
+        what: String,
+    },
+    /// A pool that was lost is healthy again.
+    Back(Color),
+    /// The pool that was let go has no requests in flight.
+    Drained,
+    /// A person approved the waiting step.
+    Approve,
+    /// A person wants the rest of the plan skipped: green gets everything now.
+    Promote,
+    /// A person wants no further step for now.
+    Pause,
+    /// A person lets the plan go on.
+    Resume,
+    /// A person set green's share; the plan pauses there.
+    SetWeight(Weight),
+    /// A person asked for blue; the text says who and why.
+    Abort(String),
+    /// A newer green is waiting.
+    Superseded,
+    /// The process restarted with this rollout under way.
+    Restarted {
+        /// The pools are the ones that the rollout was started with.
+        same: bool,
+    },
+}
+
+/// Something that the controller must now do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Create and start green.
+    StartGreen,
+    /// Send green the warm-up requests.
+    WarmGreen,
+    /// Run the out-of-band checks against green.
+    SmokeGreen,
+    /// Route this share of new requests to green.
+    SetWeight(Weight),
+    /// Green is the new blue.
+    SwapRoles,
+    /// Let the old blue go.
+    StopBlue,
+    /// Let green go.
+    StopGreen,
+}

@@ -1,0 +1,219 @@
+//! Every Prometheus family: name, help, labels.
+//!
+//! All label sets of a service are created, at zero, when the service is: `increase()` then sees the
+//! first event, and nothing that a client sends can create a series. Hot paths hold their handles.
+//! The judge never reads these numbers: it has its own counts. Prometheus is for people.
+
+mod families;
+mod service;
+
+pub use service::{FindingGauges, METRICS, PHASES, PoolMetrics, ServiceMetrics, VERDICTS};
+
+use families::{Families, FamiliesRef};
+use prometheus::{
+    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const CONNECTIONS: &str = "Open connections of users.";
+const UNROUTED: &str = "Requests whose host and path belong to no service.";
+const CONTROLLER_UP: &str = "Whether the controller runs; traffic goes on without it.";
+const STATE_WRITABLE: &str = "Whether decisions can be recorded; weights do not grow without it.";
+const VERSION: &str = "Version of the routing table in force.";
+const RELOAD_OK: &str = "Whether the last attempt to reload the configuration succeeded.";
+const RELOAD_AT: &str = "When the configuration in force was loaded.";
+
+/// All families of this process.
+pub struct Metrics {
+    registry: Registry,
+    families: FamiliesRef,
+    services: Mutex<HashMap<String, Arc<ServiceMetrics>>>,
+    /// Connections of users that are open.
+    pub connections: IntGauge,
+    /// Requests that no service answers for.
+    pub unrouted: IntCounter,
+    /// 1 while the controller runs.
+    pub controller_up: IntGauge,
+    /// 1 while what is decided can be recorded.
+    pub state_writable: IntGauge,
+    version: IntGauge,
+    reloads: IntCounterVec,
+    reload_ok: IntGauge,
+    reload_at: Gauge,
+}
+
+impl Metrics {
+    /// A registry of its own with every family in it.
+    ///
+    /// # Errors
+    /// When two families have the same name: a fault in this file.
+    pub fn new() -> prometheus::Result<Metrics> {
+        let r = &Registry::new();
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        r.register(Box::new(process))?;
+        let build = IntGaugeVec::new(
+            Opts::new("shifter_build_info", "The running program; always 1."),
+            &["version"],
+        )?;
+        r.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let reloads = IntCounterVec::new(
+            Opts::new(
+                "shifter_config_reloads_total",
+                "Attempts to reload the configuration.",
+            ),
+            &["result"],
+        )?;
+        r.register(Box::new(reloads.clone()))?;
+        for result in ["success", "failure"] {
+            reloads.with_label_values(&[result]);
+        }
+        let metrics = Metrics {
+            registry: r.clone(),
+            families: Families::register(r)?,
+            services: Mutex::default(),
+            connections: gauge(r, "shifter_connections", CONNECTIONS)?,
+            unrouted: counter(r, "shifter_http_unrouted_requests_total", UNROUTED)?,
+            controller_up: gauge(r, "shifter_controller_up", CONTROLLER_UP)?,
+            state_writable: gauge(r, "shifter_state_writable", STATE_WRITABLE)?,
+            version: gauge(r, "shifter_routing_version", VERSION)?,
+            reloads,
+            reload_ok: gauge(r, "shifter_config_last_reload_successful", RELOAD_OK)?,
+            reload_at: moment(
+                r,
+                "shifter_config_last_reload_success_timestamp_seconds",
+                RELOAD_AT,
+            )?,
+        };
+        metrics.reload_ok.set(1);
+        metrics.reload_at.set(unix_now());
+        Ok(metrics)
+    }
+
+    /// A service's handles; all its label sets exist from now on.
+    pub fn service(&self, name: &str) -> Arc<ServiceMetrics> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let create = || Arc::new(ServiceMetrics::new(name, &self.families));
+        services
+            .entry(name.to_owned())
+            .or_insert_with(create)
+            .clone()
+    }
+
+    /// Takes a service's series away.
+    pub fn forget(&self, name: &str) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if services.remove(name).is_some() {
+            self.families.forget(name);
+        }
+    }
+
+    /// The version of the table in force.
+    pub fn routing_version(&self, version: u64) {
+        self.version.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an attempt to reload the configuration.
+    pub fn config_reloaded(&self, ok: bool) {
+        self.reloads
+            .with_label_values(&[if ok { "success" } else { "failure" }])
+            .inc();
+        self.reload_ok.set(i64::from(ok));
+        if ok {
+            self.reload_at.set(unix_now());
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail; a family that cannot be encoded is left out.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let gauge = IntGauge::new(name, help)?;
+    r.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    r.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn moment(r: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    let gauge = Gauge::new(name, help)?;
+    r.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+pub(crate) fn unix_now() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::class::Class;
+    use crate::core::table::Color;
+
+    fn series(metrics: &Metrics) -> usize {
+        metrics
+            .render()
+            .lines()
+            .filter(|line| line.contains("service=\"api\""))
+            .count()
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_creates_a_series() {
+        let metrics = Metrics::new().unwrap();
+        let service = metrics.service("api");
+        let before = series(&metrics);
+        for status in 0..=u16::MAX {
+            let class = Class::ALL[status as usize % Class::ALL.len()];
+            service
+                .pool(Color::Green)
+                .finish(status, class, 0.01, Some(0.01));
+            service.pool(Color::Blue).failed_attempt(class);
+        }
+        assert_eq!(series(&metrics), before);
+        assert!(
+            metrics
+                .render()
+                .contains("{code=\"other\",pool=\"green\",service=\"api\"} 65501")
+        );
+    }
+
+    #[test]
+    fn a_forgotten_service_leaves_nothing_behind() {
+        let metrics = Metrics::new().unwrap();
+        let service = metrics.service("api");
+        service.set_backends(Color::Blue, [("127.0.0.1:1", true)].into_iter());
+        service.set_release(Color::Blue, Some("1.0"));
+        service.set_rollout(Some((1, "canary")), 1, 5);
+        assert!(series(&metrics) > 100);
+        metrics.forget("api");
+        assert_eq!(series(&metrics), 0);
+    }
+
+    #[test]
+    fn a_pool_has_the_backends_and_the_release_that_it_has_now() {
+        let metrics = Metrics::new().unwrap();
+        let service = metrics.service("api");
+        service.set_backends(Color::Blue, [("a", true), ("b", false)].into_iter());
+        service.set_backends(Color::Blue, [("b", true)].into_iter());
+        service.set_release(Color::Blue, Some("1.0"));
+        service.set_release(Color::Blue, Some("1.1"));
+        let text = metrics.render();
+        assert!(!text.contains("backend=\"a\""));
+        assert!(text.contains("backend=\"b\",pool=\"blue\",service=\"api\"} 1"));
+        assert!(!text.contains("version=\"1.0\""));
+    }
+}

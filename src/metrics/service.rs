@@ -1,0 +1,356 @@
+//! One service's handles: hot paths hold them, nothing is looked up by name.
+
+use crate::core::class::Class;
+use crate::core::plan::Strategy;
+use crate::core::rollout::Outcome;
+use crate::core::table::Color;
+use crate::metrics::families::{Families, FamiliesRef, drop_series, labels_of};
+use crate::metrics::unix_now;
+use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
+
+/// Status codes with a label of their own; every other one is `other`.
+const CODES: [u16; 35] = [
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409,
+    410, 412, 413, 414, 416, 422, 425, 426, 429, 431, 499, 500, 501, 502, 503, 504,
+];
+
+/// The phases of a rollout, as a state set.
+pub const PHASES: [&str; 9] = [
+    "idle",
+    "starting",
+    "warming",
+    "smoke_testing",
+    "shifting",
+    "awaiting_approval",
+    "paused",
+    "promoted",
+    "rolling_back",
+];
+
+/// What the judge may say, as a state set.
+pub const VERDICTS: [&str; 4] = ["pass", "fail", "inconclusive", "no_data"];
+
+/// What is judged.
+pub const METRICS: [&str; 4] = ["err", "p50", "p90", "p99"];
+
+/// The three ends of an interval.
+const BOUNDS: [&str; 3] = ["lower", "estimate", "upper"];
+
+/// One pool's handles.
+pub struct PoolMetrics {
+    codes: Vec<IntCounter>,
+    other: IntCounter,
+    duration: [Histogram; 2],
+    first_byte: [Histogram; 2],
+    errors: Vec<Option<IntCounter>>,
+    /// Requests under way.
+    pub in_flight: IntGauge,
+    /// WebSockets and other upgraded connections that are open.
+    pub upgraded: IntGauge,
+    /// Requests that were tried again after this pool failed them.
+    pub retries: IntCounter,
+    /// Bytes of request bodies.
+    pub request_bytes: IntCounter,
+    /// Bytes of response bodies.
+    pub response_bytes: IntCounter,
+    /// Requests whose client went away.
+    pub client_gave_up: IntCounter,
+}
+
+impl PoolMetrics {
+    /// Counts a finished request: status sent, how it ended, seconds in all and to the first byte.
+    pub fn finish(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
+        match CODES.binary_search(&status) {
+            Ok(at) => self.codes[at].inc(),
+            Err(_) => self.other.inc(),
+        }
+        let Some(failed) = class.failed() else {
+            if class == Class::ClientGaveUp {
+                self.client_gave_up.inc();
+            }
+            return;
+        };
+        let outcome = usize::from(failed);
+        self.duration[outcome].observe(seconds);
+        if let Some(first_byte) = first_byte {
+            self.first_byte[outcome].observe(first_byte);
+        }
+    }
+
+    /// Counts a failed attempt by its reason; a whole answer of 500 or above is no transport error.
+    pub fn failed_attempt(&self, class: Class) {
+        if let Some(Some(counter)) = self.errors.get(class as usize) {
+            counter.inc();
+        }
+    }
+}
+
+/// One service's handles.
+pub struct ServiceMetrics {
+    name: String,
+    families: FamiliesRef,
+    /// Blue's and green's.
+    pub pools: [PoolMetrics; 2],
+    evaluations: [IntCounter; 4],
+}
+
+/// What the judge found about one metric, for [`ServiceMetrics::set_finding`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FindingGauges {
+    /// Chance, in 0..=1, that the evidence so far is no accident.
+    pub confidence: f64,
+    /// Odds ratio of green against blue: lower, estimate, upper.
+    pub effect: [f64; 3],
+    /// The odds ratio that is tolerated.
+    pub tolerance: f64,
+}
+
+impl ServiceMetrics {
+    pub(super) fn new(name: &str, families: &FamiliesRef) -> ServiceMetrics {
+        let pools = Color::BOTH.map(|color| PoolMetrics::new(name, color, families));
+        for phase in PHASES {
+            families
+                .phase
+                .with_label_values(&[name, phase])
+                .set(i64::from(phase == "idle"));
+        }
+        families
+            .phase_start
+            .with_label_values(&[name])
+            .set(unix_now());
+        families.step.with_label_values(&[name]);
+        families.steps.with_label_values(&[name]);
+        families.required.with_label_values(&[name]);
+        families.excess.with_label_values(&[name]);
+        families.rollback_duration.with_label_values(&[name]);
+        for outcome in Outcome::NAMES {
+            families
+                .rollout_duration
+                .with_label_values(&[name, outcome]);
+            for strategy in Strategy::ALL {
+                families
+                    .rollouts
+                    .with_label_values(&[name, strategy.name(), outcome]);
+            }
+        }
+        for metric in METRICS {
+            families.confidence.with_label_values(&[name, metric]);
+            families.tolerance.with_label_values(&[name, metric]);
+            for bound in BOUNDS {
+                families.effect.with_label_values(&[name, metric, bound]);
+            }
+        }
+        for verdict in VERDICTS {
+            families.verdict.with_label_values(&[name, verdict]);
+        }
+        let evaluations =
+            VERDICTS.map(|verdict| families.evaluations.with_label_values(&[name, verdict]));
+        let metrics = ServiceMetrics {
+            name: name.to_owned(),
+            families: families.clone(),
+            pools,
+            evaluations,
+        };
+        metrics.set_weight(0.0);
+        metrics
+    }
+
+    /// The handles of a colour.
+    pub fn pool(&self, color: Color) -> &PoolMetrics {
+        &self.pools[color.index()]
+    }
+
+    /// Green's share as set, 0 to 1.
+    pub fn set_weight(&self, green: f64) {
+        for (color, share) in [(Color::Blue, 1.0 - green), (Color::Green, green)] {
+            self.families
+                .weight
+                .with_label_values(&[&self.name, color.name()])
+                .set(share);
+        }
+    }
+
+    /// The phase under way, as a state set; its start is noted when it is another one than before.
+    pub fn set_phase(&self, phase: &str) {
+        for known in PHASES {
+            let gauge = self.families.phase.with_label_values(&[&self.name, known]);
+            let on = i64::from(known == phase);
+            if on == 1 && gauge.get() == 0 {
+                self.families
+                    .phase_start
+                    .with_label_values(&[&self.name])
+                    .set(unix_now());
+            }
+            gauge.set(on);
+        }
+    }
+
+    /// The rollout under way: number and strategy; `None` between rollouts.
+    pub fn set_rollout(&self, rollout: Option<(i64, &str)>, step: usize, steps: usize) {
+        let info = &self.families.info;
+        drop_series(info, &self.name);
+        if let Some((id, strategy)) = rollout {
+            info.with_label_values(&[&self.name, &id.to_string(), strategy])
+                .set(1);
+        }
+        self.families
+            .step
+            .with_label_values(&[&self.name])
+            .set(step as i64);
+        self.families
+            .steps
+            .with_label_values(&[&self.name])
+            .set(steps as i64);
+    }
+
+    /// A rollout's end.
+    pub fn rollout_ended(&self, strategy: &str, outcome: &str, seconds: f64) {
+        self.families
+            .rollouts
+            .with_label_values(&[&self.name, strategy, outcome])
+            .inc();
+        self.families
+            .rollout_duration
+            .with_label_values(&[&self.name, outcome])
+            .observe(seconds);
+    }
+
+    /// How long a rollback took from its decision until every new request went to blue.
+    pub fn rolled_back_in(&self, seconds: f64) {
+        self.families
+            .rollback_duration
+            .with_label_values(&[&self.name])
+            .observe(seconds);
+    }
+
+    /// What the judge says, as a state set; `None` while it is not asked.
+    pub fn set_verdict(&self, verdict: Option<&str>) {
+        for known in VERDICTS {
+            let on = i64::from(Some(known) == verdict);
+            self.families
+                .verdict
+                .with_label_values(&[&self.name, known])
+                .set(on);
+        }
+    }
+
+    /// Counts one judgement.
+    pub fn evaluated(&self, verdict: &str) {
+        if let Some(at) = VERDICTS.iter().position(|known| *known == verdict) {
+            self.evaluations[at].inc();
+        }
+    }
+
+    /// What the judge found about one metric.
+    pub fn set_finding(&self, metric: &str, finding: FindingGauges) {
+        let (name, families) = (self.name.as_str(), &self.families);
+        families
+            .confidence
+            .with_label_values(&[name, metric])
+            .set(finding.confidence);
+        families
+            .tolerance
+            .with_label_values(&[name, metric])
+            .set(finding.tolerance);
+        for (bound, value) in BOUNDS.iter().zip(finding.effect) {
+            families
+                .effect
+                .with_label_values(&[name, metric, bound])
+                .set(value);
+        }
+    }
+
+    /// Requests judged in this rollout, those that the step needs, and green's excess failures.
+    pub fn set_samples(&self, judged: [u64; 2], required: u64, excess: f64) {
+        for color in Color::BOTH {
+            let count = i64::try_from(judged[color.index()]).unwrap_or(i64::MAX);
+            self.families
+                .samples
+                .with_label_values(&[&self.name, color.name()])
+                .set(count);
+        }
+        let required = i64::try_from(required).unwrap_or(i64::MAX);
+        self.families
+            .required
+            .with_label_values(&[&self.name])
+            .set(required);
+        self.families
+            .excess
+            .with_label_values(&[&self.name])
+            .set(excess);
+    }
+
+    /// The backends of a pool and whether active checks find them well; others of this pool are gone.
+    pub fn set_backends<'a>(&self, color: Color, backends: impl Iterator<Item = (&'a str, bool)>) {
+        let up = &self.families.backend_up;
+        let wanted: Vec<(&str, bool)> = backends.collect();
+        for label in labels_of(
+            up,
+            &[("service", &self.name), ("pool", color.name())],
+            "backend",
+        ) {
+            if !wanted.iter().any(|(id, _)| *id == label) {
+                let _ = up.remove_label_values(&[&self.name, color.name(), &label]);
+            }
+        }
+        for (id, healthy) in wanted {
+            up.with_label_values(&[&self.name, color.name(), id])
+                .set(i64::from(healthy));
+        }
+    }
+
+    /// What people call the version in a pool; `None` when there is no such pool now.
+    pub fn set_release(&self, color: Color, release: Option<&str>) {
+        let info = &self.families.pool_info;
+        for label in labels_of(
+            info,
+            &[("service", &self.name), ("pool", color.name())],
+            "version",
+        ) {
+            if Some(label.as_str()) != release {
+                let _ = info.remove_label_values(&[&self.name, color.name(), &label]);
+            }
+        }
+        if let Some(release) = release {
+            info.with_label_values(&[&self.name, color.name(), release])
+                .set(1);
+        }
+    }
+}
+
+impl PoolMetrics {
+    fn new(service: &str, color: Color, families: &Families) -> PoolMetrics {
+        let labels = [service, color.name()];
+        let coded = |code: &str| {
+            families
+                .requests
+                .with_label_values(&[service, color.name(), code])
+        };
+        let timed = |family: &HistogramVec| {
+            ["success", "error"]
+                .map(|outcome| family.with_label_values(&[service, color.name(), outcome]))
+        };
+        let reasons = Class::ALL.iter().map(|class| {
+            let transport = class.failed() == Some(true) && *class != Class::ServerError;
+            transport.then(|| {
+                families
+                    .upstream_errors
+                    .with_label_values(&[service, color.name(), class.name()])
+            })
+        });
+        families.samples.with_label_values(&labels);
+        PoolMetrics {
+            codes: CODES.iter().map(|code| coded(&code.to_string())).collect(),
+            other: coded("other"),
+            duration: timed(&families.duration),
+            first_byte: timed(&families.first_byte),
+            errors: reasons.collect(),
+            in_flight: families.in_flight.with_label_values(&labels),
+            upgraded: families.upgraded.with_label_values(&labels),
+            retries: families.retries.with_label_values(&labels),
+            request_bytes: families.request_bytes.with_label_values(&labels),
+            response_bytes: families.response_bytes.with_label_values(&labels),
+            client_gave_up: families.client_gave_up.with_label_values(&labels),
+        }
+    }
+}
