@@ -75,6 +75,10 @@ impl Running {
         self.runtime = Some(runtime);
     }
 
+    pub fn listens(&self) -> bool {
+        self.runtime.is_some()
+    }
+
     pub fn served(&self) -> u64 {
         self.app.served.load(Relaxed)
     }

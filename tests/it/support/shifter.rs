@@ -91,7 +91,7 @@ impl Home {
              proxy.shutdown = {{ lame_duck = \"300ms\", deadline = \"5s\" }}\n\
              admin.listen = \"{}\"\nlog.level = \"warn\"\n\n\
              [service.app]\nblue = \"{blue}\"\ngreen = \"{green}\"\n\
-             health = {{ path = \"/health\", interval = \"50ms\", timeout = \"5s\", rise = 1, fall = 2 }}\n{more}\n",
+             health = {{ path = \"/health\", interval = \"50ms\", timeout = \"5s\", rise = 1, fall = 2 }}\nholdback = 0\n{more}\n",
             self.state.display(),
             self.proxy,
             self.admin,
