@@ -3,5 +3,16 @@
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod crash;
+mod dashboard_queries;
+mod lost;
+mod metrics;
+mod observed;
+mod process;
+mod prometheus;
 mod proxy;
+mod reload;
+mod rollback;
 mod support;
+mod upstreams;
+mod verdicts;

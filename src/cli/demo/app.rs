@@ -33,6 +33,8 @@ pub struct App {
     pub hangs: AtomicBool,
     /// Requests served.
     pub served: AtomicU64,
+    /// Requests of `/slow` under way.
+    pub slow: AtomicU64,
 }
 
 impl App {
@@ -49,6 +51,7 @@ impl App {
             tail_us: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
             served: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
         })
     }
 
@@ -135,7 +138,9 @@ struct Slow {
 
 async fn slow(State(app): State<Arc<App>>, Query(Slow { ms }): Query<Slow>) -> Response {
     app.served.fetch_add(1, Relaxed);
+    app.slow.fetch_add(1, Relaxed);
     tokio::time::sleep(Duration::from_millis(ms)).await;
+    app.slow.fetch_sub(1, Relaxed);
     app.reply(StatusCode::OK, format!("slow hello from {}\n", app.version))
 }
 

@@ -1,8 +1,11 @@
-//! Raw sockets, scripted backends, and a data plane without a controller.
+//! Raw sockets, scripted backends, a data plane without a controller, and the whole program as a process.
 
+pub mod apps;
 pub mod backend;
 pub mod client;
+pub mod load;
 pub mod rig;
+pub mod shifter;
 
 use std::time::{Duration, Instant};
 
