@@ -11,7 +11,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Keeps buffers up to 128 KiB in the threads' caches: each request needs one of 64 KiB, which the
 /// default of 32 KiB sends to the arena and back. About 8 % of the CPU time of a request.
 #[cfg(feature = "jemalloc")]
-#[allow(unsafe_code, reason = "jemalloc reads its settings from this symbol before main")]
+#[allow(
+    unsafe_code,
+    reason = "jemalloc reads its settings from this symbol before main"
+)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: &[u8] = b"lg_tcache_max:17\0";
 

@@ -67,7 +67,9 @@ async fn every_odd_answer_is_told_apart() {
         let counted = |judged: Judged| judged.requests + judged.failed > 0;
         crate::support::eventually(name, || counted(rig.judged(Green))).await;
         let judged = rig.judged(Green);
-        if (got, judged.failed == 1, judged.requests) != (*gets, *fails, 1) || counted(rig.judged(Blue)) {
+        if (got, judged.failed == 1, judged.requests) != (*gets, *fails, 1)
+            || counted(rig.judged(Blue))
+        {
             wrong.push(format!("{name}: {got:?}, {judged:?}"));
         }
     }
