@@ -39,7 +39,10 @@ struct Survived {
 
 /// Waits until the process is dead or the rollout is over.
 async fn live(shifter: &mut Shifter, story: Story, killed_after: Option<Duration>) -> bool {
-    let _ = shifter.client.run(None, Some(Strategy::Canary), false).await;
+    let _ = shifter
+        .client
+        .run(None, Some(Strategy::Canary), false)
+        .await;
     let begun = Instant::now();
     let mut taken_back = false;
     loop {
@@ -50,7 +53,11 @@ async fn live(shifter: &mut Shifter, story: Story, killed_after: Option<Duration
         if shifter.child.try_wait().unwrap().is_some() {
             return true;
         }
-        assert!(begun.elapsed() < Duration::from_secs(40), "{}", shifter.log());
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{}",
+            shifter.log()
+        );
         if let Ok(view) = shifter.client.status().await {
             let service = &view.services[0];
             if phase_of(service) == "finished" {
@@ -86,13 +93,19 @@ async fn first_answer(proxy: SocketAddr, start: Instant) -> Duration {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let answer = get(proxy, "/", "").await.expect("the first accepted connection is served");
+    let answer = get(proxy, "/", "")
+        .await
+        .expect("the first accepted connection is served");
     assert_eq!(answer.status, 200, "{answer:?}");
     start.elapsed()
 }
 
 /// None when the process did not pass the point so often.
-async fn survive(at: Option<String>, story: Story, killed_after: Option<Duration>) -> Option<Survived> {
+async fn survive(
+    at: Option<String>,
+    story: Story,
+    killed_after: Option<Duration>,
+) -> Option<Survived> {
     let (blue, green) = pair();
     let home = Home::new(&blue, &green, &format!("{PLAN}{PATIENT}"));
     let mut command = home.command(&["serve"]);
@@ -101,7 +114,12 @@ async fn survive(at: Option<String>, story: Story, killed_after: Option<Duration
     }
     let mut shifter = home.spawn(&mut command);
     shifter.answers().await;
-    let users = Plan { connections: 4, rate: Some(150.0), breaks_allowed: true, ..Plan::default() };
+    let users = Plan {
+        connections: 4,
+        rate: Some(150.0),
+        breaks_allowed: true,
+        ..Plan::default()
+    };
     let load = Load::start(home.proxy, users);
     load.more(20).await;
     if !live(&mut shifter, story, killed_after).await {
@@ -117,8 +135,18 @@ async fn survive(at: Option<String>, story: Story, killed_after: Option<Duration
     let survived = resumed(&home, &what, (&blue, &green), saved, rollouts).await;
     load.more(50).await;
     // Whoever was cut was cut by the crash: 5xx would be a failure.
-    load.stop().await.0.failures.lock().unwrap().iter().for_each(|failure| panic!("{what}: {failure}"));
-    Some(Survived { served_after, ..survived })
+    load.stop()
+        .await
+        .0
+        .failures
+        .lock()
+        .unwrap()
+        .iter()
+        .for_each(|failure| panic!("{what}: {failure}"));
+    Some(Survived {
+        served_after,
+        ..survived
+    })
 }
 
 /// The rollout goes on from what was saved, ends, and leaves one record and one pool.
@@ -130,36 +158,64 @@ async fn resumed(
     rollouts: usize,
 ) -> Survived {
     let end = home
-        .until(what, |service| service.rollout.is_none() || phase_of(service) == "finished")
+        .until(what, |service| {
+            service.rollout.is_none() || phase_of(service) == "finished"
+        })
         .await;
-    assert_eq!((end.weight_percent, end.green.is_none()), (0.0, true), "{what}: {end:?}");
+    assert_eq!(
+        (end.weight_percent, end.green.is_none()),
+        (0.0, true),
+        "{what}: {end:?}"
+    );
     let records = home.client.rollouts(None, 10).await.unwrap();
     assert_eq!(records.len(), rollouts, "{what}");
     let mut outcome = "none".to_owned();
     for record in &records {
-        assert!(record.ended_at.is_some() && record.outcome.is_some(), "{what}: {record:?}");
+        assert!(
+            record.ended_at.is_some() && record.outcome.is_some(),
+            "{what}: {record:?}"
+        );
         outcome = record.outcome.clone().unwrap();
         if outcome_of(&end) != "" {
             let notes = home.client.notes(0, record.id).await.unwrap();
-            let told = notes.iter().find(|note| note.text.contains("restarted at weight"));
+            let told = notes
+                .iter()
+                .find(|note| note.text.contains("restarted at weight"));
             let told = told.unwrap_or_else(|| panic!("{what}: {notes:?}"));
-            assert!(told.text.contains(&format!("weight {saved}%")), "{what}: saved {saved}, {}", told.text);
+            assert!(
+                told.text.contains(&format!("weight {saved}%")),
+                "{what}: saved {saved}, {}",
+                told.text
+            );
         }
     }
     let serves = if outcome == "promoted" { green } else { blue };
     assert_eq!(end.blue.backends.len(), 1, "{what}");
-    assert_eq!(end.blue.backends[0].address, serves.addr.to_string(), "{what}: {outcome}");
-    Survived { served_after: Duration::ZERO, saved, outcome }
+    assert_eq!(
+        end.blue.backends[0].address,
+        serves.addr.to_string(),
+        "{what}: {outcome}"
+    );
+    Survived {
+        served_after: Duration::ZERO,
+        saved,
+        outcome,
+    }
 }
 
-async fn matrix(lives: Vec<(Option<String>, Story, Option<Duration>)>) -> Vec<(String, Option<Survived>)> {
+async fn matrix(
+    lives: Vec<(Option<String>, Story, Option<Duration>)>,
+) -> Vec<(String, Option<Survived>)> {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut all = JoinSet::new();
     for (at, story, killed) in lives {
         let turns = turns.clone();
         all.spawn(async move {
             let _turn = turns.acquire_owned().await;
-            let name = format!("{} {story:?} {killed:?}", at.as_deref().unwrap_or("kill -9"));
+            let name = format!(
+                "{} {story:?} {killed:?}",
+                at.as_deref().unwrap_or("kill -9")
+            );
             (name, survive(at, story, killed).await)
         });
     }
@@ -167,8 +223,14 @@ async fn matrix(lives: Vec<(Option<String>, Story, Option<Duration>)>) -> Vec<(S
     results.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, survived) in &results {
         match survived {
-            Some(Survived { served_after, saved, outcome }) => {
-                println!("{name}: saved at {saved} %, serves after {served_after:?}, ended {outcome}");
+            Some(Survived {
+                served_after,
+                saved,
+                outcome,
+            }) => {
+                println!(
+                    "{name}: saved at {saved} %, serves after {served_after:?}, ended {outcome}"
+                );
             }
             None => println!("{name}: not passed so often"),
         }
@@ -189,19 +251,34 @@ async fn a_rollout_survives_a_crash_at_every_point() {
                 lives.push((at.clone(), Story::Forward, None));
             }
             // The way up is the same in both stories.
-            if !point.starts_with("begin.") && !point.starts_with("swap.") && (!repeats || n == passes) {
+            if !point.starts_with("begin.")
+                && !point.starts_with("swap.")
+                && (!repeats || n == passes)
+            {
                 lives.push((at, Story::Back, None));
             }
         }
     }
     let results = matrix(lives).await;
-    let dead: Vec<_> = results.iter().filter_map(|(_, survived)| survived.as_ref()).collect();
+    let dead: Vec<_> = results
+        .iter()
+        .filter_map(|(_, survived)| survived.as_ref())
+        .collect();
     for point in POINTS {
-        let hit = results.iter().any(|(name, survived)| name.starts_with(point) && survived.is_some());
+        let hit = results
+            .iter()
+            .any(|(name, survived)| name.starts_with(point) && survived.is_some());
         assert!(hit, "{point} never killed");
     }
-    let slowest = dead.iter().map(|survived| survived.served_after).max().unwrap();
-    println!("{} crashes, all survived; first answer after at most {slowest:?}", dead.len());
+    let slowest = dead
+        .iter()
+        .map(|survived| survived.served_after)
+        .max()
+        .unwrap();
+    println!(
+        "{} crashes, all survived; first answer after at most {slowest:?}",
+        dead.len()
+    );
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 
@@ -210,9 +287,18 @@ async fn a_rollout_survives_a_crash_at_every_point() {
 async fn a_rollout_survives_kill_9_at_any_moment() {
     let count = size("SHIFTER_KILLS", 6);
     let moment = |n: u64| Some(Duration::from_millis(100 + n * 1_800 / count));
-    let story = |n: u64| if n % 3 == 2 { Story::Back } else { Story::Forward };
+    let story = |n: u64| {
+        if n % 3 == 2 {
+            Story::Back
+        } else {
+            Story::Forward
+        }
+    };
     let results = matrix((0..count).map(|n| (None, story(n), moment(n))).collect()).await;
-    let dead = results.iter().filter(|(_, survived)| survived.is_some()).count();
+    let dead = results
+        .iter()
+        .filter(|(_, survived)| survived.is_some())
+        .count();
     println!("{dead} of {count} were killed in time, all survived");
     assert!(dead as u64 * 2 >= count);
 }

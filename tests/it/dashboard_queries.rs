@@ -19,11 +19,17 @@ pub(crate) struct Query {
 }
 
 /// What Grafana would put in for its variables, with a scrape interval of a second or less.
-const VARIABLES: [(&str, &str); 4] =
-    [("$__rate_interval", "10s"), ("$instance", ".+"), ("$service", ".+"), ("$job", ".+")];
+const VARIABLES: [(&str, &str); 4] = [
+    ("$__rate_interval", "10s"),
+    ("$instance", ".+"),
+    ("$service", ".+"),
+    ("$job", ".+"),
+];
 
 fn file(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config").join(path)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("config")
+        .join(path)
 }
 
 fn dashboard() -> Value {
@@ -32,18 +38,30 @@ fn dashboard() -> Value {
 }
 
 fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn query(title: &str, expr: &str) -> Query {
     let put_in = |expr: String, (name, value): (&str, &str)| expr.replace(name, value);
     let expr = VARIABLES.into_iter().fold(expr.to_owned(), put_in);
-    assert!(!expr.contains('$'), "{title}: a variable that the test does not know: {expr}");
-    Query { title: title.to_owned(), expr }
+    assert!(
+        !expr.contains('$'),
+        "{title}: a variable that the test does not know: {expr}"
+    );
+    Query {
+        title: title.to_owned(),
+        expr,
+    }
 }
 
 /// Every query of the dashboard: panels, annotations, and the series that its variables are read from.
@@ -52,7 +70,11 @@ pub(crate) fn queries() -> Vec<Query> {
     let mut all = vec![];
     for panel in list(&dashboard, "/panels") {
         let title = text(panel, "/title");
-        all.extend(list(panel, "/targets").iter().map(|target| query(title, text(target, "/expr"))));
+        all.extend(
+            list(panel, "/targets")
+                .iter()
+                .map(|target| query(title, text(target, "/expr"))),
+        );
     }
     for annotation in list(&dashboard, "/annotations/list") {
         all.push(query(text(annotation, "/name"), text(annotation, "/expr")));
@@ -61,7 +83,10 @@ pub(crate) fn queries() -> Vec<Query> {
         let definition = text(variable, "/definition");
         if let Some(inside) = definition.strip_prefix("label_values(") {
             let (series, _label) = inside.rsplit_once(',').unwrap();
-            all.push(query(&format!("variable {}", text(variable, "/name")), series));
+            all.push(query(
+                &format!("variable {}", text(variable, "/name")),
+                series,
+            ));
         }
     }
     all
@@ -70,7 +95,11 @@ pub(crate) fn queries() -> Vec<Query> {
 /// Puts every query of the dashboard, and every rule that Prometheus has loaded, to the Prometheus at
 /// `base`, over the last `window`. A recording rule must give data; of an alert, which is silent when
 /// all is well, every series that it looks at must exist. What is wrong is told, all of it.
-pub(crate) async fn check_all(base: &str, client: &Client, window: Duration) -> Result<usize, String> {
+pub(crate) async fn check_all(
+    base: &str,
+    client: &Client,
+    window: Duration,
+) -> Result<usize, String> {
     let mut all = queries();
     all.extend(rules(base, client).await?);
     let mut wrong = vec![];
@@ -81,7 +110,11 @@ pub(crate) async fn check_all(base: &str, client: &Client, window: Duration) -> 
             Err(error) => wrong.push(format!("{title}: {error}: {expr}")),
         }
     }
-    if wrong.is_empty() { Ok(all.len()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(all.len())
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
 
 /// The rules as Prometheus has loaded them: all those of the file, none of them failing.
@@ -100,7 +133,11 @@ async fn rules(base: &str, client: &Client) -> Result<Vec<Query>, String> {
             if text(rule, "/type") == "recording" {
                 all.push(query(&format!("rule {name}"), expr));
             } else {
-                all.extend(selectors(expr).iter().map(|series| query(&format!("alert {name}"), series)));
+                all.extend(
+                    selectors(expr)
+                        .iter()
+                        .map(|series| query(&format!("alert {name}"), series)),
+                );
             }
         }
     }
@@ -118,14 +155,18 @@ fn rules_text() -> String {
 }
 
 fn rules_written() -> usize {
-    let starts =
-        |line: &&str| line.trim_start().starts_with("- record:") || line.trim_start().starts_with("- alert:");
+    let starts = |line: &&str| {
+        line.trim_start().starts_with("- record:") || line.trim_start().starts_with("- alert:")
+    };
     rules_text().lines().filter(starts).count()
 }
 
 /// How many series the query gives over the last `window`.
 async fn ask(base: &str, client: &Client, expr: &str, window: Duration) -> Result<usize, String> {
-    let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let end = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
     let start = end - window.as_secs_f64();
     let fields = [
         ("query", expr.to_owned()),
@@ -142,7 +183,11 @@ async fn ask(base: &str, client: &Client, expr: &str, window: Duration) -> Resul
 
 async fn get(client: &Client, url: &str, fields: &[(&str, String)]) -> Result<Value, String> {
     let url = Url::parse_with_params(url, fields).map_err(|error| error.to_string())?;
-    let answer = client.get(url).send().await.map_err(|error| error.to_string())?;
+    let answer = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| error.to_string())?;
     answer.json().await.map_err(|error| error.to_string())
 }
 
@@ -156,12 +201,16 @@ fn selectors(expr: &str) -> Vec<String> {
             rest = quoted.split_once('"').map_or("", |(_, after)| after);
             continue;
         }
-        let end =
-            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
+            .unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         rest = after;
         if name.starts_with("shifter_") || name.starts_with("process_") || name == "up" {
-            let matchers = after.find('}').filter(|_| after.starts_with('{')).map_or("", |to| &after[..=to]);
+            let matchers = after
+                .find('}')
+                .filter(|_| after.starts_with('{'))
+                .map_or("", |to| &after[..=to]);
             found.push(format!("{name}{matchers}"));
             rest = &after[matchers.len()..];
         }
@@ -179,7 +228,9 @@ fn families() -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let lines = metrics.render();
     let names = lines.lines().filter(|line| !line.starts_with('#'));
-    names.map(|line| line[..line.find(|c| !is_name(c)).unwrap_or(line.len())].to_owned()).collect()
+    names
+        .map(|line| line[..line.find(|c| !is_name(c)).unwrap_or(line.len())].to_owned())
+        .collect()
 }
 
 #[test]
@@ -197,7 +248,10 @@ fn dashboard_and_rules_use_only_names_that_exist() {
     let mut used = 0;
     for selector in exprs.iter().flat_map(|expr| selectors(expr)) {
         let name = selector.split('{').next().unwrap();
-        assert!(name == "up" || known.contains(name), "{name} is queried and does not exist");
+        assert!(
+            name == "up" || known.contains(name),
+            "{name} is queried and does not exist"
+        );
         used += 1;
     }
     assert!(used > 60, "only {used} selectors were found");
@@ -210,7 +264,11 @@ fn selectors_are_found_with_their_matchers() {
         selectors(r#"(up{job="s"} == 0) and shifter_a{b=~"c|d"} > abs(shifter_e)"#),
         ["up{job=\"s\"}", "shifter_a{b=~\"c|d\"}", "shifter_e"]
     );
-    assert!(!selectors(expr).iter().any(|name| name.contains("shifter_f")));
+    assert!(
+        !selectors(expr)
+            .iter()
+            .any(|name| name.contains("shifter_f"))
+    );
 }
 
 /// What Grafana's own linter asks of a dashboard.
@@ -221,17 +279,33 @@ fn the_dashboard_follows_grafanas_conventions() {
     let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
     for panel in list(&dashboard, "/panels") {
         let title = text(panel, "/title");
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another panel's");
+        assert!(
+            ids.insert(panel["id"].as_u64().unwrap()),
+            "{title}: its id is another panel's"
+        );
         assert!(titles.insert(title), "{title}: two panels have this title");
         if panel["type"] == "row" {
             continue;
         }
-        assert!(!text(panel, "/description").is_empty(), "{title}: no description");
-        assert!(!text(panel, "/fieldConfig/defaults/unit").is_empty(), "{title}: no unit");
-        assert_eq!(text(panel, "/datasource/uid"), "${datasource}", "{title}: a fixed data source");
+        assert!(
+            !text(panel, "/description").is_empty(),
+            "{title}: no description"
+        );
+        assert!(
+            !text(panel, "/fieldConfig/defaults/unit").is_empty(),
+            "{title}: no unit"
+        );
+        assert_eq!(
+            text(panel, "/datasource/uid"),
+            "${datasource}",
+            "{title}: a fixed data source"
+        );
         let mut refs = BTreeSet::new();
         for target in list(panel, "/targets") {
-            assert!(refs.insert(text(target, "/refId")), "{title}: two queries have one refId");
+            assert!(
+                refs.insert(text(target, "/refId")),
+                "{title}: two queries have one refId"
+            );
             let expr = text(target, "/expr");
             assert!(
                 expr.contains("job=~\"$job\", instance=~\"$instance\""),
@@ -244,6 +318,9 @@ fn the_dashboard_follows_grafanas_conventions() {
         }
         assert!(!refs.is_empty(), "{title}: no query");
     }
-    let names: Vec<&str> = list(&dashboard, "/templating/list").iter().map(|v| text(v, "/name")).collect();
+    let names: Vec<&str> = list(&dashboard, "/templating/list")
+        .iter()
+        .map(|v| text(v, "/name"))
+        .collect();
     assert_eq!(names, ["datasource", "job", "instance", "service"]);
 }

@@ -1,8 +1,8 @@
 //! Nothing is lost, whatever the shares do: every answer of a full load is looked at.
 
 use crate::support::apps::pair;
-use crate::support::eventually;
 use crate::support::client::get;
+use crate::support::eventually;
 use crate::support::load::{Load, Plan, last_sent_after, quantile, size};
 use crate::support::shifter::{Home, PATIENT, STILL, outcome_of, phase_of};
 use shifter::core::plan::Strategy;
@@ -30,19 +30,35 @@ async fn no_request_is_lost_over_many_cutovers() {
         let slow: Vec<_> = (0..4)
             .map(|_| tokio::spawn(async move { get(proxy, "/slow?ms=700", "").await.unwrap() }))
             .collect();
-        let (now, name) = if promoted % 2 == 0 { (&blue, "blue") } else { (&green, "green") };
-        eventually("the slow ones are under way", || now.app.slow.load(Relaxed) == 4).await;
-        let strategy = if n % 2 == 0 { Strategy::Canary } else { Strategy::BlueGreen };
+        let (now, name) = if promoted % 2 == 0 {
+            (&blue, "blue")
+        } else {
+            (&green, "green")
+        };
+        eventually("the slow ones are under way", || {
+            now.app.slow.load(Relaxed) == 4
+        })
+        .await;
+        let strategy = if n % 2 == 0 {
+            Strategy::Canary
+        } else {
+            Strategy::BlueGreen
+        };
         home.run(strategy).await;
         if strategy == Strategy::BlueGreen {
             home.share(100.0).await;
             home.verb("promote").await.unwrap();
         }
-        home.until("promoted", |service| phase_of(service) == "promoted" || outcome_of(service) != "").await;
+        home.until("promoted", |service| {
+            phase_of(service) == "promoted" || outcome_of(service) != ""
+        })
+        .await;
         if n % 5 == 4 {
             home.verb("rollback").await.unwrap();
         }
-        let end = home.until("finished", |service| phase_of(service) == "finished").await;
+        let end = home
+            .until("finished", |service| phase_of(service) == "finished")
+            .await;
         match outcome_of(&end) {
             "promoted" => promoted += 1,
             outcome => assert_eq!((n % 5, outcome), (4, "stopped"), "{:?}", end.rollout),
@@ -69,7 +85,13 @@ async fn after_a_blue_green_swap_no_new_request_is_blue() {
     let (blue, green) = pair();
     let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}"));
     let _shifter = home.serve().await;
-    let load = Load::start(home.proxy, Plan { records: true, ..Plan::default() });
+    let load = Load::start(
+        home.proxy,
+        Plan {
+            records: true,
+            ..Plan::default()
+        },
+    );
     load.more(500).await;
     home.run(Strategy::BlueGreen).await;
     home.share(100.0).await;
@@ -78,11 +100,23 @@ async fn after_a_blue_green_swap_no_new_request_is_blue() {
     load.more(5_000).await;
     let (_, records) = load.stop_clean().await;
     let late = last_sent_after(&records, false, swapped);
-    assert_eq!(late, Duration::ZERO, "a request was sent to blue {late:?} after the swap");
-    let after = records.iter().filter(|record| record.sent > swapped && record.green).count();
+    assert_eq!(
+        late,
+        Duration::ZERO,
+        "a request was sent to blue {late:?} after the swap"
+    );
+    let after = records
+        .iter()
+        .filter(|record| record.sent > swapped && record.green)
+        .count();
     assert!(after > 4_000, "{after}");
     // One swap, no mixture: the last blue was sent before the first green was answered.
-    let first_green = records.iter().filter(|record| record.green).map(|record| record.done).min().unwrap();
+    let first_green = records
+        .iter()
+        .filter(|record| record.green)
+        .map(|record| record.done)
+        .min()
+        .unwrap();
     let late = last_sent_after(&records, false, first_green);
     assert_eq!(late, Duration::ZERO, "blue and green alternate");
 }
@@ -95,7 +129,13 @@ async fn a_rollback_takes_green_off_at_once() {
     let _shifter = home.serve().await;
     let mut times = vec![];
     for _ in 0..size("SHIFTER_ROLLBACKS", 20) {
-        let load = Load::start(home.proxy, Plan { records: true, ..Plan::default() });
+        let load = Load::start(
+            home.proxy,
+            Plan {
+                records: true,
+                ..Plan::default()
+            },
+        );
         load.more(24).await;
         home.run(Strategy::Canary).await;
         home.share(5.0).await;
@@ -110,7 +150,10 @@ async fn a_rollback_takes_green_off_at_once() {
         home.phase("finished").await;
     }
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-    println!("{} rollbacks, order to green's last new request: p50 {p50:?}, p99 {p99:?}", times.len());
+    println!(
+        "{} rollbacks, order to green's last new request: p50 {p50:?}, p99 {p99:?}",
+        times.len()
+    );
     assert!(p99 < Duration::from_millis(100), "p99 {p99:?}");
 }
 
@@ -133,7 +176,10 @@ async fn a_hundred_weights_in_ten_seconds_cut_nobody_and_hold_their_shares() {
         // Who was routed before is in flight still: at most one for each connection.
         let (green, all) = (load.seen.green.load(Relaxed), load.seen.answered());
         load.more(150).await;
-        let (green, all) = (load.seen.green.load(Relaxed) - green, load.seen.answered() - all);
+        let (green, all) = (
+            load.seen.green.load(Relaxed) - green,
+            load.seen.answered() - all,
+        );
         let off = (green as f64 - all as f64 * f64::from(percent) / 100.0).abs();
         worst = worst.max(off);
         // The line of golden turns is off by less than 3 in any run; 24 more were under way on each side.
@@ -141,5 +187,8 @@ async fn a_hundred_weights_in_ten_seconds_cut_nobody_and_hold_their_shares() {
     }
     let (seen, _) = load.stop_clean().await;
     assert_eq!(seen.closed.load(Relaxed), 0, "no connection is closed");
-    println!("100 weights, {} requests, 0 failed, 0 closed, worst run off by {worst:.1} requests", seen.answered());
+    println!(
+        "100 weights, {} requests, 0 failed, 0 closed, worst run off by {worst:.1} requests",
+        seen.answered()
+    );
 }

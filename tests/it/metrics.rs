@@ -18,9 +18,16 @@ fn promtool(arguments: &[&str], input: &str) {
         .spawn();
     let mut child = match started {
         Ok(child) => child,
-        Err(error) => panic!("promtool cannot be run ({error}): `./dev test` installs it with prometheus"),
+        Err(error) => {
+            panic!("promtool cannot be run ({error}): `./dev test` installs it with prometheus")
+        }
     };
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
@@ -49,10 +56,19 @@ fn every_alert_is_quiet_when_all_is_well_and_fires_when_it_is_not() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/prometheus");
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let tests = read("test.yml");
-    for alert in read("shifter.rules.yml").lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+    for alert in read("shifter.rules.yml")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
         let quiet = format!("alertname: {alert}}}");
         let fires = format!("alertname: {alert}\n        exp_alerts:");
-        assert!(tests.contains(&quiet), "test.yml never expects silence of {alert}");
-        assert!(tests.contains(&fires), "test.yml never expects {alert} to fire");
+        assert!(
+            tests.contains(&quiet),
+            "test.yml never expects silence of {alert}"
+        );
+        assert!(
+            tests.contains(&fires),
+            "test.yml never expects {alert} to fire"
+        );
     }
 }

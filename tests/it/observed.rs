@@ -12,7 +12,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 async fn firing(base: &str, client: &reqwest::Client) -> String {
-    client.get(format!("{base}/api/v1/alerts")).send().await.unwrap().text().await.unwrap()
+    client
+        .get(format!("{base}/api/v1/alerts"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +29,11 @@ async fn every_query_has_data_and_the_alert_fires() {
     let _shifter = home.serve().await;
     let client = reqwest::Client::new();
     let prometheus = Prometheus::scraping(home.admin, &client).await;
-    let users = Plan { rate: Some(300.0), errors_allowed: true, ..Plan::default() };
+    let users = Plan {
+        rate: Some(300.0),
+        errors_allowed: true,
+        ..Plan::default()
+    };
     let load = Load::start(home.proxy, users);
     load.more(600).await;
     // A canary that is moved by hand, and one that the judge takes back.
@@ -32,7 +43,9 @@ async fn every_query_has_data_and_the_alert_fires() {
     home.weigh(50).await;
     load.more(900).await;
     green.app.error_ppm.store(300_000, Relaxed);
-    let end = home.until("taken back", |service| phase_of(service) == "finished").await;
+    let end = home
+        .until("taken back", |service| phase_of(service) == "finished")
+        .await;
     assert_eq!(outcome_of(&end), "rolled_back");
     let start = Instant::now();
     let queries = loop {
@@ -60,8 +73,12 @@ async fn every_query_has_data_and_the_alert_fires() {
 
 /// The series by name and labels, without values.
 fn series(text: &str) -> BTreeSet<String> {
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+        .collect()
 }
 
 /// `SHIFTER_HOSTILE_PATHS` sets how many.
@@ -70,7 +87,10 @@ async fn hostile_paths_and_hosts_add_no_series() {
     let (blue, green) = pair();
     let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}"));
     let text = std::fs::read_to_string(home.config()).unwrap();
-    let text = text.replace("[service.app]\n", "[service.app]\nhosts = [\"app\", \"*.app\"]\n");
+    let text = text.replace(
+        "[service.app]\n",
+        "[service.app]\nhosts = [\"app\", \"*.app\"]\n",
+    );
     std::fs::write(home.config(), text).unwrap();
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;
@@ -111,7 +131,12 @@ async fn hostile_paths_and_hosts_add_no_series() {
     let text = home.metrics().await;
     let after = series(&text);
     let new: Vec<_> = after.difference(&before).collect();
-    println!("{count} hostile requests: {} series before, {} after, {} bytes", before.len(), after.len(), text.len());
+    println!(
+        "{count} hostile requests: {} series before, {} after, {} bytes",
+        before.len(),
+        after.len(),
+        text.len()
+    );
     assert!(new.is_empty(), "{new:?}");
     assert!(text.len() < 1 << 20);
     let unrouted = home.metric("shifter_http_unrouted_requests_total").await;

@@ -16,13 +16,25 @@ async fn a_port_in_use_is_named_at_once() {
     let (blue, green) = pair();
     for which in ["proxy", "admin"] {
         let home = Home::new(&blue, &green, "");
-        let addr = if which == "proxy" { home.proxy } else { home.admin };
+        let addr = if which == "proxy" {
+            home.proxy
+        } else {
+            home.admin
+        };
         let _taken = TcpListener::bind(addr).unwrap();
         let start = Instant::now();
         let (status, _) = home.spawn(&mut home.command(&["serve"])).ended().await;
         assert_eq!(status.code(), Some(2), "{which}: {}", home.log());
-        assert!(home.log().contains(&addr.to_string()), "{which}: {}", home.log());
-        assert!(start.elapsed() < Duration::from_secs(1), "{which}: {:?}", start.elapsed());
+        assert!(
+            home.log().contains(&addr.to_string()),
+            "{which}: {}",
+            home.log()
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{which}: {:?}",
+            start.elapsed()
+        );
         println!("{which} port in use: exit 2 after {:?}", start.elapsed());
     }
 }
@@ -36,12 +48,18 @@ async fn fifty_at_once_are_one() {
     let homes: Vec<Home> = (0..50)
         .map(|_| Home::new(&blue, &green, &format!("{STILL}{PATIENT}")).state_in(state.clone()))
         .collect();
-    let mut all: Vec<_> = homes.iter().map(|home| home.spawn(&mut home.command(&["serve"]))).collect();
+    let mut all: Vec<_> = homes
+        .iter()
+        .map(|home| home.spawn(&mut home.command(&["serve"])))
+        .collect();
     let deadline = Instant::now() + Duration::from_secs(40);
     let mut losers = 0;
     while losers < 49 {
         assert!(Instant::now() < deadline, "only {losers} gave up");
-        losers = all.iter_mut().filter_map(|one| one.child.try_wait().unwrap()).count();
+        losers = all
+            .iter_mut()
+            .filter_map(|one| one.child.try_wait().unwrap())
+            .count();
         assert!(losers < 50, "nobody won");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -60,16 +78,25 @@ async fn fifty_at_once_are_one() {
     let mut winner = winner.unwrap();
     winner.answers().await;
     for home in &homes {
-        assert!(home.log().is_empty() || home.log().contains(&winner.child.id().to_string()), "{}", home.log());
+        assert!(
+            home.log().is_empty() || home.log().contains(&winner.child.id().to_string()),
+            "{}",
+            home.log()
+        );
     }
     // Fifty people press the button.
-    let mut runs: Vec<_> =
-        homes.iter().map(|home| home.spawn(home.command(&["run"]).arg("--output").arg("json"))).collect();
+    let mut runs: Vec<_> = homes
+        .iter()
+        .map(|home| home.spawn(home.command(&["run"]).arg("--output").arg("json")))
+        .collect();
     let mut busy = 0;
     let deadline = Instant::now() + Duration::from_secs(60);
     while busy < 49 {
         assert!(Instant::now() < deadline, "only {busy} were refused");
-        busy = runs.iter_mut().filter_map(|one| one.child.try_wait().unwrap()).count();
+        busy = runs
+            .iter_mut()
+            .filter_map(|one| one.child.try_wait().unwrap())
+            .count();
         assert!(busy < 50, "nobody runs it");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -79,7 +106,11 @@ async fn fifty_at_once_are_one() {
             assert!(one.log().contains("under way"), "{}", one.log());
         }
     }
-    assert_eq!(winner.client.rollouts(None, 100).await.unwrap().len(), 1, "one rollout");
+    assert_eq!(
+        winner.client.rollouts(None, 100).await.unwrap().len(),
+        1,
+        "one rollout"
+    );
     println!("50 serve: 1 won, 49 exit 8; 50 run: 1 rollout, 49 exit 8");
 }
 
@@ -95,7 +126,10 @@ async fn a_folder_that_cannot_be_used_is_told_with_what_to_do() {
         let (status, after) = home.spawn(&mut home.command(&["serve"])).ended().await;
         let log = home.log();
         assert_eq!(status.code(), Some(2), "{log}");
-        assert!(log.contains(&state.display().to_string()) && log.contains("--state"), "{log}");
+        assert!(
+            log.contains(&state.display().to_string()) && log.contains("--state"),
+            "{log}"
+        );
         assert!(after < Duration::from_secs(2), "{after:?}");
     }
 }
@@ -103,7 +137,13 @@ async fn a_folder_that_cannot_be_used_is_told_with_what_to_do() {
 // ---- a disk that is full
 
 fn limit_files(pid: u32, bytes: &str) {
-    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:unlimited")]).status();
+    let done = Command::new("prlimit")
+        .args([
+            "--pid",
+            &pid.to_string(),
+            &format!("--fsize={bytes}:unlimited"),
+        ])
+        .status();
     assert!(done.unwrap().success());
 }
 
@@ -115,8 +155,15 @@ async fn on_a_full_disk_nothing_advances_and_everything_can_go_back() {
     // A write beyond the limit is an error, as on a full disk, and not the end of the process.
     let inner = home.command(&["serve"]);
     let mut command = Command::new("bash");
-    command.arg("-c").arg("trap '' XFSZ; exec \"$@\"").arg("bash").arg(inner.get_program()).args(inner.get_args());
-    command.env_remove("SHIFTER_CRASH_AT").stderr(std::process::Stdio::null());
+    command
+        .arg("-c")
+        .arg("trap '' XFSZ; exec \"$@\"")
+        .arg("bash")
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    command
+        .env_remove("SHIFTER_CRASH_AT")
+        .stderr(std::process::Stdio::null());
     let mut shifter = home.spawn(&mut command);
     shifter.answers().await;
     let load = Load::paced(home.proxy, 1_000.0);
@@ -124,13 +171,17 @@ async fn on_a_full_disk_nothing_advances_and_everything_can_go_back() {
     home.run(Strategy::Canary).await;
     home.share(5.0).await;
     limit_files(shifter.child.id(), "1");
-    home.until("trouble is told", |service| service.weight_percent == 5.0).await;
+    home.until("trouble is told", |service| service.weight_percent == 5.0)
+        .await;
     let full = Instant::now();
     let mut trouble = None;
     while full.elapsed() < Duration::from_secs(4) {
         let view = home.view().await;
         trouble = view.trouble.clone().or(trouble);
-        assert_eq!(view.services[0].weight_percent, 5.0, "nothing advances that cannot be recorded");
+        assert_eq!(
+            view.services[0].weight_percent, 5.0,
+            "nothing advances that cannot be recorded"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(trouble.is_some(), "the trouble is told");
@@ -139,7 +190,10 @@ async fn on_a_full_disk_nothing_advances_and_everything_can_go_back() {
     home.share(0.0).await;
     let greens = load.seen.green.load(Relaxed);
     load.more(1_000).await;
-    assert!(load.seen.green.load(Relaxed) <= greens + 24, "blue serves alone");
+    assert!(
+        load.seen.green.load(Relaxed) <= greens + 24,
+        "blue serves alone"
+    );
     limit_files(shifter.child.id(), "unlimited");
     home.phase("finished").await;
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -148,7 +202,10 @@ async fn on_a_full_disk_nothing_advances_and_everything_can_go_back() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (seen, _) = load.stop_clean().await;
-    println!("full disk: {} requests, 0 failed, no step for 4 s, rollback worked", seen.answered());
+    println!(
+        "full disk: {} requests, 0 failed, no step for 4 s, rollback worked",
+        seen.answered()
+    );
     // What was written before is sound.
     shifter.kill();
     let shifter = home.serve().await;
@@ -161,7 +218,10 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_jumps_moves_nothing() {
-    assert!(std::path::Path::new(FAKETIME).exists(), "`./dev test` installs faketime");
+    assert!(
+        std::path::Path::new(FAKETIME).exists(),
+        "`./dev test` installs faketime"
+    );
     let (blue, green) = pair();
     let steps = "steps = [{ weight = 5, hold = \"3s\", deadline = \"3s\" }, { weight = 50, hold = \"3s\", deadline = \"3s\" }, { weight = 100, hold = \"1h\" }]\n";
     let home = Home::new(&blue, &green, &format!("{steps}{PATIENT}"));
@@ -185,7 +245,11 @@ async fn a_clock_that_jumps_moves_nothing() {
         set(jump);
         let jumped = Instant::now();
         while jumped.elapsed() < Duration::from_secs(1) {
-            assert_eq!(home.service().await.weight_percent, share, "a step within a second of the jump {jump}");
+            assert_eq!(
+                home.service().await.weight_percent,
+                share,
+                "a step within a second of the jump {jump}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         home.share(next).await;
@@ -209,14 +273,23 @@ async fn a_stop_under_load_cuts_nobody() {
     let (blue, green) = pair();
     let home = Home::new(&blue, &green, "");
     let mut shifter = home.serve().await;
-    let users = Plan { connections: 16, path: "/slow?ms=300".into(), leaves: true, ..Plan::default() };
+    let users = Plan {
+        connections: 16,
+        path: "/slow?ms=300".into(),
+        leaves: true,
+        ..Plan::default()
+    };
     let load = Load::start(home.proxy, users);
     load.more(64).await;
     shifter.signal("TERM");
     let (status, after) = shifter.ended().await;
     assert_eq!(status.code(), Some(0), "{}", home.log());
     let (seen, _) = load.stop_clean().await;
-    println!("SIGTERM: {} answered, 0 cut, {} closed as told, exit after {after:?}", seen.answered(), seen.closed.load(Relaxed));
+    println!(
+        "SIGTERM: {} answered, 0 cut, {} closed as told, exit after {after:?}",
+        seen.answered(),
+        seen.closed.load(Relaxed)
+    );
     // The lame duck (300 ms), the longest request (300 ms) and what came last within the lame duck.
     assert!(after < Duration::from_millis(1_500), "{after:?}");
 }
@@ -226,7 +299,13 @@ async fn a_second_signal_ends_at_once() {
     let (blue, green) = pair();
     let home = Home::new(&blue, &green, "");
     let mut shifter = home.serve().await;
-    let users = Plan { connections: 4, path: "/slow?ms=20000".into(), breaks_allowed: true, leaves: true, ..Plan::default() };
+    let users = Plan {
+        connections: 4,
+        path: "/slow?ms=20000".into(),
+        breaks_allowed: true,
+        leaves: true,
+        ..Plan::default()
+    };
     let load = Load::start(home.proxy, users);
     crate::support::eventually("under way", || blue.app.slow.load(Relaxed) == 4).await;
     shifter.signal("TERM");
@@ -254,5 +333,8 @@ async fn a_restart_goes_on_at_the_same_share() {
     assert_eq!(shifter.ended().await.0.code(), Some(0));
     let _shifter = home.serve().await;
     let service = home.service().await;
-    assert_eq!((service.weight_percent, phase_of(&service)), (50.0, "paused"));
+    assert_eq!(
+        (service.weight_percent, phase_of(&service)),
+        (50.0, "paused")
+    );
 }

@@ -17,7 +17,10 @@ impl Prometheus {
     /// Starts it and waits until it answers.
     pub(crate) async fn scraping(target: SocketAddr, client: &reqwest::Client) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
-        let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/config/prometheus/shifter.rules.yml");
+        let rules = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/config/prometheus/shifter.rules.yml"
+        );
         let config = folder.path().join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
@@ -25,11 +28,17 @@ impl Prometheus {
              scrape_configs:\n- job_name: shifter\n  static_configs: [{{targets: ['{target}']}}]\n"
         );
         std::fs::write(&config, text).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let started = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                folder.path().join("data").display()
+            ))
             .arg(format!("--web.listen-address={free}"))
             .stdout(Stdio::null())
             .stderr(log)
@@ -38,7 +47,11 @@ impl Prometheus {
             Ok(child) => child,
             Err(error) => panic!("prometheus cannot be run ({error}): `./dev test` installs it"),
         };
-        let mut prometheus = Prometheus { child, folder: folder, base: format!("http://{free}") };
+        let mut prometheus = Prometheus {
+            child,
+            folder: folder,
+            base: format!("http://{free}"),
+        };
         prometheus.ready(client).await;
         prometheus
     }
@@ -52,7 +65,8 @@ impl Prometheus {
             }
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 panic!("prometheus is not ready ({ended:?}):\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -36,9 +36,20 @@ fn spoil(text: &str, chance: &mut Chance) -> String {
             return lines.join("\n");
         }
         4 => {
-            let words = ["stepz = 1\n", "[service.app]\n", "\u{202e}", "drain = \"-1s\"\n", "weight = 5\n", "hosts = 3\n"];
+            let words = [
+                "stepz = 1\n",
+                "[service.app]\n",
+                "\u{202e}",
+                "drain = \"-1s\"\n",
+                "weight = 5\n",
+                "hosts = 3\n",
+            ];
             let word = words[chance.below(words.len())];
-            let at = text.char_indices().map(|(i, _)| i).find(|i| *i >= at).unwrap_or(0);
+            let at = text
+                .char_indices()
+                .map(|(i, _)| i)
+                .find(|i| *i >= at)
+                .unwrap_or(0);
             return format!("{}{word}{}", &text[..at], &text[at..]);
         }
         _ => {
@@ -70,28 +81,54 @@ async fn a_bad_file_changes_nothing_and_a_good_one_what_it_says() {
         std::fs::write(home.config(), &spoilt).unwrap();
         if bad % 10 == 0 {
             hung_up += 1;
-            let failed = home.metric("shifter_config_reloads_total{result=\"failure\"}").await;
+            let failed = home
+                .metric("shifter_config_reloads_total{result=\"failure\"}")
+                .await;
             shifter.signal("HUP");
             let deadline = Instant::now() + Duration::from_secs(5);
-            while home.metric("shifter_config_reloads_total{result=\"failure\"}").await == failed {
+            while home
+                .metric("shifter_config_reloads_total{result=\"failure\"}")
+                .await
+                == failed
+            {
                 assert!(Instant::now() < deadline, "a hang-up reloads");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         } else {
             let error = home.client.reload().await.expect_err(&spoilt);
-            let problem = error.refused().unwrap_or_else(|| panic!("{error}\n{spoilt}"));
-            assert_eq!((problem.status, problem.name()), (422, "configuration"), "{problem:?}");
+            let problem = error
+                .refused()
+                .unwrap_or_else(|| panic!("{error}\n{spoilt}"));
+            assert_eq!(
+                (problem.status, problem.name()),
+                (422, "configuration"),
+                "{problem:?}"
+            );
             assert!(problem.detail.contains("shifter.toml"), "{problem:?}");
         }
-        assert_eq!(home.view().await.table_version, table, "the old table goes on under\n{spoilt}");
+        assert_eq!(
+            home.view().await.table_version,
+            table,
+            "the old table goes on under\n{spoilt}"
+        );
     }
     // What a running process cannot change is refused as well.
     let moved = good.replace(&home.proxy.to_string(), "127.0.0.1:1");
     std::fs::write(home.config(), moved).unwrap();
-    assert!(home.client.reload().await.unwrap_err().to_string().contains("listen"));
+    assert!(
+        home.client
+            .reload()
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("listen")
+    );
     assert_eq!(home.view().await.table_version, table);
     load.more(100).await;
-    assert_eq!(load.seen.green.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(
+        load.seen.green.load(std::sync::atomic::Ordering::Relaxed),
+        0
+    );
     // A good one holds at once: blue is the other app from now on.
     home.configure(green.addr, blue.addr, &more);
     let done = home.client.reload().await.unwrap();
@@ -100,8 +137,14 @@ async fn a_bad_file_changes_nothing_and_a_good_one_what_it_says() {
     let blues = load.seen.blue.load(std::sync::atomic::Ordering::Relaxed);
     load.more(500).await;
     let later = load.seen.blue.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(later <= blues + 24, "{later} after {blues}: new requests go to the new blue");
+    assert!(
+        later <= blues + 24,
+        "{later} after {blues}: new requests go to the new blue"
+    );
     let (seen, _) = load.stop_clean().await;
-    println!("{bad} bad files ({hung_up} by SIGHUP) changed nothing; {} requests, 0 failed", seen.answered());
+    println!(
+        "{bad} bad files ({hung_up} by SIGHUP) changed nothing; {} requests, 0 failed",
+        seen.answered()
+    );
     assert_eq!(home.metric("shifter_controller_up").await, 1.0);
 }

@@ -36,8 +36,11 @@ impl Running {
 
     /// One that is healthy only after a while.
     pub fn after(version: &str, start_delay: Duration) -> Running {
-        let mut running =
-            Running { app: App::new(version, start_delay), addr: free_port(), runtime: None };
+        let mut running = Running {
+            app: App::new(version, start_delay),
+            addr: free_port(),
+            runtime: None,
+        };
         running.revive();
         running
     }

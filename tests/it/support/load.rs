@@ -99,7 +99,13 @@ impl Load {
 
     /// So many requests in a second.
     pub fn paced(addr: SocketAddr, rate: f64) -> Load {
-        Load::start(addr, Plan { rate: Some(rate), ..Plan::default() })
+        Load::start(
+            addr,
+            Plan {
+                rate: Some(rate),
+                ..Plan::default()
+            },
+        )
     }
 
     pub fn start(addr: SocketAddr, plan: Plan) -> Load {
@@ -120,7 +126,11 @@ impl Load {
             if now > last {
                 (last, at) = (now, Instant::now());
             }
-            assert!(at.elapsed() < PATIENCE, "the load stands still: {:?}", self.failures());
+            assert!(
+                at.elapsed() < PATIENCE,
+                "the load stands still: {:?}",
+                self.failures()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -165,8 +175,13 @@ async fn user(
     let request = format!("GET {} HTTP/1.1\r\nhost: app\r\n\r\n", plan.path).into_bytes();
     let mut records = vec![];
     let mut line: Option<Line> = None;
-    let every = plan.rate.map(|rate| Duration::from_secs_f64(plan.connections as f64 / rate));
-    let mut due = Instant::now() + every.unwrap_or_default().mul_f64(n as f64 / plan.connections as f64);
+    let every = plan
+        .rate
+        .map(|rate| Duration::from_secs_f64(plan.connections as f64 / rate));
+    let mut due = Instant::now()
+        + every
+            .unwrap_or_default()
+            .mul_f64(n as f64 / plan.connections as f64);
     while !stop.load(Relaxed) {
         if let Some(every) = every {
             tokio::time::sleep_until(due.into()).await;
@@ -200,14 +215,26 @@ async fn user(
                 if answer.status >= 500 {
                     seen.errors.fetch_add(1, Relaxed);
                 }
-                let allowed = if own { plan.errors_allowed } else { plan.proxy_errors_allowed };
+                let allowed = if own {
+                    plan.errors_allowed
+                } else {
+                    plan.proxy_errors_allowed
+                };
                 if answer.status != 200 && !allowed {
-                    seen.fail(format!("status {} of {}", answer.status, if own { "an app" } else { "the proxy" }));
+                    seen.fail(format!(
+                        "status {} of {}",
+                        answer.status,
+                        if own { "an app" } else { "the proxy" }
+                    ));
                 }
                 (if green { &seen.green } else { &seen.blue }).fetch_add(1, Relaxed);
                 seen.answered.fetch_add(1, Relaxed);
                 if plan.records {
-                    records.push(Record { sent, done: Instant::now(), green });
+                    records.push(Record {
+                        sent,
+                        done: Instant::now(),
+                        green,
+                    });
                 }
             }
             Err(error) => {
@@ -240,7 +267,11 @@ impl Line {
     pub async fn open(addr: SocketAddr) -> io::Result<Line> {
         let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(addr)).await??;
         stream.set_nodelay(true)?;
-        Ok(Line { stream, read: Vec::with_capacity(1024), asked: 0 })
+        Ok(Line {
+            stream,
+            read: Vec::with_capacity(1024),
+            asked: 0,
+        })
     }
 
     /// Sends a request and reads the whole answer.
@@ -260,12 +291,18 @@ impl Line {
         let head = std::str::from_utf8(&self.read[..end]).map_err(io::Error::other)?;
         let value = |name: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+            lines
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
         };
         let number = |text: Option<&str>| text.and_then(|text| text.parse::<usize>().ok());
         let status = number(head.get(9..12)).ok_or_else(|| io::Error::other("no status"))? as u16;
-        let length = number(value("content-length")).ok_or_else(|| io::Error::other("no length"))?;
-        let version = value("x-app-version").unwrap_or_default().as_bytes().to_vec();
+        let length =
+            number(value("content-length")).ok_or_else(|| io::Error::other("no length"))?;
+        let version = value("x-app-version")
+            .unwrap_or_default()
+            .as_bytes()
+            .to_vec();
         let closes = value("connection").is_some_and(|text| text.eq_ignore_ascii_case("close"));
         while self.read.len() < end + length {
             self.more().await?;
@@ -274,7 +311,11 @@ impl Line {
         if !self.read.is_empty() {
             return Err(io::Error::other("more than was asked for"));
         }
-        Ok(Short { status, version, closes })
+        Ok(Short {
+            status,
+            version,
+            closes,
+        })
     }
 
     async fn more(&mut self) -> io::Result<()> {
@@ -287,8 +328,13 @@ impl Line {
 
 /// How long after a moment the last request was sent that this colour answered.
 pub fn last_sent_after(records: &[Record], green: bool, moment: Instant) -> Duration {
-    let sent = records.iter().filter(|record| record.green == green).map(|record| record.sent);
-    sent.max().map_or(Duration::ZERO, |last| last.saturating_duration_since(moment))
+    let sent = records
+        .iter()
+        .filter(|record| record.green == green)
+        .map(|record| record.sent);
+    sent.max().map_or(Duration::ZERO, |last| {
+        last.saturating_duration_since(moment)
+    })
 }
 
 /// The share `q` of these, sorted or not.
@@ -299,5 +345,8 @@ pub fn quantile(values: &mut [Duration], q: f64) -> Duration {
 
 /// A size for CI, or the one that the environment asks for.
 pub fn size(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(usual)
 }

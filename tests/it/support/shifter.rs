@@ -36,8 +36,7 @@ pub const QUICK: &str = "steps = [{ weight = 5, hold = \"1s\", deadline = \"1s\"
 pub const STILL: &str = "steps = [{ weight = 5, hold = \"1h\", deadline = \"1h\" }, { weight = 50, hold = \"1h\", deadline = \"1h\" }, { weight = 100, hold = \"1h\", deadline = \"1h\" }]\nmonitor = \"1h\"\n";
 
 /// A machine with two busy cores is no slow version: latency is not what these tests are about.
-pub const PATIENT: &str =
-    "latency_margin = \"1000% + 10s\"\nlatency_grace = \"0s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
+pub const PATIENT: &str = "latency_margin = \"1000% + 10s\"\nlatency_grace = \"0s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
 
 impl Home {
     /// A home with one service `app`; `more` are further keys of it, or tables.
@@ -113,7 +112,11 @@ impl Home {
 
     fn append(&self, name: &str) -> std::fs::File {
         let path = self.folder.path().join(name);
-        std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap()
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap()
     }
 
     /// What the process said on standard error.
@@ -128,7 +131,10 @@ impl Home {
 
     /// Starts it, and does not wait.
     pub fn spawn(&self, command: &mut Command) -> Shifter {
-        Shifter { home: self.clone(), child: command.spawn().unwrap() }
+        Shifter {
+            home: self.clone(),
+            child: command.spawn().unwrap(),
+        }
     }
 
     /// `shifter serve`, once it answers.
@@ -141,7 +147,10 @@ impl Home {
     // ---- orders
 
     pub async fn view(&self) -> View {
-        self.client.status().await.unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+        self.client
+            .status()
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
     pub async fn service(&self) -> ServiceView {
@@ -149,7 +158,12 @@ impl Home {
     }
 
     pub async fn run(&self, strategy: Strategy) -> i64 {
-        self.client.run(None, Some(strategy), false).await.unwrap().rollout.unwrap()
+        self.client
+            .run(None, Some(strategy), false)
+            .await
+            .unwrap()
+            .rollout
+            .unwrap()
     }
 
     pub async fn verb(&self, verb: &str) -> Result<String, ClientError> {
@@ -157,7 +171,10 @@ impl Home {
     }
 
     pub async fn weigh(&self, percent: u16) {
-        self.client.set_weight(None, Weight::percent(percent).unwrap()).await.unwrap();
+        self.client
+            .set_weight(None, Weight::percent(percent).unwrap())
+            .await
+            .unwrap();
     }
 
     /// Waits until the service is as wanted.
@@ -189,19 +206,27 @@ impl Home {
 
     /// Waits for a phase.
     pub async fn phase(&self, phase: &str) -> ServiceView {
-        self.until(phase, |service| phase_of(service) == phase).await
+        self.until(phase, |service| phase_of(service) == phase)
+            .await
     }
 
     /// Waits for a share of the plan.
     pub async fn share(&self, percent: f64) -> ServiceView {
-        self.until(&format!("{percent} %"), |service| service.weight_percent == percent).await
+        self.until(&format!("{percent} %"), |service| {
+            service.weight_percent == percent
+        })
+        .await
     }
 
     /// The first series that begins so, as Prometheus would read it.
     pub async fn metric(&self, series: &str) -> f64 {
         let text = self.metrics().await;
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().unwrap()
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series} in\n{text}"))
+            .parse()
+            .unwrap()
     }
 
     pub async fn metrics(&self) -> String {
@@ -212,12 +237,19 @@ impl Home {
 
 /// The phase of the rollout under way or last.
 pub fn phase_of(service: &ServiceView) -> &str {
-    service.rollout.as_ref().map_or("", |rollout| rollout.phase.as_str())
+    service
+        .rollout
+        .as_ref()
+        .map_or("", |rollout| rollout.phase.as_str())
 }
 
 /// The outcome of the rollout, once it is known.
 pub fn outcome_of(service: &ServiceView) -> &str {
-    service.rollout.as_ref().and_then(|rollout| rollout.outcome.as_deref()).unwrap_or("")
+    service
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.outcome.as_deref())
+        .unwrap_or("")
 }
 
 impl std::ops::Deref for Shifter {
@@ -234,7 +266,11 @@ impl Shifter {
         let deadline = Instant::now() + PATIENCE;
         while self.client.status().await.is_err() {
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "{ended:?}\n{}", self.log());
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "{ended:?}\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -255,7 +291,11 @@ impl Shifter {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status, start.elapsed());
             }
-            assert!(start.elapsed() < patience, "it does not end:\n{}", self.log());
+            assert!(
+                start.elapsed() < patience,
+                "it does not end:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -268,7 +308,11 @@ impl Shifter {
 }
 
 pub fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let sent = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
