@@ -29,10 +29,10 @@ enum Story {
     Back,
 }
 
-/// One life and the next; none when the process did not pass the point so often.
-#[derive(Debug)]
+/// One life and the next.
 struct Survived {
     served_after: Duration,
+    /// The share that was saved, in percent.
     saved: f64,
     outcome: String,
 }
@@ -100,6 +100,7 @@ async fn first_answer(proxy: SocketAddr, start: Instant) -> Duration {
     start.elapsed()
 }
 
+/// None when the process did not pass the point so often.
 async fn survive(
     at: Option<String>,
     story: Story,
@@ -221,7 +222,18 @@ async fn matrix(
     let mut results = all.join_all().await;
     results.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, survived) in &results {
-        println!("{name}: {survived:?}");
+        match survived {
+            Some(Survived {
+                served_after,
+                saved,
+                outcome,
+            }) => {
+                println!(
+                    "{name}: saved at {saved} %, serves after {served_after:?}, ended {outcome}"
+                );
+            }
+            None => println!("{name}: not passed so often"),
+        }
     }
     results
 }
@@ -274,7 +286,7 @@ async fn a_rollout_survives_a_crash_at_every_point() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_survives_kill_9_at_any_moment() {
     let count = size("SHIFTER_KILLS", 6);
-    let moment = |n: u64| Some(Duration::from_millis(150 + n * 6_000 / count));
+    let moment = |n: u64| Some(Duration::from_millis(100 + n * 1_800 / count));
     let story = |n: u64| {
         if n % 3 == 2 {
             Story::Back

@@ -82,7 +82,7 @@ impl Client {
             head,
             body: String::new(),
         };
-        if status == 101 {
+        if matches!(status, 100..=199 | 204 | 304) {
             return Ok(answer);
         }
         let body = if answer.header("transfer-encoding") == Some("chunked") {

@@ -3,7 +3,7 @@
 use crate::support::PATIENCE;
 use crate::support::apps::{Running, free_port};
 use shifter::admin::client::{Client, ClientError};
-use shifter::control::view::{RolloutView, ServiceView, View};
+use shifter::control::view::{ServiceView, View};
 use shifter::core::plan::Strategy;
 use shifter::core::weight::Weight;
 use std::net::SocketAddr;
@@ -155,10 +155,6 @@ impl Home {
 
     pub async fn service(&self) -> ServiceView {
         self.view().await.services.remove(0)
-    }
-
-    pub async fn rollout(&self) -> RolloutView {
-        self.service().await.rollout.unwrap_or_default()
     }
 
     pub async fn run(&self, strategy: Strategy) -> i64 {
