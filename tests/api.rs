@@ -1,7 +1,7 @@
 //! The admin API from outside: a controller on a journal in memory, asked over a real unix socket and TCP.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use serde_json::{Value, json};
 use shifter::admin::{App, BindError, Bound, Client, ClientError, api};

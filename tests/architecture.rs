@@ -6,7 +6,7 @@
 //! changes the design, and say why in the commit message.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

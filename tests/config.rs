@@ -1,7 +1,7 @@
 //! The configuration from outside: what people write, and what they are told when it is wrong.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;

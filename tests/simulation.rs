@@ -9,7 +9,7 @@
 //! stopped that this rollout does not own.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use shifter::core::judge::Verdict;
 use shifter::core::plan::{Plan, Step, Strategy, Undecided};
@@ -418,7 +418,7 @@ impl World {
 
     /// Requests come and go; in a world where they hang, a pool drains only by its deadline.
     fn traffic(&mut self) {
-        let hangs = self.seed % 5 == 0;
+        let hangs = self.seed.is_multiple_of(5);
         for color in Color::BOTH {
             let share = match color {
                 Color::Green => self.routed,

@@ -3,7 +3,7 @@
 //! `SHIFTER_FLIPS` and `SHIFTER_CUT_STEP` set how many flips and how fine the cuts are.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use shifter::config::Config;
 use shifter::control::Controller;

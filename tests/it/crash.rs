@@ -135,14 +135,9 @@ async fn survive(
     let survived = resumed(&home, &what, (&blue, &green), saved, rollouts).await;
     load.more(50).await;
     // Whoever was cut was cut by the crash: 5xx would be a failure.
-    load.stop()
-        .await
-        .0
-        .failures
-        .lock()
-        .unwrap()
-        .iter()
-        .for_each(|failure| panic!("{what}: {failure}"));
+    let (seen, _) = load.stop().await;
+    let failures = seen.failures.lock().unwrap().clone();
+    assert!(failures.is_empty(), "{what}: {failures:?}");
     Some(Survived {
         served_after,
         ..survived
@@ -176,7 +171,7 @@ async fn resumed(
             "{what}: {record:?}"
         );
         outcome = record.outcome.clone().unwrap();
-        if outcome_of(&end) != "" {
+        if !outcome_of(&end).is_empty() {
             let notes = home.client.notes(0, record.id).await.unwrap();
             let told = notes
                 .iter()

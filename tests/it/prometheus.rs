@@ -49,7 +49,7 @@ impl Prometheus {
         };
         let mut prometheus = Prometheus {
             child,
-            folder: folder,
+            folder,
             base: format!("http://{free}"),
         };
         prometheus.ready(client).await;
