@@ -1,4 +1,5 @@
-//! Nanoseconds for what every request pays: a routing decision, and counting its end.
+//! Nanoseconds for what every request pays: a routing decision, and counting its end. Microseconds for
+//! what every second pays: one judge tick for one service.
 
 // A bench that cannot be set up has nothing to measure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -7,15 +8,20 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use shifter::config::Config;
 use shifter::core::class::Class;
+use shifter::core::judge::{Judge, Policy};
+use shifter::core::stats::{History, Limits};
 use shifter::core::table::{Color, Route, Table};
+use shifter::core::time::Time;
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
 use shifter::proxy::live::Live;
 use shifter::proxy::{choice, route};
+use shifter::store::window::{Cursor, Window};
 use shifter::store::{Board, Clock};
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Twenty services, as on a busy host; the last is asked for.
 fn live() -> Live {
@@ -79,5 +85,58 @@ fn recording(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, decision, recording);
+/// A second of a service that shifts: the counters are read, kept, judged, and told in numbers.
+///
+/// Requests are spread over as many threads' counters as one thread has: what differs with more
+/// threads is which cells are full, and all are read either way.
+fn judge_tick(c: &mut Criterion) {
+    const SECOND: u64 = 1_000;
+    for each_pool in [25_u64, 500, 25_000] {
+        let limits = Limits {
+            blue: [1_000, 2_000, 3_000],
+            fail: [2_100, 3_200, 4_300],
+            pass: [11_500, 13_000, 14_500],
+        };
+        let window = Window::new(1, Some(limits), Time(0));
+        let (mut cursor, mut history) = (Cursor::new(&window), History::default());
+        let mut judge = Judge::new(Policy::default());
+        judge.set_limits(Some(limits));
+        let mut now = Time(0);
+        c.bench_function(
+            &format!("judge tick, {each_pool} requests/s in each pool"),
+            |b| {
+                b.iter_custom(|times| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..times {
+                        for n in 0..each_pool {
+                            for color in Color::BOTH {
+                                let mut begun = window.begin(color, now);
+                                window.answered(&mut begun, 500 + n * 37 % 3_000, now);
+                                let class = if n % 1_000 == 0 {
+                                    Class::ServerError
+                                } else {
+                                    Class::Ok
+                                };
+                                window.end(begun, class, now);
+                            }
+                        }
+                        now.0 += SECOND;
+                        let start = Instant::now();
+                        let reading = cursor.read(&window, now);
+                        history.push(&reading.spans[0]);
+                        for tick in &reading.ticks {
+                            judge.tick(tick);
+                            black_box(judge.verdict());
+                        }
+                        black_box(judge.report());
+                        spent += start.elapsed();
+                    }
+                    spent
+                });
+            },
+        );
+    }
+}
+
+criterion_group!(benches, decision, recording, judge_tick);
 criterion_main!(benches);

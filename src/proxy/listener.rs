@@ -5,7 +5,6 @@ use crate::metrics::Metrics;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::gateway::Gateway;
 use crate::store::Board;
-use futures::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -29,6 +28,9 @@ const UPSTREAM_POOL: usize = 1_024;
 
 /// The wait after an accept that failed, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long after the doors closed a connection that was just made may still ask for the first time.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// How often a stop looks whether everything has ended.
 const STOP_LOOK: Duration = Duration::from_millis(5);
@@ -215,11 +217,9 @@ impl WayIn {
                 () = reached(&mut phase, Phase::Closing) => break,
             }
         }
-        // Who is in the kernel's queue was told that the connection stands.
-        while let Some(Ok((stream, client, open))) = way_in.accept(&listener).now_or_never() {
+        for (stream, client, open) in way_in.rest_of_queue(listener) {
             connections.spawn(way_in.clone().connection(stream, client, open));
         }
-        drop(listener);
         loop {
             tokio::select! {
                 ended = connections.join_next() => if ended.is_none() { return },
@@ -241,9 +241,50 @@ impl WayIn {
         Ok((stream, client, Open::new(self.metrics.clone(), place)))
     }
 
+    /// Closes the door: who is in the kernel's queue was told that the connection stands.
+    ///
+    /// Asks the kernel itself: the runtime's readiness may be older than the last of the queue.
+    fn rest_of_queue(&self, listener: TcpListener) -> Vec<(TcpStream, SocketAddr, Open)> {
+        let mut rest = vec![];
+        let Ok(listener) = listener.into_std() else {
+            return rest;
+        };
+        while let Ok(place) = self.places.clone().try_acquire_owned()
+            && let Ok((stream, client)) = listener.accept()
+        {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                rest.push((stream, client, Open::new(self.metrics.clone(), place)));
+            }
+        }
+        rest
+    }
+
+    /// Waits for the first byte; false when none comes.
+    ///
+    /// Pingora ends every connection that waits for a request when the doors close. One that was just
+    /// made is about to ask, and its user has not been told of anything: it gets a moment.
+    async fn asks(&self, stream: &TcpStream) -> bool {
+        let mut shutdown = self.shutdown.clone();
+        let closed = async {
+            let _ = shutdown.wait_for(|shutdown| *shutdown).await;
+            tokio::time::sleep(FIRST_REQUEST).await;
+        };
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready.is_ok(),
+            () = closed => false,
+            () = tokio::time::sleep(self.header_deadline) => false,
+        }
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr, _open: Open) {
         // A connection that died already says so at its first read.
         let _ = stream.set_nodelay(true);
+        if !self.asks(&stream).await {
+            return;
+        }
         let mut stream: Stream = Box::new(Clocked::new(
             stream,
             client,

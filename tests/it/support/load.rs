@@ -191,7 +191,16 @@ async fn user(
         if line.is_none() {
             match Line::open(addr).await {
                 Ok(open) => line = Some(open),
-                Err(error) if plan.leaves && error.kind() == ErrorKind::ConnectionRefused => break,
+                // Between the door's last look into the queue and its closing, the kernel resets.
+                Err(error)
+                    if plan.leaves
+                        && matches!(
+                            error.kind(),
+                            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset
+                        ) =>
+                {
+                    break;
+                }
                 Err(error) => {
                     seen.cut.fetch_add(1, Relaxed);
                     if !plan.breaks_allowed {
