@@ -69,7 +69,7 @@ pub struct Finding {
     pub green_requests: u64,
     /// Of these, the failed or slow ones.
     pub green_bad: u64,
-    /// Mantel-Haenszel odds ratio of the two; none where blue had no bad request.
+    /// Mantel-Haenszel odds ratio of the two; none where blue had no bad request beside green's.
     pub odds: Option<f64>,
     /// Lowest odds ratio that the data leave.
     pub odds_low: f64,
@@ -81,6 +81,15 @@ pub struct Finding {
     pub ln_e_fail: f64,
     /// Evidence that green is good enough in this step; none where that is not asked.
     pub ln_e_pass: Option<f64>,
+}
+
+impl Finding {
+    /// The odds ratio of all counts as if they were one block, by Haldane and Anscombe: half a request
+    /// more in each cell keeps it finite.
+    fn plain_odds(&self) -> f64 {
+        let odds = |bad: u64, requests: u64| (bad as f64 + 0.5) / ((requests - bad) as f64 + 0.5);
+        odds(self.green_bad, self.green_requests) / odds(self.blue_bad, self.blue_requests)
+    }
 }
 
 /// Everything that a verdict rests on.
@@ -251,8 +260,10 @@ impl Report {
         let limit = limits(|l, j| l.blue[j]).unwrap_or_default();
         let odds = match finding.odds {
             Some(odds) => format!("{} the odds", times(odds)),
-            None if finding.green_bad > 0 => "blue had none".to_owned(),
-            None => "neither had any".to_owned(),
+            None if finding.green_bad == 0 => "neither had any".to_owned(),
+            None if finding.blue_bad == 0 => "blue had none".to_owned(),
+            // Blue's came in blocks in which green had no request: the plain ratio of what is shown.
+            None => format!("{} the odds", times(finding.plain_odds())),
         };
         format!("{green} against blue {share}{limit} ({of}): {odds}")
     }
@@ -426,6 +437,27 @@ mod tests {
             ],
             ["271 ms", "4.6 ms", "1,530 ms"]
         );
+    }
+
+    #[test]
+    fn blue_that_failed_while_green_was_silent_is_not_said_to_have_failed_nothing() {
+        let mut judge = Judge::new(Policy::default());
+        let one = |blue: (u64, u64), green: (u64, u64)| Tick {
+            blue: pool(blue.0, blue.1, [0; 3]),
+            green: pool(green.0, green.1, [0; 3]),
+        };
+        for _ in 0..60 {
+            judge.tick(&one((20, 1), (0, 0)));
+        }
+        for _ in 0..20 {
+            judge.tick(&one((0, 0), (1, 1)));
+        }
+        let report = judge.report();
+        let errors = report.finding(Metric::Err).unwrap();
+        assert_eq!((errors.odds, errors.blue_bad > 0), (None, true));
+        let words = report.comparison(errors);
+        assert!(words.ends_with("x the odds"), "{words}");
+        assert!(words.len() < 100, "{words}");
     }
 
     fn pool(requests: u64, failed: u64, slow: [u64; 3]) -> PoolTick {
