@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::gateway::Gateway;
+use crate::proxy::handshake;
 use crate::store::Board;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
@@ -13,6 +14,7 @@ use pingora::server::configuration::ServerConf;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -31,6 +33,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long after the doors closed a connection that was just made may still ask for the first time.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
+
+/// How long handshakes that have begun may take when the doors close: a round trip to the client.
+const HANDSHAKES: Duration = Duration::from_millis(100);
 
 /// How often a stop looks whether everything has ended.
 const STOP_LOOK: Duration = Duration::from_millis(5);
@@ -202,20 +207,18 @@ impl WayIn {
     async fn serve(self, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
         let way_in = Arc::new(self);
         let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = way_in.accept(&listener) => match accepted {
-                    Ok((stream, client, open)) => {
-                        connections.spawn(way_in.clone().connection(stream, client, open));
-                    }
-                    Err(error) => {
-                        log::warn!("cannot accept a connection: {error}");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-                () = reached(&mut phase, Phase::Closing) => break,
-            }
+        let closing = reached(&mut phase, Phase::Closing);
+        way_in
+            .accept_until(closing, &listener, &mut connections)
+            .await;
+        if let Err(error) = handshake::begin_none(&listener) {
+            log::debug!("new handshakes cannot be held back while the doors close: {error}");
+        }
+        if !connections.is_empty() {
+            let under_way = tokio::time::sleep(HANDSHAKES);
+            way_in
+                .accept_until(under_way, &listener, &mut connections)
+                .await;
         }
         for (stream, client, open) in way_in.rest_of_queue(listener) {
             connections.spawn(way_in.clone().connection(stream, client, open));
@@ -227,6 +230,30 @@ impl WayIn {
             }
         }
         connections.shutdown().await;
+    }
+
+    async fn accept_until(
+        self: &Arc<Self>,
+        end: impl Future<Output = ()>,
+        listener: &TcpListener,
+        connections: &mut JoinSet<()>,
+    ) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                accepted = self.accept(listener) => match accepted {
+                    Ok((stream, client, open)) => {
+                        connections.spawn(self.clone().connection(stream, client, open));
+                    }
+                    Err(error) => {
+                        log::warn!("cannot accept a connection: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = &mut end => break,
+            }
+        }
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Open)> {

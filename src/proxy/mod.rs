@@ -10,6 +10,7 @@ pub mod choice;
 pub mod clocked;
 pub mod forward;
 pub mod gateway;
+pub mod handshake;
 pub mod listener;
 pub mod live;
 pub mod pin;

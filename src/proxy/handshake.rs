@@ -1,0 +1,46 @@
+//! Holds back new TCP connections while a listener closes, so that none is lost in between.
+//!
+//! A closing listener resets whoever the kernel has greeted and the process has not accepted, and
+//! between the last accept and the close there is always a moment. So the kernel is first told to
+//! greet nobody: a SYN is dropped as if the network had lost it, and the client's kernel sends it
+//! again after a second. By then the door is closed (connection refused, as it should be), or a
+//! successor has opened it, and nobody has seen anything.
+
+use std::io;
+use tokio::net::TcpListener;
+
+/// A classic BPF program over the TCP header (RFC 9293, 3.1): drops what asks for a connection.
+#[cfg(target_os = "linux")]
+const NO_SYN: [socket2::SockFilter; 4] = {
+    use socket2::SockFilter;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ALL: u32 = u32::MAX;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, ALL),
+    ]
+};
+
+/// From now on no handshake begins on this listener; those that have begun go on.
+///
+/// # Errors
+/// Where the system has no such filters; closing then is as good as anybody's.
+#[cfg(target_os = "linux")]
+pub fn begin_none(listener: &TcpListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).attach_filter(&NO_SYN)
+}
+
+/// From now on no handshake would begin on this listener, if this system could.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn begin_none(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
