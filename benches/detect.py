@@ -83,19 +83,27 @@ class Load:
 
     async def one(self):
         try:
-            reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-            length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
-            await reader.readexactly(length)
-            if int(head[9:12]) >= 500:
-                self.failed += 1
-            if b"connection: close" in head.lower():
-                writer.close()
-            else:
-                self.idle.append((reader, writer))
+            # A connection that idled for long may be closed by now: as every client, take a new one.
+            now = time.monotonic()
+            while self.idle and (now - self.idle[-1][2] > 20 or self.idle[-1][0].at_eof()):
+                self.idle.pop()[1].close()
+            status = await self.ask()
         except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError, TypeError):
+            status = 599
+        if status >= 500:
             self.failed += 1
+
+    async def ask(self):
+        reader, writer = self.idle.pop()[:2] if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+        await reader.readexactly(length)
+        if b"connection: close" in head.lower():
+            writer.close()
+        else:
+            self.idle.append((reader, writer, time.monotonic()))
+        return int(head[9:12])
 
 
 async def cell(fault, rate, options):

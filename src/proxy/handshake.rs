@@ -44,3 +44,37 @@ pub fn begin_none(listener: &TcpListener) -> io::Result<()> {
 pub fn begin_none(_: &TcpListener) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn who_was_greeted_is_served_and_who_comes_later_meets_the_successor() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut greeted = TcpStream::connect(addr).await.unwrap();
+        begin_none(&listener).unwrap();
+        let mut late = Box::pin(TcpStream::connect(addr));
+        let waited = timeout(Duration::from_millis(200), &mut late).await;
+        assert!(waited.is_err(), "neither greeted nor refused: {waited:?}");
+
+        let (mut served, _) = listener.accept().await.unwrap();
+        greeted.write_all(b"ask").await.unwrap();
+        let mut asked = [0; 3];
+        served.read_exact(&mut asked).await.unwrap();
+        assert_eq!(asked, *b"ask");
+
+        drop(listener);
+        let successor = TcpListener::bind(addr).await.unwrap();
+        timeout(Duration::from_secs(10), late)
+            .await
+            .unwrap()
+            .unwrap();
+        successor.accept().await.unwrap();
+    }
+}

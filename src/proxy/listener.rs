@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::handshake;
+
 use crate::store::Board;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
@@ -293,16 +294,17 @@ impl WayIn {
     /// Pingora ends every connection that waits for a request when the doors close. One that was just
     /// made is about to ask, and its user has not been told of anything: it gets a moment.
     async fn asks(&self, stream: &TcpStream) -> bool {
-        let mut shutdown = self.shutdown.clone();
+        let (mut shutdown, mut first) = (self.shutdown.clone(), [0]);
         let closed = async {
             let _ = shutdown.wait_for(|shutdown| *shutdown).await;
             tokio::time::sleep(FIRST_REQUEST).await;
         };
         tokio::select! {
             biased;
-            ready = stream.readable() => ready.is_ok(),
+            // Not `readable`, which may say so of a connection that has nothing to read.
+            peeked = stream.peek(&mut first) => peeked.is_ok_and(|bytes| bytes > 0),
             () = closed => false,
-            () = tokio::time::sleep(self.header_deadline) => false,
+            () = tokio::time::sleep(self.keepalive_idle) => false,
         }
     }
 

@@ -294,6 +294,30 @@ async fn a_stop_under_load_cuts_nobody() {
     assert!(after < Duration::from_millis(1_500), "{after:?}");
 }
 
+/// Thousands of connections a second, each told to go and coming back, until the door is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_at_full_speed_resets_nobody() {
+    let (blue, green) = pair();
+    let mut answered = 0;
+    for _ in 0..5 {
+        let home = Home::new(&blue, &green, "");
+        let mut shifter = home.serve().await;
+        let users = Plan {
+            connections: 64,
+            leaves: true,
+            ..Plan::default()
+        };
+        let load = Load::start(home.proxy, users);
+        load.more(1_000).await;
+        shifter.signal("TERM");
+        let (status, _) = shifter.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", home.log());
+        let (seen, _) = load.stop_clean().await;
+        answered += seen.closed.load(Relaxed);
+    }
+    println!("5 stops at full speed: {answered} connections closed as told, 0 reset");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_at_once() {
     let (blue, green) = pair();
