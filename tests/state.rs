@@ -233,7 +233,7 @@ fn a_folder_that_cannot_be_written_is_a_clear_error() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("file/state") && error.contains("--state"),
+        error.contains("file/state") && error.contains("`state = "),
         "{error}"
     );
 }

@@ -201,7 +201,7 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// Give green everything now.
+    /// Skip to the last share now; green stays judged there.
     promote "/v1/services/{service}/promote" Promote
     /// Approve the step that waits for it.
     approve "/v1/services/{service}/approve" Approve

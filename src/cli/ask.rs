@@ -2,6 +2,7 @@
 
 use crate::admin::{Client, ClientError};
 use crate::cli::{Global, output, process};
+use crate::config::Config;
 use crate::exit::Exit;
 use std::path::PathBuf;
 
@@ -17,7 +18,23 @@ pub fn socket(global: &Global) -> Result<PathBuf, Exit> {
         ));
         return Err(Exit::Usage);
     }
-    process::load(&global.config).map(|config| config.admin.socket)
+    match Config::load(&global.config) {
+        Ok(config) => Ok(config.admin.socket),
+        Err(error) => match Config::socket_of(&global.config).filter(|socket| socket.exists()) {
+            Some(socket) => {
+                output::narrate(&format!(
+                    "shifter: {} cannot be used as it is (`shifter check` says why); asking the shifter that runs, at {}",
+                    global.config.display(),
+                    socket.display()
+                ));
+                Ok(socket)
+            }
+            None => {
+                process::tell(error);
+                Err(Exit::Usage)
+            }
+        },
+    }
 }
 
 /// Asks the running shifter; what goes wrong is told, and the code says which kind it was.
@@ -37,12 +54,7 @@ pub fn ask_if_there<T>(
 ) -> Option<T> {
     let socket = match &global.socket {
         Some(socket) => socket.clone(),
-        None => {
-            crate::config::Config::load(&global.config)
-                .ok()?
-                .admin
-                .socket
-        }
+        None => Config::load(&global.config).ok()?.admin.socket,
     };
     let client = Client::new(&socket).ok()?;
     block_on(question(&client)).ok()

@@ -4,9 +4,11 @@ use crate::cli::output::{self, Format};
 use crate::cli::{Global, process};
 use crate::config::{Config, PoolSpec, Service};
 use crate::core::plan::Step;
+use crate::core::weight::Weight;
 use crate::exit::Exit;
+use crate::proxy;
 use serde::Serialize;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 /// Options of `shifter check`.
 #[derive(Debug, clap::Args)]
@@ -59,7 +61,9 @@ pub fn run(global: &Global, args: Args) -> Exit {
             Err(exit) => return exit,
         },
     };
-    let taken = if args.ports { taken(&config) } else { vec![] };
+    let (taken, why): (Vec<_>, Vec<_>) = if args.ports { taken(&config) } else { vec![] }
+        .into_iter()
+        .unzip();
     let checked = Checked {
         file: global.config.display().to_string(),
         ok: taken.is_empty(),
@@ -73,10 +77,8 @@ pub fn run(global: &Global, args: Args) -> Exit {
         taken,
     };
     let told = output::facts(global.output, &checked, &text(&checked, &config));
-    for address in &checked.taken {
-        output::narrate(&format!(
-            "shifter: {address} is taken; `ss -ltnp` names the program that listens there"
-        ));
+    for why in &why {
+        output::narrate(&format!("shifter: {why}"));
     }
     if checked.ok { told } else { Exit::Usage }
 }
@@ -133,17 +135,33 @@ fn line(service: &Service) -> String {
         service.name,
         hosts.join(", "),
         service.strategy,
-        steps.join(" → "),
+        steps.join(" → ") + &kept(service),
         members(&service.blue)
     )
 }
 
+/// What the last share leaves on blue, and why.
+fn kept(service: &Service) -> String {
+    let last = |step: &Step| match step {
+        Step::Shift { weight, .. } => Some(weight.rest()),
+        _ => None,
+    };
+    match service.plan(None).steps.iter().rev().find_map(last) {
+        Some(kept) if kept > Weight::NONE => {
+            format!(" → 100% ({kept} stay on blue as control until then: `holdback`)")
+        }
+        _ => String::new(),
+    }
+}
+
 /// The addresses that cannot be listened on now.
-fn taken(config: &Config) -> Vec<SocketAddr> {
+fn taken(config: &Config) -> Vec<(SocketAddr, String)> {
     let all = config.proxy.listen.iter().chain(&config.admin.listen);
-    all.filter(|address| TcpListener::bind(address).is_err())
-        .copied()
-        .collect()
+    all.filter_map(|address| {
+        let error = proxy::bind(&[*address]).err()?;
+        Some((*address, error.to_string()))
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -152,18 +170,20 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named() {
-        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = holder.local_addr().unwrap();
         let text = format!(
             "[proxy]\nlisten = \"{address}\"\n[admin]\nlisten = \"off\"\n[service.a]\nblue = \"127.0.0.1:3001\"\n"
         );
         let config = Config::parse("x.toml", &text).unwrap();
-        assert_eq!(taken(&config), [address]);
+        let found = taken(&config);
+        assert_eq!(found[0].0, address);
+        assert!(found[0].1.contains("another program"), "{}", found[0].1);
         drop(holder);
         assert_eq!(taken(&config), []);
         assert_eq!(
             line(&config.services[0]),
-            "a for *: canary 5% → 50% → 95%; blue 127.0.0.1:3001, green none yet: a rollout needs `green`"
+            "a for *: canary 5% → 50% → 95% → 100% (5% stay on blue as control until then: `holdback`); blue 127.0.0.1:3001, green none yet: a rollout needs `green`"
         );
     }
 }

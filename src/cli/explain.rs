@@ -92,6 +92,9 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
         text.push_str(&format!("  why: {}\n", tame(reason)));
     }
     match &rollout.evidence {
+        Some(report) if report.total_requests == 0 => {
+            text.push_str("\ngreen had no request that could be judged\n");
+        }
         Some(report) => text.push_str(&evidence(report)),
         None => text.push_str("\nno evidence was recorded\n"),
     }

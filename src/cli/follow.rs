@@ -1,6 +1,7 @@
 //! How a rollout is told on standard error while it goes on, and which exit code it ends with.
 
-use crate::control::view::RolloutView;
+use crate::cli::output::{self, span};
+use crate::control::view::{RolloutView, ServiceView};
 use crate::exit::Exit;
 use crate::store::journal::Note;
 use anstyle::{AnsiColor, Style};
@@ -52,21 +53,32 @@ impl Teller {
     }
 
     /// Says where the rollout stands when nothing was said for a while.
-    pub fn heartbeat(&mut self, service: &str, rollout: &RolloutView, weight_percent: f64) {
+    pub fn heartbeat(&mut self, service: &ServiceView, rollout: &RolloutView) {
         if self.last.elapsed() < HEARTBEAT {
             return;
         }
         self.last = Instant::now();
-        let line = rollout.line.as_deref().unwrap_or("no evidence yet");
+        let waits = rollout.phase == "starting";
+        let line = match (&rollout.line, &service.green) {
+            (_, Some(green)) if waits => output::members(&green.backends),
+            (Some(line), _) => line.clone(),
+            _ => "no evidence yet".to_owned(),
+        };
+        let most = rollout
+            .step
+            .and_then(|step| rollout.steps.get(step)?.deadline_seconds)
+            .map_or(String::new(), |most| format!(", at most {}", span(most)));
         let step = rollout.step.map_or(String::new(), |step| {
             format!(" step {}/{}", step + 1, rollout.steps.len())
         });
         anstream::eprintln!(
-            "{}  {service} r-{}  {}{step}, weight {weight_percent}%, {:.0}s in it: {line}",
+            "{}  {} r-{}  {}{step}, weight {}%, for {}{most}: {line}",
             crate::control::ledger::now(),
+            service.name,
             rollout.id,
-            rollout.phase,
-            rollout.step_seconds
+            rollout.phase.replace('_', " "),
+            service.weight_percent,
+            span(rollout.step_seconds)
         );
     }
 }

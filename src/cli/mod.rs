@@ -82,7 +82,7 @@ pub enum Command {
     Demo(demo::Args),
     /// How things stand
     Status(status::Args),
-    /// Give green everything now
+    /// Skip to the last share now; green stays judged there
     Promote(verbs::Args),
     /// Approve the step that waits for it
     Approve(verbs::Args),

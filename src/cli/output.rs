@@ -3,6 +3,7 @@
 //! Colours only where somebody sees them (a terminal, and `NO_COLOR` unset). A closed pipe is how
 //! `| head` says that it has enough: the command ends quietly.
 
+use crate::control::view::BackendView;
 use crate::exit::Exit;
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};
@@ -168,6 +169,28 @@ pub fn tame(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// How many of a pool's backends are up, and which are not.
+pub fn members(all: &[BackendView]) -> String {
+    let count = |health: &str| {
+        all.iter()
+            .filter(|backend| backend.health == health)
+            .count()
+    };
+    let down: Vec<String> = all
+        .iter()
+        .filter(|backend| backend.health == "down")
+        .map(|backend| tame(&backend.address))
+        .collect();
+    let mut text = format!("{} of {} up", count("up"), all.len());
+    if !down.is_empty() {
+        text.push_str(&format!(", down: {}", down.join(" ")));
+    }
+    if count("unknown") > 0 {
+        text.push_str(&format!(", {} not checked yet", count("unknown")));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -345,7 +345,7 @@ fn sight_text(facts: &Facts) -> String {
     let source = if traffic.measured {
         "measured"
     } else {
-        "as given"
+        "as given or usual"
     };
     let mut text = format!(
         "\nat {:.1} requests a second, {} of blue's failing ({source}); ROUGH figures, from simulations:\n",

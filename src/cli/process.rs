@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
+/// Two signals within this time are one.
+const ECHO: Duration = Duration::from_millis(100);
+
 /// Why the process could not start. Nothing was served.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -58,8 +61,9 @@ pub struct Prepared {
 impl Prepared {
     /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
-        let listeners = proxy::bind(&config.proxy.listen)?;
+        // First the lock: a second shifter should hear of the first one, not of its port.
         let lock = FolderLock::take(&config.state)?;
+        let listeners = proxy::bind(&config.proxy.listen)?;
         let admin = admin::Bound::bind(&config.admin)?;
         let (journal, opened) = Journal::open(&config.state)?;
         let mut findings = vec![];
@@ -201,7 +205,7 @@ impl Process {
             stopped = self.stop() => {
                 tracing::info!(finished = stopped.finished, cut = stopped.cut, "stopped");
             }
-            () = signals.stop() => {
+            () = signals.stop_again() => {
                 tracing::warn!("stopped at once by a second signal");
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
@@ -242,6 +246,18 @@ impl Signals {
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,
             _ = self.hup.recv() => Signal::Reload,
+        }
+    }
+
+    /// The next one that says stop, and is no echo of the last: who signals a process and its group
+    /// means it once.
+    pub async fn stop_again(&mut self) {
+        let echo = tokio::time::Instant::now() + ECHO;
+        loop {
+            self.stop().await;
+            if tokio::time::Instant::now() > echo {
+                return;
+            }
         }
     }
 
@@ -291,7 +307,8 @@ pub fn load(path: &std::path::Path) -> Result<Config, Exit> {
     })
 }
 
-fn tell(error: ConfigError) {
+/// Tells a fault of the configuration with its place.
+pub fn tell(error: ConfigError) {
     anstream::eprintln!("{:?}", miette::Report::new(error));
 }
 

@@ -175,8 +175,10 @@ fn text(replay: &Replay, same: bool) -> String {
         span(replay.seconds as f64),
         told(&replay.recorded),
         told(&replay.replayed),
-        if same {
+        if same && replay.differences.is_empty() {
             "the same verdict"
+        } else if same {
+            "the same outcome"
         } else {
             "ANOTHER VERDICT"
         }

@@ -12,7 +12,10 @@ use crate::core::plan::Strategy;
 use crate::exit::Exit;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a follower waits for a shifter that went away.
+const RESTART: Duration = Duration::from_secs(60);
 
 /// How often the state is looked at while notes are awaited.
 const LOOK: Duration = Duration::from_millis(200);
@@ -103,8 +106,38 @@ async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<
     let Some(rollout) = done.rollout else {
         return Ok(Exit::Internal);
     };
-    let mut events = client.events(Some(0), Some(rollout)).await?;
     let mut teller = Teller::default();
+    loop {
+        match follow_remotely(global, client, rollout, &mut teller).await {
+            Err(ClientError::Unreachable { .. }) if back_again(client, rollout).await => {}
+            ended => return ended,
+        }
+    }
+}
+
+/// Waits for a shifter that went away; false when it does not come back in time.
+async fn back_again(client: &Client, rollout: i64) -> bool {
+    anstream::eprintln!(
+        "shifter: the shifter went away; rollout r-{rollout} is saved and goes on when it is started again. Waiting {} s for it",
+        RESTART.as_secs()
+    );
+    let until = Instant::now() + RESTART;
+    while Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+        if client.status().await.is_ok() {
+            return true;
+        }
+    }
+    false
+}
+
+async fn follow_remotely(
+    global: &Global,
+    client: &Client,
+    rollout: i64,
+    teller: &mut Teller,
+) -> Result<Exit, ClientError> {
+    let mut events = client.events(Some(teller.told()), Some(rollout)).await?;
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
@@ -115,7 +148,7 @@ async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<
             _ = look.tick() => {
                 let view = client.status().await?;
                 let Some((service, view)) = find(&view, rollout) else { continue };
-                teller.heartbeat(&service.name, view, service.weight_percent);
+                teller.heartbeat(service, view);
                 if view.outcome.is_some() {
                     for note in client.notes(teller.told(), rollout).await? {
                         teller.note(&note);
@@ -170,6 +203,13 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
         Ok(runtime) => runtime,
         Err(exit) => return exit,
     };
+    let users: Vec<String> = config
+        .proxy
+        .listen
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let users = users.join(", ");
     let prepared = match Prepared::from_config(config, Some(global.config.clone())) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -177,6 +217,9 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
             return error.exit();
         }
     };
+    anstream::eprintln!(
+        "shifter: no shifter answers, so this process is one: users at {users}, until it is stopped"
+    );
     process::block_on(runtime, async {
         match Process::start(prepared).await {
             Ok(process) => roll_and_serve(global, args, process).await,
@@ -248,7 +291,7 @@ async fn follow_local(
             _ = look.tick() => {
                 let view = process.handle.view();
                 let Some((service, view)) = find(&view, rollout) else { continue };
-                teller.heartbeat(&service.name, view, service.weight_percent);
+                teller.heartbeat(service, view);
                 // Who serves on may say it at once; who leaves waits until the pool has drained.
                 let settled = view.phase == "finished" || view.phase == "promoted";
                 if view.outcome.is_some() && (!args.exit || settled) {
@@ -259,7 +302,9 @@ async fn follow_local(
                 }
             }
             () = signals.stop() => {
-                anstream::eprintln!("shifter: interrupted; green is taken off");
+                anstream::eprintln!(
+                    "shifter: interrupted; green is taken off, and this process stops: nobody serves users then. `shifter serve` does"
+                );
                 let _ = process.handle.order(service, Order::Abort).await;
                 return Ok(Exit::Interrupted);
             }

@@ -1,9 +1,9 @@
 //! `shifter status`: how things stand, and what to do next.
 
 use crate::admin::{Client, ClientError};
-use crate::cli::output::{self, Format, Table, millis, percent, span, tame};
+use crate::cli::output::{self, Format, Table, members, millis, percent, span, tame};
 use crate::cli::{Global, ask};
-use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView, StepView, View};
+use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
 use crate::core::judge::report::grouped;
 use crate::exit::Exit;
 use std::io::IsTerminal;
@@ -217,8 +217,12 @@ fn service_text(service: &ServiceView) -> String {
     text.push_str(&pools.render("  "));
     match &service.rollout {
         Some(rollout) => text.push_str(&rollout_text(&service.name, rollout)),
+        None if !service.green_configured => text.push_str(&format!(
+            "  no green: `green = [\"IP:PORT\"]` in [service.{}] says where the next version comes\n",
+            tame(&service.name)
+        )),
         None => text.push_str(&format!(
-            "  no rollout yet; `shifter run {}` starts one\n",
+            "  no rollout since the start; `shifter run {}` starts one, `shifter history` has the earlier ones\n",
             tame(&service.name)
         )),
     }
@@ -246,29 +250,8 @@ fn pool_row(color: &str, pool: &PoolView) -> [String; 9] {
         millis(pool.p95_ms),
         millis(pool.p99_ms),
         pool.in_flight.to_string(),
-        backends(&pool.backends),
+        members(&pool.backends),
     ]
-}
-
-fn backends(all: &[BackendView]) -> String {
-    let count = |health: &str| {
-        all.iter()
-            .filter(|backend| backend.health == health)
-            .count()
-    };
-    let down: Vec<String> = all
-        .iter()
-        .filter(|backend| backend.health == "down")
-        .map(|backend| tame(&backend.address))
-        .collect();
-    let mut text = format!("{} of {} up", count("up"), all.len());
-    if !down.is_empty() {
-        text.push_str(&format!(", down: {}", down.join(" ")));
-    }
-    if count("unknown") > 0 {
-        text.push_str(&format!(", {} not checked yet", count("unknown")));
-    }
-    text
 }
 
 /// Where it stands: its phase, or how it ended.
@@ -285,10 +268,15 @@ fn stand(rollout: &RolloutView) -> String {
 
 fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     let mut text = format!(
-        "  rollout {} ({}): {}, {} old\n",
+        "  rollout {} ({}): {}, {} {}\n",
         rollout.id,
         tame(&rollout.strategy),
         stand(rollout),
+        if rollout.outcome.is_some() {
+            "after"
+        } else {
+            "for"
+        },
         span(rollout.age_seconds)
     );
     if rollout.degraded {
@@ -332,6 +320,8 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
     let (mark, word) = match step.state.as_str() {
         "done" => ("✔", "done"),
         "current" => ("◐", "now"),
+        "ended" => ("✖", "ended here"),
+        "skipped" => ("–", "not reached"),
         _ => ("○", "to come"),
     };
     let mut times = vec![];
@@ -365,7 +355,7 @@ fn next(service: &str, rollout: &RolloutView) -> String {
             "green is the version now; `shifter rollback {service}` goes back while the old one is warm"
         ),
         "rolling_back" => {
-            "nothing: new requests go to blue, those in flight on green finish".to_owned()
+            "nothing to do: new requests go to blue, those in flight on green finish".to_owned()
         }
         "finished" => match rollout.outcome.as_deref() {
             Some("promoted") | None => format!("`shifter run {service}` starts the next rollout"),
@@ -374,8 +364,11 @@ fn next(service: &str, rollout: &RolloutView) -> String {
                 rollout.id
             ),
         },
+        "starting" | "warming" | "smoke_testing" => format!(
+            "nothing to do: it goes on by itself; `shifter abort {service}` gives green up before any user sees it"
+        ),
         _ => format!(
-            "nothing: it goes on by itself; `shifter abort {service}` goes back to blue, `shifter promote {service}` skips the rest"
+            "nothing to do: it goes on by itself; `shifter abort {service}` goes back to blue, `shifter promote {service}` skips to the last share"
         ),
     }
 }
@@ -434,7 +427,7 @@ mod tests {
             "○  to come",
             "5% set, 4.9% observed",
             "judge: no sign of harm",
-            "next: nothing: it goes on by itself",
+            "next: nothing to do: it goes on by itself",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }

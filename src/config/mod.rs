@@ -30,7 +30,7 @@ pub use types::{
 
 use error::Problem;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A larger file is a mistake: the wrong one.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +68,24 @@ impl Config {
                 ))
             }
         }
+    }
+
+    /// Where the admin socket of a file is that cannot be loaded, as far as it can be read: who must
+    /// go back to blue now needs the socket and nothing else.
+    pub fn socket_of(path: &Path) -> Option<PathBuf> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+        let word = |value: Option<&toml::Spanned<toml::de::DeValue<'_>>>| {
+            value.and_then(|value| value.get_ref().as_str().map(|word| dir.join(word)))
+        };
+        let table = table.get_ref();
+        let admin = table
+            .get("admin")
+            .and_then(|admin| admin.get_ref().as_table());
+        let named = admin.and_then(|admin| word(admin.get("socket")));
+        let state = || word(table.get("state")).unwrap_or_else(process::usual_state);
+        Some(named.unwrap_or_else(|| state().join(defaults::SOCKET)))
     }
 
     /// Checks a text; `name` is for messages, and its folder is where relative paths begin.

@@ -166,8 +166,13 @@ fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
 pub(crate) fn state(raw: &Text, dir: &Path) -> Check<PathBuf> {
     match raw {
         Some(text) => below("state", text, dir),
-        None => Ok(default_state(|name| std::env::var_os(name), ours)),
+        None => Ok(usual_state()),
     }
+}
+
+/// The folder of a configuration that names none.
+pub(crate) fn usual_state() -> PathBuf {
+    default_state(|name| std::env::var_os(name), ours)
 }
 
 /// `/var/lib/shifter` where it was made for us, else the user's own state folder, else here.

@@ -207,6 +207,7 @@ impl Controller {
             _ => None,
         };
         let actions = run.rollout.on(event, now);
+        run.reached = run.rollout.step_index().unwrap_or(run.reached);
         if run.rollout == before && actions.is_empty() {
             return Ok(());
         }

@@ -24,6 +24,9 @@ pub struct DrillReport {
 impl DrillReport {
     /// One line for people.
     pub fn line(&self) -> String {
+        if self.green_requests == 0 {
+            return "no request came while green was up: the switch itself took its way, but nothing was rehearsed. Try again under traffic".to_owned();
+        }
         format!(
             "up in {:.2} ms, back in {:.2} ms; green served {} requests ({} failed), {} were in flight at the way back and ended where they were",
             self.up_ms,

@@ -48,7 +48,13 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
         if finding.metric.level().is_none() {
             judged = [finding.blue_requests, finding.green_requests];
         }
-        let estimate = finding.odds.unwrap_or(1.0);
+        // Where blue had nothing bad to compare with there is no finite ratio.
+        let none = if finding.green_bad > 0 {
+            f64::INFINITY
+        } else {
+            1.0
+        };
+        let estimate = finding.odds.unwrap_or(none);
         let gauges = FindingGauges {
             confidence: 1.0 - (-finding.ln_e_fail).exp().min(1.0),
             effect: [

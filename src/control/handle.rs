@@ -20,7 +20,7 @@ pub enum Order {
         /// A rollout under way gives way instead of being in the way.
         supersede: bool,
     },
-    /// Give green everything now.
+    /// Skip to the last share now; green stays judged there.
     Promote,
     /// Approve the step that waits for it.
     Approve,

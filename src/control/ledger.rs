@@ -42,7 +42,14 @@ impl Ledger {
 
     /// Tells one line. A full disk loses the record, never the line.
     pub fn tell(&mut self, service: &str, rollout: Option<i64>, kind: &str, text: String) {
-        tracing::info!(service, rollout, kind, "{text}");
+        // What somebody may have to act on is heard at every usual level.
+        match kind {
+            "verdict" if !text.starts_with("promoted") => {
+                tracing::warn!(service, rollout, kind, "{text}");
+            }
+            "health" | "trouble" => tracing::warn!(service, rollout, kind, "{text}"),
+            _ => tracing::info!(service, rollout, kind, "{text}"),
+        }
         let mut note = Note {
             seq: 0,
             at: now(),

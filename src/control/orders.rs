@@ -134,6 +134,16 @@ impl Controller {
             }
             return Err(Refusal::NotNow(why.to_owned()));
         }
+        let named = match order {
+            Order::Promote => Some("promote"),
+            Order::Approve => Some("approve"),
+            Order::Resume => Some("resume"),
+            _ => None,
+        };
+        if let Some(named) = named {
+            let text = format!("`{named}` by a person");
+            self.ledger.tell(&service, Some(id), "order", text);
+        }
         self.drive(i, event, now)
             .map_err(|error| Refusal::Unrecorded(error.to_string()))?;
         let text = match &self.wards[i].run {

@@ -68,7 +68,7 @@ impl Controller {
         self.config = Arc::new(new);
         self.publish();
         Ok(Receipt {
-            text: format!("configuration reloaded: {changed} services changed"),
+            text: format!("configuration reloaded, services changed: {changed}"),
             ..Receipt::default()
         })
     }

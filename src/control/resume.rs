@@ -26,7 +26,7 @@ impl Controller {
         let (blue, green) = fixed::pools(&ward.settings, ward.saved.swapped);
         let Some(green) = green else {
             return Err(Refusal::NotNow(format!(
-                "`{service}` has no green: add `green = [\"host:port\"]` to [service.{service}] and reload"
+                "`{service}` has no green: add `green = [\"IP:PORT\"]` to [service.{service}], and `shifter reload` where one runs"
             )));
         };
         let plan = ward.plan(strategy);

@@ -26,6 +26,8 @@ pub struct Run {
     pub lost: [bool; 2],
     /// What both pools did in this step.
     pub step_spans: [Stats; 2],
+    /// The furthest step that was begun.
+    pub reached: usize,
     /// Lines to be recorded.
     pub lines: Vec<(i64, String)>,
     recorded: i64,
@@ -42,6 +44,7 @@ impl Run {
             ready,
             lost: [false; 2],
             step_spans: Default::default(),
+            reached: 0,
             lines: vec![],
             recorded: 0,
         };
@@ -111,6 +114,9 @@ impl Run {
                 Some(at) if i == at => "current",
                 Some(at) if i < at => "done",
                 _ if over && self.rollout.outcome() == Some(&Outcome::Promoted) => "done",
+                _ if over && i < self.reached => "done",
+                _ if over && i == self.reached => "ended",
+                _ if over => "skipped",
                 _ => "todo",
             };
             StepView {

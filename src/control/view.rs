@@ -43,7 +43,10 @@ pub struct ServiceView {
     pub blue: PoolView,
     /// The version that is to replace it.
     pub green: Option<PoolView>,
-    /// The rollout under way, or the last one.
+    /// Whether the configuration says where the next version comes.
+    #[serde(default)]
+    pub green_configured: bool,
+    /// The rollout under way, or the last one since the start.
     pub rollout: Option<RolloutView>,
 }
 
@@ -129,7 +132,7 @@ pub struct StepView {
     pub hold_seconds: Option<f64>,
     /// The longest time at a share, in seconds.
     pub deadline_seconds: Option<f64>,
-    /// `done`, `current` or `todo`.
+    /// `done`, `current` or `todo`; of a rollout that went back `ended` (here) or `skipped`.
     pub state: String,
 }
 

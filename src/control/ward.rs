@@ -326,6 +326,7 @@ impl Ward {
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
+            green_configured: self.settings.green.is_some(),
             rollout: self
                 .run
                 .as_ref()

@@ -30,7 +30,7 @@ pub enum Event {
     Drained,
     /// A person approved the waiting step.
     Approve,
-    /// A person wants the rest of the plan skipped: green gets everything now.
+    /// A person wants the steps in between skipped: green gets the last share now, still judged.
     Promote,
     /// A person wants no further step for now.
     Pause,

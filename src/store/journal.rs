@@ -25,7 +25,7 @@ const RECORDINGS_MAX: i64 = 50;
 #[derive(Debug, Error)]
 pub enum JournalError {
     /// The folder cannot be made or written.
-    #[error("cannot use the state folder {}: {source}. Give shifter a folder that it may write (`state = \"...\"` in the configuration, or --state)", path.display())]
+    #[error("cannot use the state folder {}: {source}. Give shifter a folder that it may write (`state = \"...\"` in the configuration)", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// Another process has the folder.
-    #[error("the state folder {} is in use by {holder}. One shifter for one folder: stop the other one, or give this one a folder of its own with --state", path.display())]
+    #[error("the state folder {} is in use by {holder}. One shifter for one folder: stop the other one, or give this one a folder of its own (`state = \"...\"` in its configuration)", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,

@@ -127,7 +127,7 @@ async fn a_folder_that_cannot_be_used_is_told_with_what_to_do() {
         let log = home.log();
         assert_eq!(status.code(), Some(2), "{log}");
         assert!(
-            log.contains(&state.display().to_string()) && log.contains("--state"),
+            log.contains(&state.display().to_string()) && log.contains("`state = "),
             "{log}"
         );
         assert!(after < Duration::from_secs(2), "{after:?}");
@@ -337,8 +337,21 @@ async fn a_second_signal_ends_at_once() {
     while !home.view().await.draining {
         assert!(Instant::now() < deadline, "it is on its way out");
     }
-    signal(shifter.child.id(), "TERM");
-    let (status, after) = shifter.ended().await;
+    let start = Instant::now();
+    // Repeated, because what comes within a tenth of a second of the first is its echo.
+    let status = loop {
+        if let Some(status) = shifter.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it does not end:\n{}",
+            home.log()
+        );
+        signal(shifter.child.id(), "TERM");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let after = start.elapsed();
     assert_eq!(status.code(), Some(130), "{}", home.log());
     assert!(after < Duration::from_millis(500), "{after:?}");
     load.stop().await;
@@ -361,4 +374,24 @@ async fn a_restart_goes_on_at_the_same_share() {
         (service.weight_percent, phase_of(&service)),
         (50.0, "paused")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_is_no_obstacle_to_going_back() {
+    let (blue, green) = pair();
+    let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}"));
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    home.share(5.0).await;
+    let good = std::fs::read_to_string(home.config()).unwrap();
+    for broken in [format!("{good}\noops = ["), format!("{good}\noops = 1\n")] {
+        std::fs::write(home.config(), broken).unwrap();
+        let status = home.command(&["status"]).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", home.log());
+    }
+    let told = home.log().matches("`shifter check` says why").count();
+    assert_eq!(told, 2, "{}", home.log());
+    let status = home.command(&["rollback"]).status().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", home.log());
+    home.share(0.0).await;
 }

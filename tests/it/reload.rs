@@ -132,7 +132,7 @@ async fn a_bad_file_changes_nothing_and_a_good_one_what_it_says() {
     // A good one holds at once: blue is the other app from now on.
     home.configure(green.addr, blue.addr, &more);
     let done = home.client.reload().await.unwrap();
-    assert!(done.text.contains("1 service"), "{}", done.text);
+    assert!(done.text.contains("services changed: 1"), "{}", done.text);
     assert!(home.view().await.table_version > table);
     let blues = load.seen.blue.load(std::sync::atomic::Ordering::Relaxed);
     load.more(500).await;

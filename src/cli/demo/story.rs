@@ -100,15 +100,18 @@ impl<'a> Story<'a> {
         let before = self.begun + BEFORE;
         tokio::time::sleep_until(before.into()).await;
         let failed_before = self.seen.failed.load(Relaxed);
+        let answered_before = self.seen.answered.load(Relaxed);
         let slow_before = self.seen.slow.load(Relaxed);
         let started = Instant::now();
         let order = Order::Run {
             strategy: Some(recipe.into()),
             supersede: false,
         };
-        self.process.handle.order(Some("shop"), order).await?;
-        let rollout = self.watch(started, fault).await;
+        let receipt = self.process.handle.order(Some("shop"), order).await?;
+        let ordered = receipt.rollout.unwrap_or_default();
+        let rollout = self.watch(ordered, started, fault).await;
         let failed = self.seen.failed.load(Relaxed) - failed_before;
+        let asked = failed + self.seen.answered.load(Relaxed) - answered_before;
         let slow = self.seen.slow.load(Relaxed) - slow_before;
         let outcome = rollout
             .as_ref()
@@ -118,8 +121,7 @@ impl<'a> Story<'a> {
             &outcome,
             rollout.as_ref(),
             fault,
-            failed,
-            slow,
+            [asked, failed, slow],
             started.elapsed(),
         );
         Ok(if fault == Fault::None {
@@ -130,7 +132,7 @@ impl<'a> Story<'a> {
     }
 
     /// Tells what happens until the rollout is over.
-    async fn watch(&mut self, started: Instant, fault: Fault) -> Option<RolloutView> {
+    async fn watch(&mut self, ordered: i64, started: Instant, fault: Fault) -> Option<RolloutView> {
         let mut picture = tokio::time::interval(Duration::from_secs(1));
         let mut killed = false;
         loop {
@@ -139,14 +141,16 @@ impl<'a> Story<'a> {
                 _ = picture.tick() => {
                     let view = self.process.handle.view();
                     let service = view.service("shop")?;
-                    let rollout = service.rollout.clone()?;
+                    // The view may be older than the order.
+                    let mine = service.rollout.clone().filter(|rollout| rollout.id == ordered);
+                    let Some(rollout) = mine else { continue };
                     if fault == Fault::Down && !killed && service.weight_percent > 0.0 && rollout.step_seconds > 1.5 {
                         killed = true;
                         self.stages[1].kill();
                         self.say(Style::new().dimmed(), "(shop 1.1 dies)");
                     }
                     let over = rollout.phase == "finished";
-                    if !over {
+                    if rollout.outcome.is_none() {
                         self.paint(service, &rollout);
                     }
                     if over || started.elapsed() > PATIENCE {
@@ -197,9 +201,9 @@ impl<'a> Story<'a> {
         let evidence = rollout
             .evidence
             .as_ref()
-            .map_or(1.0, |report| report.ln_e_max.exp());
+            .map_or(1.0, |report| report.ln_e.exp());
         anstream::println!(
-            "{:>6.1}s  {bar}  blue {blue:.0}/s {:.1}% bad {}   green {green_rate:.0}/s {failed:.1}% bad {}   evidence of harm {} of 100:1",
+            "{:>6.1}s  {bar}  blue {blue:.0}/s {:.1}% bad {}   green {green_rate:.0}/s {failed:.1}% bad {}   evidence {} of 100:1",
             self.begun.elapsed().as_secs_f64(),
             service.blue.failed_percent,
             p50(service.blue.p50_ms),
@@ -213,11 +217,9 @@ impl<'a> Story<'a> {
         outcome: &str,
         rollout: Option<&RolloutView>,
         fault: Fault,
-        failed: u64,
-        slow: u64,
+        [asked, failed, slow]: [u64; 3],
         took: Duration,
     ) {
-        let asked = (self.rate * took.as_secs_f64()) as u64;
         let b = Style::new().bold();
         let line = rollout
             .and_then(|rollout| rollout.reason.clone().or_else(|| rollout.line.clone()))
