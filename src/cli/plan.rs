@@ -326,7 +326,7 @@ fn text(facts: &Facts, plan: &Plan) -> String {
         undecided(plan.on_inconclusive),
         undecided(plan.on_no_data)
     ));
-    text.push_str(&sight_text(facts));
+    text.push_str(&sight_text(facts, plan));
     text
 }
 
@@ -338,7 +338,7 @@ fn undecided(undecided: Undecided) -> &'static str {
     }
 }
 
-fn sight_text(facts: &Facts) -> String {
+fn sight_text(facts: &Facts, plan: &Plan) -> String {
     let Some(traffic) = facts.traffic else {
         return "\ngive --rps N (or start shifter, which measures it) to see how much each step can tell\n".to_owned();
     };
@@ -362,6 +362,19 @@ fn sight_text(facts: &Facts) -> String {
             if let Some(sight) = step.sees.get(i) {
                 text.push_str(&format!("    {}: {}\n", step.name, sight.words()));
             }
+        }
+    }
+    for step in &facts.steps {
+        let Some([_, longest]) = step.green_requests else {
+            continue;
+        };
+        if longest < plan.step_requests_min {
+            text.push_str(&format!(
+                "  {} gets at most {longest} green requests, fewer than the {} of `step_requests_min`: `on_no_data` then says {}\n",
+                step.name,
+                plan.step_requests_min,
+                undecided(plan.on_no_data)
+            ));
         }
     }
     for step in &facts.steps {
