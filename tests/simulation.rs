@@ -6,7 +6,8 @@
 //! with requests in flight before its drain time, I5 every rollout ends and silence leads to blue,
 //! I6 no share is left before its hold, I7 what is routed is what was decided, I8 evidence is used
 //! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
-//! stopped that this rollout does not own.
+//! stopped that this rollout does not own. And where blue has nobody, only a person takes a green that
+//! lives away from the users, and a dead green never becomes the new blue.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
@@ -138,6 +139,7 @@ struct World {
     in_flight: [u32; 2],
     routed: Weight,
     blue_down: bool,
+    green_down: bool,
     entered: Time,
     released: Time,
     fit: bool,
@@ -174,6 +176,7 @@ impl World {
             in_flight: [0; 2],
             routed: Weight::NONE,
             blue_down: false,
+            green_down: false,
             entered: Time(0),
             released: Time(0),
             fit: false,
@@ -210,6 +213,11 @@ impl World {
                 color: Color::Blue, ..
             } => self.blue_down = true,
             Event::Back(Color::Blue) => self.blue_down = false,
+            Event::Lost {
+                color: Color::Green,
+                ..
+            } => self.green_down = true,
+            Event::Back(Color::Green) => self.green_down = false,
             Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => {
                 self.fit = true
             }
@@ -286,7 +294,23 @@ impl World {
                 "I1 users saw green before the checks passed; {at}"
             );
         }
-        if *event == Event::Tick && self.rollout.age(self.now) >= self.rollout.plan().deadline {
+        let stranded = self.blue_down && !self.green_down && before.weight > Weight::NONE;
+        let decided_by_itself = matches!(
+            event,
+            Event::Judged(_) | Event::Tick | Event::Drained | Event::Approve
+        );
+        if stranded && decided_by_itself && before.step.is_some() {
+            assert!(
+                self.routed > Weight::NONE,
+                "the only pool that serves was taken away; {at}"
+            );
+        }
+        if before.promoted && self.green_down {
+            let lives = matches!(self.rollout.phase(), Phase::Finished { .. });
+            assert!(!lives, "a dead green became the new blue; {at}");
+        }
+        let due = *event == Event::Tick && !stranded;
+        if due && self.rollout.age(self.now) >= self.rollout.plan().deadline {
             assert_eq!(
                 self.rollout.step_index(),
                 None,
@@ -295,7 +319,8 @@ impl World {
         }
         let under_way = before.step.is_some();
         let bad = match event {
-            Event::Judged(Verdict::Fail { .. }) | Event::Abort(_) | Event::Superseded => under_way,
+            Event::Judged(Verdict::Fail { .. }) => under_way && !self.blue_down,
+            Event::Abort(_) | Event::Superseded => under_way,
             Event::Smoked(Err(_))
             | Event::Lost {
                 color: Color::Green,
@@ -463,7 +488,8 @@ impl World {
                 color: Color::Blue,
                 what: "blue exited".into(),
             },
-            17..=22 => Event::Back(Color::Blue),
+            17..=21 => Event::Back(Color::Blue),
+            22 => Event::Back(Color::Green),
             23..=32 => Event::Smoked(Ok(())),
             33..=42 => Event::Ready,
             43..=50 => Event::Warmed,

@@ -35,7 +35,7 @@ fn at_five_percent(folder: &Path) {
     let (mut rollout, _) = Rollout::start(service.plan(Some(Strategy::Canary)), Time(0));
     let actions = rollout.on(Event::Ready, Time(1));
     assert_eq!(actions, [Action::SetWeight(Weight::percent(5).unwrap())]);
-    let (blue, green) = fixed::pools(service, false);
+    let (blue, green) = fixed::pools(service, &[]);
     let state = RunState {
         rollout,
         age_ms: 1_000,
@@ -43,6 +43,7 @@ fn at_five_percent(folder: &Path) {
         green: green.unwrap(),
         salt: 1,
         epoch: 1,
+        past: None,
     };
     let mut saved = SavedRollout {
         id: 0,
@@ -73,9 +74,8 @@ fn at_five_percent(folder: &Path) {
         .save_service(
             "api",
             &SavedService {
-                swapped: false,
                 epoch: 1,
-                backends: fixed::ids(service),
+                running: vec![],
             },
         )
         .unwrap();

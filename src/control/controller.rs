@@ -1,17 +1,17 @@
 //! The loop that moves rollouts: counts, health, orders and time in; actions out.
 
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::control::crash;
 use crate::control::drill::Drill;
 use crate::control::handle::{Handle, Mail, Receipt, Refusal};
 use crate::control::ledger::Ledger;
-use crate::control::view::{API_VERSION, View};
+use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
 use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
 use crate::core::plan::Strategy;
 use crate::core::rollout::{Action, Event, Rollout};
-use crate::core::table::{Color, Table};
+use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::fixed;
@@ -36,6 +36,13 @@ const MAILBOX: usize = 64;
 /// Where the answer to an order goes.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, Refusal>>;
 
+/// A rollout that waits for the end of the one before it.
+pub(super) struct Waiting {
+    pub(super) service: String,
+    pub(super) strategy: Option<Strategy>,
+    pub(super) reply: Reply,
+}
+
 /// The one writer of the table and of the journal.
 pub struct Controller {
     pub(super) board: Arc<Board>,
@@ -44,8 +51,8 @@ pub struct Controller {
     pub(super) config: Arc<Config>,
     pub(super) config_file: Option<PathBuf>,
     pub(super) wards: Vec<Ward>,
-    /// Rollouts that wait until the one before them has drained: index of the ward, strategy, who asked.
-    pub(super) waiting: Vec<(usize, Option<Strategy>, Reply)>,
+    /// Rollouts that wait until the one before them has drained: at most one for each service.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) drills: Vec<(Drill, Reply)>,
     pub(super) mailbox: mpsc::Receiver<Mail>,
     pub(super) own: mpsc::WeakSender<Mail>,
@@ -95,17 +102,8 @@ impl Controller {
             controller.ledger.tell("", None, "state", finding);
         }
         for service in &config.services {
-            controller.metrics.service(&service.name);
-            let saved = controller.ledger.journal.service(&service.name);
-            let saved = controller
-                .ledger
-                .watch(saved)
-                .ok()
-                .flatten()
-                .unwrap_or_default();
-            controller
-                .wards
-                .push(Ward::new(Arc::new(service.clone()), saved));
+            let ward = controller.ward_of(service);
+            controller.wards.push(ward);
         }
         for i in 0..controller.wards.len() {
             controller.resume(i);
@@ -113,6 +111,21 @@ impl Controller {
         controller.publish();
         controller.show();
         (controller, handle)
+    }
+
+    /// A service as it is remembered.
+    pub(super) fn ward_of(&mut self, service: &Service) -> Ward {
+        self.metrics.service(&service.name);
+        let saved = self.ledger.journal.service(&service.name);
+        let saved = self.ledger.watch(saved).ok().flatten().unwrap_or_default();
+        if !fixed::names(service, &saved.running) {
+            let text = format!(
+                "{} was promoted, and the configuration names it neither as blue nor as green; the configured blue serves",
+                saved.running.join(", ")
+            );
+            self.ledger.tell(&service.name, None, "trouble", text);
+        }
+        Ward::new(Arc::new(service.clone()), saved)
     }
 
     /// Runs until it is told to stop or nobody can ask any more.
@@ -165,7 +178,12 @@ impl Controller {
         };
         let ward = &mut self.wards[i];
         let reading = ward.read(&published, now);
-        if let Some((drill, _)) = self.drills.iter_mut().find(|(drill, _)| drill.ward == i) {
+        let service = &ward.route.service;
+        if let Some((drill, _)) = self
+            .drills
+            .iter_mut()
+            .find(|(drill, _)| drill.service == *service)
+        {
             drill.see(&reading.spans[Color::Green.index()]);
         }
         let fresh = !reading.ticks.is_empty();
@@ -181,15 +199,27 @@ impl Controller {
         if ward.run.is_none() {
             return;
         }
-        let mut events = health::events(&mut self.wards[i], &published);
+        let run = self.wards[i].run.as_mut();
+        let mut events = run.map_or_else(Vec::new, |run| std::mem::take(&mut run.pending));
+        events.extend(health::events(&mut self.wards[i], &published));
         events.extend(verdict.map(Event::Judged));
         if health::drained(&self.wards[i], &published) {
             events.push(Event::Drained);
         }
         events.push(Event::Tick);
         for event in events {
-            // A change that could not be recorded was not made; it is tried again at the next look.
-            let _ = self.drive(i, event, now);
+            self.happen(i, event, now);
+        }
+    }
+
+    /// Something happened by itself. A change that cannot be recorded is not made, and tried again later.
+    pub(super) fn happen(&mut self, i: usize, event: Event, now: Time) {
+        let again = !matches!(event, Event::Tick | Event::Judged(_) | Event::Drained);
+        let kept = again.then(|| event.clone());
+        if self.drive(i, event, now).is_err()
+            && let (Some(event), Some(run)) = (kept, &mut self.wards[i].run)
+        {
+            run.pending.push(event);
         }
     }
 
@@ -264,7 +294,7 @@ impl Controller {
         match action {
             Action::StartGreen => {
                 if ward.route.green.is_none() {
-                    ward.route.green = fixed::pools(&ward.settings, ward.saved.swapped).1;
+                    ward.route.green = fixed::pools(&ward.settings, &ward.saved.running).1;
                 }
                 self.publish();
             }
@@ -291,7 +321,7 @@ impl Controller {
         }
     }
 
-    fn save(&mut self, i: usize, now: Time) -> Result<(), JournalError> {
+    pub(super) fn save(&mut self, i: usize, now: Time) -> Result<(), JournalError> {
         let ward = &self.wards[i];
         let Some(saved) = ward.saved_rollout(now) else {
             return Ok(());
@@ -300,8 +330,12 @@ impl Controller {
         if !finished {
             return self.ledger.journal.save_rollout(&saved);
         }
-        let mut service = ward.saved.clone();
-        service.swapped ^= saved.outcome.as_deref() == Some("promoted");
+        let promoted = saved.outcome.as_deref() == Some("promoted");
+        let service = if promoted {
+            ward.promoted()
+        } else {
+            ward.saved.clone()
+        };
         crash::point("swap.before-save");
         self.ledger.journal.end_rollout(&saved, &service)?;
         crash::point("swap.after-save");
@@ -326,6 +360,15 @@ impl Controller {
             service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
             ward.last = Some(view);
         }
+        // What the file says holds for backends that changed while shifter was away.
+        let before = ward.route.blue.clone();
+        ward.adopt(ward.settings.clone());
+        if ward.route.blue != before {
+            let text = format!("{} serves, as configured", ward.route.blue.release);
+            let service = ward.route.service.clone();
+            self.publish();
+            self.ledger.tell(&service, None, "config", text);
+        }
         let copied = self.ledger.journal.keep_copy();
         let _ = self.ledger.watch(copied);
     }
@@ -349,69 +392,5 @@ impl Controller {
         if let Some(said) = said {
             self.ledger.tell(&service, Some(id), said.kind, said.text);
         }
-    }
-
-    /// Publishes what the wards want; when this returns, new requests are routed by it.
-    pub(super) fn publish(&mut self) {
-        let routes = self.wards.iter().map(|ward| ward.route.clone()).collect();
-        let table = Table { version: 0, routes };
-        let version = self
-            .board
-            .publish(table, Some(self.config.clone()), Clock::now());
-        self.metrics.routing_version(version);
-        for ward in &self.wards {
-            self.metrics
-                .service(&ward.route.service)
-                .set_weight(ward.route.weight.ratio());
-        }
-    }
-
-    // ---- what others see
-
-    pub(super) fn flush(&mut self) {
-        self.flushed = Instant::now();
-        let now = Clock::now();
-        for i in 0..self.wards.len() {
-            let Some(run) = &mut self.wards[i].run else {
-                continue;
-            };
-            let (id, lines) = (run.saved.id, std::mem::take(&mut run.lines));
-            let finished = run.rollout.finished();
-            let written = self.ledger.journal.record_seconds(id, &lines);
-            if self.ledger.watch(written).is_err() {
-                continue;
-            }
-            if !finished {
-                let saved = self.save(i, now);
-                let _ = self.ledger.watch(saved);
-            }
-        }
-    }
-
-    fn show(&mut self) {
-        let now = Clock::now();
-        let snapshot = self.board.snapshot();
-        let services: Vec<_> = self
-            .wards
-            .iter()
-            .enumerate()
-            .map(|(i, ward)| ward.view(snapshot.services.get(i), now))
-            .collect();
-        for (ward, published) in self.wards.iter().zip(&snapshot.services) {
-            expose::expose(&self.metrics.service(&ward.route.service), ward, published);
-        }
-        self.metrics
-            .state_writable
-            .set(i64::from(self.ledger.trouble().is_none()));
-        self.view.store(Arc::new(View {
-            api_version: API_VERSION.to_owned(),
-            shifter_version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_seconds: self.started.elapsed().as_secs_f64(),
-            table_version: snapshot.table.version,
-            trouble: self.ledger.trouble().map(str::to_owned),
-            draining: self.board.draining(),
-            services,
-        }));
     }
 }

@@ -46,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A drill under way.
 pub(crate) struct Drill {
-    /// Index of the service.
-    pub(crate) ward: usize,
+    /// The name of the service.
+    pub(crate) service: String,
     up: Instant,
     up_ms: f64,
     seen: Stats,
@@ -55,9 +55,9 @@ pub(crate) struct Drill {
 
 impl Drill {
     /// A drill whose way up was asked for at `asked` and has just been published.
-    pub(crate) fn new(ward: usize, asked: Instant) -> Drill {
+    pub(crate) fn new(service: String, asked: Instant) -> Drill {
         Drill {
-            ward,
+            service,
             up: Instant::now(),
             up_ms: millis(asked),
             seen: Stats::default(),

@@ -16,6 +16,7 @@ pub mod recording;
 mod reload;
 mod resume;
 pub mod run;
+mod show;
 pub mod smoke;
 pub mod view;
 pub mod ward;

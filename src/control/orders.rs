@@ -1,6 +1,6 @@
 //! What people and tools ask of the controller, and what becomes of it.
 
-use crate::control::controller::{Controller, Reply};
+use crate::control::controller::{Controller, Reply, Waiting};
 use crate::control::drill::Drill;
 use crate::control::handle::{Answer, Mail, Order, Query, Receipt, Refusal};
 use crate::control::ward::Ward;
@@ -41,12 +41,19 @@ impl Controller {
         };
         let service = self.wards[i].route.service.clone();
         self.ledger.tell(&service, Some(rollout), "check", text);
-        let _ = self.drive(i, event, Clock::now());
+        self.happen(i, event, Clock::now());
+    }
+
+    /// Answers an order; what it changed can be seen by whoever asks next.
+    fn reply(&mut self, to: Reply, answer: Result<Receipt, Refusal>) {
+        self.show();
+        let _ = to.send(answer);
     }
 
     fn order(&mut self, service: Option<&str>, order: Order, reply: Reply) {
         if order == Order::Reload {
-            let _ = reply.send(self.reload());
+            let answer = self.reload();
+            self.reply(reply, answer);
             return;
         }
         let i = match self.find(service) {
@@ -63,17 +70,28 @@ impl Controller {
             } => self.order_run(i, strategy, supersede, reply),
             Order::Drill => self.order_drill(i, reply),
             other => {
-                let _ = reply.send(self.order_verb(i, other));
+                let answer = self.order_verb(i, other);
+                self.reply(reply, answer);
             }
         }
     }
 
     fn order_run(&mut self, i: usize, strategy: Option<Strategy>, supersede: bool, reply: Reply) {
         let now = Clock::now();
+        let service = self.wards[i].route.service.clone();
+        if self
+            .drills
+            .iter()
+            .any(|(drill, _)| drill.service == service)
+        {
+            let _ = reply.send(Err(Refusal::NotNow(format!(
+                "a drill of `{service}` is under way; it ends within seconds, then ask again"
+            ))));
+            return;
+        }
         if let Some(run) = &self.wards[i].run {
             let promoted = *run.rollout.phase() == Phase::Promoted;
             if !promoted && !supersede {
-                let service = self.wards[i].route.service.clone();
                 let _ = reply.send(Err(Refusal::Busy {
                     service,
                     rollout: run.saved.id,
@@ -82,20 +100,36 @@ impl Controller {
             }
             let _ = self.drive(i, Event::Superseded, now);
         }
-        if self.wards[i].run.is_some() {
-            self.waiting.push((i, strategy, reply));
-        } else {
-            let _ = reply.send(self.begin(i, strategy));
+        if self.wards[i].run.is_none() {
+            let answer = self.begin(i, strategy);
+            self.reply(reply, answer);
+            return;
         }
+        // The newest order counts.
+        let older = self.waiting.iter().position(|w| w.service == service);
+        if let Some(older) = older.map(|at| self.waiting.swap_remove(at)) {
+            let _ = older.reply.send(Err(Refusal::NotNow(
+                "a newer order to run took its place".to_owned(),
+            )));
+        }
+        self.waiting.push(Waiting {
+            service,
+            strategy,
+            reply,
+        });
     }
 
     pub(super) fn start_waiting(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
-        for (i, strategy, reply) in waiting {
-            if self.wards[i].run.is_some() {
-                self.waiting.push((i, strategy, reply));
-            } else {
-                let _ = reply.send(self.begin(i, strategy));
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.find(Some(&waiting.service)) {
+                // Who asked has gone away meanwhile.
+                _ if waiting.reply.is_closed() => {}
+                Ok(i) if self.wards[i].run.is_some() => self.waiting.push(waiting),
+                Ok(i) => {
+                    let answer = self.begin(i, waiting.strategy);
+                    self.reply(waiting.reply, answer);
+                }
+                Err(refusal) => self.reply(waiting.reply, Err(refusal)),
             }
         }
     }
@@ -218,7 +252,12 @@ impl Controller {
             let _ = reply.send(Err(busy));
             return;
         }
-        if self.drills.iter().any(|(drill, _)| drill.ward == i) {
+        let service = ward.route.service.clone();
+        if self
+            .drills
+            .iter()
+            .any(|(drill, _)| drill.service == service)
+        {
             let _ = reply.send(Err(Refusal::NotNow("a drill is under way".to_owned())));
             return;
         }
@@ -227,17 +266,19 @@ impl Controller {
         ward.route.mark += 1;
         let asked = Instant::now();
         self.publish();
-        self.drills.push((Drill::new(i, asked), reply));
+        self.drills.push((Drill::new(service, asked), reply));
     }
 
     pub(super) fn advance_drills(&mut self) {
         let drills = std::mem::take(&mut self.drills);
         for (drill, reply) in drills {
             let snapshot = self.board.snapshot();
-            let (Some(published), Some(ward)) = (
-                snapshot.services.get(drill.ward),
-                self.wards.get_mut(drill.ward),
-            ) else {
+            let service = drill.service.clone();
+            let ward = self
+                .wards
+                .iter_mut()
+                .find(|ward| ward.route.service == service);
+            let (Some(published), Some(ward)) = (snapshot.service(&service), ward) else {
                 continue;
             };
             if !drill.ripe() {
@@ -252,15 +293,15 @@ impl Controller {
             ward.route.mark += 1;
             let asked = Instant::now();
             self.publish();
-            let service = self.wards[drill.ward].route.service.clone();
             let report = drill.report(asked, in_flight);
             let text = format!("drill: {}", report.line());
             self.ledger.tell(&service, None, "drill", text.clone());
-            let _ = reply.send(Ok(Receipt {
+            let receipt = Receipt {
                 rollout: None,
                 text,
                 drill: Some(report),
-            }));
+            };
+            self.reply(reply, Ok(receipt));
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
         Line::Policy(policy) => Some((**policy).clone()),
         _ => None,
     });
-    let judge = Judge::new(policy.or(recorded_policy).unwrap_or_default());
+    let judge = Judge::new(policy.clone().or(recorded_policy).unwrap_or_default());
     let mut replay = Replay {
         seconds: 0,
         recorded: None,
@@ -72,7 +72,11 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
     };
     for (at, line) in lines.iter().enumerate() {
         match line {
-            Line::Policy(_) => {}
+            // A restart begins with fresh evidence.
+            Line::Policy(recorded) => {
+                let policy = policy.clone().unwrap_or_else(|| (**recorded).clone());
+                replay.judge = Judge::new(policy);
+            }
             Line::Start { last, control, .. } => replay.judge.start_step(*last, *control),
             Line::Limits(limits) => replay.judge.set_limits(Some(*limits)),
             Line::Second { tick, verdict } => replay.second(at, tick, verdict),

@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::control::controller::Controller;
 use crate::control::handle::{Receipt, Refusal};
-use crate::control::ward::Ward;
+use crate::driver::fixed;
+use crate::store::Clock;
 use std::sync::Arc;
 
 impl Controller {
@@ -34,7 +35,7 @@ impl Controller {
         let new = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
         self.reload_fits(&new)?;
         let mut wards = Vec::with_capacity(new.services.len());
-        let mut changed = 0;
+        let (mut changed, mut fresh) = (0, vec![]);
         for service in &new.services {
             let old = self
                 .wards
@@ -49,14 +50,8 @@ impl Controller {
                 }
                 None => {
                     changed += 1;
-                    let saved = self
-                        .ledger
-                        .journal
-                        .service(&service.name)
-                        .ok()
-                        .flatten()
-                        .unwrap_or_default();
-                    Ward::new(Arc::new(service.clone()), saved)
+                    fresh.push(wards.len());
+                    self.ward_of(service)
                 }
             };
             wards.push(ward);
@@ -66,7 +61,14 @@ impl Controller {
             self.metrics.forget(&gone.route.service);
         }
         self.config = Arc::new(new);
+        for &i in &fresh {
+            self.resume(i);
+        }
         self.publish();
+        let now = Clock::now();
+        for i in fresh {
+            self.restart(i, now);
+        }
         Ok(Receipt {
             text: format!("configuration reloaded, services changed: {changed}"),
             ..Receipt::default()
@@ -86,12 +88,23 @@ impl Controller {
                 "{key} cannot change while shifter runs; put it back, or restart shifter"
             )));
         }
-        for (i, ward) in self.wards.iter().enumerate() {
-            let busy = ward.run.is_some() || self.drills.iter().any(|(drill, _)| drill.ward == i);
+        for ward in &self.wards {
             let name = &ward.route.service;
+            let drilled = self.drills.iter().any(|(drill, _)| drill.service == *name);
+            let busy = ward.run.is_some() || drilled;
             let same = new.service(name).is_some_and(|service| {
                 service.blue == ward.settings.blue && service.green == ward.settings.green
             });
+            let running = &ward.saved.running;
+            if new
+                .service(name)
+                .is_some_and(|new| !fixed::names(new, running))
+            {
+                return Err(Refusal::Configuration(format!(
+                    "`{name}`: {} was promoted and serves; name it as `blue` or as `green` of [service.{name}], so that the next version can be told from it",
+                    running.join(", ")
+                )));
+            }
             if busy && !same {
                 return Err(Refusal::Configuration(format!(
                     "`{name}` has a rollout under way; its backends cannot change or go before it ends"

@@ -23,7 +23,7 @@ impl Controller {
         let now = Clock::now();
         let ward = &self.wards[i];
         let service = ward.route.service.clone();
-        let (blue, green) = fixed::pools(&ward.settings, ward.saved.swapped);
+        let (blue, green) = fixed::pools(&ward.settings, &ward.saved.running);
         let Some(green) = green else {
             return Err(Refusal::NotNow(format!(
                 "`{service}` has no green: add `green = [\"IP:PORT\"]` to [service.{service}], and `shifter reload` where one runs"
@@ -37,6 +37,8 @@ impl Controller {
         let ward = &mut self.wards[i];
         let idle = ward.route.clone();
         ward.route.green = Some(green);
+        ward.route.weight = Weight::NONE;
+        ward.route.mark += 1;
         ward.route.salt = rand::random();
         ward.route.epoch += 1;
         let state = RunState {
@@ -46,6 +48,7 @@ impl Controller {
             green: ward.route.green.clone().unwrap_or_default(),
             salt: ward.route.salt,
             epoch: ward.route.epoch,
+            past: None,
         };
         saved.state = serde_json::to_string(&state).unwrap_or_default();
         crash::point("begin.before-save");
@@ -58,7 +61,7 @@ impl Controller {
         let id = saved.id;
         let ward = &mut self.wards[i];
         ward.route.rollout = id.unsigned_abs();
-        ward.begin(saved, rollout, false);
+        ward.begin(saved, rollout, false, 0);
         self.ledger.tell(&service, Some(id), "start", text.clone());
         self.perform_all(i, &actions);
         Ok(Receipt {
@@ -71,8 +74,8 @@ impl Controller {
     /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
     pub(super) fn resume(&mut self, i: usize) {
         let now = Clock::now();
-        let ward = &mut self.wards[i];
-        let found = self.ledger.journal.unfinished(&ward.route.service);
+        let service = &self.wards[i].route.service;
+        let found = self.ledger.journal.unfinished(service);
         let Ok(Some(saved)) = self.ledger.watch(found) else {
             return;
         };
@@ -83,6 +86,9 @@ impl Controller {
             );
             return;
         };
+        let recorded = self.ledger.journal.next_second(saved.id);
+        let recorded = self.ledger.watch(recorded).unwrap_or_default();
+        let ward = &mut self.wards[i];
         let mut rollout = state.rollout;
         rollout.revive(Duration::from_millis(state.age_ms), now);
         let weight = rollout.weight();
@@ -92,13 +98,16 @@ impl Controller {
         ward.route.epoch = state.epoch;
         ward.route.weight = weight;
         ward.route.rollout = saved.id.unsigned_abs();
-        ward.begin(saved, rollout, weight > Weight::NONE);
+        ward.begin(saved, rollout, weight > Weight::NONE, recorded);
+        if let Some(run) = &mut ward.run {
+            run.past = state.past;
+        }
     }
 
     pub(super) fn restart(&mut self, i: usize, now: Time) {
         let ward = &self.wards[i];
         let Some(run) = &ward.run else { return };
-        let (blue, green) = fixed::pools(&ward.settings, ward.saved.swapped);
+        let (blue, green) = fixed::pools(&ward.settings, &ward.saved.running);
         let same = ward.route.blue == blue && ward.route.green == green;
         let (service, id) = (ward.route.service.clone(), run.saved.id);
         let text = if same {
@@ -110,19 +119,21 @@ impl Controller {
             "shifter restarted and the configured backends are other ones".to_owned()
         };
         self.ledger.tell(&service, Some(id), "state", text);
-        let _ = self.drive(i, Event::Restarted { same }, now);
+        self.happen(i, Event::Restarted { same }, now);
     }
 
     pub(super) fn start_warm_up(&mut self, i: usize) {
         let ward = &self.wards[i];
-        let (Some(run), Some(spec), Some(own)) =
-            (&ward.run, ward.settings.warmup.clone(), self.own.upgrade())
-        else {
+        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
             return;
         };
+        let spec = run.settings.warmup.clone();
         let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
         tokio::spawn(async move {
-            let text = warm::warm(spec, host, backends).await;
+            let text = match spec {
+                Some(spec) => warm::warm(spec, host, backends).await,
+                None => "the configuration has no warm-up any more".to_owned(),
+            };
             let _ = own.send(Mail::Warmed { rollout, text }).await;
         });
     }
@@ -133,7 +144,7 @@ impl Controller {
             return;
         };
         let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
-        let checks = ward.settings.smoke.clone();
+        let checks = run.settings.smoke.clone();
         tokio::spawn(async move {
             let (result, text) = match smoke::smoke(&checks, &host, &backends).await {
                 Ok(text) => (Ok(()), text),

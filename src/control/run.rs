@@ -1,13 +1,15 @@
 //! One rollout under way: the machine, the judge, and what they were fed.
 
+use crate::config::Service;
 use crate::control::recording::Line;
 use crate::control::view::{RolloutView, StepView};
 use crate::core::judge::{Judge, Policy, Verdict};
 use crate::core::plan::Step;
-use crate::core::rollout::{Outcome, Phase, Rollout};
-use crate::core::stats::Stats;
+use crate::core::rollout::{Event, Outcome, Phase, Rollout};
+use crate::core::stats::{Baseline, Stats};
 use crate::core::time::Time;
 use crate::store::journal::SavedRollout;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One rollout under way.
@@ -16,6 +18,8 @@ pub struct Run {
     pub saved: SavedRollout,
     /// The machine.
     pub rollout: Rollout,
+    /// The service's settings when it began: a reload changes the next one.
+    pub settings: Arc<Service>,
     /// The judge.
     pub judge: Judge,
     /// What the judge said last.
@@ -24,6 +28,10 @@ pub struct Run {
     pub ready: bool,
     /// Which pools were seen without a healthy backend.
     pub lost: [bool; 2],
+    /// Blue's past as it was before a restart.
+    pub past: Option<Baseline>,
+    /// What happened and could not be recorded yet.
+    pub pending: Vec<Event>,
     /// What both pools did in this step.
     pub step_spans: [Stats; 2],
     /// The furthest step that was begun.
@@ -35,18 +43,28 @@ pub struct Run {
 
 impl Run {
     /// A rollout whose evidence begins; `ready` when green has been healthy before.
-    pub fn new(saved: SavedRollout, rollout: Rollout, policy: Policy, ready: bool) -> Run {
+    pub fn new(
+        saved: SavedRollout,
+        rollout: Rollout,
+        settings: Arc<Service>,
+        policy: Policy,
+        ready: bool,
+        recorded: i64,
+    ) -> Run {
         let mut run = Run {
             saved,
             rollout,
+            settings,
             judge: Judge::new(policy.clone()),
             verdict: None,
             ready,
             lost: [false; 2],
+            past: None,
+            pending: vec![],
             step_spans: Default::default(),
             reached: 0,
             lines: vec![],
-            recorded: 0,
+            recorded,
         };
         run.record(&Line::Policy(Box::new(policy)));
         run

@@ -8,7 +8,7 @@ use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
 use crate::core::judge::{Control, Policy, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
-use crate::core::stats::{History, Limits, Stats};
+use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -39,6 +39,9 @@ pub struct RunState {
     pub salt: u64,
     /// The epoch of pins.
     pub epoch: u32,
+    /// Blue's past, for a green that serves alone.
+    #[serde(default)]
+    pub past: Option<Baseline>,
 }
 
 /// One service.
@@ -60,13 +63,8 @@ pub struct Ward {
 
 impl Ward {
     /// A service at rest, as remembered.
-    pub fn new(settings: Arc<Service>, mut saved: SavedService) -> Ward {
-        let ids = fixed::ids(&settings);
-        if saved.backends != ids {
-            saved.swapped = false;
-            saved.backends = ids;
-        }
-        let (blue, _) = fixed::pools(&settings, saved.swapped);
+    pub fn new(settings: Arc<Service>, saved: SavedService) -> Ward {
+        let (blue, _) = fixed::pools(&settings, &saved.running);
         let route = Route {
             service: settings.name.clone(),
             rollout: 0,
@@ -94,9 +92,7 @@ impl Ward {
     pub fn adopt(&mut self, settings: Arc<Service>) {
         self.settings = settings;
         if self.run.is_none() {
-            let fresh = Ward::new(self.settings.clone(), self.saved.clone());
-            self.route.blue = fresh.route.blue;
-            self.saved = fresh.saved;
+            self.route.blue = fixed::pools(&self.settings, &self.saved.running).0;
         }
     }
 
@@ -136,9 +132,11 @@ impl Ward {
     }
 
     /// Begins a rollout's evidence.
-    pub fn begin(&mut self, saved: SavedRollout, rollout: Rollout, ready: bool) {
-        let policy = self.policy();
-        let run = Run::new(saved, rollout, policy, ready);
+    ///
+    /// `recorded` lines of it are in the journal already.
+    pub fn begin(&mut self, saved: SavedRollout, rollout: Rollout, ready: bool, recorded: i64) {
+        let settings = self.settings.clone();
+        let run = Run::new(saved, rollout, settings, self.policy(), ready, recorded);
         self.histories[Color::Green.index()] = History::default();
         self.recent.clear();
         self.run = Some(run);
@@ -154,7 +152,22 @@ impl Ward {
             green: self.route.green.clone().unwrap_or_default(),
             salt: self.route.salt,
             epoch: self.route.epoch,
+            past: self.past(),
         })
+    }
+
+    /// Blue's past: its own of the last minutes, else the one before a restart.
+    fn past(&self) -> Option<Baseline> {
+        let history = &self.histories[Color::Blue.index()];
+        let known = history.total().requests >= SAMPLES_MIN;
+        let own = known.then(|| history.baseline());
+        own.or_else(|| self.run.as_ref()?.past)
+    }
+
+    /// What a green that serves alone is compared with now.
+    fn baseline(&self) -> Baseline {
+        let history = &self.histories[Color::Blue.index()];
+        self.past().unwrap_or_else(|| history.baseline())
     }
 
     /// Reads the counts made since the last call and keeps them where they belong.
@@ -202,6 +215,10 @@ impl Ward {
         for color in Color::BOTH {
             run.step_spans[color.index()].merge(&reading.spans[color.index()]);
         }
+        // Beside a dead blue every green looks good: such seconds say nothing.
+        if run.rollout.degraded() {
+            return None;
+        }
         for tick in &reading.ticks {
             run.judge.tick(tick);
             let verdict = run.judge.verdict();
@@ -218,6 +235,7 @@ impl Ward {
     pub fn start_share(&mut self, weight: Weight) {
         self.route.mark += 1;
         self.route.limits = None;
+        let baseline = self.baseline();
         let Some(run) = &mut self.run else { return };
         run.step_spans = Default::default();
         run.verdict = None;
@@ -226,7 +244,7 @@ impl Ward {
         }
         let last = run.rollout.step_index() == run.rollout.plan().last_shift();
         let control = if weight == Weight::ALL {
-            Control::History(self.histories[Color::Blue.index()].baseline())
+            Control::History(baseline)
         } else {
             Control::Concurrent
         };
@@ -241,20 +259,21 @@ impl Ward {
 
     /// Freezes the limits of this share when blue has enough samples; true when they are new.
     pub fn freeze_limits(&mut self, weight: Weight) -> bool {
+        if weight == Weight::NONE || self.route.limits.is_some() {
+            return false;
+        }
+        let baseline = self.baseline();
         let history = &self.histories[Color::Blue.index()];
         let Some(run) = &mut self.run else {
             return false;
         };
-        if weight == Weight::NONE || self.route.limits.is_some() {
-            return false;
-        }
         let limits = if weight == Weight::ALL {
             let alone = |limits| Limits {
                 blue: limits,
                 fail: limits,
                 pass: limits,
             };
-            history.baseline().limits.map(alone)
+            baseline.limits.map(alone)
         } else {
             let (fail, pass) = run.judge.margins();
             Limits::freeze(&history.total().latency, fail, pass)
@@ -266,14 +285,26 @@ impl Ward {
         true
     }
 
+    /// What is to be remembered when green becomes the new blue.
+    pub fn promoted(&self) -> SavedService {
+        let green = self.route.green.as_ref();
+        SavedService {
+            running: green.map_or_else(
+                || self.saved.running.clone(),
+                |green| fixed::running(&self.settings, green),
+            ),
+            ..self.saved.clone()
+        }
+    }
+
     /// Green is the new blue.
     pub fn swap_roles(&mut self) {
+        self.saved = self.promoted();
         if let Some(green) = self.route.green.take() {
             self.route.blue = green;
         }
         self.route.weight = Weight::NONE;
         self.route.rollout = 0;
-        self.saved.swapped = !self.saved.swapped;
         self.histories.swap(0, 1);
         self.histories[Color::Green.index()] = History::default();
     }

@@ -6,7 +6,7 @@
 use crate::core::judge::Verdict;
 use crate::core::plan::{Plan, Step, Undecided};
 use crate::core::table::Color;
-use crate::core::time::Time;
+use crate::core::time::{Time, shown};
 use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -58,6 +58,9 @@ pub struct Rollout {
     exposed: bool,
     /// Blue has no healthy backend: nothing may advance, and going back is going nowhere better.
     blue_down: bool,
+    /// Green has no healthy backend: it may not become the new blue.
+    #[serde(default)]
+    green_down: bool,
 }
 
 impl Rollout {
@@ -72,6 +75,7 @@ impl Rollout {
             spent: Duration::ZERO,
             exposed: false,
             blue_down: false,
+            green_down: false,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -79,14 +83,10 @@ impl Rollout {
 
     /// Takes one event and says what to do about it.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
-        if let Event::Lost {
-            color: Color::Blue, ..
-        } = event
-        {
-            self.blue_down = true;
-        }
-        if event == Event::Back(Color::Blue) {
-            self.blue_down = false;
+        match event {
+            Event::Lost { color, .. } => *self.down(color) = true,
+            Event::Back(color) => *self.down(color) = false,
+            _ => {}
         }
         match self.phase.clone() {
             Phase::Running { step } => self.on_under_way(step, false, event, now),
@@ -190,7 +190,19 @@ impl Rollout {
         self.spent = age;
         self.started = now;
         self.since = now;
-        self.blue_down = false;
+        (self.blue_down, self.green_down) = (false, false);
+    }
+
+    fn down(&mut self, color: Color) -> &mut bool {
+        match color {
+            Color::Blue => &mut self.blue_down,
+            Color::Green => &mut self.green_down,
+        }
+    }
+
+    /// Only green serves users: the less bad pool keeps them until blue is back or a person decides.
+    fn stranded(&self) -> bool {
+        self.blue_down && !self.green_down && self.weight > Weight::NONE
     }
 
     fn on_under_way(&mut self, step: usize, paused: bool, event: Event, now: Time) -> Vec<Action> {
@@ -203,6 +215,9 @@ impl Rollout {
                 let reason = "superseded by a newer version".to_owned();
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
+            // Beside a dead blue nothing is compared; evidence and deadlines are looked at again later.
+            Event::Judged(_) if self.blue_down => vec![],
+            Event::Tick if self.stranded() => vec![],
             Event::Lost {
                 color: Color::Green,
                 what,
@@ -271,7 +286,7 @@ impl Rollout {
         let last = self.plan.last_shift() == Some(step);
         match verdict {
             Verdict::Fail { .. } => vec![],
-            Verdict::Pass if held && !self.blue_down => self.enter(step + 1, now),
+            Verdict::Pass if held => self.enter(step + 1, now),
             Verdict::Inconclusive {
                 leaning_worse: true,
                 ..
@@ -311,7 +326,6 @@ impl Rollout {
     ) -> Vec<Action> {
         match policy {
             Undecided::Hold => vec![],
-            Undecided::Promote if self.blue_down => vec![],
             Undecided::Promote => self.enter(step + 1, now),
             Undecided::Rollback => {
                 let reason = if enough {
@@ -338,13 +352,19 @@ impl Rollout {
                 color: Color::Green,
                 what,
             } if !self.blue_down => self.roll_back(Outcome::RolledBack { reason: what }, now),
-            Event::Superseded => self.retire(),
-            Event::Drained if warm_over => self.retire(),
-            Event::Tick if drain_over => self.retire(),
+            Event::Back(Color::Blue) if self.green_down => {
+                let reason = "no backend of green is healthy, and blue is back".to_owned();
+                self.roll_back(Outcome::RolledBack { reason }, now)
+            }
             Event::Restarted { .. } => {
                 self.since = now;
                 vec![Action::SetWeight(Weight::ALL)]
             }
+            // A dead green is no new blue.
+            _ if self.green_down => vec![],
+            Event::Superseded => self.retire(),
+            Event::Drained if warm_over => self.retire(),
+            Event::Tick if drain_over => self.retire(),
             _ => vec![],
         }
     }
@@ -444,7 +464,7 @@ impl Rollout {
 
     fn worse(&self, mut reason: String) -> Outcome {
         if self.blue_down {
-            reason.push_str("; blue is down too, so whatever answers serves until one is mended");
+            reason.push_str("; blue is down too, so nothing serves until one of them is mended");
         }
         Outcome::RolledBack { reason }
     }
@@ -458,16 +478,5 @@ impl Rollout {
             && !self.plan.steps[step..]
                 .iter()
                 .any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
-    }
-}
-
-fn shown(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, 0) => format!("{m}m"),
-        (0, m, s) => format!("{m}m {s}s"),
-        (h, 0, 0) => format!("{h}h"),
-        (h, m, _) => format!("{h}h {m}m"),
     }
 }

@@ -9,6 +9,9 @@ pub const QUANTILES: [f64; 3] = [0.50, 0.90, 0.99];
 /// Samples of blue that a limit or a baseline needs before it means anything.
 pub const SAMPLES_MIN: u64 = 200;
 
+/// Failure rate that is tolerated beyond blue's own, at most, where blue has hardly a past.
+const UNKNOWN_RATE: f64 = 0.05;
+
 /// One pool's counts over one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolTick {
@@ -240,6 +243,12 @@ impl History {
         let busy = || self.minutes.iter().filter(|minute| minute.requests >= 100);
         let worst_failures = busy().map(Stats::failure_rate).fold(0.0, f64::max);
         let plain = (total.failed + 1) as f64 / (total.requests + 1) as f64;
+        // Hardly anything is known of blue: what is not known is not held to be half broken.
+        let most = if total.requests < SAMPLES_MIN {
+            UNKNOWN_RATE + 1.5 * total.failure_rate()
+        } else {
+            0.5
+        };
         let limits = (total.latency.count() >= SAMPLES_MIN).then(|| {
             QUANTILES.map(|q| {
                 let worst = busy()
@@ -250,7 +259,7 @@ impl History {
             })
         });
         Baseline {
-            failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(0.5),
+            failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(most.min(0.5)),
             limits,
         }
     }
@@ -263,4 +272,28 @@ pub struct Baseline {
     pub failure_rate: f64,
     /// Latency limits in microseconds; `1 - QUANTILES[j]` of green may lie above.
     pub limits: Option<[u64; 3]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(requests: u64, failed: u64) -> f64 {
+        let mut history = History::default();
+        history.push(&Stats {
+            requests,
+            failed,
+            ..Stats::default()
+        });
+        history.baseline().failure_rate
+    }
+
+    #[test]
+    fn what_is_not_known_of_blue_is_not_held_to_be_half_broken() {
+        assert!((History::default().baseline().failure_rate - 0.05).abs() < 1e-12);
+        assert!((rate(10, 0) - 0.05).abs() < 1e-12);
+        assert!(rate(150, 0) < 0.05, "what is known counts");
+        assert!((rate(100, 20) - (1.5 * 21.0 / 101.0 + 0.005)).abs() < 1e-12);
+        assert!(rate(10, 10) <= 0.5);
+    }
 }

@@ -1,24 +1,39 @@
 //! Pools of fixed addresses: two sets, of which one serves while the next version is put on the other.
+//!
+//! After a promotion the file's `green` serves and its `blue` is free for the next version. What serves
+//! is remembered by its backends, so that an edit of the file cannot turn the two round.
 
 use crate::config::Service;
 use crate::core::table::Pool;
 
-/// Blue and green of a service: after an odd number of promotions the configured `green` is the one that runs.
-pub fn pools(service: &Service, swapped: bool) -> (Pool, Option<Pool>) {
-    let configured_blue = service.blue.pool();
-    match (&service.green, swapped) {
-        (Some(green), true) => (green.pool(), Some(configured_blue)),
-        (green, _) => (configured_blue, green.as_ref().map(|spec| spec.pool())),
+/// Blue and green of a service: `running` are the ids of the promoted pool, none when the file's blue serves.
+pub fn pools(service: &Service, running: &[String]) -> (Pool, Option<Pool>) {
+    let blue = service.blue.pool();
+    let green = service.green.as_ref().map(|spec| spec.pool());
+    match green {
+        Some(green) if shares(&green, running) => (green, Some(blue)),
+        green => (blue, green),
     }
 }
 
-/// The ids that `swapped` is about: with other addresses in the file it means nothing any more.
-pub fn ids(service: &Service) -> Vec<String> {
-    let (blue, green) = pools(service, false);
-    let green = green.unwrap_or_default();
-    blue.backends
-        .into_iter()
-        .chain(green.backends)
-        .map(|backend| backend.id)
-        .collect()
+/// What to remember when `promoted` serves from now on: nothing where the file calls it blue.
+pub fn running(service: &Service, promoted: &Pool) -> Vec<String> {
+    let ids: Vec<String> = promoted.backends.iter().map(|b| b.id.clone()).collect();
+    if shares(&service.blue.pool(), &ids) {
+        vec![]
+    } else {
+        ids
+    }
+}
+
+/// Whether the file names the version that serves; a pool that lost or won a backend is still the same.
+pub fn names(service: &Service, running: &[String]) -> bool {
+    let (blue, _) = pools(service, running);
+    running.is_empty() || shares(&blue, running)
+}
+
+fn shares(pool: &Pool, ids: &[String]) -> bool {
+    pool.backends
+        .iter()
+        .any(|backend| ids.contains(&backend.id))
 }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{HOST, SET_COOKIE};
+use http::header::{EXPECT, HOST, SET_COOKIE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -23,6 +23,9 @@ use std::time::Duration;
 
 /// The longest wait for the next part of a request's body.
 const CLIENT_READ: Duration = Duration::from_secs(60);
+
+/// So much longer the backend is waited for while a body comes: the user's time is over first.
+const UPLOAD_SLACK: Duration = Duration::from_secs(10);
 
 /// The data plane as Pingora calls it.
 pub struct Gateway {
@@ -110,11 +113,16 @@ impl ProxyHttp for Gateway {
             Ok(spot) => record.hold(spot),
             Err(status) => return Gateway::refuse(session, record, status).await,
         }
-        let wait = record.service().and_then(|service| service.first_byte);
-        if wait.is_some()
+        let tunnel = session.is_upgrade_req();
+        record.uploading = !tunnel && !session.as_downstream_mut().is_body_empty();
+        // A user who waits for a word before sending the body waits for the backend.
+        let waits = !record.uploading || session.req_header().headers.contains_key(EXPECT);
+        if let Some(service) = record.service()
+            && waits
+            && (service.reads_longer || record.uploading || tunnel)
             && let Some(clocked) = Clocked::of(session)
         {
-            clocked.answer_within(wait);
+            clocked.answer_within(Some(service.first_byte));
         }
         Ok(false)
     }
@@ -129,6 +137,8 @@ impl ProxyHttp for Gateway {
         };
         Ok(Box::new(if session.is_upgrade_req() {
             member.upgrade_peer(&service.dialer)
+        } else if record.uploading {
+            member.upload_peer(CLIENT_READ + UPLOAD_SLACK)
         } else {
             member.peer.clone()
         }))
@@ -191,17 +201,22 @@ impl ProxyHttp for Gateway {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end: bool,
+        _body: &mut Option<Bytes>,
+        end: bool,
         record: &mut Record,
     ) -> Result<()> {
         // No `.await` here: it would bring Pingora's upgrade bug back (see `upgrade`).
-        if body.is_some()
-            && !session.was_upgraded()
-            && let Some(wait) = record.service().and_then(|service| service.first_byte)
+        if !record.uploading {
+            return Ok(());
+        }
+        if end {
+            record.uploaded();
+        }
+        let wait = record.service().map(|service| service.first_byte);
+        if record.waits()
             && let Some(clocked) = Clocked::of(session)
         {
-            clocked.answer_within(Some(wait));
+            clocked.answer_within(wait.filter(|_| end));
         }
         Ok(())
     }
@@ -256,6 +271,8 @@ impl ProxyHttp for Gateway {
         // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             record.upgraded();
+            // A tunnel may be silent for hours.
+            session.set_read_timeout(None);
         }
         if self.board.draining() {
             session.set_keepalive(None);

@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::handshake;
+use crate::proxy::live::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
+use crate::proxy::{descriptors, handshake};
 
 use crate::store::Board;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
@@ -12,6 +13,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -77,9 +79,15 @@ pub fn bind(addrs: &[SocketAddr]) -> Result<Vec<std::net::TcpListener>, BindErro
     addrs
         .iter()
         .map(|&addr| {
-            let bound = std::net::TcpListener::bind(addr);
-            let ready =
-                bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            let ready = std::net::TcpListener::bind(addr).and_then(|listener| {
+                // Accepted connections inherit it: a user who vanished is noticed in the end.
+                let keepalive = TcpKeepalive::new()
+                    .with_time(KEEPALIVE_IDLE)
+                    .with_interval(KEEPALIVE_INTERVAL);
+                SockRef::from(&listener).set_tcp_keepalive(&keepalive)?;
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
             ready.map_err(|source| BindError { addr, source })
         })
         .collect()
@@ -133,7 +141,9 @@ impl Doors {
             ..ServerConf::default()
         };
         let app = Arc::new(http_proxy(&Arc::new(conf), gateway));
-        let places = Arc::new(Semaphore::new(config.proxy.max_connections));
+        let places = Arc::new(Semaphore::new(descriptors::connections(
+            config.proxy.max_connections,
+        )));
         let (phase, _) = watch::channel(Phase::Open);
         let (shutdown, _) = watch::channel(false);
         let mut loops = JoinSet::new();

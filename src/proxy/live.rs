@@ -17,6 +17,12 @@ use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// TCP asks a silent connection whether it lives after this time,
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// and so often, before it is given up.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Everything that a request needs to know, as published.
 #[derive(Debug)]
 pub struct Live {
@@ -57,8 +63,10 @@ pub struct Service {
     pub pools: [Vec<Member>; 2],
     /// When a member is left out for a while.
     pub eject: Eject,
-    /// The longest wait for an answer's header, when Pingora's own read timeout is longer.
-    pub first_byte: Option<Duration>,
+    /// The longest wait for an answer's header.
+    pub first_byte: Duration,
+    /// Pingora's own timeout for reads is longer than that, so that the wait must be kept by us.
+    pub reads_longer: bool,
     /// Opens connections for upgrades.
     pub dialer: Arc<Dialer>,
     metrics: Arc<ServiceMetrics>,
@@ -169,7 +177,8 @@ impl Service {
             window: published.window.clone(),
             pools,
             eject: spec.eject.clone(),
-            first_byte: (timeouts.first_byte < timeouts.read).then_some(timeouts.first_byte),
+            first_byte: timeouts.first_byte,
+            reads_longer: timeouts.first_byte < timeouts.read,
             dialer: Arc::new(Dialer {
                 timeout: timeouts.connect,
             }),
@@ -202,8 +211,8 @@ impl Member {
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
         options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(60),
-            interval: Duration::from_secs(10),
+            idle: KEEPALIVE_IDLE,
+            interval: KEEPALIVE_INTERVAL,
             count: 3,
             #[cfg(target_os = "linux")]
             user_timeout: Duration::ZERO,
@@ -214,11 +223,22 @@ impl Member {
         }
     }
 
+    /// The peer for a request with a body: while that comes, silence is not the backend's.
+    pub fn upload_peer(&self, patience: Duration) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        let read = &mut peer.options.read_timeout;
+        *read = (*read).max(Some(patience));
+        peer
+    }
+
     /// The peer for an upgrade: a connection of its own, never one from the pool and never kept.
+    ///
+    /// A tunnel may be silent for hours; that the other side lives is TCP's to find out.
     pub fn upgrade_peer(&self, dialer: &Arc<Dialer>) -> HttpPeer {
         let mut peer = self.peer.clone();
         peer.group_key = !peer.group_key;
         peer.options.idle_timeout = Some(Duration::ZERO);
+        peer.options.read_timeout = None;
         peer.options.custom_l4 = Some(dialer.clone());
         peer
     }

@@ -8,6 +8,7 @@
 pub mod balance;
 pub mod choice;
 pub mod clocked;
+pub mod descriptors;
 pub mod forward;
 pub mod gateway;
 pub mod handshake;

@@ -1,6 +1,7 @@
 //! Active checks: are the members of all pools well, green's before it has a share included.
 
 use crate::config::{Config, Health as Spec, Host};
+use crate::proxy::descriptors;
 use crate::store::board::{BackendState, Board, Health, Snapshot};
 use http::header::HOST;
 use reqwest::redirect::Policy;
@@ -147,7 +148,10 @@ async fn watch_over(board: std::sync::Weak<Board>, client: reqwest::Client, targ
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let well = check(&client, &target).await;
+        // Without a descriptor nothing was learnt.
+        let Some(well) = check(&client, &target).await else {
+            continue;
+        };
         let Some(board) = board.upgrade() else { return };
         if let Some(health) = tally.count(well, &target.spec) {
             log::info!(
@@ -160,25 +164,48 @@ async fn watch_over(board: std::sync::Weak<Board>, client: reqwest::Client, targ
     }
 }
 
-async fn check(client: &reqwest::Client, target: &Target) -> bool {
+/// Whether the backend is well; `None` when we could not ask.
+async fn check(client: &reqwest::Client, target: &Target) -> Option<bool> {
     let spec = &target.spec;
     let mut addr = target.backend.addr;
     addr.set_port(spec.port.unwrap_or(addr.port()));
     let answered = async {
         match &spec.path {
-            None => TcpStream::connect(addr).await.is_ok(),
+            None => match TcpStream::connect(addr).await {
+                Err(error) if descriptors::exhausted(&error) => None,
+                connected => Some(connected.is_ok()),
+            },
             // The body is not read: the connection closes with the answer.
-            Some(path) => client
-                .get(format!("http://{addr}{path}"))
-                .header(HOST, &target.host)
-                .send()
-                .await
-                .is_ok_and(|answer| (200..400).contains(&answer.status().as_u16())),
+            Some(path) => {
+                let request = client.get(format!("http://{addr}{path}"));
+                match request.header(HOST, &target.host).send().await {
+                    Err(error) if is_ours(&error) => None,
+                    answer => {
+                        let good = |code| (200..400).contains(&code);
+                        Some(answer.is_ok_and(|answer| good(answer.status().as_u16())))
+                    }
+                }
+            }
         }
     };
     tokio::time::timeout(spec.timeout, answered)
         .await
-        .unwrap_or(false)
+        .unwrap_or(Some(false))
+}
+
+/// Whether a failed request has the want of descriptors somewhere below.
+fn is_ours(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(descriptors::exhausted)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Checks in a row.

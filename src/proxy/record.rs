@@ -29,7 +29,11 @@ pub struct Record {
     routed: Option<Routed>,
     /// The backend that has it now.
     spot: Option<Spot>,
-    /// Microseconds from the start to the answer's header.
+    /// A part of the request's body is still to come.
+    pub uploading: bool,
+    /// When its last part had come; nothing for a request without a body.
+    uploaded: Option<Instant>,
+    /// Microseconds from the start, or from the end of the body, to the answer's header.
     first_byte: Option<u64>,
     /// Attempts that could not be handed over.
     pub tries: u32,
@@ -58,6 +62,8 @@ impl Record {
             started: Instant::now(),
             routed: None,
             spot: None,
+            uploading: false,
+            uploaded: None,
             first_byte: None,
             tries: 0,
             tell: None,
@@ -125,10 +131,22 @@ impl Record {
         self.spot = None;
     }
 
+    /// The last part of the request's body is there; the time of a slow user is not the backend's.
+    pub fn uploaded(&mut self) {
+        self.uploading = false;
+        self.uploaded = Some(Instant::now());
+    }
+
+    /// Whether the answer's header is still to come.
+    pub fn waits(&self) -> bool {
+        self.first_byte.is_none()
+    }
+
     /// The answer's header is there.
     pub fn answered(&mut self, status: u16) {
         let now = Instant::now();
-        let micros = now.duration_since(self.started).as_micros();
+        let asked = self.uploaded.unwrap_or(self.started);
+        let micros = now.duration_since(asked).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         self.first_byte = Some(micros);
         if let Some(Routed {

@@ -5,12 +5,15 @@
 //! never ready to be read at once after a write keeps the order.
 //! <https://github.com/cloudflare/pingora/issues/946>; this file goes when that is mended.
 
+use crate::proxy::descriptors;
+use crate::proxy::live::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use async_trait::async_trait;
 use pingora::connectors::l4::Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora::{Error, ErrorType, Result};
+use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -39,12 +42,18 @@ impl Connect for Dialer {
                     ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                         ErrorType::ConnectNoRoute
                     }
+                    _ if descriptors::exhausted(&error) => ErrorType::SocketError,
                     _ => ErrorType::ConnectError,
                 };
                 return Error::e_because(kind, "to upgrade", error);
             }
             Err(_) => return Error::e_explain(ErrorType::ConnectTimedout, "to upgrade"),
         };
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL);
+        // Without it a tunnel to a machine that vanished is only kept longer.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         Ok(VirtualSocketStream::new(Box::new(Patient {
             stream,
             wrote: false,

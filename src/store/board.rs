@@ -231,7 +231,16 @@ impl Publishing {
                     let key = (route.service.clone(), backend.id.clone());
                     let known = self.backends.entry(key);
                     let fresh = || Arc::new(BackendState::new(&backend.id, backend.addr));
-                    known.or_insert_with(fresh).clone()
+                    let state = known.or_insert_with(fresh);
+                    let named = old.is_some_and(|old| {
+                        let mut named = old.pools.iter().flatten();
+                        named.any(|named| Arc::ptr_eq(named, state))
+                    });
+                    if !named {
+                        // Nobody checked it while no table named it.
+                        state.health.store(Health::Unknown as u8, Ordering::Relaxed);
+                    }
+                    state.clone()
                 })
                 .collect()
         });
@@ -253,5 +262,55 @@ impl Publishing {
                         .any(|pool| pool.backends.iter().any(|named| named.id == *id))
                 })
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::table::{Backend, Pool};
+    use crate::core::weight::Weight;
+
+    fn table(green: bool) -> Table {
+        let pool = |addr: &str| Pool {
+            release: addr.to_owned(),
+            backends: vec![Backend {
+                id: addr.to_owned(),
+                addr: addr.parse().expect("an address"),
+            }],
+        };
+        let route = Route {
+            service: "app".to_owned(),
+            rollout: 0,
+            blue: pool("127.0.0.1:1"),
+            green: green.then(|| pool("127.0.0.1:2")),
+            weight: Weight::NONE,
+            salt: 0,
+            epoch: 0,
+            limits: None,
+            mark: 1,
+        };
+        Table {
+            version: 0,
+            routes: vec![route],
+        }
+    }
+
+    #[test]
+    fn a_backend_that_comes_again_is_checked_again() {
+        let config = Config::parse("t.toml", "[service.app]\nblue = \"127.0.0.1:1\"\n");
+        let board = Board::new(Arc::new(config.expect("a configuration")));
+        board.publish(table(true), None, Time(0));
+        let green = board.snapshot().services[0].pools[1][0].clone();
+        board.set_health(&green, Health::Up);
+        board.publish(table(true), None, Time(1));
+        assert_eq!(green.health(), Health::Up);
+        // A request of before keeps it in memory.
+        green.in_flight.store(1, Ordering::Relaxed);
+        board.publish(table(false), None, Time(2));
+        board.publish(table(true), None, Time(3));
+        let again = board.snapshot().services[0].pools[1][0].clone();
+        assert!(Arc::ptr_eq(&green, &again), "its request is still counted");
+        assert_eq!(again.health(), Health::Unknown);
     }
 }

@@ -59,12 +59,11 @@ pub enum JournalError {
 /// What is remembered of a service between rollouts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedService {
-    /// The pool configured as `green` is the one that runs now: an odd number of promotions.
-    pub swapped: bool,
     /// The epoch of pins (see `Route::epoch`).
     pub epoch: u32,
-    /// The configured backends that `swapped` was about: other ones make it meaningless.
-    pub backends: Vec<String>,
+    /// Ids of the promoted backends that serve now; none when the file's blue serves.
+    #[serde(default)]
+    pub running: Vec<String>,
 }
 
 /// One line of what happened, in the order in which it happened.
@@ -222,12 +221,20 @@ impl Journal {
 
     /// Records a new rollout and gives it its number.
     pub fn begin_rollout(&self, rollout: &mut SavedRollout) -> Result<(), JournalError> {
+        let transaction = self.db.unchecked_transaction()?;
+        // One rollout at a time: an older one that could not be read must not come back some day.
+        self.db.execute(
+            "UPDATE rollout SET ended = 1 WHERE service = ?1 AND ended = 0",
+            [&rollout.service],
+        )?;
         self.db.execute(
             "INSERT INTO rollout (service, body, sum) VALUES (?1, '', 0)",
             [&rollout.service],
         )?;
         rollout.id = self.db.last_insert_rowid();
-        self.save_rollout(rollout)
+        self.save_rollout(rollout)?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Records where a rollout stands. When this returns, it is on disk.
@@ -382,6 +389,16 @@ impl Journal {
         }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// The number of the next recorded line of a rollout.
+    pub fn next_second(&self, rollout: i64) -> Result<i64, JournalError> {
+        let next = self.db.query_row(
+            "SELECT coalesce(max(at) + 1, 0) FROM second WHERE rollout = ?1",
+            [rollout],
+            |row| row.get(0),
+        )?;
+        Ok(next)
     }
 
     /// The recorded seconds of a rollout, in order.

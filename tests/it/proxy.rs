@@ -317,6 +317,59 @@ async fn a_late_first_byte_is_504_whichever_timeout_is_shorter() -> Done {
     green_does(stalled, more, None, Some("first_byte_timeout")).await
 }
 
+/// A body that comes in three parts, each later than a backend may take for its first byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_a_slow_upload_is_not_the_backends() -> Done {
+    for timeouts in [
+        "first_byte = \"150ms\"\nread = \"10s\"\n",
+        "first_byte = \"150ms\"\nread = \"100ms\"\n",
+    ] {
+        let (blue, green) = (Backend::named("blue").await, Backend::named("green").await);
+        let more = format!("[service.app.timeouts]\n{timeouts}");
+        let mut rig = Rig::app(&[blue.addr], &[green.addr], &more).await;
+        rig.weigh(100);
+        let mut client = Client::connect(rig.addr).await;
+        client
+            .send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 3\r\n\r\n")
+            .await;
+        for part in ["a", "b", "c"] {
+            // The test is about time that passes.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            client.send(part).await;
+        }
+        assert_eq!(client.answer().await?.body, "green");
+        rig.judged_to_be(Green, 1, 0).await;
+        let slow = "shifter_upstream_first_byte_duration_seconds_sum{outcome=\"success\",pool=\"green\",service=\"app\"}";
+        assert!(rig.metric(slow) < 0.15, "{}", rig.metric(slow));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_upload_the_backend_has_its_first_bytes_time() -> Done {
+    let more = "[service.app.timeouts]\nfirst_byte = \"150ms\"\nread = \"60s\"\n";
+    for expect in ["", "expect: 100-continue\r\n"] {
+        let (blue, green) = (
+            Backend::named("blue").await,
+            Backend::start(|_| Act::Hang).await,
+        );
+        let mut rig = Rig::app(&[blue.addr], &[green.addr], more).await;
+        rig.weigh(100);
+        let mut client = Client::connect(rig.addr).await;
+        client
+            .send(&format!(
+                "POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 3\r\n{expect}\r\n"
+            ))
+            .await;
+        if expect.is_empty() {
+            client.send("abc").await;
+        }
+        assert_eq!(client.answer().await?.status, 504);
+        rig.judged_to_be(Green, 1, 1).await;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_outlives_the_first_bytes_deadline() -> Done {
     let gate = Arc::new(Notify::new());
@@ -452,6 +505,24 @@ async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {
     rig.idle().await;
     eventually("the gauge falls", || rig.metric(upgraded) == 0.0).await;
     rig.judged_to_be(Green, 2_001, 0).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_may_be_silent_and_a_handshake_may_not() -> Done {
+    let more = "[service.app.timeouts]\nfirst_byte = \"150ms\"\nread = \"150ms\"\n";
+    let blue = Backend::start(|_| Act::Upgrade).await;
+    let rig = Rig::app(&[blue.addr], &[], more).await;
+    let mut tunnel = Client::connect(rig.addr).await;
+    assert_eq!(tunnel.get("/", UPGRADE).await?.status, 101);
+    // The test is about time that passes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    tunnel.send("still there").await;
+    assert_eq!(tunnel.exactly(11).await?, b"still there");
+    let hung = Backend::start(|_| Act::Hang).await;
+    let rig = Rig::app(&[hung.addr], &[], more).await;
+    assert_eq!(get(rig.addr, "/", UPGRADE).await?.status, 504);
+    rig.judged_to_be(Blue, 1, 1).await;
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 use crate::support::apps::pair;
 use crate::support::load::{Load, size};
-use crate::support::shifter::{Home, PATIENT, STILL};
+use crate::support::shifter::{Home, PATIENT, QUICK, STILL, outcome_of, phase_of};
 use shifter::config::Config;
+use shifter::control::view::ServiceView;
+use shifter::core::plan::Strategy;
 use std::time::{Duration, Instant};
 
 /// A small generator: the same files on every machine.
@@ -58,6 +60,43 @@ fn spoil(text: &str, chance: &mut Chance) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// After a promotion the file's green serves; edits of the file must not turn the two round.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_promoted_serves_on_whatever_else_the_file_says() {
+    let (old, new) = pair();
+    let (next, _) = pair();
+    let more = format!("{QUICK}{PATIENT}keep_blue = \"100ms\"\n");
+    let home = Home::new(&old, &new, &more);
+    let mut shifter = home.serve().await;
+    let load = Load::paced(home.proxy, 300.0);
+    home.run(Strategy::Canary).await;
+    home.until("the promotion", |service| {
+        phase_of(service) == "finished" && outcome_of(service) == "promoted"
+    })
+    .await;
+    let blue = |service: &ServiceView| service.blue.backends[0].address.clone();
+    let serves = new.addr.to_string();
+    assert_eq!(blue(&home.service().await), serves);
+    // The free side becomes the next version.
+    home.configure(next.addr, new.addr, &more);
+    home.client.reload().await.unwrap();
+    assert_eq!(blue(&home.service().await), serves);
+    // A file that forgets what serves would send users elsewhere.
+    home.configure(next.addr, old.addr, &more);
+    let refused = home.client.reload().await.unwrap_err().to_string();
+    assert!(refused.contains(&serves), "{refused}");
+    assert_eq!(blue(&home.service().await), serves);
+    // Tidied up: what serves is blue again, and after that the file is free to change.
+    home.configure(new.addr, next.addr, &more);
+    home.client.reload().await.unwrap();
+    assert_eq!(blue(&home.service().await), serves);
+    load.stop_clean().await;
+    shifter.signal("TERM");
+    shifter.ended().await;
+    let _shifter = home.serve().await;
+    assert_eq!(blue(&home.service().await), serves, "after a restart too");
 }
 
 /// `SHIFTER_BAD_FILES` sets how many.

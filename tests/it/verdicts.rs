@@ -390,7 +390,61 @@ async fn people_approve_pause_resume_promote_and_supersede() {
     load.stop_clean().await;
 }
 
+// ---- blue is the broken one
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_blue_has_nobody_even_a_bad_green_keeps_the_users() {
+    let (mut blue, green) = pair();
+    let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}"));
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    home.share(5.0).await;
+    let load = Load::start(home.proxy, tolerant(500.0));
+    load.more(200).await;
+    blue.kill();
+    home.until("blue is missed", |service| {
+        service.rollout.as_ref().is_some_and(|run| run.degraded)
+    })
+    .await;
+    green.app.error_ppm.store(500_000, Relaxed);
+    let served = green.served();
+    load.more(500).await;
+    assert!(
+        green.served() >= served + 400,
+        "half is better than nothing"
+    );
+    let service = home.service().await;
+    assert_eq!(
+        (service.weight_percent, phase_of(&service)),
+        (5.0, "shifting")
+    );
+    blue.revive();
+    home.until("blue takes over", |service| service.weight_percent == 0.0)
+        .await;
+    assert_eq!(outcome_of(&home.service().await), "rolled_back");
+    load.stop().await;
+}
+
 // ---- drill and replay
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_rollout_begins_during_a_drill() {
+    let (blue, green) = pair();
+    let home = Home::new(&blue, &green, "");
+    let _shifter = home.serve().await;
+    // Nobody asks for anything, so that the drill takes its seconds.
+    let drill = home.client.drill(None);
+    let meanwhile = async {
+        home.until("the drill", |service| service.weight_percent == 100.0)
+            .await;
+        home.verb("run").await.unwrap_err().to_string()
+    };
+    let (report, refused) = tokio::join!(drill, meanwhile);
+    assert!(refused.contains("drill"), "{refused}");
+    assert_eq!(report.unwrap().green_requests, 0);
+    assert_eq!(home.service().await.weight_percent, 0.0);
+    assert_eq!(green.served(), 0);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_measures_the_way_back() {

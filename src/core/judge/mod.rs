@@ -97,7 +97,8 @@ impl Judge {
     /// Begins a step. What speaks against green is kept; what speaks for it starts anew, because green
     /// must be shown good enough at this share. Half-open blocks are dropped: they mix two shares.
     pub fn start_step(&mut self, last: bool, control: Control) {
-        self.excess_before += self.step_excess();
+        // A step with fewer failures than expected is no licence for the next one.
+        self.excess_before += self.step_excess().max(0.0);
         self.step = Block::default();
         self.last = last;
         self.control = control;

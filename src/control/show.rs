@@ -1,0 +1,75 @@
+//! What others see of the controller: the table, the view, the recording.
+
+use crate::control::controller::Controller;
+use crate::control::expose;
+use crate::control::view::{API_VERSION, View};
+use crate::core::table::Table;
+use crate::store::Clock;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Controller {
+    /// Publishes what the wards want; when this returns, new requests are routed by it.
+    pub(super) fn publish(&mut self) {
+        let routes = self.wards.iter().map(|ward| ward.route.clone()).collect();
+        let table = Table { version: 0, routes };
+        let version = self
+            .board
+            .publish(table, Some(self.config.clone()), Clock::now());
+        self.metrics.routing_version(version);
+        for ward in &self.wards {
+            self.metrics
+                .service(&ward.route.service)
+                .set_weight(ward.route.weight.ratio());
+        }
+    }
+
+    /// Writes what can wait: recorded seconds and the age of rollouts.
+    pub(super) fn flush(&mut self) {
+        self.flushed = Instant::now();
+        let now = Clock::now();
+        for i in 0..self.wards.len() {
+            let Some(run) = &mut self.wards[i].run else {
+                continue;
+            };
+            let finished = run.rollout.finished();
+            let written = self.ledger.journal.record_seconds(run.saved.id, &run.lines);
+            if self.ledger.watch(written).is_err() {
+                continue;
+            }
+            run.lines.clear();
+            if !finished {
+                let saved = self.save(i, now);
+                let _ = self.ledger.watch(saved);
+            }
+        }
+    }
+
+    /// Puts what there is to see where status and metrics are read.
+    pub(super) fn show(&mut self) {
+        let now = Clock::now();
+        let snapshot = self.board.snapshot();
+        let services: Vec<_> = self
+            .wards
+            .iter()
+            .enumerate()
+            .map(|(i, ward)| ward.view(snapshot.services.get(i), now))
+            .collect();
+        for (ward, published) in self.wards.iter().zip(&snapshot.services) {
+            expose::expose(&self.metrics.service(&ward.route.service), ward, published);
+        }
+        self.metrics
+            .state_writable
+            .set(i64::from(self.ledger.trouble().is_none()));
+        self.view.store(Arc::new(View {
+            api_version: API_VERSION.to_owned(),
+            shifter_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            table_version: snapshot.table.version,
+            trouble: self.ledger.trouble().map(str::to_owned),
+            draining: self.board.draining(),
+            services,
+        }));
+    }
+}
