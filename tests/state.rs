@@ -192,6 +192,26 @@ fn a_damaged_file_is_put_aside_and_the_copy_takes_its_place() {
 }
 
 #[test]
+fn an_older_rollout_never_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    let mut second = journal.unfinished("api").unwrap().unwrap();
+    let first = second.id;
+    journal.begin_rollout(&mut second).unwrap();
+    assert_ne!(second.id, first);
+    assert_eq!(journal.unfinished("api").unwrap().unwrap().id, second.id);
+    second.ended_at = Some("2026-01-01T00:00:01Z".into());
+    journal.save_rollout(&second).unwrap();
+    assert_eq!(journal.unfinished("api").unwrap(), None);
+    drop(journal);
+    assert_eq!(
+        routed(folder.path()).unwrap().routes[0].weight,
+        Weight::NONE
+    );
+}
+
+#[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     at_five_percent(folder.path());

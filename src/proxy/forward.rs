@@ -12,6 +12,14 @@ use pingora::{Error, ErrorType, Result};
 /// The largest header of a request; Pingora alone takes 1 MiB.
 const HEADER_MAX: usize = 64 * 1024;
 
+// Names that are known when this is compiled are not parsed for each request.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
 /// The longest request id that is kept.
 const ID_MAX: usize = 128;
 
@@ -82,22 +90,22 @@ pub fn request(
 ) -> Result<()> {
     let trusted = settings.trust_forwarded;
     if !trusted {
-        request.remove_header("x-forwarded-for");
+        request.remove_header(&FORWARDED_FOR);
         request.remove_header(&FORWARDED);
     }
     // Known as httpoxy: CGI programs take it for the environment variable HTTP_PROXY.
-    request.remove_header("proxy");
+    request.remove_header(&PROXY);
     if let Some(client) = Clocked::of(session).and_then(|clocked| clocked.client.clone()) {
         request.append_header("X-Forwarded-For", client)?;
     }
-    if !trusted || !request.headers.contains_key("x-forwarded-proto") {
+    if !trusted || !request.headers.contains_key(&FORWARDED_PROTO) {
         request.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
     }
-    if !trusted || !request.headers.contains_key("x-forwarded-host") {
+    if !trusted || !request.headers.contains_key(&FORWARDED_HOST) {
         match session.req_header().headers.get(HOST) {
             Some(host) => request.insert_header("X-Forwarded-Host", host.clone())?,
             None => {
-                request.remove_header("x-forwarded-host");
+                request.remove_header(&FORWARDED_HOST);
             }
         }
     }
@@ -132,9 +140,8 @@ pub fn response(
 
 /// Takes away what a backend said about its own connection.
 pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
-    for name in ["keep-alive", "proxy-connection"] {
-        response.remove_header(name);
-    }
+    response.remove_header(&KEEP_ALIVE);
+    response.remove_header(&PROXY_CONNECTION);
 }
 
 /// Whether an answer goes on for as long as it likes: it is judged by its header.
