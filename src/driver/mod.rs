@@ -2,4 +2,5 @@
 //!
 //! So far there is one way: fixed addresses that somebody else starts and stops.
 
+pub mod docker;
 pub mod fixed;

@@ -1,0 +1,105 @@
+//! What a container's labels say: whose it is. They are set when it is created and cannot be changed,
+//! so colour, weight and phase are not among them.
+
+use std::collections::HashMap;
+
+/// Marks a container that some shifter made.
+pub const MANAGED: &str = "com.example.shifter.managed";
+/// The state folder that owns it: two shifters on one host leave each other's containers alone.
+pub const INSTANCE: &str = "com.example.shifter.instance";
+/// The service that it was made for.
+pub const SERVICE: &str = "com.example.shifter.service";
+/// The rollout that made it.
+pub const ROLLOUT: &str = "com.example.shifter.rollout";
+/// The container that its settings came from.
+pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
+
+/// Beginnings of labels that belong to one container and are never copied to another.
+///
+/// A copy with Compose's labels counts as one more replica, and the next `docker compose up` removes it.
+const PERSONAL: [&str; 4] = [
+    "com.docker.compose.",
+    "com.docker.swarm.",
+    "com.docker.stack.",
+    "com.example.shifter.",
+];
+
+/// Traefik would route to green past the weights.
+const ROUTED: &str = "traefik.";
+
+/// Who makes a container, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The id of the state folder.
+    pub instance: String,
+    /// The service.
+    pub service: String,
+    /// The number of the rollout.
+    pub rollout: i64,
+}
+
+impl Owner {
+    /// The labels of a container that is made in place of `predecessor`.
+    pub fn labels(&self, predecessor: &str) -> HashMap<String, String> {
+        [
+            (MANAGED, "true".to_owned()),
+            (INSTANCE, self.instance.clone()),
+            (SERVICE, self.service.clone()),
+            (ROLLOUT, self.rollout.to_string()),
+            (PREDECESSOR, predecessor.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Whether a container with these labels was made by this state folder for this service.
+    pub fn owns(&self, labels: &HashMap<String, String>) -> bool {
+        let is = |name: &str, value: &str| labels.get(name).is_some_and(|found| found == value);
+        is(MANAGED, "true") && is(INSTANCE, &self.instance) && is(SERVICE, &self.service)
+    }
+}
+
+/// Whether a label of blue says something that must not be said of green.
+pub fn personal(name: &str) -> bool {
+    name.starts_with(ROUTED) || PERSONAL.iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(instance: &str, rollout: i64) -> Owner {
+        Owner {
+            instance: instance.to_owned(),
+            service: "api".to_owned(),
+            rollout,
+        }
+    }
+
+    #[test]
+    fn own_is_what_this_folder_made_for_this_service() {
+        let labels = owner("a", 7).labels("0123");
+        assert!(owner("a", 8).owns(&labels), "of an earlier rollout too");
+        assert!(!owner("b", 7).owns(&labels), "another shifter's");
+        let other = Owner {
+            service: "web".to_owned(),
+            ..owner("a", 7)
+        };
+        assert!(!other.owns(&labels));
+        assert!(!owner("a", 7).owns(&HashMap::new()));
+    }
+
+    #[test]
+    fn what_names_one_container_is_not_copied() {
+        for name in [
+            "com.docker.compose.project",
+            "com.docker.swarm.task.id",
+            MANAGED,
+            "traefik.enable",
+        ] {
+            assert!(personal(name), "{name}");
+        }
+        assert!(!personal("org.opencontainers.image.title"));
+        assert!(!personal("team"));
+    }
+}
