@@ -75,6 +75,7 @@ impl World {
             config,
             Some(file),
             vec![],
+            "test".to_owned(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -132,7 +133,7 @@ impl World {
     async fn shifting(&self) -> i64 {
         let id = self
             .client
-            .run(None, None, false)
+            .run(None, None, false, None)
             .await
             .unwrap()
             .rollout
@@ -376,18 +377,23 @@ async fn a_rollout_is_steered_by_every_verb() {
     );
 
     let second = client
-        .run(Some("api"), Some(Strategy::BlueGreen), false)
+        .run(Some("api"), Some(Strategy::BlueGreen), false, None)
         .await
         .unwrap()
         .rollout
         .unwrap();
     assert!(second > id);
-    let busy = client.run(None, None, false).await.unwrap_err();
+    let busy = client.run(None, None, false, None).await.unwrap_err();
     assert_eq!(
         (busy.exit(), busy.refused().unwrap().rollout),
         (Exit::Busy, Some(second))
     );
-    let third = client.run(None, None, true).await.unwrap().rollout.unwrap();
+    let third = client
+        .run(None, None, true, None)
+        .await
+        .unwrap()
+        .rollout
+        .unwrap();
     assert!(third > second);
     client.verb(None, "abort").await.unwrap();
 
@@ -476,7 +482,7 @@ async fn with_several_services_one_must_be_named() {
         ..ONE
     })
     .await;
-    let error = world.client.run(None, None, false).await.unwrap_err();
+    let error = world.client.run(None, None, false, None).await.unwrap_err();
     assert_eq!(
         (error.exit(), error.refused().unwrap().name()),
         (Exit::Usage, "which-service")
@@ -500,7 +506,7 @@ async fn with_several_services_one_must_be_named() {
     assert!(
         world
             .client
-            .run(Some("web"), None, false)
+            .run(Some("web"), None, false, None)
             .await
             .unwrap()
             .text

@@ -7,7 +7,8 @@
 //! I6 no share is left before its hold, I7 what is routed is what was decided, I8 evidence is used
 //! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
 //! stopped that this rollout does not own. And where blue has nobody, only a person takes a green that
-//! lives away from the users, and a dead green never becomes the new blue.
+//! lives away from the users, and a dead green never becomes the new blue. While nobody can see what runs,
+//! green never grows and blue is never retired.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
@@ -140,6 +141,7 @@ struct World {
     routed: Weight,
     blue_down: bool,
     green_down: bool,
+    blind: bool,
     entered: Time,
     released: Time,
     fit: bool,
@@ -177,6 +179,7 @@ impl World {
             routed: Weight::NONE,
             blue_down: false,
             green_down: false,
+            blind: false,
             entered: Time(0),
             released: Time(0),
             fit: false,
@@ -220,6 +223,7 @@ impl World {
                 ..
             } => self.green_down = true,
             Event::Back(Color::Green) => self.green_down = false,
+            Event::Blind(blind) => self.blind = *blind,
             Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => {
                 self.fit = true
             }
@@ -307,11 +311,22 @@ impl World {
                 "the only pool that serves was taken away; {at}"
             );
         }
+        if self.blind {
+            assert!(
+                self.rollout.weight() <= before.weight,
+                "green grew while nobody knew what runs; {at}"
+            );
+            let retired = before.promoted && self.rollout.finished();
+            assert!(
+                !retired,
+                "blue was retired while nobody knew what runs; {at}"
+            );
+        }
         if before.promoted && self.green_down {
             let lives = matches!(self.rollout.phase(), Phase::Finished { .. });
             assert!(!lives, "a dead green became the new blue; {at}");
         }
-        let due = *event == Event::Tick && !stranded;
+        let due = *event == Event::Tick && !stranded && !self.blind;
         if due && self.rollout.age(self.now) >= self.rollout.plan().deadline {
             assert_eq!(
                 self.rollout.step_index(),
@@ -492,7 +507,9 @@ impl World {
             },
             17..=21 => Event::Back(Color::Blue),
             22 => Event::Back(Color::Green),
-            23..=32 => Event::Smoked(Ok(())),
+            23 => Event::Blind(true),
+            24..=27 => Event::Blind(false),
+            28..=32 => Event::Smoked(Ok(())),
             33..=42 => Event::Ready,
             43..=50 => Event::Warmed,
             51..=65 => Event::Judged(Verdict::Pass),

@@ -87,8 +87,15 @@ fn routed(folder: &Path) -> Result<Arc<Table>, JournalError> {
     let config = config();
     let board = Arc::new(Board::new(config.clone()));
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (controller, _handle) =
-        Controller::new(board.clone(), metrics, journal, config, None, vec![]);
+    let (controller, _handle) = Controller::new(
+        board.clone(),
+        metrics,
+        journal,
+        config,
+        None,
+        vec![],
+        "test".to_owned(),
+    );
     let table = board.snapshot().table.clone();
     drop(controller);
     Ok(table)
@@ -272,7 +279,7 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
         let board = Arc::new(Board::new(config.clone()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let (controller, handle) =
-            Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![]);
+            Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![], "test".to_owned());
         // From now on every write fails, as on a full disk.
         let other = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
         other.execute_batch("CREATE TRIGGER full BEFORE UPDATE ON rollout BEGIN SELECT RAISE(ABORT, 'disk is full'); END;").unwrap();

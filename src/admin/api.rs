@@ -170,6 +170,7 @@ async fn run(
     JsonBody(RunRequest {
         strategy,
         supersede,
+        image,
     }): JsonBody<RunRequest>,
 ) -> Result<Json<Done>, Problem> {
     order(
@@ -178,6 +179,7 @@ async fn run(
         Order::Run {
             strategy,
             supersede,
+            image,
         },
     )
     .await

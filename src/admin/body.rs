@@ -21,6 +21,10 @@ pub struct RunRequest {
     /// A rollout under way gives way instead of being in the way.
     #[serde(default)]
     pub supersede: bool,
+    /// The image of the new version, where shifter makes its containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "myorg/api:1.1")]
+    pub image: Option<String>,
 }
 
 /// Green's share, set by hand.

@@ -138,10 +138,12 @@ impl Client {
         service: Option<&str>,
         strategy: Option<Strategy>,
         supersede: bool,
+        image: Option<String>,
     ) -> Result<Done, ClientError> {
         let body = RunRequest {
             strategy,
             supersede,
+            image,
         };
         self.post(&format!("/v1/services/{}/run", segment(service)), &body)
             .await

@@ -108,14 +108,7 @@ fn text(checked: &Checked, config: &Config) -> String {
 
 fn line(service: &Service) -> String {
     let hosts: Vec<String> = service.hosts.iter().map(ToString::to_string).collect();
-    let members = |pool: &PoolSpec| {
-        let PoolSpec::Addresses(addresses) = pool;
-        addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let members = |pool: &PoolSpec| pool.to_string().replace(',', ", ");
     let green = service
         .green
         .as_ref()

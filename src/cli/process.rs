@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::proxy;
 use crate::store::journal::JournalError;
-use crate::store::{Board, Clock, FolderLock, Journal};
+use crate::store::{Board, Clock, FolderLock, Journal, instance};
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -55,6 +55,7 @@ pub struct Prepared {
     admin: Option<admin::Bound>,
     journal: Journal,
     findings: Vec<String>,
+    instance: String,
     _lock: Option<FolderLock>,
 }
 
@@ -78,7 +79,13 @@ impl Prepared {
                 aside.display()
             ));
         }
+        let instance =
+            instance::instance(&config.state).map_err(|source| JournalError::Folder {
+                path: config.state.clone(),
+                source,
+            })?;
         Ok(Prepared {
+            instance,
             config: Arc::new(config),
             file,
             listeners,
@@ -92,6 +99,7 @@ impl Prepared {
     /// Everything in memory, on a listener that is bound already: for the demo.
     pub fn in_memory(config: Config, listener: TcpListener) -> Result<Prepared, StartError> {
         Ok(Prepared {
+            instance: instance::random(),
             config: Arc::new(config),
             file: None,
             listeners: vec![listener],
@@ -129,20 +137,23 @@ impl Process {
             admin,
             journal,
             findings,
+            instance,
             _lock,
         } = prepared;
         Clock::now();
         let metrics =
             Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
         let board = Arc::new(Board::new(config.clone()));
-        let (controller, handle) = Controller::new(
+        let (mut controller, handle) = Controller::new(
             board.clone(),
             metrics.clone(),
             journal,
             config.clone(),
             file,
             findings,
+            instance,
         );
+        controller.locate().await;
         let controller = run_controller(controller, metrics.clone())?;
         let proxy = proxy::Proxy::start(&board, &config, &metrics, listeners)
             .map_err(|error| StartError::Internal(error.to_string()))?;

@@ -28,6 +28,9 @@ pub struct Args {
     /// How traffic moves; the configuration's, when not given.
     #[arg(long, value_enum)]
     pub strategy: Option<Recipe>,
+    /// The image of the new version: green's containers are made from blue's, on this image.
+    #[arg(long, value_name = "NAME:TAG")]
+    pub image: Option<String>,
     /// End with the verdict's code instead of serving on; only when this process is the shifter.
     #[arg(long)]
     pub exit: bool,
@@ -101,7 +104,12 @@ fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Opti
 
 async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<Exit, ClientError> {
     let done = client
-        .run(args.service.as_deref(), args.strategy(), args.supersede)
+        .run(
+            args.service.as_deref(),
+            args.strategy(),
+            args.supersede,
+            args.image.clone(),
+        )
         .await?;
     let Some(rollout) = done.rollout else {
         return Ok(Exit::Internal);
@@ -274,6 +282,7 @@ async fn follow_local(
             let order = Order::Run {
                 strategy: args.strategy(),
                 supersede: args.supersede,
+                image: args.image.clone(),
             };
             process
                 .handle

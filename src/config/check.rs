@@ -1,11 +1,11 @@
 //! From raw shapes to a [`Config`]: each part by itself, then the parts against each other.
 
 use crate::config::error::Problem;
-use crate::config::file::{Many, RawConfig, RawService};
+use crate::config::file::{Many, RawConfig, RawPool, RawService};
 use crate::config::host::Host;
 use crate::config::types::{Config, PoolSpec, Service};
 use crate::config::value::Check;
-use crate::config::{process, service};
+use crate::config::{docker, process, service};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -32,7 +32,9 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
         .iter()
         .map(|(name, raw)| service::service(name, raw))
         .collect::<Check<_>>()?;
+    let docker = docker::docker(&raw.docker, &services)?;
     let config = Config {
+        docker,
         proxy,
         admin,
         log,
@@ -110,7 +112,8 @@ fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
             (service.green.as_ref(), &raw.green),
         ];
         for (pool, raw) in pools {
-            let (Some(PoolSpec::Addresses(addresses)), Some(raw)) = (pool, raw) else {
+            let (Some(PoolSpec::Addresses(addresses)), Some(RawPool::Addresses(raw))) = (pool, raw)
+            else {
                 continue;
             };
             if let Some(i) = addresses.iter().position(itself) {

@@ -136,3 +136,6 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
     latency_grace: seconds(30),
     max_excess_failures: None,
 };
+
+/// A green that was taken off: its logs are wanted for a while.
+pub(crate) const KEEP_GREEN: Duration = minutes(60);

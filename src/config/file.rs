@@ -23,6 +23,8 @@ pub(crate) struct RawConfig {
     #[serde(default)]
     pub(crate) log: RawLog,
     #[serde(default)]
+    pub(crate) docker: RawDocker,
+    #[serde(default)]
     pub(crate) service: BTreeMap<Spanned<String>, RawService>,
 }
 
@@ -67,6 +69,13 @@ pub(crate) struct RawLog {
     pub(crate) level: Text,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table: [docker]")]
+pub(crate) struct RawDocker {
+    pub(crate) host: Text,
+    pub(crate) access: Text,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -75,8 +84,10 @@ pub(crate) struct RawLog {
 pub(crate) struct RawService {
     pub(crate) hosts: Option<Many>,
     pub(crate) paths: Option<Many>,
-    pub(crate) blue: Option<Many>,
-    pub(crate) green: Option<Many>,
+    pub(crate) blue: Option<RawPool>,
+    pub(crate) green: Option<RawPool>,
+    #[serde(default)]
+    pub(crate) copy: RawCopy,
     pub(crate) strategy: Text,
     pub(crate) steps: Value<Vec<Spanned<RawStep>>>,
     pub(crate) monitor: Value<Scalar>,
@@ -101,6 +112,7 @@ pub(crate) struct RawService {
     pub(crate) deadline: Value<Scalar>,
     pub(crate) drain: Value<Scalar>,
     pub(crate) keep_blue: Value<Scalar>,
+    pub(crate) keep_green: Value<Scalar>,
     pub(crate) on_inconclusive: Text,
     pub(crate) on_no_data: Text,
     pub(crate) step_requests_min: Value<i64>,
@@ -230,6 +242,94 @@ impl<'de> Deserialize<'de> for RawSecret {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSecret, A::Error> {
                 RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawSecret::From)
+            }
+        }
+        deserializer.deserialize_any(Shape)
+    }
+}
+
+/// Members of a pool that are containers, or the image of containers to be made.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { container = \"api\", port = 3000 } or { image = \"api:1.1\" }"
+)]
+pub(crate) struct RawContainers {
+    pub(crate) container: Option<Many>,
+    pub(crate) label: Option<Many>,
+    pub(crate) compose: Text,
+    pub(crate) port: Value<i64>,
+    pub(crate) network: Text,
+    pub(crate) image: Text,
+}
+
+/// How green is made from blue.
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { pull = \"missing\", env = { KEY = \"value\" } }"
+)]
+pub(crate) struct RawCopy {
+    pub(crate) pull: Text,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(crate) aliases: Option<Many>,
+    pub(crate) replicas: Value<i64>,
+    pub(crate) compose: Option<bool>,
+}
+
+/// Where a pool's members are: addresses, or a table about containers.
+#[derive(Debug)]
+pub(crate) enum RawPool {
+    Addresses(Many),
+    Containers(Spanned<RawContainers>),
+}
+
+enum AnyPool {
+    One(String),
+    Many(Vec<Spanned<String>>),
+    Containers(RawContainers),
+}
+
+impl<'de> Deserialize<'de> for RawPool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawPool, D::Error> {
+        let value = Spanned::<AnyPool>::deserialize(deserializer)?;
+        let span = value.span();
+        Ok(match value.into_inner() {
+            AnyPool::One(text) => RawPool::Addresses(Many {
+                items: vec![Spanned::new(span.clone(), text)],
+                span,
+            }),
+            AnyPool::Many(items) => RawPool::Addresses(Many { span, items }),
+            AnyPool::Containers(table) => RawPool::Containers(Spanned::new(span, table)),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for AnyPool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyPool, D::Error> {
+        struct Shape;
+        impl<'de> Visitor<'de> for Shape {
+            type Value = AnyPool;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text in quotes, or a list of texts")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<AnyPool, E> {
+                Ok(AnyPool::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<AnyPool, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(AnyPool::Many(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AnyPool, A::Error> {
+                RawContainers::deserialize(MapAccessDeserializer::new(map)).map(AnyPool::Containers)
             }
         }
         deserializer.deserialize_any(Shape)

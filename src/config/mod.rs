@@ -6,6 +6,7 @@
 
 mod check;
 mod defaults;
+mod docker;
 mod error;
 mod file;
 mod host;
@@ -20,12 +21,14 @@ mod steps;
 mod types;
 mod value;
 
+pub use docker::image;
 pub use error::ConfigError;
 pub use host::Host;
 pub use secret::Secret;
 pub use types::{
-    Admin, Config, Eject, Health, Judgement, Log, LogFormat, LogLevel, PoolSpec, Proxy, Service,
-    Shutdown, SmokeCheck, Sticky, Timeouts, Warmup,
+    Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Judgement, Log,
+    LogFormat, LogLevel, PoolSpec, Proxy, Pull, Service, Shutdown, SmokeCheck, Sticky, Timeouts,
+    Warmup,
 };
 
 use error::Problem;

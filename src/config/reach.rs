@@ -1,9 +1,10 @@
 //! Checks of what a service answers for and where its pools are.
 
+use crate::config::docker;
 use crate::config::error::Problem;
-use crate::config::file::{Many, RawService};
+use crate::config::file::{Many, RawPool, RawService};
 use crate::config::host::Host;
-use crate::config::types::PoolSpec;
+use crate::config::types::{Find, PoolSpec};
 use crate::config::value::{self, Check};
 use toml::Spanned;
 
@@ -45,7 +46,7 @@ pub(crate) fn prefixes(raw: &Option<Many>) -> Check<Vec<String>> {
     value::some("paths", many)?.iter().map(prefix).collect()
 }
 
-/// Blue and green, which share no address.
+/// Blue and green, which share no member.
 pub(crate) fn pools(
     name: &Spanned<String>,
     raw: &RawService,
@@ -58,26 +59,69 @@ pub(crate) fn pools(
                 value::brief(name.get_ref())
             ),
             "this service",
-            "say where the version that runs now listens: blue = [\"127.0.0.1:3001\"]",
+            "say where the version that runs now is: blue = [\"127.0.0.1:3001\"] or blue = { container = \"api\", port = 3000 }",
         ));
     };
-    let blue = value::addresses("blue", blue)?;
+    let blue_spec = docker::pool("blue", blue)?;
     let Some(green) = &raw.green else {
-        return Ok((PoolSpec::Addresses(blue), None));
+        return Ok((blue_spec, None));
     };
-    let addresses = value::addresses("green", green)?;
-    for (item, address) in green.items.iter().zip(&addresses) {
-        if blue.contains(address) {
-            return Err(Problem::at(
-                item.span(),
-                format!("{address} is blue and green at once"),
-                "also in `blue`",
-                "start the new version beside the old one, on an address of its own; to rehearse a rollback without a new version: `shifter drill`",
-            ));
+    let green_spec = docker::pool("green", green)?;
+    apart(&blue_spec, green, &green_spec)?;
+    Ok((blue_spec, Some(green_spec)))
+}
+
+/// No member is blue and green at once, and both are of one kind.
+fn apart(blue: &PoolSpec, raw: &RawPool, green: &PoolSpec) -> Check<()> {
+    let help = "start the new version beside the old one, in a place of its own; to rehearse a rollback without a new version: `shifter drill`";
+    let twice = |span, what: &str| {
+        Err(Problem::at(
+            span,
+            format!("{what} is blue and green at once"),
+            "also in `blue`",
+            help,
+        ))
+    };
+    match (blue, green, raw) {
+        (PoolSpec::Addresses(blue), PoolSpec::Addresses(green), RawPool::Addresses(raw)) => {
+            match raw
+                .items
+                .iter()
+                .zip(green)
+                .find(|(_, addr)| blue.contains(addr))
+            {
+                Some((item, address)) => twice(item.span(), &address.to_string()),
+                None => Ok(()),
+            }
         }
+        (PoolSpec::Containers(blue), PoolSpec::Containers(green), raw) => {
+            let shared = match (&blue.find, &green.find) {
+                (Find::Names(blue), Find::Names(green)) => {
+                    green.iter().find(|name| blue.contains(name)).cloned()
+                }
+                (blue, green) => (blue == green).then(|| green_text(green)),
+            };
+            shared.map_or(Ok(()), |what| twice(raw.span(), &what))
+        }
+        (PoolSpec::Containers(_), PoolSpec::Image(_), _) => Ok(()),
+        (PoolSpec::Addresses(_), _, raw) => Err(Problem::at(
+            raw.span(),
+            "`blue` is addresses and `green` is containers",
+            "another kind than `blue`",
+            "write both as addresses, or name blue's container too: blue = { container = \"api\", port = 3000 }",
+        )),
+        (_, _, raw) => Err(Problem::at(
+            raw.span(),
+            "`blue` is containers and `green` is addresses",
+            "another kind than `blue`",
+            "name green's container, or its image: green = { image = \"api:1.1\" }",
+        )),
     }
-    Ok((
-        PoolSpec::Addresses(blue),
-        Some(PoolSpec::Addresses(addresses)),
-    ))
+}
+
+fn green_text(find: &Find) -> String {
+    match find {
+        Find::Names(names) => names.join(", "),
+        Find::Labels(labels) => labels.join(", "),
+    }
 }

@@ -1,6 +1,7 @@
 //! Checks of one `[service.NAME]`.
 
 use crate::config::defaults;
+use crate::config::docker::copying;
 use crate::config::error::Problem;
 use crate::config::file::{
     RawEject, RawHealth, RawService, RawSmoke, RawSticky, RawTimeouts, RawWarmup, Value,
@@ -36,6 +37,7 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         paths: prefixes(&raw.paths)?,
         blue,
         green,
+        copy: copying(&raw.copy)?,
         strategy: value::choice("strategy", &raw.strategy, &STRATEGIES, Strategy::Canary)?,
         steps: steps(&raw.steps)?,
         monitor: time("monitor", &raw.monitor, LONG, defaults::MONITOR)?,
@@ -69,6 +71,12 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         },
         drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
         keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
+        keep_green: time(
+            "keep_green",
+            &raw.keep_green,
+            OPTIONAL,
+            defaults::KEEP_GREEN,
+        )?,
         on_inconclusive: on_inconclusive(raw)?,
         on_no_data: on_no_data(raw)?,
         step_requests_min: requests(

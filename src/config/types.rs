@@ -6,6 +6,7 @@ use crate::core::plan::{Step, Strategy, Undecided};
 use crate::core::stats::Margin;
 use crate::core::table::{Backend, Pool};
 use crate::core::weight::Weight;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is told on standard error.
     pub log: Log,
+    /// Which Docker engine, and what we may do there.
+    pub docker: Docker,
     /// The folder for the journal and the admin socket.
     pub state: PathBuf,
     /// The services, in the order of the file; at least one.
@@ -118,6 +121,37 @@ impl LogLevel {
     }
 }
 
+/// Which Docker engine, and what we may do there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Docker {
+    /// `unix://` or `tcp://`; `None`: what `DOCKER_HOST` names, else the local engine.
+    pub host: Option<String>,
+    /// The most that is done there.
+    pub access: Access,
+}
+
+/// The most that is done at the Docker engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// The engine is never asked.
+    RouteOnly,
+    /// It is asked, and nothing is changed there.
+    Discover,
+    /// Containers are made, started and stopped.
+    Manage,
+}
+
+impl Access {
+    /// The name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Access::RouteOnly => "route-only",
+            Access::Discover => "discover",
+            Access::Manage => "manage",
+        }
+    }
+}
+
 /// One thing reachable by host and path, with at most one rollout at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
@@ -131,6 +165,8 @@ pub struct Service {
     pub blue: PoolSpec,
     /// The version that is to replace it, when there is one.
     pub green: Option<PoolSpec>,
+    /// How green's containers are made from blue's, where shifter makes them.
+    pub copy: Copying,
     /// The recipe, unless the command line names another.
     pub strategy: Strategy,
     /// The shares and approvals of a canary, in order: only `Shift` and `Approve`, rising, the last 100 %.
@@ -163,6 +199,8 @@ pub struct Service {
     pub drain: Duration,
     /// How long blue stays warm after the promotion.
     pub keep_blue: Duration,
+    /// How long the stopped containers of a green that was taken off are kept.
+    pub keep_green: Duration,
     /// At a share's deadline with evidence of neither harm nor safety.
     pub on_inconclusive: Undecided,
     /// At a share's deadline with too few requests; never `Promote`.
@@ -178,22 +216,94 @@ pub struct Service {
 pub enum PoolSpec {
     /// At these addresses; at least one.
     Addresses(Vec<SocketAddr>),
+    /// In containers that somebody else starts and stops.
+    Containers(Containers),
+    /// In copies of blue's containers on this image, made by shifter: only green can be this.
+    Image(String),
 }
 
 impl PoolSpec {
-    /// The pool with these members; a fixed address is its own id.
+    /// The pool as far as the file alone says it; a fixed address is its own id.
     pub fn pool(&self) -> Pool {
-        let PoolSpec::Addresses(addresses) = self;
-        let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-        Pool {
-            release: names.join(","),
-            backends: addresses
-                .iter()
-                .zip(names)
-                .map(|(&addr, id)| Backend { id, addr })
-                .collect(),
+        match self {
+            PoolSpec::Addresses(addresses) => Pool {
+                release: self.to_string(),
+                backends: addresses
+                    .iter()
+                    .map(|&addr| Backend {
+                        id: addr.to_string(),
+                        addr,
+                    })
+                    .collect(),
+            },
+            PoolSpec::Containers(_) | PoolSpec::Image(_) => Pool {
+                release: self.to_string(),
+                backends: vec![],
+            },
         }
     }
+}
+
+impl std::fmt::Display for PoolSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PoolSpec::Addresses(addresses) => {
+                let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+                f.write_str(&names.join(","))
+            }
+            PoolSpec::Containers(containers) => match &containers.find {
+                Find::Names(names) => f.write_str(&names.join(",")),
+                Find::Labels(labels) => f.write_str(&labels.join(",")),
+            },
+            PoolSpec::Image(image) => f.write_str(image),
+        }
+    }
+}
+
+/// Containers that are there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containers {
+    /// Which ones.
+    pub find: Find,
+    /// The port inside the container that serves.
+    pub port: u16,
+    /// The network on which they are reached; `None`: the only one that they have.
+    pub network: Option<String>,
+}
+
+/// How containers are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// By name; at least one.
+    Names(Vec<String>),
+    /// Those that have all of these labels, `name=value` or `name`; at least one.
+    Labels(Vec<String>),
+}
+
+/// How green's containers are made from blue's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copying {
+    /// When the image is fetched.
+    pub pull: Pull,
+    /// Variables set anew or added.
+    pub env: BTreeMap<String, String>,
+    /// Names that green has on its networks; blue's are never taken over.
+    pub aliases: Vec<String>,
+    /// How many; `None`: as many as blue has.
+    pub replicas: Option<u32>,
+    /// Whether containers of a Compose project may be copied.
+    pub compose: bool,
+}
+
+/// When the image is fetched from its registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// When it is not here.
+    Missing,
+    /// Before each rollout: a tag may have moved.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// How a pool's members are seen to be well.

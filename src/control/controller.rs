@@ -2,14 +2,15 @@
 
 use crate::config::{Config, Service};
 use crate::control::crash;
+use crate::control::dock::Dock;
 use crate::control::drill::Drill;
 use crate::control::handle::{Handle, Mail, Receipt, Refusal};
 use crate::control::ledger::Ledger;
+use crate::control::orders::Ask;
 use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
 use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
-use crate::core::plan::Strategy;
 use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -39,7 +40,7 @@ pub(super) type Reply = oneshot::Sender<Result<Receipt, Refusal>>;
 /// A rollout that waits for the end of the one before it.
 pub(super) struct Waiting {
     pub(super) service: String,
-    pub(super) strategy: Option<Strategy>,
+    pub(super) ask: Ask,
     pub(super) reply: Reply,
 }
 
@@ -56,6 +57,7 @@ pub struct Controller {
     pub(super) drills: Vec<(Drill, Reply)>,
     pub(super) mailbox: mpsc::Receiver<Mail>,
     pub(super) own: mpsc::WeakSender<Mail>,
+    pub(super) dock: Dock,
     pub(super) view: Arc<ArcSwap<View>>,
     pub(super) started: Instant,
     pub(super) flushed: Instant,
@@ -64,7 +66,7 @@ pub struct Controller {
 impl Controller {
     /// Loads what was saved and publishes the first table, so that the first request is routed by it.
     ///
-    /// `findings` are lines to tell about the state that was found.
+    /// `findings` are lines to tell about the state that was found; `instance` marks the containers that are ours.
     ///
     /// What cannot be read is told and treated as unknown: blue serves.
     pub fn new(
@@ -74,6 +76,7 @@ impl Controller {
         config: Arc<Config>,
         config_file: Option<PathBuf>,
         findings: Vec<String>,
+        instance: String,
     ) -> (Controller, Handle) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let ledger = Ledger::new(journal);
@@ -94,6 +97,7 @@ impl Controller {
             drills: vec![],
             mailbox,
             own: sender.downgrade(),
+            dock: Dock::new(config.docker.host.clone(), instance),
             view,
             started: Instant::now(),
             flushed: Instant::now(),
@@ -134,8 +138,14 @@ impl Controller {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let now = Clock::now();
         for i in 0..self.wards.len() {
+            let ward = &mut self.wards[i];
+            if ward.docker.restart_due && !ward.sighted(&self.dock) {
+                continue;
+            }
+            ward.docker.restart_due = false;
             self.restart(i, now);
         }
+        self.dock.follow();
         let board = self.board.clone();
         loop {
             tokio::select! {
@@ -148,6 +158,7 @@ impl Controller {
                     Some(mail) => self.take(mail),
                     None => return,
                 },
+                news = self.dock.news() => self.hear(news, Clock::now()),
                 _ = look.tick() => {}
                 () = board.health_changed.notified() => {}
             }
@@ -160,10 +171,13 @@ impl Controller {
     fn look(&mut self) {
         let now = Clock::now();
         for i in 0..self.wards.len() {
+            self.look_at_docker(i, now);
             self.watch(i, now);
         }
         self.advance_drills();
         self.start_waiting();
+        self.want();
+        self.sweep();
         if self.flushed.elapsed() >= FLUSH {
             self.flush();
         }
@@ -214,6 +228,17 @@ impl Controller {
 
     /// Something happened by itself. A change that cannot be recorded is not made, and tried again later.
     pub(super) fn happen(&mut self, i: usize, event: Event, now: Time) {
+        let blind = self.wards[i]
+            .run
+            .as_ref()
+            .is_some_and(|run| run.rollout.blind());
+        if blind && matches!(event, Event::Warmed | Event::Smoked(Ok(()))) {
+            // Told again when it can be seen what runs.
+            if let Some(run) = &mut self.wards[i].run {
+                run.pending.push(event);
+            }
+            return;
+        }
         let again = !matches!(event, Event::Tick | Event::Judged(_) | Event::Drained);
         let kept = again.then(|| event.clone());
         if self.drive(i, event, now).is_err()
@@ -297,6 +322,7 @@ impl Controller {
                     ward.route.green = fixed::pools(&ward.settings, &ward.saved.running).1;
                 }
                 self.publish();
+                self.start_green(i);
             }
             Action::WarmGreen => self.start_warm_up(i),
             Action::SmokeGreen => self.start_smoke(i),
@@ -312,8 +338,8 @@ impl Controller {
                 ward.swap_roles();
                 self.publish();
             }
-            // Fixed addresses are started and stopped by somebody else.
-            Action::StopBlue => {}
+            // Fixed addresses are stopped by somebody else; containers are swept away, once it is recorded.
+            Action::StopBlue => ward.docker.sweep_due = true,
             Action::StopGreen => {
                 ward.drop_green();
                 self.publish();
@@ -385,6 +411,9 @@ impl Controller {
         let Some(run) = &ward.run else { return };
         let service = ward.route.service.clone();
         let said = narrate::change(before, &run.rollout, evidence);
+        if matches!(lost, Some((Color::Green, _))) {
+            self.last_words(i);
+        }
         if let Some((Color::Blue, what)) = lost {
             let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
             self.ledger.tell(&service, Some(id), "health", text);

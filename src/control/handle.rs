@@ -19,6 +19,8 @@ pub enum Order {
         strategy: Option<Strategy>,
         /// A rollout under way gives way instead of being in the way.
         supersede: bool,
+        /// The image of green's containers, where shifter makes them.
+        image: Option<String>,
     },
     /// Skip to the last share now; green stays judged there.
     Promote,
@@ -149,6 +151,23 @@ pub(crate) enum Mail {
         rollout: i64,
         result: Result<(), String>,
         text: String,
+    },
+    /// Green's containers were made and started, or could not be.
+    Raised {
+        rollout: i64,
+        result: Result<(), String>,
+    },
+    /// A line that a task has for people.
+    Said {
+        service: String,
+        rollout: i64,
+        kind: &'static str,
+        text: String,
+    },
+    /// What nobody needs any more was cleared away, or could not be.
+    Swept {
+        service: String,
+        result: Result<Vec<String>, String>,
     },
     /// The process ends: record where things stand and stop.
     Stop { done: oneshot::Sender<()> },

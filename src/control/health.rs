@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// What the checks say that the machine must know.
 pub fn events(ward: &mut Ward, published: &Published) -> Vec<Event> {
+    let well = ward.green_is_well();
+    let fallen = ward.docker.fallen.clone();
     let Some(run) = &mut ward.run else {
         return vec![];
     };
@@ -21,19 +23,23 @@ pub fn events(ward: &mut Ward, published: &Published) -> Vec<Event> {
                 .count()
         };
         let (up, down) = (count(Health::Up), count(Health::Down));
-        if color == Color::Green && !pool.is_empty() && up == pool.len() {
+        if color == Color::Green && !pool.is_empty() && up == pool.len() && well {
             run.ready = true;
             if run.rollout.step() == Some(&Step::Start) {
                 events.push(Event::Ready);
             }
         }
-        let gone = !pool.is_empty() && down == pool.len();
+        let fallen = &fallen[color.index()];
+        let gone = fallen.is_some() || (!pool.is_empty() && down == pool.len());
         let lost = &mut run.lost[color.index()];
-        if gone && !*lost && (color == Color::Blue || run.ready) {
+        if gone && !*lost && (color == Color::Blue || run.ready || fallen.is_some()) {
             *lost = true;
-            let what = format!("no backend of {color} is healthy any more");
+            let what = match fallen {
+                Some(what) => what.clone(),
+                None => format!("no backend of {color} is healthy any more"),
+            };
             events.push(Event::Lost { color, what });
-        } else if *lost && up > 0 {
+        } else if *lost && up > 0 && fallen.is_none() {
             *lost = false;
             events.push(Event::Back(color));
         }

@@ -3,10 +3,13 @@
 //! The controller has a thread and a runtime of its own, so that a slow disk or a panic in it can
 //! never hold up traffic. It talks to the data plane only through the store.
 
+mod containers;
 pub mod controller;
 pub mod crash;
+pub mod dock;
 pub mod drill;
 pub mod expose;
+mod green;
 pub mod handle;
 pub mod health;
 pub mod ledger;

@@ -11,6 +11,15 @@ use crate::store::Clock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+/// What a rollout is asked to be.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    /// Another recipe than the configured one.
+    pub(super) strategy: Option<Strategy>,
+    /// The image of green's containers.
+    pub(super) image: Option<String>,
+}
+
 impl Controller {
     pub(super) fn take(&mut self, mail: Mail) {
         match mail {
@@ -30,6 +39,14 @@ impl Controller {
             } => {
                 self.task_ended(rollout, text, Event::Smoked(result));
             }
+            Mail::Raised { rollout, result } => self.raised(rollout, result),
+            Mail::Said {
+                service,
+                rollout,
+                kind,
+                text,
+            } => self.ledger.tell(&service, Some(rollout), kind, text),
+            Mail::Swept { service, result } => self.swept(&service, result),
             Mail::Stop { .. } => {}
         }
     }
@@ -67,7 +84,8 @@ impl Controller {
             Order::Run {
                 strategy,
                 supersede,
-            } => self.order_run(i, strategy, supersede, reply),
+                image,
+            } => self.order_run(i, Ask { strategy, image }, supersede, reply),
             Order::Drill => self.order_drill(i, reply),
             other => {
                 let answer = self.order_verb(i, other);
@@ -76,7 +94,7 @@ impl Controller {
         }
     }
 
-    fn order_run(&mut self, i: usize, strategy: Option<Strategy>, supersede: bool, reply: Reply) {
+    fn order_run(&mut self, i: usize, ask: Ask, supersede: bool, reply: Reply) {
         let now = Clock::now();
         let service = self.wards[i].route.service.clone();
         if self
@@ -101,7 +119,7 @@ impl Controller {
             let _ = self.drive(i, Event::Superseded, now);
         }
         if self.wards[i].run.is_none() {
-            let answer = self.begin(i, strategy);
+            let answer = self.begin(i, &ask);
             self.reply(reply, answer);
             return;
         }
@@ -114,7 +132,7 @@ impl Controller {
         }
         self.waiting.push(Waiting {
             service,
-            strategy,
+            ask,
             reply,
         });
     }
@@ -126,7 +144,7 @@ impl Controller {
                 _ if waiting.reply.is_closed() => {}
                 Ok(i) if self.wards[i].run.is_some() => self.waiting.push(waiting),
                 Ok(i) => {
-                    let answer = self.begin(i, waiting.strategy);
+                    let answer = self.begin(i, &waiting.ask);
                     self.reply(waiting.reply, answer);
                 }
                 Err(refusal) => self.reply(waiting.reply, Err(refusal)),

@@ -81,6 +81,7 @@ impl Controller {
             ("[proxy] listen", old.proxy.listen != new.proxy.listen),
             ("[proxy] threads", old.proxy.threads != new.proxy.threads),
             ("[admin]", old.admin != new.admin),
+            ("[docker] host", old.docker.host != new.docker.host),
             ("state", old.state != new.state),
         ];
         if let Some((key, _)) = fixed.iter().find(|(_, differs)| *differs) {

@@ -1,42 +1,34 @@
 //! How a rollout begins, and how it goes on after the process has ended in the middle of it.
 
 use crate::control::controller::Controller;
+use crate::control::green::Beginning;
 use crate::control::handle::{Mail, Receipt, Refusal};
+use crate::control::orders::Ask;
 use crate::control::ward::{RunState, Ward};
 use crate::control::{crash, ledger, smoke, warm};
-use crate::core::plan::Strategy;
 use crate::core::rollout::{Event, Rollout};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
-use crate::driver::fixed;
 use crate::store::Clock;
 use crate::store::journal::SavedRollout;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Controller {
-    pub(super) fn begin(
-        &mut self,
-        i: usize,
-        strategy: Option<Strategy>,
-    ) -> Result<Receipt, Refusal> {
+    pub(super) fn begin(&mut self, i: usize, ask: &Ask) -> Result<Receipt, Refusal> {
         let now = Clock::now();
         let ward = &self.wards[i];
         let service = ward.route.service.clone();
-        let (blue, green) = fixed::pools(&ward.settings, &ward.saved.running);
-        let Some(green) = green else {
-            return Err(Refusal::NotNow(format!(
-                "`{service}` has no green: add `green = [\"IP:PORT\"]` to [service.{service}], and `shifter reload` where one runs"
-            )));
-        };
-        let plan = ward.plan(strategy);
-        let name = plan.strategy.name();
+        let begin = self.beginning(i, ward.plan(ask.strategy), ask.image.as_deref())?;
+        let Beginning { blue, green, .. } = &begin;
+        let name = begin.plan.strategy.name();
         let text = format!("{name} of {service}: {} → {}", blue.release, green.release);
         let mut saved = fresh(&service, name, &blue.release, &green.release);
-        let (rollout, actions) = Rollout::start(plan, now);
+        let (rollout, actions) = Rollout::start(begin.plan, now);
         let ward = &mut self.wards[i];
+        ward.docker.stop_sweeping();
         let idle = ward.route.clone();
-        ward.route.green = Some(green);
+        ward.route.green = Some(begin.green.clone());
         ward.route.weight = Weight::NONE;
         ward.route.mark += 1;
         ward.route.salt = rand::random();
@@ -44,11 +36,13 @@ impl Controller {
         let state = RunState {
             rollout: rollout.clone(),
             age_ms: 0,
-            blue,
-            green: ward.route.green.clone().unwrap_or_default(),
+            blue: begin.blue,
+            green: begin.green,
             salt: ward.route.salt,
             epoch: ward.route.epoch,
             past: None,
+            image: begin.image.clone(),
+            members: begin.members,
         };
         saved.state = serde_json::to_string(&state).unwrap_or_default();
         crash::point("begin.before-save");
@@ -62,6 +56,10 @@ impl Controller {
         let ward = &mut self.wards[i];
         ward.route.rollout = id.unsigned_abs();
         ward.begin(saved, rollout, false, 0);
+        if let Some(run) = &mut ward.run {
+            (run.image, run.members) = (begin.image, begin.members);
+        }
+        self.want();
         self.ledger.tell(&service, Some(id), "start", text.clone());
         self.perform_all(i, &actions);
         Ok(Receipt {
@@ -101,14 +99,24 @@ impl Controller {
         ward.begin(saved, rollout, weight > Weight::NONE, recorded);
         if let Some(run) = &mut ward.run {
             run.past = state.past;
+            (run.image, run.members) = (state.image, state.members);
+        }
+        ward.docker.restart_due = ward.is_docker();
+        if ward.is_docker() {
+            ward.docker.resumed = Some([
+                ward.route.blue.clone(),
+                ward.route.green.clone().unwrap_or_default(),
+            ]);
         }
     }
 
     pub(super) fn restart(&mut self, i: usize, now: Time) {
-        let ward = &self.wards[i];
+        let ward = &mut self.wards[i];
+        if ward.run.is_none() {
+            return;
+        }
+        let same = ward.same_as_before();
         let Some(run) = &ward.run else { return };
-        let (blue, green) = fixed::pools(&ward.settings, &ward.saved.running);
-        let same = ward.route.blue == blue && ward.route.green == green;
         let (service, id) = (ward.route.service.clone(), run.saved.id);
         let text = if same {
             format!(

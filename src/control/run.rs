@@ -30,6 +30,10 @@ pub struct Run {
     pub lost: [bool; 2],
     /// Blue's past as it was before a restart.
     pub past: Option<Baseline>,
+    /// The image of green's containers, where shifter makes them.
+    pub image: Option<String>,
+    /// How many members green is to have before it is ready.
+    pub members: usize,
     /// What happened and could not be recorded yet.
     pub pending: Vec<Event>,
     /// What both pools did in this step.
@@ -60,6 +64,8 @@ impl Run {
             ready,
             lost: [false; 2],
             past: None,
+            image: None,
+            members: 1,
             pending: vec![],
             step_spans: Default::default(),
             reached: 0,

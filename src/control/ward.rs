@@ -1,6 +1,7 @@
 //! One service in the controller's care: its entry of the table, its evidence, its rollout.
 
-use crate::config::Service;
+use crate::config::{PoolSpec, Service};
+use crate::control::dock::Seen;
 use crate::control::ledger;
 use crate::control::recording::Line;
 use crate::control::run::Run;
@@ -12,6 +13,7 @@ use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
+use crate::driver::docker::pools;
 use crate::driver::fixed;
 use crate::store::board::{BackendState, Health, Published};
 use crate::store::journal::{SavedRollout, SavedService};
@@ -42,6 +44,12 @@ pub struct RunState {
     /// Blue's past, for a green that serves alone.
     #[serde(default)]
     pub past: Option<Baseline>,
+    /// The image of green's containers, where shifter makes them.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// How many members green is to have.
+    #[serde(default)]
+    pub members: usize,
 }
 
 /// One service.
@@ -56,6 +64,8 @@ pub struct Ward {
     pub run: Option<Run>,
     /// The last one that ended.
     pub last: Option<RolloutView>,
+    /// What is known of its containers, where its pools are containers.
+    pub docker: Seen,
     histories: [History; 2],
     recent: VecDeque<[Stats; 2]>,
     reader: Option<(Arc<Window>, Cursor)>,
@@ -64,7 +74,11 @@ pub struct Ward {
 impl Ward {
     /// A service at rest, as remembered.
     pub fn new(settings: Arc<Service>, saved: SavedService) -> Ward {
-        let (blue, _) = fixed::pools(&settings, &saved.running);
+        let known = saved.known.clone();
+        let blue = match known.filter(|_| !matches!(settings.blue, PoolSpec::Addresses(_))) {
+            Some(known) => known,
+            None => fixed::pools(&settings, &saved.running).0,
+        };
         let route = Route {
             service: settings.name.clone(),
             rollout: 0,
@@ -82,6 +96,7 @@ impl Ward {
             saved,
             run: None,
             last: None,
+            docker: Seen::default(),
             histories: Default::default(),
             recent: VecDeque::new(),
             reader: None,
@@ -91,7 +106,8 @@ impl Ward {
     /// Takes new settings; a rollout under way keeps its plan and its pools.
     pub fn adopt(&mut self, settings: Arc<Service>) {
         self.settings = settings;
-        if self.run.is_none() {
+        // What the containers are is not said by the file alone.
+        if self.run.is_none() && !self.is_docker() {
             self.route.blue = fixed::pools(&self.settings, &self.saved.running).0;
         }
     }
@@ -153,6 +169,8 @@ impl Ward {
             salt: self.route.salt,
             epoch: self.route.epoch,
             past: self.past(),
+            image: run.image.clone(),
+            members: run.members,
         })
     }
 
@@ -287,12 +305,26 @@ impl Ward {
 
     /// What is to be remembered when green becomes the new blue.
     pub fn promoted(&self) -> SavedService {
-        let green = self.route.green.as_ref();
+        let Some(green) = &self.route.green else {
+            return self.saved.clone();
+        };
+        if !self.is_docker() {
+            return SavedService {
+                running: fixed::running(&self.settings, green),
+                ..self.saved.clone()
+            };
+        }
+        let [blue, new] = &self.docker.containers;
+        let new = new.as_deref().unwrap_or_default();
+        let made = self.run.as_ref().is_some_and(|run| run.image.is_some());
+        // Whose containers shifter does not make, it does not stop either.
+        let replaced = blue.iter().flatten().filter(|_| made);
+        let mut retired = self.saved.retired.clone();
+        retired.extend(replaced.map(|container| container.id.clone()));
         SavedService {
-            running: green.map_or_else(
-                || self.saved.running.clone(),
-                |green| fixed::running(&self.settings, green),
-            ),
+            running: pools::running(&self.settings, &self.saved.running, new),
+            retired,
+            known: Some(green.clone()),
             ..self.saved.clone()
         }
     }
@@ -300,6 +332,10 @@ impl Ward {
     /// Green is the new blue.
     pub fn swap_roles(&mut self) {
         self.saved = self.promoted();
+        self.docker.containers.swap(0, 1);
+        self.docker.fallen = Default::default();
+        self.docker.containers[Color::Green.index()] = None;
+        self.docker.sweep_due = true;
         if let Some(green) = self.route.green.take() {
             self.route.blue = green;
         }
@@ -312,6 +348,9 @@ impl Ward {
     /// Blue serves alone again.
     pub fn drop_green(&mut self) {
         self.route.green = None;
+        self.docker.containers[Color::Green.index()] = None;
+        self.docker.fallen[Color::Green.index()] = None;
+        self.docker.stop_raising();
         self.route.weight = Weight::NONE;
         self.route.rollout = 0;
         self.histories[Color::Green.index()] = History::default();
@@ -357,7 +396,7 @@ impl Ward {
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
-            green_configured: self.settings.green.is_some(),
+            green_configured: self.settings.green.is_some() || self.is_docker(),
             rollout: self
                 .run
                 .as_ref()

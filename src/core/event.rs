@@ -26,6 +26,8 @@ pub enum Event {
     },
     /// A pool that was lost is healthy again.
     Back(Color),
+    /// What runs where cannot be known (true), or can be known again (false): nothing may advance meanwhile.
+    Blind(bool),
     /// The pool that was let go has no requests in flight.
     Drained,
     /// A person approved the waiting step.

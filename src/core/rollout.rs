@@ -14,6 +14,9 @@ use std::time::Duration;
 pub use crate::core::event::{Action, Event};
 pub use crate::core::outcome::Outcome;
 
+/// Why a person cannot have green grow now.
+const BLIND: &str = "Docker does not answer, so nobody knows what runs: green gets no more until it does. `shifter rollback` works";
+
 /// Where a rollout stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
@@ -61,6 +64,9 @@ pub struct Rollout {
     /// Green has no healthy backend: it may not become the new blue.
     #[serde(default)]
     green_down: bool,
+    /// Since when nobody knows what runs where: nothing may advance, going back is always possible.
+    #[serde(default)]
+    blind: Option<Time>,
 }
 
 impl Rollout {
@@ -76,6 +82,7 @@ impl Rollout {
             exposed: false,
             blue_down: false,
             green_down: false,
+            blind: None,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -86,6 +93,7 @@ impl Rollout {
         match event {
             Event::Lost { color, .. } => *self.down(color) = true,
             Event::Back(color) => *self.down(color) = false,
+            Event::Blind(blind) => self.look_away(blind, now),
             _ => {}
         }
         match self.phase.clone() {
@@ -113,6 +121,8 @@ impl Rollout {
         };
         let fit = self.fit_to_serve(step);
         match event {
+            Event::Promote | Event::Approve | Event::Resume if self.blind() => Some(BLIND),
+            Event::SetWeight(weight) if self.blind() && *weight > self.weight => Some(BLIND),
             Event::Approve if !matches!(self.plan.steps.get(step), Some(Step::Approve)) => {
                 Some("no step waits for an approval")
             }
@@ -178,6 +188,11 @@ impl Rollout {
         }
     }
 
+    /// Whether what runs where cannot be known.
+    pub fn blind(&self) -> bool {
+        self.blind.is_some()
+    }
+
     /// Whether nothing is left to do.
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Finished { .. })
@@ -190,7 +205,15 @@ impl Rollout {
         self.spent = age;
         self.started = now;
         self.since = now;
-        (self.blue_down, self.green_down) = (false, false);
+        (self.blue_down, self.green_down, self.blind) = (false, false, None);
+    }
+
+    /// A step that nobody could see begins anew when it can be seen again: its time does not count.
+    fn look_away(&mut self, blind: bool, now: Time) {
+        if self.blind() && !blind {
+            self.since = now;
+        }
+        self.blind = blind.then(|| self.blind.unwrap_or(now));
     }
 
     fn down(&mut self, color: Color) -> &mut bool {
@@ -218,6 +241,11 @@ impl Rollout {
             // Beside a dead blue nothing is compared; evidence and deadlines are looked at again later.
             Event::Judged(_) if self.blue_down => vec![],
             Event::Tick if self.stranded() => vec![],
+            Event::Tick if self.blind() => self.wait_for_sight(now),
+            Event::Ready | Event::Warmed | Event::Smoked(Ok(())) if self.blind() => vec![],
+            Event::Judged(verdict) if self.blind() && !matches!(verdict, Verdict::Fail { .. }) => {
+                vec![]
+            }
             Event::Lost {
                 color: Color::Green,
                 what,
@@ -241,6 +269,15 @@ impl Rollout {
             _ if paused => vec![],
             event => self.on_step(step, event, now),
         }
+    }
+
+    fn wait_for_sight(&mut self, now: Time) -> Vec<Action> {
+        let limit = self.plan.step_deadline;
+        if self.blind.is_none_or(|since| now.since(since) < limit) {
+            return vec![];
+        }
+        let reason = format!("Docker did not answer for {}", shown(limit));
+        self.roll_back(Outcome::Inconclusive { reason }, now)
     }
 
     fn on_step(&mut self, step: usize, event: Event, now: Time) -> Vec<Action> {
@@ -360,8 +397,8 @@ impl Rollout {
                 self.since = now;
                 vec![Action::SetWeight(Weight::ALL)]
             }
-            // A dead green is no new blue.
-            _ if self.green_down => vec![],
+            // A dead green is no new blue, and one that nobody can see may be dead.
+            _ if self.green_down || self.blind() => vec![],
             Event::Superseded => self.retire(),
             Event::Drained if warm_over => self.retire(),
             Event::Tick if drain_over => self.retire(),

@@ -3,7 +3,7 @@
 //! After a promotion the file's `green` serves and its `blue` is free for the next version. What serves
 //! is remembered by its backends, so that an edit of the file cannot turn the two round.
 
-use crate::config::Service;
+use crate::config::{PoolSpec, Service};
 use crate::core::table::Pool;
 
 /// Blue and green of a service: `running` are the ids of the promoted pool, none when the file's blue serves.
@@ -29,6 +29,9 @@ pub fn running(service: &Service, promoted: &Pool) -> Vec<String> {
 /// Whether the file names the version that serves; a pool that lost or won a backend is still the same.
 pub fn names(service: &Service, running: &[String]) -> bool {
     let (blue, _) = pools(service, running);
+    if !matches!(service.blue, PoolSpec::Addresses(_)) {
+        return true; // Containers are looked for, and may come and go.
+    }
     running.is_empty() || shares(&blue, running)
 }
 

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CONNECTIONS: &str = "Open connections of users.";
 const UNROUTED: &str = "Requests whose host and path belong to no service.";
 const CONTROLLER_UP: &str = "Whether the controller runs; traffic goes on without it.";
+const DOCKER_CONNECTED: &str =
+    "Whether Docker answers, or nobody asks it; nothing advances without it.";
 const STATE_WRITABLE: &str = "Whether decisions can be recorded; weights do not grow without it.";
 const VERSION: &str = "Version of the routing table in force.";
 const RELOAD_OK: &str = "Whether the last attempt to reload the configuration succeeded.";
@@ -37,6 +39,8 @@ pub struct Metrics {
     pub controller_up: IntGauge,
     /// 1 while what is decided can be recorded.
     pub state_writable: IntGauge,
+    /// 1 while it is known what Docker runs, or nobody asks.
+    pub docker_connected: IntGauge,
     version: IntGauge,
     reloads: IntCounterVec,
     reload_ok: IntGauge,
@@ -76,6 +80,7 @@ impl Metrics {
             connections: gauge(r, "shifter_connections", CONNECTIONS)?,
             unrouted: counter(r, "shifter_http_unrouted_requests_total", UNROUTED)?,
             controller_up: gauge(r, "shifter_controller_up", CONTROLLER_UP)?,
+            docker_connected: gauge(r, "shifter_docker_connected", DOCKER_CONNECTED)?,
             state_writable: gauge(r, "shifter_state_writable", STATE_WRITABLE)?,
             version: gauge(r, "shifter_routing_version", VERSION)?,
             reloads,
@@ -87,6 +92,7 @@ impl Metrics {
             )?,
         };
         metrics.reload_ok.set(1);
+        metrics.docker_connected.set(1);
         metrics.reload_at.set(unix_now());
         Ok(metrics)
     }

@@ -4,6 +4,7 @@
 //! is on disk. Every stored value carries a checksum, so a flipped bit is noticed and the row is
 //! treated as absent instead of being believed. The file carries a format version.
 
+use crate::core::table::Pool;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
@@ -64,6 +65,12 @@ pub struct SavedService {
     /// Ids of the promoted backends that serve now; none when the file's blue serves.
     #[serde(default)]
     pub running: Vec<String>,
+    /// Ids of the containers that were replaced and are still to be stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
+    /// Where blue was last seen, for a start without an answer from Docker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Pool>,
 }
 
 /// One line of what happened, in the order in which it happened.

@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod instance;
 pub mod journal;
 pub mod lock;
 pub mod window;

@@ -106,6 +106,7 @@ impl<'a> Story<'a> {
         let order = Order::Run {
             strategy: Some(recipe.into()),
             supersede: false,
+            image: None,
         };
         let receipt = self.process.handle.order(Some("shop"), order).await?;
         let ordered = receipt.rollout.unwrap_or_default();

@@ -36,8 +36,6 @@ pub struct Spec {
     pub body: ContainerCreateBody,
     /// Networks to join after it was created and before it is started: one can be named at creation.
     pub networks: BTreeMap<String, EndpointSettings>,
-    /// Blue's restart policy, for the time after the promotion; until then a crash is a crash.
-    pub restart: Option<RestartPolicy>,
     /// What people should know: one line each.
     pub remarks: Vec<String>,
 }
@@ -108,7 +106,13 @@ pub fn clone(
     let body = ContainerCreateBody {
         image: Some(changes.image.clone()),
         env: Some(env(config, image, &changes.env)),
-        labels: Some(labels(config, image, owner, &id)),
+        labels: Some(labels(
+            config,
+            image,
+            owner,
+            &id,
+            host.restart_policy.as_ref(),
+        )),
         entrypoint,
         cmd,
         healthcheck: healthcheck(config.healthcheck.as_ref(), image.healthcheck.as_ref()),
@@ -142,7 +146,6 @@ pub fn clone(
         name: changes.name.clone(),
         body,
         networks,
-        restart: host.restart_policy.clone(),
         remarks,
     })
 }
@@ -276,6 +279,7 @@ fn labels(
     image: &ImageConfig,
     owner: &Owner,
     predecessor: &str,
+    restart: Option<&RestartPolicy>,
 ) -> HashMap<String, String> {
     let default = |name: &String| image.labels.as_ref().and_then(|labels| labels.get(name));
     let own = config.labels.iter().flatten();
@@ -284,6 +288,7 @@ fn labels(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     labels.extend(owner.labels(predecessor));
+    labels.extend(owner.restart_label(restart));
     labels
 }
 
@@ -505,7 +510,7 @@ mod tests {
             Some(RestartPolicyNameEnum::NO)
         );
         assert_eq!(
-            policy(&spec.restart),
+            crate::driver::docker::labels::restart_of(labels),
             Some(RestartPolicyNameEnum::UNLESS_STOPPED)
         );
     }

@@ -3,20 +3,25 @@
 //! Containers are named by their whole id once they are found: a name can move to another container,
 //! and an address moves at every restart.
 
-use crate::driver::docker::clone::{Spec, name_of};
+use crate::driver::docker::clone::Spec;
+use crate::driver::docker::container::Container;
+use crate::driver::docker::credentials;
 use bollard::Docker;
+use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum, ImageConfig,
-    NetworkConnectRequest,
+    ContainerInspectResponse, ContainerUpdateBody, EventMessage, ImageConfig,
+    NetworkConnectRequest, RestartPolicy,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptions,
-    StartContainerOptions, StopContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
+    ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+    StopContainerOptions,
 };
+use futures::{Stream, StreamExt, TryStreamExt};
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -25,6 +30,23 @@ const CALL: Duration = Duration::from_secs(10);
 
 /// So much longer than the container's own time to stop a stop may take: some engines kill when the caller hangs up.
 const STOP_SLACK: Duration = Duration::from_secs(30);
+
+/// What happens to a container that may change whether and where it serves.
+const EVENTS: [&str; 13] = [
+    "start",
+    "restart",
+    "die",
+    "stop",
+    "destroy",
+    "health_status",
+    "oom",
+    "pause",
+    "unpause",
+    "rename",
+    "create",
+    "connect",
+    "disconnect",
+];
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, Error)]
@@ -37,150 +59,129 @@ pub enum EngineError {
         "no permission for Docker's socket: {0}. Run shifter in the group that owns the socket (`usermod -aG docker USER`, or `--group-add` in a container)"
     )]
     Forbidden(String),
+    /// A proxy before the engine lets only some calls through.
+    #[error(
+        "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
+    )]
+    Denied(&'static str),
     /// No answer in time.
-    #[error("Docker did not answer within {} s when asked to {1}", .0.as_secs())]
-    Late(Duration, &'static str),
+    #[error("Docker did not answer within {seconds} s when asked to {what}")]
+    Late {
+        /// How long we waited.
+        seconds: u64,
+        /// For what.
+        what: &'static str,
+    },
     /// What was named is not there.
     #[error("{0}")]
     Missing(String),
+    /// The name is in use.
+    #[error("{0}")]
+    Taken(String),
     /// The engine refuses; its own words.
     #[error("Docker could not {0}: {1}")]
     Refused(&'static str, String),
-    /// The container has no address that shifter can reach.
-    #[error("`{0}` has no address on {1}; connect it with `docker network connect {1} {0}`")]
-    NoAddress(String, String),
 }
 
-/// A container as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Container {
-    /// Its whole id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The image that it was started from, as it was written.
-    pub image: String,
-    /// When it was started: with the id, what it is. A restart is another one.
-    pub started_at: String,
-    /// Whether it runs, and may take requests as far as the engine knows.
-    pub state: State,
-    /// Its addresses, by network.
-    pub addresses: Vec<(String, IpAddr)>,
-}
-
-/// What the engine says of a container's life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Made, not started.
-    Created,
-    /// Running; with a health check: and not yet well.
-    Starting,
-    /// Running, and well as far as it is checked.
-    Running,
-    /// Running, and its health check fails. It may come back.
-    Unhealthy,
-    /// Not running: exit code, and whether memory was the reason.
-    Exited {
-        /// The code of its first process; 128 and more by a signal.
-        code: i64,
-        /// The kernel killed it for want of memory.
-        out_of_memory: bool,
-    },
-}
-
-impl Container {
-    /// What is known of a container by `docker inspect`.
-    pub fn of(seen: &ContainerInspectResponse) -> Option<Container> {
-        let state = seen.state.as_ref()?;
-        let networks = seen
-            .network_settings
-            .iter()
-            .flat_map(|settings| settings.networks.iter().flatten());
-        let mut addresses: Vec<(String, IpAddr)> = networks
-            .filter_map(|(name, endpoint)| {
-                Some((name.clone(), endpoint.ip_address.as_ref()?.parse().ok()?))
-            })
-            .collect();
-        addresses.sort();
-        let health = state.health.as_ref().and_then(|health| health.status);
-        let running = state.running == Some(true)
-            && state.restarting != Some(true)
-            && state.paused != Some(true);
-        let state = match (running, health) {
-            (true, Some(HealthStatusEnum::STARTING)) => State::Starting,
-            (true, Some(HealthStatusEnum::UNHEALTHY)) => State::Unhealthy,
-            (true, _) => State::Running,
-            (false, _) if state.status == Some(ContainerStateStatusEnum::CREATED) => State::Created,
-            (false, _) => State::Exited {
-                code: state.exit_code.unwrap_or_default(),
-                out_of_memory: state.oom_killed == Some(true),
-            },
-        };
-        Some(Container {
-            id: seen.id.clone()?,
-            name: name_of(seen),
-            image: seen.config.as_ref()?.image.clone().unwrap_or_default(),
-            started_at: seen.state.as_ref()?.started_at.clone().unwrap_or_default(),
-            state,
-            addresses,
-        })
-    }
-
-    /// Where it is reached: on the named network, else on the only one, else on the first by name.
-    ///
-    /// # Errors
-    /// When it has no address there.
-    pub fn address(&self, network: Option<&str>, port: u16) -> Result<SocketAddr, EngineError> {
-        let found = match network {
-            Some(name) => self.addresses.iter().find(|(network, _)| network == name),
-            None => self.addresses.first(),
-        };
-        found
-            .map(|(_, ip)| SocketAddr::new(*ip, port))
-            .ok_or_else(|| {
-                let network = network.unwrap_or("any network").to_owned();
-                EngineError::NoAddress(self.name.clone(), network)
-            })
-    }
-}
-
-/// A Docker engine.
-#[derive(Clone, Debug)]
+/// A Docker engine: the one at `host`, else the one that `DOCKER_HOST` names, else the local one.
+#[derive(Clone, Debug, Default)]
 pub struct Engine {
-    docker: Docker,
+    host: Option<String>,
 }
 
 impl Engine {
-    /// The engine at `host` (`unix://` or `tcp://`), else the one that `DOCKER_HOST` names, else the local one.
-    ///
-    /// It is asked for a sign of life.
-    ///
-    /// # Errors
-    /// When nobody answers there, or we may not ask.
-    pub async fn connect(host: Option<&str>) -> Result<Engine, EngineError> {
-        let docker = match host {
+    /// An engine; nobody is asked yet.
+    pub fn new(host: Option<String>) -> Engine {
+        Engine { host }
+    }
+
+    /// Anew for each call, which is one connection anyway: a socket that was not there may be there now.
+    fn docker(&self) -> Result<Docker, EngineError> {
+        let docker = match &self.host {
             Some(host) => Docker::connect_with_host(host),
             None => Docker::connect_with_defaults(),
         };
-        let docker = docker.map_err(|error| said("be reached", &error))?;
-        let engine = Engine { docker };
-        engine.call("answer", engine.docker.ping()).await?;
-        Ok(engine)
+        docker.map_err(|error| said("answer", &error))
     }
 
-    /// The container of this name or id.
+    /// A sign of life.
+    ///
+    /// # Errors
+    /// When nobody answers there, or we may not ask.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        let docker = self.docker()?;
+        call("answer", docker.ping()).await.map(drop)
+    }
+
+    /// Bytes of memory of the host.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn memory(&self) -> Result<i64, EngineError> {
+        let docker = self.docker()?;
+        let info = call("tell about itself", docker.info()).await?;
+        Ok(info.mem_total.unwrap_or_default())
+    }
+
+    /// The container of this name or id, in full.
     ///
     /// # Errors
     /// When there is none, or the engine does not say.
-    pub async fn find(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
+    pub async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
         if !plausible(name) {
             return Err(EngineError::Missing(format!(
                 "`{name}` cannot be the name of a container: letters, digits, `_`, `.` and `-` can"
             )));
         }
+        let docker = self.docker()?;
         let options = None::<InspectContainerOptions>;
-        let asked = self.docker.inspect_container(name, options);
-        self.call("look at a container", asked).await
+        let seen = call(
+            "look at a container",
+            docker.inspect_container(name, options),
+        )
+        .await?;
+        // What looks like an id finds other containers by the beginning of theirs.
+        let named = crate::driver::docker::clone::name_of(&seen) == name;
+        let meant = named || seen.id.as_deref() == Some(name);
+        if meant {
+            Ok(seen)
+        } else {
+            Err(EngineError::Missing(format!("No such container: {name}")))
+        }
+    }
+
+    /// The container of this name or id; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn find(&self, name: &str) -> Result<Option<Container>, EngineError> {
+        match self.inspect(name).await {
+            Ok(seen) => Ok(Container::of(&seen)),
+            Err(EngineError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All containers with these labels, running or not, oldest first.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn labelled(&self, labels: &[String]) -> Result<Vec<Container>, EngineError> {
+        let docker = self.docker()?;
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some([("label".to_owned(), labels.to_vec())].into()),
+            ..ListContainersOptions::default()
+        };
+        let listed = call("list containers", docker.list_containers(Some(options))).await?;
+        let mut found = vec![];
+        for summary in listed.iter().rev() {
+            // The list may lag behind; only a look at each is the truth.
+            if let Some(id) = &summary.id {
+                found.extend(self.find(id).await?);
+            }
+        }
+        Ok(found)
     }
 
     /// The settings of an image that is here.
@@ -188,9 +189,45 @@ impl Engine {
     /// # Errors
     /// When it is not here.
     pub async fn image(&self, reference: &str) -> Result<ImageConfig, EngineError> {
-        let asked = self.docker.inspect_image(reference);
-        let image = self.call("look at an image", asked).await?;
+        let docker = self.docker()?;
+        let image = call("look at an image", docker.inspect_image(reference)).await?;
         Ok(image.config.unwrap_or_default())
+    }
+
+    /// Fetches an image from its registry, with the credentials that `docker login` left.
+    ///
+    /// `progress` is told how much of it has come: bytes and all bytes, as far as they are known.
+    ///
+    /// # Errors
+    /// When the registry does not have it, or does not give it to us.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        mut progress: impl FnMut(i64, i64),
+    ) -> Result<(), EngineError> {
+        let docker = self.docker()?.with_request_modifier(credentials::url_safe);
+        let (image, tag) = split(reference);
+        let options = CreateImageOptions {
+            from_image: Some(image.to_owned()),
+            tag: tag.map(str::to_owned),
+            ..CreateImageOptions::default()
+        };
+        let credentials = credentials::of(reference);
+        let mut layers: HashMap<String, (i64, i64)> = HashMap::new();
+        let mut steps = docker.create_image(Some(options), None, credentials);
+        while let Some(step) = steps.next().await {
+            let step = step.map_err(|error| said("fetch the image", &error))?;
+            if let (Some(layer), Some(detail)) = (step.id, step.progress_detail)
+                && let (Some(done), Some(all)) = (detail.current, detail.total)
+            {
+                layers.insert(layer, (done, all));
+                let sum = layers
+                    .values()
+                    .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+                progress(sum.0, sum.1);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a container, on all its networks, and does not start it.
@@ -198,20 +235,19 @@ impl Engine {
     /// # Errors
     /// When the name is taken, the image is missing or the engine refuses; nothing of it is left then.
     pub async fn create(&self, spec: &Spec) -> Result<String, EngineError> {
+        let docker = self.docker()?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
             .build();
-        let asked = self
-            .docker
-            .create_container(Some(options), spec.body.clone());
-        let id = self.call("create a container", asked).await?.id;
+        let asked = docker.create_container(Some(options), spec.body.clone());
+        let id = call("create a container", asked).await?.id;
         for (network, endpoint) in &spec.networks {
             let request = NetworkConnectRequest {
                 container: id.clone(),
                 endpoint_config: Some(endpoint.clone()),
             };
-            let asked = self.docker.connect_network(network, request);
-            if let Err(error) = self.call("connect a network", asked).await {
+            let asked = docker.connect_network(network, request);
+            if let Err(error) = call("connect a network", asked).await {
                 // Half a container helps nobody.
                 let _ = self.remove(&id).await;
                 return Err(error);
@@ -225,10 +261,9 @@ impl Engine {
     /// # Errors
     /// When it cannot be started: a port that is taken, a command that is not there.
     pub async fn start(&self, id: &str) -> Result<(), EngineError> {
-        let asked = self
-            .docker
-            .start_container(id, None::<StartContainerOptions>);
-        self.call("start a container", asked).await
+        let docker = self.docker()?;
+        let asked = docker.start_container(id, None::<StartContainerOptions>);
+        call("start a container", asked).await
     }
 
     /// Stops a container and waits for it, at most `grace` before it is killed; one that is stopped is left alone.
@@ -240,9 +275,10 @@ impl Engine {
             t: i32::try_from(grace.as_secs()).ok(),
             signal: None,
         };
-        let patient = self.docker.clone().with_timeout(grace + STOP_SLACK);
+        let limit = grace + STOP_SLACK;
+        let patient = self.docker()?.with_timeout(limit);
         let asked = patient.stop_container(id, Some(options));
-        within(grace + STOP_SLACK, "stop a container", asked).await
+        within(limit, "stop a container", asked).await
     }
 
     /// Removes a container that is stopped.
@@ -250,19 +286,75 @@ impl Engine {
     /// # Errors
     /// When it runs.
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let asked = self
-            .docker
-            .remove_container(id, None::<RemoveContainerOptions>);
-        self.call("remove a container", asked).await
+        let docker = self.docker()?;
+        let asked = docker.remove_container(id, None::<RemoveContainerOptions>);
+        call("remove a container", asked).await
     }
 
-    async fn call<T>(
-        &self,
-        what: &'static str,
-        asked: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, EngineError> {
-        within(CALL, what, asked).await
+    /// Changes what the engine does when the container ends.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn restart_policy(&self, id: &str, policy: RestartPolicy) -> Result<(), EngineError> {
+        let docker = self.docker()?;
+        let change = ContainerUpdateBody {
+            restart_policy: Some(policy),
+            ..ContainerUpdateBody::default()
+        };
+        call("change a container", docker.update_container(id, change)).await
     }
+
+    /// The last lines that a container wrote, on either stream.
+    ///
+    /// # Errors
+    /// When the engine does not say.
+    pub async fn last_lines(&self, id: &str, lines: usize) -> Result<String, EngineError> {
+        let docker = self.docker()?;
+        let options = LogsOptions {
+            stdout: true,
+            stderr: true,
+            tail: lines.to_string(),
+            ..LogsOptions::default()
+        };
+        let all = async {
+            docker
+                .logs(id, Some(options))
+                .map_ok(LogOutput::into_bytes)
+                .try_collect::<Vec<_>>()
+                .await
+        };
+        let chunks = within(CALL, "show a container's log", all).await?;
+        Ok(String::from_utf8_lossy(&chunks.concat()).into_owned())
+    }
+
+    /// What happens to containers from now on; it ends when the engine does, and then nothing is known.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn events(
+        &self,
+    ) -> Result<impl Stream<Item = Result<EventMessage, EngineError>> + use<>, EngineError> {
+        let docker = self.docker()?;
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        let filters = HashMap::from([
+            // One event of a kind that bollard does not know would end the stream.
+            ("type".to_owned(), list(&["container", "network"])),
+            ("event".to_owned(), list(&EVENTS)),
+        ]);
+        let options = EventsOptions {
+            filters: Some(filters),
+            ..EventsOptions::default()
+        };
+        let events = docker.events(Some(options));
+        Ok(events.map_err(|error| said("tell what happens", &error)))
+    }
+}
+
+async fn call<T>(
+    what: &'static str,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
+    within(CALL, what, asked).await
 }
 
 async fn within<T>(
@@ -271,7 +363,10 @@ async fn within<T>(
     asked: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, EngineError> {
     match tokio::time::timeout(limit, asked).await {
-        Err(_) => Err(EngineError::Late(limit, what)),
+        Err(_) => Err(EngineError::Late {
+            seconds: limit.as_secs(),
+            what,
+        }),
         Ok(answer) => answer.map_err(|error| said(what, &error)),
     }
 }
@@ -280,13 +375,19 @@ async fn within<T>(
 fn said(what: &'static str, error: &Error) -> EngineError {
     match error {
         Error::DockerResponseServerError {
-            status_code: 404,
+            status_code,
             message,
-        } => EngineError::Missing(message.clone()),
-        Error::DockerResponseServerError { message, .. } => {
-            EngineError::Refused(what, message.clone())
-        }
-        Error::RequestTimeoutError => EngineError::Late(CALL, what),
+        } => match status_code {
+            403 => EngineError::Denied(what),
+            404 => EngineError::Missing(message.clone()),
+            409 if message.contains("is already in use") => EngineError::Taken(message.clone()),
+            _ => EngineError::Refused(what, message.clone()),
+        },
+        Error::DockerStreamError { error } => EngineError::Refused(what, error.clone()),
+        Error::RequestTimeoutError => EngineError::Late {
+            seconds: CALL.as_secs(),
+            what,
+        },
         Error::JsonDataError { message, .. } => EngineError::Refused(what, message.clone()),
         other => {
             let text = deepest(other);
@@ -320,83 +421,17 @@ fn plausible(name: &str) -> bool {
     first && name.len() >= 2 && name.bytes().all(rest)
 }
 
+/// Image and tag; a digest stays with the image.
+fn split(reference: &str) -> (&str, Option<&str>) {
+    match reference.rsplit_once(':') {
+        Some((image, tag)) if !tag.contains('/') && !image.contains('@') => (image, Some(tag)),
+        _ => (reference, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn seen(state: serde_json::Value) -> Option<Container> {
-        let inspect = json!({
-            "Id": "abc", "Name": "/api", "State": state, "Config": { "Image": "app:1.0" },
-            "NetworkSettings": { "Networks": { "net": { "IPAddress": "10.0.0.3" }, "none": { "IPAddress": "" } } }
-        });
-        Container::of(&serde_json::from_value(inspect).expect("an answer"))
-    }
-
-    #[test]
-    fn a_containers_state_is_read_from_what_the_engine_says() {
-        let exited = |code, out_of_memory| State::Exited {
-            code,
-            out_of_memory,
-        };
-        let cases = [
-            (
-                json!({"Status": "running", "Running": true}),
-                State::Running,
-            ),
-            (
-                json!({"Running": true, "Health": {"Status": "healthy"}}),
-                State::Running,
-            ),
-            (
-                json!({"Running": true, "Health": {"Status": "none"}}),
-                State::Running,
-            ),
-            (
-                json!({"Running": true, "Health": {"Status": "starting"}}),
-                State::Starting,
-            ),
-            (
-                json!({"Running": true, "Health": {"Status": "unhealthy"}}),
-                State::Unhealthy,
-            ),
-            (
-                json!({"Running": true, "Restarting": true, "ExitCode": 3}),
-                exited(3, false),
-            ),
-            (json!({"Running": true, "Paused": true}), exited(0, false)),
-            (
-                json!({"Status": "created", "Running": false}),
-                State::Created,
-            ),
-            (
-                json!({"Status": "exited", "ExitCode": 137, "OOMKilled": true}),
-                exited(137, true),
-            ),
-        ];
-        for (state, expected) in cases {
-            let text = state.to_string();
-            assert_eq!(seen(state).expect("a container").state, expected, "{text}");
-        }
-        assert_eq!(Container::of(&ContainerInspectResponse::default()), None);
-    }
-
-    #[test]
-    fn a_container_is_reached_on_the_network_that_is_named() {
-        let container = seen(json!({"Running": true})).expect("a container");
-        let at = |network| {
-            container
-                .address(network, 80)
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(at(None), Ok("10.0.0.3:80".parse().expect("an address")));
-        assert_eq!(at(Some("net")), at(None));
-        let missing = at(Some("proxy")).expect_err("not there");
-        assert!(
-            missing.contains("docker network connect proxy api"),
-            "{missing}"
-        );
-    }
 
     #[test]
     fn names_that_would_become_paths_are_not_sent() {
@@ -405,6 +440,19 @@ mod tests {
         }
         for name in ["", "a", "../x", "a b", "/api", "-a", "a/b", "a?b"] {
             assert!(!plausible(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_tag_is_told_from_a_port_and_a_digest() {
+        let cases = [
+            ("api:1.1", ("api", Some("1.1"))),
+            ("host:5000/api:1.1", ("host:5000/api", Some("1.1"))),
+            ("host:5000/api", ("host:5000/api", None)),
+            ("api@sha256:0123", ("api@sha256:0123", None)),
+        ];
+        for (reference, expected) in cases {
+            assert_eq!(split(reference), expected);
         }
     }
 }

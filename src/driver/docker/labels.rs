@@ -1,6 +1,7 @@
 //! What a container's labels say: whose it is. They are set when it is created and cannot be changed,
 //! so colour, weight and phase are not among them.
 
+use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::collections::HashMap;
 
 /// Marks a container that some shifter made.
@@ -13,6 +14,8 @@ pub const SERVICE: &str = "com.example.shifter.service";
 pub const ROLLOUT: &str = "com.example.shifter.rollout";
 /// The container that its settings came from.
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
+/// The restart policy that it gets when it is promoted: until then a crash is a crash.
+pub const RESTART: &str = "com.example.shifter.restart";
 
 /// Beginnings of labels that belong to one container and are never copied to another.
 ///
@@ -52,11 +55,44 @@ impl Owner {
         .into()
     }
 
+    /// The label that says how it is restarted once it is promoted.
+    pub fn restart_label(&self, policy: Option<&RestartPolicy>) -> Option<(String, String)> {
+        let name = policy?.name?;
+        Some((RESTART.to_owned(), name.to_string()))
+    }
+
+    /// What a search for the containers of this rollout asks for.
+    pub fn selector(&self) -> Vec<String> {
+        let mut labels = self.of_the_service();
+        labels.push(format!("{ROLLOUT}={}", self.rollout));
+        labels
+    }
+
+    /// What a search for all containers that were made for this service asks for.
+    pub fn of_the_service(&self) -> Vec<String> {
+        vec![
+            format!("{MANAGED}=true"),
+            format!("{INSTANCE}={}", self.instance),
+            format!("{SERVICE}={}", self.service),
+        ]
+    }
+
+    /// Whether a container with these labels was made by this rollout.
+    pub fn made(&self, labels: &HashMap<String, String>) -> bool {
+        let rollout = self.rollout.to_string();
+        self.owns(labels) && labels.get(ROLLOUT) == Some(&rollout)
+    }
+
     /// Whether a container with these labels was made by this state folder for this service.
     pub fn owns(&self, labels: &HashMap<String, String>) -> bool {
         let is = |name: &str, value: &str| labels.get(name).is_some_and(|found| found == value);
         is(MANAGED, "true") && is(INSTANCE, &self.instance) && is(SERVICE, &self.service)
     }
+}
+
+/// The restart policy that a container of ours is to have once it is promoted.
+pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicyNameEnum> {
+    labels.get(RESTART)?.parse().ok()
 }
 
 /// Whether a label of blue says something that must not be said of green.

@@ -1,8 +1,18 @@
 //! Containers: what runs, what is to run, and the calls to the engine that take one to the other.
 //!
-//! [`clone`] makes green's settings from blue's, [`labels`] say what is ours: both pure, so that what
-//! would be created can be shown before anything is. [`engine`] asks the engine.
+//! [`clone`] makes green's settings from blue's, [`labels`] say what is ours, [`container`] reads what
+//! the engine shows: all pure, so that what would be done can be shown before anything is. [`engine`]
+//! asks the engine; [`roster`] follows who is there, [`raise`] makes green, [`sweep`] clears away.
 
 pub mod clone;
+pub mod container;
+pub mod credentials;
 pub mod engine;
 pub mod labels;
+pub mod pools;
+pub mod raise;
+pub mod roster;
+pub mod sweep;
+
+pub use container::{Container, State};
+pub use engine::{Engine, EngineError};

@@ -1,0 +1,308 @@
+//! Checks of what is said about containers: `[docker]`, pools that are containers, `[service.NAME.copy]`.
+
+use crate::config::error::Problem;
+use crate::config::file::{Many, RawContainers, RawCopy, RawDocker, RawPool};
+use crate::config::types::{Access, Containers, Copying, Docker, Find, PoolSpec, Pull, Service};
+use crate::config::value::{self, Check};
+use std::ops::Range;
+use toml::Spanned;
+
+const ACCESS: [(&str, Access); 3] = [
+    (Access::RouteOnly.name(), Access::RouteOnly),
+    (Access::Discover.name(), Access::Discover),
+    (Access::Manage.name(), Access::Manage),
+];
+
+const PULL: [(&str, Pull); 3] = [
+    ("missing", Pull::Missing),
+    ("always", Pull::Always),
+    ("never", Pull::Never),
+];
+
+/// Labels of Compose: a service, and its project when it is named too.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+
+impl RawPool {
+    /// Its place in the file.
+    pub(crate) fn span(&self) -> Range<usize> {
+        match self {
+            RawPool::Addresses(many) => many.span.clone(),
+            RawPool::Containers(table) => table.span(),
+        }
+    }
+}
+
+/// `[docker]`: without `access`, no more than what the services need.
+pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
+    let host = raw.host.as_ref().map(host).transpose()?;
+    let usual = services
+        .iter()
+        .map(usual)
+        .max()
+        .unwrap_or(Access::RouteOnly);
+    let access = value::choice("access", &raw.access, &ACCESS, usual)?;
+    let needed = services.iter().find(|service| least(service) > access);
+    match (&raw.access, needed) {
+        (Some(text), Some(service)) => Err(Problem::at(
+            text.span(),
+            format!(
+                "`access` is \"{}\", and `{}` needs more",
+                access.name(),
+                service.name
+            ),
+            "too little",
+            format!(
+                "write \"{}\", or leave it out; addresses need no Docker: blue = [\"127.0.0.1:3001\"]",
+                least(service).name()
+            ),
+        )),
+        _ => Ok(Docker { host, access }),
+    }
+}
+
+/// The least that a service needs.
+fn least(service: &Service) -> Access {
+    match (&service.blue, &service.green) {
+        (_, Some(PoolSpec::Image(_))) => Access::Manage,
+        (PoolSpec::Containers(_), _) => Access::Discover,
+        _ => Access::RouteOnly,
+    }
+}
+
+/// What a service gets when nobody says: with containers and no green, `run --image` makes one.
+fn usual(service: &Service) -> Access {
+    match (&service.blue, &service.green) {
+        (PoolSpec::Containers(_), None) => Access::Manage,
+        _ => least(service),
+    }
+}
+
+fn host(raw: &Spanned<String>) -> Check<String> {
+    let text = raw.get_ref();
+    let known = ["unix:///", "tcp://", "http://", "https://"];
+    if known.iter().any(|scheme| text.starts_with(scheme)) {
+        return Ok(text.clone());
+    }
+    let help = if text.starts_with('/') {
+        format!("write \"unix://{}\"", value::brief(text))
+    } else {
+        "write \"unix:///var/run/docker.sock\" or \"tcp://127.0.0.1:2375\"".to_owned()
+    };
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`host` is \"{}\", which names no engine",
+            value::brief(text)
+        ),
+        "not a host of Docker",
+        help,
+    ))
+}
+
+/// A pool of either kind.
+pub(crate) fn pool(key: &str, raw: &RawPool) -> Check<PoolSpec> {
+    match raw {
+        RawPool::Addresses(many) => value::addresses(key, many).map(PoolSpec::Addresses),
+        RawPool::Containers(table) => containers(key, table),
+    }
+}
+
+fn containers(key: &str, table: &Spanned<RawContainers>) -> Check<PoolSpec> {
+    let raw = table.get_ref();
+    let wrong = |what: String, help: &str| Problem::at(table.span(), what, "this table", help);
+    if let Some(image) = &raw.image {
+        if key == "blue" {
+            return Err(Problem::at(
+                image.span(),
+                "`blue` is an image: what runs now is a container",
+                "not here",
+                "name the container: blue = { container = \"api\", port = 3000 }",
+            ));
+        }
+        if raw.container.is_some() || raw.label.is_some() || raw.compose.is_some() {
+            return Err(wrong(
+                "`green` names an image and containers: either shifter makes them, or they are there"
+                    .to_owned(),
+                "keep one of the two",
+            ));
+        }
+        return reference(image).map(PoolSpec::Image);
+    }
+    let find = find(raw).unwrap_or_else(|| {
+        Err(wrong(
+            format!("`{key}` names no container"),
+            "name it: { container = \"api\", port = 3000 }, or { label = \"app=api\", port = 3000 }, or { compose = \"api\", port = 3000 }",
+        ))
+    })?;
+    if raw.port.is_none() {
+        return Err(wrong(
+            format!("`{key}` does not say which port of the container serves"),
+            "add it: port = 3000",
+        ));
+    }
+    Ok(PoolSpec::Containers(Containers {
+        find,
+        port: value::number("port", &raw.port, 1..=65_535, 0)?,
+        network: raw
+            .network
+            .as_ref()
+            .map(|name| label(name, "network"))
+            .transpose()?,
+    }))
+}
+
+/// By the one key that says how; `None` when there is none.
+fn find(raw: &RawContainers) -> Option<Check<Find>> {
+    let all = |many: &Many, check: fn(&Spanned<String>) -> Check<String>| {
+        many.items.iter().map(check).collect::<Check<Vec<_>>>()
+    };
+    if let Some(many) = &raw.container {
+        let names = value::some("container", many).and_then(|_| all(many, name));
+        return Some(names.map(Find::Names));
+    }
+    if let Some(many) = &raw.label {
+        let labels =
+            value::some("label", many).and_then(|_| all(many, |text| label(text, "label")));
+        return Some(labels.map(Find::Labels));
+    }
+    let compose = raw.compose.as_ref()?;
+    Some(
+        label(compose, "compose").map(|text| match text.split_once('/') {
+            Some((project, service)) => Find::Labels(vec![
+                format!("{COMPOSE_PROJECT}={project}"),
+                format!("{COMPOSE_SERVICE}={service}"),
+            ]),
+            None => Find::Labels(vec![format!("{COMPOSE_SERVICE}={text}")]),
+        }),
+    )
+}
+
+/// Docker's own rule for names.
+fn name(raw: &Spanned<String>) -> Check<String> {
+    let text = raw.get_ref();
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
+    let rest = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if first && text.len() >= 2 && text.bytes().all(rest) {
+        return Ok(text.clone());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`container` has \"{}\", which no container can be called",
+            value::brief(text)
+        ),
+        "not a name",
+        "write the name as `docker ps` shows it: letters, digits, `_`, `.` and `-`",
+    ))
+}
+
+fn label(raw: &Spanned<String>, key: &str) -> Check<String> {
+    let text = raw.get_ref();
+    if !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control()) {
+        return Ok(text.clone());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`{key}` has \"{}\", with nothing or a space in it",
+            value::brief(text)
+        ),
+        "this",
+        "write it without spaces; a label is \"name=value\", a Compose service \"api\" or \"project/api\"",
+    ))
+}
+
+/// An image; without a tag it is the latest.
+fn reference(raw: &Spanned<String>) -> Check<String> {
+    image(raw.get_ref()).map_err(|why| {
+        Problem::at(
+            raw.span(),
+            format!("`image` is \"{}\", {why}", value::brief(raw.get_ref())),
+            "not an image",
+            "write name:tag or name@sha256:…, such as \"myorg/api:1.1\"",
+        )
+    })
+}
+
+/// An image's reference with its tag: without one, an engine would fetch every tag there is.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn image(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+    let Some(first) = text.chars().next() else {
+        return Err("which is empty");
+    };
+    if !text.chars().all(plain) || !first.is_ascii_alphanumeric() {
+        return Err("which has characters that no image's name has");
+    }
+    let last = text.rsplit('/').next().unwrap_or(text);
+    if last.is_empty() || last.ends_with(':') || last.ends_with('@') {
+        return Err("which ends too early");
+    }
+    Ok(if last.contains(':') || last.contains('@') {
+        text.to_owned()
+    } else {
+        format!("{text}:latest")
+    })
+}
+
+/// `[service.NAME.copy]`.
+pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
+    let mut env = std::collections::BTreeMap::new();
+    for (name, value) in &raw.env {
+        if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
+            return Err(Problem::at(
+                name.span(),
+                format!(
+                    "`env` has the variable \"{}\"",
+                    value::brief(name.get_ref())
+                ),
+                "not a variable",
+                "write env = { NAME = \"value\" }",
+            ));
+        }
+        env.insert(name.get_ref().clone(), value.get_ref().clone());
+    }
+    let aliases = raw.aliases.as_ref().map_or(Ok(vec![]), |many| {
+        many.items
+            .iter()
+            .map(|item| label(item, "aliases"))
+            .collect()
+    })?;
+    Ok(Copying {
+        pull: value::choice("pull", &raw.pull, &PULL, Pull::Missing)?,
+        env,
+        aliases,
+        replicas: match &raw.replicas {
+            None => None,
+            given => Some(value::number("replicas", given, 1..=64, 1)?),
+        },
+        compose: raw.compose.unwrap_or(false),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_always_has_a_tag() {
+        let good = [
+            ("api", "api:latest"),
+            ("myorg/api:1.1", "myorg/api:1.1"),
+            ("host:5000/api", "host:5000/api:latest"),
+            ("api@sha256:0123", "api@sha256:0123"),
+        ];
+        for (text, expected) in good {
+            assert_eq!(image(text).as_deref(), Ok(expected));
+        }
+        for text in ["", "a b", "-api", "api:", "api/", "a\n", "ü"] {
+            assert!(image(text).is_err(), "{text:?}");
+        }
+    }
+}

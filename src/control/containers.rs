@@ -1,0 +1,165 @@
+//! A service whose pools are containers: which ones, what they make of its entry of the table.
+
+use crate::config::PoolSpec;
+use crate::control::dock::Dock;
+use crate::control::ward::Ward;
+use crate::core::plan::{Plan, Step};
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+use crate::driver::docker::Container;
+use crate::driver::docker::pools::{self, Place};
+use crate::driver::fixed;
+use std::time::Duration;
+
+impl Ward {
+    /// Whether its pools are containers.
+    pub fn is_docker(&self) -> bool {
+        matches!(self.settings.blue, PoolSpec::Containers(_))
+    }
+
+    /// Where its containers are to be found; `None` for fixed addresses.
+    pub(super) fn places(&self, dock: &Dock) -> Option<[Option<Place>; 2]> {
+        let made = self.run.as_ref().filter(|run| run.image.is_some());
+        let owner = made.map(|run| dock.owner(&self.route.service, run.saved.id));
+        pools::places(&self.settings, &self.saved.running, owner.as_ref())
+    }
+
+    /// Whether every pool that is wanted has been seen.
+    pub(super) fn sighted(&self, dock: &Dock) -> bool {
+        let places = self.places(dock).into_iter().flatten();
+        places
+            .zip(&self.docker.containers)
+            .all(|(place, seen)| place.is_none() || seen.is_some())
+    }
+
+    /// Takes what was seen of a pool; true when the table changes by it.
+    pub(super) fn settle(
+        &mut self,
+        color: Color,
+        place: &Place,
+        containers: Vec<Container>,
+    ) -> bool {
+        let green = self.route.green.as_ref();
+        let release = match color {
+            Color::Blue => self.route.blue.release.clone(),
+            Color::Green => green.map_or_else(String::new, |pool| pool.release.clone()),
+        };
+        let pool = pools::pool(place, &containers, &release);
+        self.docker.fallen[color.index()] = self.fall(color, &containers);
+        self.docker.containers[color.index()] = Some(containers);
+        let present = match color {
+            Color::Blue => &mut self.route.blue,
+            Color::Green => match &mut self.route.green {
+                // A slot that waits for its rollout is seen, and not routed to.
+                Some(green) if self.run.is_some() => green,
+                _ => return false,
+            },
+        };
+        let changed = *present != pool;
+        *present = pool;
+        changed
+    }
+
+    /// Why a pool is at its end, as far as the engine tells.
+    fn fall(&self, color: Color, containers: &[Container]) -> Option<String> {
+        if color == Color::Blue {
+            let gone = !containers.iter().any(|container| container.state.serves());
+            return gone.then(|| ended(color, containers));
+        }
+        let run = self.run.as_ref()?;
+        let before = self.docker.containers[color.index()].iter().flatten();
+        let mut before = before.filter(|container| container.state.serves());
+        // Seen to run under another start, or not at all any more.
+        let lost = before.find(|old| {
+            let now = containers.iter().find(|now| now.id == old.id);
+            now.is_none_or(|now| now.started_at != old.started_at)
+        });
+        if let Some(lost) = lost {
+            let how = match containers.iter().find(|now| now.id == lost.id) {
+                Some(now) if now.state.fallen() => now.state.to_string(),
+                Some(_) => "was restarted".to_owned(),
+                None => "was removed".to_owned(),
+            };
+            return Some(format!("{}'s container {} {how}", Color::Green, lost.name));
+        }
+        let fallen = containers.iter().find(|container| container.state.fallen());
+        let ill = containers.iter().find(|container| {
+            run.ready
+                && matches!(
+                    container.state,
+                    crate::driver::docker::State::Unhealthy { .. }
+                )
+        });
+        fallen
+            .or(ill)
+            .map(|one| format!("{}'s container {} {}", Color::Green, one.name, one.state))
+    }
+
+    /// Whether a rollout that was under way finds the backends that it left.
+    pub(super) fn same_as_before(&mut self) -> bool {
+        if !self.is_docker() {
+            let (blue, green) = fixed::pools(&self.settings, &self.saved.running);
+            return self.route.blue == blue && self.route.green == green;
+        }
+        let Some([blue, green]) = self.docker.resumed.take() else {
+            return true;
+        };
+        // Blue may have been restarted and is blue for all that; a green that was is not the one that was judged.
+        let same_green = self.route.weight == Weight::NONE
+            || self
+                .route
+                .green
+                .as_ref()
+                .is_some_and(|present| pools::same(present, &green, true));
+        pools::same(&self.route.blue, &blue, false) && same_green
+    }
+
+    /// Whether all of green's containers are there and well, as far as the engine knows.
+    pub fn green_is_well(&self) -> bool {
+        if !self.is_docker() {
+            return true;
+        }
+        let Some(run) = &self.run else { return false };
+        let containers = self.docker.containers[Color::Green.index()].as_deref();
+        containers.is_some_and(|all| {
+            all.len() >= run.members
+                && all
+                    .iter()
+                    .all(|one| one.state == crate::driver::docker::State::Running)
+        })
+    }
+
+    /// What is wrong with a pool's containers and was not told yet.
+    pub(super) fn new_troubles(&mut self, color: Color, place: &Place) -> Vec<String> {
+        let seen = self.docker.containers[color.index()].as_deref();
+        let troubles = pools::unreachable(place, seen.unwrap_or_default());
+        if troubles.is_empty() && color == Color::Green {
+            return vec![];
+        }
+        self.docker.untold(troubles)
+    }
+
+    /// Ids of the containers that serve.
+    pub(super) fn serving(&self) -> Vec<String> {
+        let blue = self.docker.containers[Color::Blue.index()].iter().flatten();
+        let mut ids: Vec<String> = blue.map(|container| container.id.clone()).collect();
+        ids.extend(self.saved.running.iter().cloned());
+        ids
+    }
+
+    /// The first version of a service has nobody to be compared with: it is checked, and serves.
+    pub(super) fn first_plan(mut plan: Plan) -> Plan {
+        plan.steps
+            .retain(|step| !matches!(step, Step::Shift { .. }));
+        plan.keep_blue = Duration::ZERO;
+        plan.drain = Duration::ZERO;
+        plan
+    }
+}
+
+fn ended(color: Color, containers: &[Container]) -> String {
+    match containers.first() {
+        Some(one) => format!("{color}'s container {} {}", one.name, one.state),
+        None => format!("{color} has no container"),
+    }
+}

@@ -1,0 +1,306 @@
+//! A container as the engine shows it, read into what matters here.
+
+use crate::driver::docker::clone::name_of;
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum,
+};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Bytes of a health check's output that are told.
+const OUTPUT_MAX: usize = 200;
+
+/// A container as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its whole id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image that it was started from, as it was written.
+    pub image: String,
+    /// When it was started: with the id, what it is. A restart is another one.
+    pub started_at: String,
+    /// When it last ended, RFC 3339.
+    pub finished_at: String,
+    /// Whether it runs, and may take requests as far as the engine knows.
+    pub state: State,
+    /// What it was labelled with when it was made.
+    pub labels: HashMap<String, String>,
+    /// The name of its restart policy; empty: none.
+    pub restart: String,
+    /// Bytes of memory that it may use; 0: as much as there is.
+    pub memory: i64,
+    /// Its addresses, by network.
+    pub addresses: Vec<(String, IpAddr)>,
+}
+
+/// What the engine says of a container's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Made, not started.
+    Created,
+    /// Running; with a health check: and not yet well.
+    Starting,
+    /// Running, and well as far as it is checked.
+    Running,
+    /// Running, and its health check fails. It may come back.
+    Unhealthy {
+        /// What the last check said.
+        said: String,
+    },
+    /// Frozen by `docker pause`.
+    Paused,
+    /// Not running; `restarting`: the engine will start it again.
+    Exited {
+        /// The code of its first process; 128 and more by a signal.
+        code: i64,
+        /// The kernel killed it for want of memory.
+        out_of_memory: bool,
+        /// The engine will start it again.
+        restarting: bool,
+    },
+}
+
+impl State {
+    fn of(state: &ContainerState) -> State {
+        let yes = |flag: Option<bool>| flag == Some(true);
+        let health = state.health.as_ref();
+        // While the engine waits to start it again it still says `Running`.
+        if yes(state.running) && !yes(state.restarting) {
+            if yes(state.paused) {
+                return State::Paused;
+            }
+            return match health.and_then(|health| health.status) {
+                Some(HealthStatusEnum::STARTING) => State::Starting,
+                Some(HealthStatusEnum::UNHEALTHY) => {
+                    let last = health.and_then(|health| health.log.as_ref()?.last());
+                    let said = last
+                        .and_then(|last| last.output.clone())
+                        .unwrap_or_default();
+                    let said: String = said.trim().chars().take(OUTPUT_MAX).collect();
+                    State::Unhealthy { said }
+                }
+                _ => State::Running,
+            };
+        }
+        if state.status == Some(ContainerStateStatusEnum::CREATED) {
+            return State::Created;
+        }
+        State::Exited {
+            code: state.exit_code.unwrap_or_default(),
+            out_of_memory: yes(state.oom_killed),
+            restarting: yes(state.restarting),
+        }
+    }
+
+    /// Whether a process runs that can be sent requests, well or not.
+    pub fn serves(&self) -> bool {
+        matches!(
+            self,
+            State::Starting | State::Running | State::Unhealthy { .. }
+        )
+    }
+
+    /// Whether its life has ended, or is interrupted.
+    pub fn fallen(&self) -> bool {
+        matches!(self, State::Paused | State::Exited { .. })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Created => f.write_str("is not started"),
+            State::Starting => f.write_str("is starting"),
+            State::Running => f.write_str("runs"),
+            State::Unhealthy { said } if said.is_empty() => f.write_str("is unhealthy"),
+            State::Unhealthy { said } => write!(f, "is unhealthy: {said}"),
+            State::Paused => f.write_str("was paused"),
+            State::Exited {
+                out_of_memory: true,
+                ..
+            } => f.write_str("was killed for want of memory (OOM)"),
+            State::Exited {
+                code, restarting, ..
+            } => {
+                write!(f, "exited with code {code}")?;
+                match code {
+                    126 | 127 => f.write_str(", its command could not be run")?,
+                    129..=192 => write!(f, ", by signal {}", code - 128)?,
+                    _ => {}
+                }
+                if *restarting {
+                    f.write_str(", and the engine starts it again")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Container {
+    /// What is known of a container by `docker inspect`.
+    pub fn of(seen: &ContainerInspectResponse) -> Option<Container> {
+        let state = seen.state.as_ref()?;
+        let config = seen.config.as_ref()?;
+        let host = seen.host_config.as_ref();
+        let networks = seen
+            .network_settings
+            .iter()
+            .flat_map(|settings| settings.networks.iter().flatten());
+        let mut addresses: Vec<(String, IpAddr)> = networks
+            .filter_map(|(name, endpoint)| {
+                Some((name.clone(), endpoint.ip_address.as_ref()?.parse().ok()?))
+            })
+            .collect();
+        addresses.sort();
+        let policy = host.and_then(|host| host.restart_policy.as_ref()?.name);
+        Some(Container {
+            id: seen.id.clone()?,
+            name: name_of(seen),
+            image: config.image.clone().unwrap_or_default(),
+            started_at: state.started_at.clone().unwrap_or_default(),
+            finished_at: state.finished_at.clone().unwrap_or_default(),
+            state: State::of(state),
+            labels: config.labels.clone().unwrap_or_default(),
+            restart: policy.map(|name| name.to_string()).unwrap_or_default(),
+            memory: host.and_then(|host| host.memory).unwrap_or_default(),
+            addresses,
+        })
+    }
+
+    /// Where it is reached: on the named network, else on the first by name; `None` when nowhere.
+    pub fn address(&self, network: Option<&str>, port: u16) -> Option<SocketAddr> {
+        let found = match network {
+            Some(name) => self.addresses.iter().find(|(network, _)| network == name),
+            None => self.addresses.first(),
+        };
+        found.map(|(_, ip)| SocketAddr::new(*ip, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn seen(state: serde_json::Value) -> Option<Container> {
+        let inspect = json!({
+            "Id": "abc", "Name": "/api", "State": state, "Config": { "Image": "app:1.0" },
+            "NetworkSettings": { "Networks": { "net": { "IPAddress": "10.0.0.3" }, "none": { "IPAddress": "" } } }
+        });
+        Container::of(&serde_json::from_value(inspect).expect("an answer"))
+    }
+
+    /// Every combination that engines show: status, running, restarting, paused, health.
+    #[test]
+    fn a_containers_state_is_read_from_what_the_engine_says() {
+        let exited = |code, out_of_memory, restarting| State::Exited {
+            code,
+            out_of_memory,
+            restarting,
+        };
+        let unhealthy = |said: &str| State::Unhealthy {
+            said: said.to_owned(),
+        };
+        let health = |status: &str| json!({"Status": "running", "Running": true, "Health": {"Status": status}});
+        let dead = |status: &str, health: &str| json!({"Status": status, "Running": false, "ExitCode": 1, "Health": {"Status": health}});
+        let cases = [
+            (
+                json!({"Status": "running", "Running": true}),
+                State::Running,
+            ),
+            (health("healthy"), State::Running),
+            (health("none"), State::Running),
+            (health(""), State::Running),
+            (health("starting"), State::Starting),
+            (health("unhealthy"), unhealthy("")),
+            (
+                json!({"Running": true, "Health": {"Status": "unhealthy", "Log": [{"ExitCode": 1, "Output": "old"}, {"ExitCode": 1, "Output": "refused\n"}]}}),
+                unhealthy("refused"),
+            ),
+            (
+                json!({"Status": "restarting", "Running": true, "Restarting": true, "ExitCode": 3}),
+                exited(3, false, true),
+            ),
+            (
+                json!({"Status": "restarting", "Running": true, "Restarting": true, "ExitCode": 3, "Health": {"Status": "healthy"}}),
+                exited(3, false, true),
+            ),
+            (
+                json!({"Status": "restarting", "Running": false, "Restarting": true, "ExitCode": 0}),
+                exited(0, false, true),
+            ),
+            (
+                json!({"Status": "paused", "Running": true, "Paused": true}),
+                State::Paused,
+            ),
+            (
+                json!({"Status": "paused", "Running": true, "Paused": true, "Health": {"Status": "healthy"}}),
+                State::Paused,
+            ),
+            (
+                json!({"Status": "created", "Running": false}),
+                State::Created,
+            ),
+            (
+                json!({"Status": "created", "Running": false, "ExitCode": 127}),
+                State::Created,
+            ),
+            (dead("exited", "healthy"), exited(1, false, false)),
+            (dead("exited", "starting"), exited(1, false, false)),
+            (dead("exited", "unhealthy"), exited(1, false, false)),
+            (dead("dead", "none"), exited(1, false, false)),
+            (dead("removing", "healthy"), exited(1, false, false)),
+            (
+                json!({"Status": "exited", "ExitCode": 0}),
+                exited(0, false, false),
+            ),
+            (
+                json!({"Status": "exited", "ExitCode": 137, "OOMKilled": true}),
+                exited(137, true, false),
+            ),
+            (
+                json!({"Status": "exited", "ExitCode": 137, "OOMKilled": false}),
+                exited(137, false, false),
+            ),
+            (json!({"Status": "running"}), exited(0, false, false)),
+            (json!({}), exited(0, false, false)),
+        ];
+        assert_eq!(cases.len(), 24);
+        for (state, expected) in cases {
+            let text = state.to_string();
+            let found = seen(state).expect("a container").state;
+            assert_eq!(found, expected, "{text}");
+            assert!(!(found.serves() && found.fallen()), "{text}");
+        }
+        assert_eq!(Container::of(&ContainerInspectResponse::default()), None);
+    }
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        let told = |code, out_of_memory| {
+            State::Exited {
+                code,
+                out_of_memory,
+                restarting: false,
+            }
+            .to_string()
+        };
+        assert_eq!(told(3, false), "exited with code 3");
+        assert_eq!(told(137, false), "exited with code 137, by signal 9");
+        assert!(told(137, true).contains("OOM"));
+        assert!(told(127, false).contains("could not be run"));
+    }
+
+    #[test]
+    fn a_container_is_reached_on_the_network_that_is_named() {
+        let container = seen(json!({"Running": true})).expect("a container");
+        let here = "10.0.0.3:80".parse().ok();
+        assert_eq!(container.address(None, 80), here);
+        assert_eq!(container.address(Some("net"), 80), here);
+        assert_eq!(container.address(Some("proxy"), 80), None);
+    }
+}

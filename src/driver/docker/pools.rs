@@ -1,0 +1,277 @@
+//! Which containers are blue and green, and the pools that they make: from the file and what is remembered.
+
+use crate::config::{Containers, Find, PoolSpec, Service};
+use crate::core::table::{Backend, Pool};
+use crate::driver::docker::container::Container;
+use crate::driver::docker::labels::Owner;
+use crate::driver::docker::roster::By;
+
+/// The containers of one pool, and how they are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which ones.
+    pub by: By,
+    /// The port inside.
+    pub port: u16,
+    /// The network; `None`: any.
+    pub network: Option<String>,
+}
+
+/// Digits of a container's id that people know it by.
+const SHORT_ID: usize = 12;
+
+/// Blue and green of a service: `running` is what was promoted, none when the file's blue serves; `made`
+/// is the rollout that makes green. `None` for a service of fixed addresses.
+pub fn places(
+    service: &Service,
+    running: &[String],
+    made: Option<&Owner>,
+) -> Option<[Option<Place>; 2]> {
+    let PoolSpec::Containers(blue) = &service.blue else {
+        return None;
+    };
+    if let Some(PoolSpec::Containers(green)) = &service.green {
+        let (blue, green) = if swapped(service, running) {
+            (green, blue)
+        } else {
+            (blue, green)
+        };
+        return Some([Some(place(blue)), Some(place(green))]);
+    }
+    let reached = |by| Place {
+        by,
+        port: blue.port,
+        network: blue.network.clone(),
+    };
+    let serving = if running.is_empty() {
+        place(blue)
+    } else {
+        reached(By::Ids(running.to_vec()))
+    };
+    let green = made.map(|owner| reached(By::Labels(owner.selector())));
+    Some([Some(serving), green])
+}
+
+/// What to remember when green's `containers` serve from now on: ids, or the slot of the file.
+pub fn running(service: &Service, before: &[String], containers: &[Container]) -> Vec<String> {
+    match &service.green {
+        Some(green @ PoolSpec::Containers(_)) if !swapped(service, before) => {
+            vec![green.to_string()]
+        }
+        Some(PoolSpec::Containers(_)) => vec![],
+        _ => containers
+            .iter()
+            .map(|container| container.id.clone())
+            .collect(),
+    }
+}
+
+/// Whether the slot that the file calls green serves.
+fn swapped(service: &Service, running: &[String]) -> bool {
+    service
+        .green
+        .as_ref()
+        .is_some_and(|green| running == [green.to_string()])
+}
+
+fn place(spec: &Containers) -> Place {
+    Place {
+        by: match &spec.find {
+            Find::Names(names) => By::Names(names.clone()),
+            Find::Labels(labels) => By::Labels(labels.clone()),
+        },
+        port: spec.port,
+        network: spec.network.clone(),
+    }
+}
+
+/// The pool of those that run and can be reached; `release` is its name when nobody is there.
+pub fn pool(place: &Place, containers: &[Container], release: &str) -> Pool {
+    let mut images: Vec<&str> = containers
+        .iter()
+        .map(|found| found.image.as_str())
+        .collect();
+    images.sort_unstable();
+    images.dedup();
+    let serving = containers.iter().filter(|found| found.state.serves());
+    Pool {
+        release: if images.is_empty() {
+            release.to_owned()
+        } else {
+            images.join(",")
+        },
+        backends: serving
+            .filter_map(|found| {
+                Some(Backend {
+                    id: identity(found),
+                    addr: found.address(place.network.as_deref(), place.port)?,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Of those that run, who cannot be reached, and how to mend it.
+pub fn unreachable(place: &Place, containers: &[Container]) -> Vec<String> {
+    let serving = containers.iter().filter(|found| found.state.serves());
+    let lost = serving.filter(|found| {
+        found
+            .address(place.network.as_deref(), place.port)
+            .is_none()
+    });
+    lost.map(|found| {
+        let others: Vec<&str> = found
+            .addresses
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let on = if others.is_empty() {
+            "no network".to_owned()
+        } else {
+            others.join(", ")
+        };
+        let wanted = place.network.as_deref().unwrap_or("a network");
+        format!(
+            "{name} is on {on}, and not on {wanted}: `docker network connect {wanted} {name}`",
+            name = found.name
+        )
+    })
+    .collect()
+}
+
+/// What a container is in a pool: a restart makes it another backend, whatever its address.
+fn identity(container: &Container) -> String {
+    let id = &container.id;
+    let short = id.get(..SHORT_ID).unwrap_or(id);
+    format!("{short}@{}", container.started_at)
+}
+
+/// Whether two pools are the same containers; `strictly`: not restarted either.
+pub fn same(one: &Pool, other: &Pool, strictly: bool) -> bool {
+    let ids = |pool: &Pool| {
+        let mut ids: Vec<String> = pool
+            .backends
+            .iter()
+            .map(|backend| match backend.id.split_once('@') {
+                Some((id, _)) if !strictly => id.to_owned(),
+                _ => backend.id.clone(),
+            })
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    ids(one) == ids(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::driver::docker::container::State;
+
+    fn service(pools: &str) -> Service {
+        let text = format!("[service.api]\n{pools}\n");
+        let config = Config::parse("t.toml", &text).expect("a configuration");
+        config.services[0].clone()
+    }
+
+    fn container(id: &str, state: State) -> Container {
+        Container {
+            id: format!("{id}-0123456789abcdef"),
+            name: id.to_owned(),
+            image: "api:1.0".to_owned(),
+            started_at: "T1".to_owned(),
+            finished_at: String::new(),
+            state,
+            labels: Default::default(),
+            restart: String::new(),
+            memory: 0,
+            addresses: vec![("net".to_owned(), "10.0.0.3".parse().expect("an address"))],
+        }
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn blue_is_who_was_promoted_else_who_the_file_names() {
+        let api = service("blue = { container = \"api\", port = 3000, network = \"net\" }");
+        let owner = Owner {
+            instance: "here".to_owned(),
+            service: "api".to_owned(),
+            rollout: 7,
+        };
+        let [blue, green] = places(&api, &[], None).expect("containers");
+        assert_eq!(blue.map(|place| place.by), Some(By::Names(words(&["api"]))));
+        assert_eq!(green, None);
+        let [blue, green] = places(&api, &words(&["0123"]), Some(&owner)).expect("containers");
+        assert_eq!(blue.map(|place| place.by), Some(By::Ids(words(&["0123"]))));
+        let green = green.expect("green");
+        assert_eq!(green.by, By::Labels(owner.selector()));
+        assert_eq!((green.port, green.network.as_deref()), (3000, Some("net")));
+        let promoted = container("new", State::Running);
+        assert_eq!(running(&api, &[], &[promoted]), ["new-0123456789abcdef"]);
+        assert_eq!(places(&service("blue = \"127.0.0.1:1\""), &[], None), None);
+    }
+
+    #[test]
+    fn two_slots_take_turns() {
+        let api = service(
+            "blue = { container = \"b1\", port = 1 }\ngreen = { container = \"g1\", port = 2 }",
+        );
+        let names = |running: &[String]| {
+            places(&api, running, None)
+                .expect("containers")
+                .map(|place| place.expect("a place").port)
+        };
+        let first = running(&api, &[], &[]);
+        assert_eq!((names(&[]), names(&first)), ([1, 2], [2, 1]));
+        assert_eq!(running(&api, &first, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_pool_has_those_that_run_where_they_can_be_reached() {
+        let api = service("blue = { container = [\"a1\", \"b1\"], port = 3000 }");
+        let [place, _] = places(&api, &[], None).expect("containers");
+        let mut place = place.expect("blue");
+        let exited = State::Exited {
+            code: 1,
+            out_of_memory: false,
+            restarting: false,
+        };
+        let all = [container("a1", State::Running), container("b1", exited)];
+        let found = pool(&place, &all, "api");
+        assert_eq!(found.release, "api:1.0");
+        assert_eq!(found.backends.len(), 1);
+        assert_eq!(found.backends[0].id, "a1-012345678@T1");
+        assert_eq!(found.backends[0].addr.to_string(), "10.0.0.3:3000");
+        assert_eq!(unreachable(&place, &all), [""; 0]);
+        place.network = Some("proxy".to_owned());
+        assert_eq!(pool(&place, &all, "api").backends, []);
+        let told = unreachable(&place, &all).join("\n");
+        assert!(
+            told.contains("on net") && told.contains("docker network connect proxy a1"),
+            "{told}"
+        );
+        assert_eq!(pool(&place, &[], "api").release, "api");
+    }
+
+    #[test]
+    fn a_restart_makes_another_backend_of_the_same_container() {
+        let pool = |ids: &[&str]| Pool {
+            release: String::new(),
+            backends: ids
+                .iter()
+                .map(|id| Backend {
+                    id: (*id).to_owned(),
+                    addr: "10.0.0.3:80".parse().expect("an address"),
+                })
+                .collect(),
+        };
+        assert!(same(&pool(&["a@1", "b@1"]), &pool(&["b@1", "a@1"]), true));
+        assert!(!same(&pool(&["a@1"]), &pool(&["a@2"]), true));
+        assert!(same(&pool(&["a@1"]), &pool(&["a@2"]), false));
+        assert!(!same(&pool(&["a@1"]), &pool(&["b@1"]), false));
+    }
+}

@@ -1,0 +1,243 @@
+//! Making green: the image is fetched, blue's settings are copied onto it, the copies are started.
+//!
+//! Safe to repeat: what an earlier attempt of the same rollout left is found by its labels and used.
+
+use crate::config::{Copying, Pull};
+use crate::driver::docker::clone::{self, Changes, CloneError, Spec};
+use crate::driver::docker::container::{Container, State};
+use crate::driver::docker::engine::{Engine, EngineError};
+use crate::driver::docker::labels::Owner;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, NetworkingConfig,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use thiserror::Error;
+
+/// What is to be made.
+#[derive(Clone, Debug)]
+pub struct Raise {
+    /// For what, and whose it is.
+    pub owner: Owner,
+    /// The image, with its tag.
+    pub image: String,
+    /// The container whose settings are taken; `None`: the service's first version.
+    pub like: Option<String>,
+    /// The network, where there is nobody to take it from.
+    pub network: Option<String>,
+    /// What is to be different.
+    pub copying: Copying,
+    /// How many.
+    pub replicas: u32,
+}
+
+/// Why green was not made. What was made of it is gone again, unless it runs.
+#[derive(Debug, Error)]
+pub enum RaiseError {
+    /// The engine does not do it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Blue cannot be copied.
+    #[error(transparent)]
+    Clone(#[from] CloneError),
+    /// The image is not here and must not be fetched.
+    #[error(
+        "the image {0} is not on this host, and `pull` is \"never\": `docker pull {0}`, or set `pull` of [service.{1}.copy]"
+    )]
+    NoImage(String, String),
+    /// It could not be fetched.
+    #[error("the image {0} could not be fetched: {1}. Does `docker pull {0}` work?")]
+    Pull(String, EngineError),
+    /// Somebody else's container has the name.
+    #[error(
+        "the name {0} belongs to the container {1}, which this shifter did not make: rename or remove it"
+    )]
+    NameTaken(String, String),
+    /// It was made and cannot be started.
+    #[error("{0} could not be started: {1}")]
+    Start(String, EngineError),
+}
+
+/// Makes green, or what is missing of it; `say` is told what people should know.
+///
+/// # Errors
+/// When it cannot be made; the message says why and what to do.
+pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
+    let present = engine.labelled(&raise.owner.selector()).await?;
+    let names: Vec<String> = (1..=raise.replicas)
+        .map(|n| name(&raise.owner, n, raise.replicas))
+        .collect();
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| !present.iter().any(|container| container.name == **name))
+        .collect();
+    if !missing.is_empty() {
+        fetch(engine, raise, &say).await?;
+    }
+    for (i, name) in missing.into_iter().enumerate() {
+        let (spec, remarks) = specify(engine, raise, name).await?;
+        if i == 0 {
+            remarks.into_iter().for_each(&say);
+        }
+        create(engine, raise, &spec).await?;
+    }
+    for container in engine.labelled(&raise.owner.selector()).await? {
+        if container.state == State::Created {
+            start(engine, &container).await?;
+        }
+    }
+    Ok(())
+}
+
+fn name(owner: &Owner, n: u32, all: u32) -> String {
+    let (service, rollout) = (&owner.service, owner.rollout);
+    // A name has two characters at least, and a service may have one.
+    if all == 1 {
+        format!("{service}-{rollout}")
+    } else {
+        format!("{service}-{rollout}-{n}")
+    }
+}
+
+async fn fetch(engine: &Engine, raise: &Raise, say: &impl Fn(String)) -> Result<(), RaiseError> {
+    let here = match engine.image(&raise.image).await {
+        Ok(_) => true,
+        Err(EngineError::Missing(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    match raise.copying.pull {
+        Pull::Never if !here => {
+            let service = raise.owner.service.clone();
+            Err(RaiseError::NoImage(raise.image.clone(), service))
+        }
+        Pull::Never => Ok(()),
+        Pull::Missing if here => Ok(()),
+        Pull::Missing | Pull::Always => {
+            let begun = std::time::Instant::now();
+            let mut told = begun;
+            let progress = |done: i64, all: i64| {
+                if told.elapsed() >= Duration::from_secs(2) {
+                    told = std::time::Instant::now();
+                    say(format!(
+                        "fetching {}: {} of {}",
+                        raise.image,
+                        megabytes(done),
+                        megabytes(all)
+                    ));
+                }
+            };
+            let fetched = engine.pull(&raise.image, progress).await;
+            fetched.map_err(|error| RaiseError::Pull(raise.image.clone(), error))?;
+            say(format!(
+                "fetched {} in {:.1} s",
+                raise.image,
+                begun.elapsed().as_secs_f64()
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn megabytes(bytes: i64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// What is to be created, and what people should know about it.
+async fn specify(
+    engine: &Engine,
+    raise: &Raise,
+    name: &str,
+) -> Result<(Spec, Vec<String>), RaiseError> {
+    let Some(like) = &raise.like else {
+        return Ok((first(raise, name), vec![]));
+    };
+    let blue: ContainerInspectResponse = engine.inspect(like).await?;
+    // By its id: a tag may have moved since blue was started.
+    let image = engine
+        .image(blue.image.as_deref().unwrap_or_default())
+        .await?;
+    let changes = Changes {
+        image: raise.image.clone(),
+        name: name.to_owned(),
+        env: raise.copying.env.clone(),
+        aliases: raise.copying.aliases.clone(),
+    };
+    let spec = clone::clone(&blue, &image, &changes, &raise.owner, raise.copying.compose)?;
+    let remarks = spec.remarks.clone();
+    Ok((spec, remarks))
+}
+
+/// A service's first version: there is nobody to copy.
+fn first(raise: &Raise, name: &str) -> Spec {
+    let env = raise
+        .copying
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let endpoint = EndpointSettings {
+        aliases: (!raise.copying.aliases.is_empty()).then(|| raise.copying.aliases.clone()),
+        ..EndpointSettings::default()
+    };
+    let policy = |name| RestartPolicy {
+        name: Some(name),
+        maximum_retry_count: None,
+    };
+    let mut labels = raise.owner.labels("");
+    labels.extend(
+        raise
+            .owner
+            .restart_label(Some(&policy(RestartPolicyNameEnum::UNLESS_STOPPED))),
+    );
+    Spec {
+        name: name.to_owned(),
+        body: ContainerCreateBody {
+            image: Some(raise.image.clone()),
+            env: Some(env.collect()),
+            labels: Some(labels),
+            host_config: Some(HostConfig {
+                network_mode: raise.network.clone(),
+                restart_policy: Some(policy(RestartPolicyNameEnum::NO)),
+                ..HostConfig::default()
+            }),
+            networking_config: raise.network.clone().map(|network| NetworkingConfig {
+                endpoints_config: Some(HashMap::from([(network, endpoint)])),
+            }),
+            ..ContainerCreateBody::default()
+        },
+        networks: BTreeMap::new(),
+        remarks: vec![],
+    }
+}
+
+async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<(), RaiseError> {
+    let error = match engine.create(spec).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    // Podman says 500 where Docker says 409: who has the name is asked in any case.
+    match engine.find(&spec.name).await {
+        Ok(Some(holder))
+            if raise.owner.owns(&holder.labels) && raise.owner.made(&holder.labels) =>
+        {
+            Ok(())
+        }
+        Ok(Some(holder)) if matches!(error, EngineError::Taken(_)) => {
+            let id = holder.id.get(..12).unwrap_or(&holder.id).to_owned();
+            Err(RaiseError::NameTaken(spec.name.clone(), id))
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// Starts a container of ours; one that cannot be started is removed again.
+async fn start(engine: &Engine, container: &Container) -> Result<(), RaiseError> {
+    match engine.start(&container.id).await {
+        Ok(()) => Ok(()),
+        Err(error @ (EngineError::Refused(..) | EngineError::Missing(_))) => {
+            let _ = engine.remove(&container.id).await;
+            Err(RaiseError::Start(container.name.clone(), error))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

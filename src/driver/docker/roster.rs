@@ -1,0 +1,162 @@
+//! Who is there: the containers of all pools, looked at again whenever something happens to one.
+//!
+//! Events only wake; what counts is what a look finds. They are subscribed before the look, and a look
+//! every half minute finds what no event told. An end of the events says nothing about the containers:
+//! it means that nothing is known until the engine answers again.
+
+use crate::core::table::Color;
+use crate::driver::docker::container::Container;
+use crate::driver::docker::engine::{Engine, EngineError};
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// A look that nothing asked for.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// A second look after the subscription: what happened while it was made was perhaps not told.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The first and the longest wait before an engine that was lost is asked again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
+
+/// The containers of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// The service.
+    pub service: String,
+    /// Which of its pools.
+    pub color: Color,
+    /// Which containers.
+    pub by: By,
+}
+
+/// How the containers of a pool are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By their whole ids.
+    Ids(Vec<String>),
+    /// By name.
+    Names(Vec<String>),
+    /// By all of these labels.
+    Labels(Vec<String>),
+}
+
+/// What a look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What was wanted.
+    pub want: Want,
+    /// The containers that are there, running or not.
+    pub containers: Vec<Container>,
+}
+
+/// What the roster tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// How things are.
+    Seen(Vec<Found>),
+    /// Nothing is known any more, and why.
+    Lost(String),
+}
+
+/// Looks once.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineError> {
+    let each = wants.iter().map(|want| async {
+        let containers = match &want.by {
+            By::Labels(labels) => engine.labelled(labels).await?,
+            By::Ids(names) | By::Names(names) => {
+                let all = names.iter().map(|name| engine.find(name));
+                let found = futures::future::try_join_all(all).await?;
+                found.into_iter().flatten().collect()
+            }
+        };
+        Ok(Found {
+            want: want.clone(),
+            containers,
+        })
+    });
+    futures::future::try_join_all(each).await
+}
+
+/// Looks whenever something happens, until nobody listens. An engine that nobody wants is never asked.
+pub async fn follow(
+    engine: Engine,
+    mut wants: watch::Receiver<Vec<Want>>,
+    news: mpsc::Sender<News>,
+) {
+    let mut wait = BACKOFF.0;
+    loop {
+        if wants.borrow().is_empty() {
+            if wants.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let why = match watch_while_it_answers(&engine, &mut wants, &news, &mut wait).await {
+            Ok(()) => return,
+            Err(why) => why,
+        };
+        // An end of the events alone says nothing; an engine that does not answer either does.
+        if let Err(error) = engine.ping().await {
+            let text = format!("{error} ({why})");
+            if news.send(News::Lost(text)).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(BACKOFF.1);
+    }
+}
+
+/// Returns when nobody listens any more; an error when the engine is lost.
+async fn watch_while_it_answers(
+    engine: &Engine,
+    wants: &mut watch::Receiver<Vec<Want>>,
+    news: &mpsc::Sender<News>,
+    wait: &mut Duration,
+) -> Result<(), String> {
+    let (poke, mut poked) = mpsc::channel(1);
+    let mut events = Box::pin(engine.events().map_err(|error| error.to_string())?);
+    // Events are taken as they come, also during a look: one poke stands for all of them.
+    let mut pump = tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(_) => {
+                    let _ = poke.try_send(());
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+        "the events ended".to_owned()
+    });
+    let _stop = AbortOnDrop(pump.abort_handle());
+    let mut resync = tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, RESYNC);
+    loop {
+        let wanted = wants.borrow_and_update().clone();
+        let found = look(engine, &wanted)
+            .await
+            .map_err(|error| error.to_string())?;
+        *wait = BACKOFF.0;
+        if news.send(News::Seen(found)).await.is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = &mut pump => return Err(ended.unwrap_or_else(|error| error.to_string())),
+            Some(()) = poked.recv() => {}
+            _ = resync.tick() => {}
+            changed = wants.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,293 @@
+//! Clearing away: what this shifter made or was told to replace, and nobody needs any more, is stopped,
+//! kept for a while and removed.
+//!
+//! What is to be done follows from what is there and what is remembered, so that a sweep after a crash
+//! ends what the one before began. Nothing is touched that is not ours, unless it was blue.
+
+use crate::driver::docker::container::{Container, State};
+use crate::driver::docker::engine::{Engine, EngineError};
+use crate::driver::docker::labels::{self, Owner};
+use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
+use std::time::Duration;
+
+/// What is remembered of a service, for what of it is to stay.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// The service; the rollout under way, whose containers stay; 0: none.
+    pub owner: Owner,
+    /// Ids of the containers that serve.
+    pub serving: Vec<String>,
+    /// Ids of the containers that served before and were replaced: they are stopped, and removed when they are ours.
+    pub retired: Vec<String>,
+    /// How long the stopped containers of a green that was taken off are kept.
+    pub keep_green: Duration,
+    /// How long a container may take to stop before it is killed.
+    pub grace: Duration,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Chore {
+    /// Let it end.
+    Stop(Container),
+    /// Take it away.
+    Remove(Container),
+    /// Let the engine start it again when it ends, as blue's was: it is blue now.
+    Settle(Container, RestartPolicyNameEnum),
+    /// So that the engine's own restart leaves it stopped.
+    StayStopped(Container),
+}
+
+/// Does what is to be done; each line of the answer tells one thing that was.
+///
+/// # Errors
+/// When the engine does not do it; what was not done is done by the next sweep.
+pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineError> {
+    let mut told = vec![];
+    let ours = engine.labelled(&keep.owner.of_the_service()).await?;
+    let mut retired = vec![];
+    for id in &keep.retired {
+        retired.extend(engine.find(id).await?);
+    }
+    for chore in chores(&ours, &retired, keep, jiff::Timestamp::now()) {
+        told.extend(perform(engine, keep, chore).await?);
+    }
+    Ok(told)
+}
+
+async fn perform(
+    engine: &Engine,
+    keep: &Keep,
+    chore: Chore,
+) -> Result<Option<String>, EngineError> {
+    let policy = |name| RestartPolicy {
+        name: Some(name),
+        maximum_retry_count: None,
+    };
+    Ok(match chore {
+        Chore::Stop(container) => {
+            engine.stop(&container.id, keep.grace).await?;
+            Some(format!("stopped {} ({})", container.name, container.image))
+        }
+        Chore::Remove(container) => match engine.remove(&container.id).await {
+            Ok(()) => Some(format!("removed {} ({})", container.name, container.image)),
+            Err(EngineError::Missing(_)) => None,
+            Err(error) => return Err(error),
+        },
+        Chore::Settle(container, name) => {
+            engine.restart_policy(&container.id, policy(name)).await?;
+            None
+        }
+        Chore::StayStopped(container) => {
+            let name = RestartPolicyNameEnum::UNLESS_STOPPED;
+            engine.restart_policy(&container.id, policy(name)).await?;
+            None
+        }
+    })
+}
+
+/// What is to be done with the containers of a service, `ours` and those that were `retired`.
+fn chores(
+    ours: &[Container],
+    retired: &[Container],
+    keep: &Keep,
+    now: jiff::Timestamp,
+) -> Vec<Chore> {
+    let mut chores = vec![];
+    for container in ours {
+        if keep.serving.contains(&container.id) {
+            let wanted = labels::restart_of(&container.labels);
+            if let Some(wanted) = wanted
+                && container.restart != wanted.to_string()
+            {
+                chores.push(Chore::Settle(container.clone(), wanted));
+            }
+            continue;
+        }
+        if keep.owner.rollout != 0 && keep.owner.made(&container.labels) {
+            continue;
+        }
+        let replaced = keep.retired.contains(&container.id);
+        match &container.state {
+            State::Created => chores.push(Chore::Remove(container.clone())),
+            State::Exited {
+                restarting: false, ..
+            } => {
+                if replaced || age(container, now) >= keep.keep_green {
+                    chores.push(Chore::Remove(container.clone()));
+                }
+            }
+            _ => {
+                chores.push(Chore::Stop(container.clone()));
+                if replaced {
+                    chores.push(Chore::Remove(container.clone()));
+                }
+            }
+        }
+    }
+    for container in retired {
+        let mine = ours.iter().any(|own| own.id == container.id);
+        if mine || keep.serving.contains(&container.id) {
+            continue;
+        }
+        if container.restart == RestartPolicyNameEnum::ALWAYS.to_string() {
+            chores.push(Chore::StayStopped(container.clone()));
+        }
+        if !matches!(
+            container.state,
+            State::Created
+                | State::Exited {
+                    restarting: false,
+                    ..
+                }
+        ) {
+            chores.push(Chore::Stop(container.clone()));
+        }
+    }
+    chores
+}
+
+/// How long ago a container ended; nothing when that cannot be read.
+fn age(container: &Container, now: jiff::Timestamp) -> Duration {
+    let ended = container.finished_at.parse::<jiff::Timestamp>().ok();
+    let span = ended.map(|ended| now.duration_since(ended));
+    span.and_then(|span| Duration::try_from(span).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-01-01T12:00:00Z";
+
+    fn keep() -> Keep {
+        Keep {
+            owner: Owner {
+                instance: "here".to_owned(),
+                service: "api".to_owned(),
+                rollout: 7,
+            },
+            serving: vec!["six".to_owned()],
+            retired: vec![],
+            keep_green: Duration::from_secs(3600),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    fn exited() -> State {
+        State::Exited {
+            code: 0,
+            out_of_memory: false,
+            restarting: false,
+        }
+    }
+
+    /// A container of ours, made by a rollout; it ended half an hour ago, if at all.
+    fn ours(id: &str, rollout: i64, state: State) -> Container {
+        let owner = Owner {
+            rollout,
+            ..keep().owner
+        };
+        Container {
+            id: id.to_owned(),
+            name: format!("api-{rollout}"),
+            image: "api:1".to_owned(),
+            started_at: String::new(),
+            finished_at: "2026-01-01T11:30:00Z".to_owned(),
+            state,
+            labels: owner.labels("blue"),
+            restart: "no".to_owned(),
+            memory: 0,
+            addresses: vec![],
+        }
+    }
+
+    fn told(ours: &[Container], retired: &[Container], keep: &Keep) -> Vec<String> {
+        chores(ours, retired, keep, NOW.parse().expect("a time"))
+            .into_iter()
+            .map(|chore| match chore {
+                Chore::Stop(container) => format!("stop {}", container.id),
+                Chore::Remove(container) => format!("remove {}", container.id),
+                Chore::Settle(container, policy) => format!("settle {} {policy}", container.id),
+                Chore::StayStopped(container) => format!("stay stopped {}", container.id),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_serves_and_who_is_rolled_out_stay() {
+        let all = [
+            ours("six", 6, State::Running),
+            ours("seven", 7, State::Running),
+        ];
+        assert_eq!(told(&all, &[], &keep()), [""; 0]);
+        let over = Keep {
+            owner: Owner {
+                rollout: 0,
+                ..keep().owner
+            },
+            ..keep()
+        };
+        assert_eq!(told(&all, &[], &over), ["stop seven"]);
+    }
+
+    #[test]
+    fn a_green_that_was_taken_off_is_kept_for_a_while() {
+        let old = [ours("five", 5, exited())];
+        assert_eq!(told(&old, &[], &keep()), [""; 0]);
+        let short = Keep {
+            keep_green: Duration::from_secs(60),
+            ..keep()
+        };
+        assert_eq!(told(&old, &[], &short), ["remove five"]);
+        let never_started = [ours("five", 5, State::Created)];
+        assert_eq!(told(&never_started, &[], &keep()), ["remove five"]);
+    }
+
+    #[test]
+    fn who_was_replaced_is_stopped_and_removed_only_when_it_is_ours() {
+        let keep = Keep {
+            retired: vec!["five".to_owned(), "theirs".to_owned()],
+            ..keep()
+        };
+        let five = ours("five", 5, State::Running);
+        let theirs = Container {
+            id: "theirs".to_owned(),
+            labels: Default::default(),
+            restart: "always".to_owned(),
+            ..ours("", 0, State::Running)
+        };
+        assert_eq!(
+            told(&[five.clone()], &[five, theirs.clone()], &keep),
+            [
+                "stop five",
+                "remove five",
+                "stay stopped theirs",
+                "stop theirs"
+            ]
+        );
+        let still = Container {
+            state: exited(),
+            restart: "no".to_owned(),
+            ..theirs
+        };
+        assert_eq!(told(&[], &[still], &keep), [""; 0], "left where it is");
+    }
+
+    #[test]
+    fn the_new_blue_is_restarted_as_the_old_one_was() {
+        let mut six = ours("six", 6, State::Running);
+        let policy = RestartPolicy {
+            name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+            maximum_retry_count: None,
+        };
+        six.labels.extend(keep().owner.restart_label(Some(&policy)));
+        assert_eq!(
+            told(&[six.clone()], &[], &keep()),
+            ["settle six unless-stopped"]
+        );
+        six.restart = "unless-stopped".to_owned();
+        assert_eq!(told(&[six], &[], &keep()), [""; 0]);
+    }
+}

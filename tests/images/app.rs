@@ -1,0 +1,178 @@
+//! The web app in the test images: one file, no crates, so that a static binary is the whole image.
+//!
+//! It is ruled by variables: `VERSION`, `PORT`, `ERRORS` (percent of answers that are 500), `LATENCY_MS`,
+//! `BOOT_MS` (until it listens), `WARM_MS` (until `/health` is 200), `EXIT_AT_START` (its exit code),
+//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check` asks its own `/health`, for HEALTHCHECK; `app sleep`
+//! does nothing for long. SIGTERM: nothing new is accepted, what is under way is answered.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+static BROKEN: AtomicBool = AtomicBool::new(false);
+static UNDER_WAY: AtomicI64 = AtomicI64::new(0);
+static USERS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn term(_: i32) {
+    STOPPING.store(true, SeqCst);
+}
+
+unsafe extern "C" {
+    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+}
+
+fn var(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn main() {
+    let port = var("PORT").unwrap_or(3000);
+    match std::env::args().nth(1).as_deref() {
+        Some("check") => std::process::exit(i32::from(!check(port))),
+        Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
+        Some("fail") => std::process::exit(1),
+        _ => serve(port),
+    }
+}
+
+fn check(port: u64) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port as u16))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let answer = ask().unwrap_or_default();
+    let line = answer.lines().next().unwrap_or("no answer").to_owned();
+    println!("{line}");
+    line.contains(" 200 ")
+}
+
+fn serve(port: u64) {
+    if let Some(code) = var("EXIT_AT_START") {
+        eprintln!("refusing to start: told to exit with {code}");
+        std::process::exit(code as i32);
+    }
+    if var("IGNORE_TERM").is_none() {
+        // SAFETY: the handler stores one atomic.
+        unsafe { signal(15, term) };
+    }
+    if let Some(after) = var("EXIT_AFTER_MS") {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(after));
+            eprintln!("exiting by itself");
+            std::process::exit(3);
+        });
+    }
+    std::thread::sleep(Duration::from_millis(var("BOOT_MS").unwrap_or(0)));
+    let begun = Instant::now();
+    let listener = TcpListener::bind(("0.0.0.0", port as u16)).expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    eprintln!("listening on {port}");
+    while !STOPPING.load(SeqCst) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let _ = stream.set_nonblocking(false);
+                let _ = stream.set_nodelay(true);
+                std::thread::Builder::new()
+                    .stack_size(64 * 1024)
+                    .spawn(move || answer_all(stream, begun))
+                    .ok();
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    drop(listener);
+    while UNDER_WAY.load(SeqCst) > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    eprintln!("drained");
+}
+
+fn answer_all(stream: TcpStream, begun: Instant) {
+    // An idle connection must not hold up the end.
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let Ok(mut out) = stream.try_clone() else { return };
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if !matches!(reader.read_line(&mut first), Ok(n) if n > 0) {
+            return;
+        }
+        UNDER_WAY.fetch_add(1, SeqCst);
+        let (mut close, mut length) = (false, 0usize);
+        loop {
+            let mut line = String::new();
+            if !matches!(reader.read_line(&mut line), Ok(n) if n > 0) || line == "\r\n" {
+                break;
+            }
+            let line = line.to_ascii_lowercase();
+            close |= line.starts_with("connection: close");
+            if let Some(n) = line.strip_prefix("content-length:") {
+                length = n.trim().parse().unwrap_or(0);
+            }
+        }
+        let _ = std::io::copy(&mut (&mut reader).take(length as u64), &mut std::io::sink());
+        let path = first.split(' ').nth(1).unwrap_or("/").to_owned();
+        let (code, body) = answer(&path, begun);
+        close |= STOPPING.load(SeqCst);
+        let said = if close { "Connection: close\r\n" } else { "" };
+        let version = std::env::var("VERSION").unwrap_or_default();
+        let text = format!(
+            "HTTP/1.1 {code} X\r\nX-Version: {version}\r\nContent-Length: {}\r\n{said}\r\n{body}",
+            body.len()
+        );
+        let sent = out.write_all(text.as_bytes());
+        UNDER_WAY.fetch_sub(1, SeqCst);
+        if path.starts_with("/exit") {
+            eprintln!("asked to exit");
+            std::process::exit(3);
+        }
+        if close || sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(path: &str, begun: Instant) -> (u16, String) {
+    let number = |name: &str| -> Option<u64> {
+        let (_, rest) = path.split_once(&format!("{name}="))?;
+        rest.split('&').next()?.parse().ok()
+    };
+    if path.starts_with("/health") {
+        let warm = begun.elapsed() >= Duration::from_millis(var("WARM_MS").unwrap_or(0));
+        let well = warm && !BROKEN.load(SeqCst);
+        return if well { (200, "well\n".into()) } else { (503, "ill\n".into()) };
+    }
+    if path.starts_with("/users") {
+        return (200, USERS.load(SeqCst).to_string());
+    }
+    if path.starts_with("/break") {
+        BROKEN.store(true, SeqCst);
+        return (200, "broken\n".into());
+    }
+    if path.starts_with("/env") {
+        let all: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+        return (200, all.join("\n"));
+    }
+    if path.starts_with("/mem") {
+        let mut held: Vec<Vec<u8>> = vec![];
+        loop {
+            held.push(vec![1; 1 << 20]);
+        }
+    }
+    if path.starts_with("/slow") {
+        std::thread::sleep(Duration::from_millis(number("ms").unwrap_or(1000)));
+        return (200, std::env::var("VERSION").unwrap_or_default());
+    }
+    let count = USERS.fetch_add(1, SeqCst);
+    std::thread::sleep(Duration::from_millis(var("LATENCY_MS").unwrap_or(0)));
+    // Spread evenly over a hundred requests: 37 and 100 have no common divisor.
+    if count * 37 % 100 < var("ERRORS").unwrap_or(0) {
+        return (500, "failed\n".into());
+    }
+    (200, std::env::var("VERSION").unwrap_or_default())
+}
