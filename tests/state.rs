@@ -44,6 +44,8 @@ fn at_five_percent(folder: &Path) {
         salt: 1,
         epoch: 1,
         past: None,
+        image: None,
+        members: 1,
     };
     let mut saved = SavedRollout {
         id: 0,
@@ -75,7 +77,7 @@ fn at_five_percent(folder: &Path) {
             "api",
             &SavedService {
                 epoch: 1,
-                running: vec![],
+                ..SavedService::default()
             },
         )
         .unwrap();

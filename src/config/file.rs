@@ -282,13 +282,13 @@ pub(crate) struct RawCopy {
 #[derive(Debug)]
 pub(crate) enum RawPool {
     Addresses(Many),
-    Containers(Spanned<RawContainers>),
+    Containers(Box<Spanned<RawContainers>>),
 }
 
 enum AnyPool {
     One(String),
     Many(Vec<Spanned<String>>),
-    Containers(RawContainers),
+    Containers(Box<RawContainers>),
 }
 
 impl<'de> Deserialize<'de> for RawPool {
@@ -301,7 +301,7 @@ impl<'de> Deserialize<'de> for RawPool {
                 span,
             }),
             AnyPool::Many(items) => RawPool::Addresses(Many { span, items }),
-            AnyPool::Containers(table) => RawPool::Containers(Spanned::new(span, table)),
+            AnyPool::Containers(table) => RawPool::Containers(Box::new(Spanned::new(span, *table))),
         })
     }
 }
@@ -329,7 +329,8 @@ impl<'de> Deserialize<'de> for AnyPool {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AnyPool, A::Error> {
-                RawContainers::deserialize(MapAccessDeserializer::new(map)).map(AnyPool::Containers)
+                RawContainers::deserialize(MapAccessDeserializer::new(map))
+                    .map(|table| AnyPool::Containers(Box::new(table)))
             }
         }
         deserializer.deserialize_any(Shape)

@@ -65,18 +65,10 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
             LONG,
             defaults::APPROVE_DEADLINE,
         )?,
-        deadline: match &raw.deadline {
-            None => None,
-            given => Some(time("deadline", given, LONG, defaults::DEADLINE)?),
-        },
+        deadline: whole_deadline(raw)?,
         drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
         keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
-        keep_green: time(
-            "keep_green",
-            &raw.keep_green,
-            OPTIONAL,
-            defaults::KEEP_GREEN,
-        )?,
+        keep_green: keep_green(raw)?,
         on_inconclusive: on_inconclusive(raw)?,
         on_no_data: on_no_data(raw)?,
         step_requests_min: requests(
@@ -93,6 +85,18 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
     fits_holdback(&service, raw)?;
     fits_deadline(&service.plan(None), raw)?;
     Ok(service)
+}
+
+fn whole_deadline(raw: &RawService) -> Check<Option<Duration>> {
+    match &raw.deadline {
+        None => Ok(None),
+        given => value::duration("deadline", given, LONG, defaults::DEADLINE).map(Some),
+    }
+}
+
+fn keep_green(raw: &RawService) -> Check<Duration> {
+    let default = defaults::KEEP_GREEN;
+    value::duration("keep_green", &raw.keep_green, OPTIONAL, default)
 }
 
 fn checked_name(raw: &Spanned<String>) -> Check<String> {

@@ -32,7 +32,10 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("check") => std::process::exit(i32::from(!check(port))),
         Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
-        Some("fail") => std::process::exit(1),
+        Some("fail") => {
+            println!("this check always fails");
+            std::process::exit(1);
+        }
         _ => serve(port),
     }
 }
@@ -122,7 +125,7 @@ fn answer_all(stream: TcpStream, begun: Instant) {
         let said = if close { "Connection: close\r\n" } else { "" };
         let version = std::env::var("VERSION").unwrap_or_default();
         let text = format!(
-            "HTTP/1.1 {code} X\r\nX-Version: {version}\r\nContent-Length: {}\r\n{said}\r\n{body}",
+            "HTTP/1.1 {code} X\r\nx-app-version: {version}\r\nContent-Length: {}\r\n{said}\r\n{body}",
             body.len()
         );
         let sent = out.write_all(text.as_bytes());

@@ -41,7 +41,7 @@ struct Survived {
 async fn live(shifter: &mut Shifter, story: Story, killed_after: Option<Duration>) -> bool {
     let _ = shifter
         .client
-        .run(None, Some(Strategy::Canary), false)
+        .run(None, Some(Strategy::Canary), false, None)
         .await;
     let begun = Instant::now();
     let mut taken_back = false;

@@ -10,6 +10,7 @@
 
 mod crash;
 mod dashboard_queries;
+mod docker;
 mod lost;
 mod metrics;
 mod observed;

@@ -375,7 +375,7 @@ async fn people_approve_pause_resume_promote_and_supersede() {
     home.verb("resume").await.unwrap();
     home.share(50.0).await;
     home.client
-        .run(None, Some(Strategy::BlueGreen), true)
+        .run(None, Some(Strategy::BlueGreen), true, None)
         .await
         .unwrap();
     let old = home.client.rollout(second).await.unwrap();

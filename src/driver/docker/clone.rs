@@ -132,16 +132,7 @@ pub fn clone(
         networking_config: at_creation,
         ..ContainerCreateBody::default()
     };
-    if let Some(volumes) = config
-        .volumes
-        .as_ref()
-        .filter(|volumes| !volumes.is_empty())
-    {
-        remarks.push(format!(
-            "green gets fresh, empty volumes where blue has anonymous ones: {}",
-            volumes.join(", ")
-        ));
-    }
+    remarks.extend(anonymous(config));
     Ok(Spec {
         name: changes.name.clone(),
         body,
@@ -338,6 +329,15 @@ fn host_settings(name: &str, host: &HostConfig, remarks: &mut Vec<String>) -> Ho
         }),
         ..host.clone()
     }
+}
+
+/// Volumes without a name: nobody but blue has them.
+fn anonymous(config: &ContainerConfig) -> Option<String> {
+    let volumes = config.volumes.as_ref().filter(|list| !list.is_empty())?;
+    Some(format!(
+        "green gets fresh, empty volumes where blue has anonymous ones: {}",
+        volumes.join(", ")
+    ))
 }
 
 /// A link as it is asked for: the engine shows `/other:/blue/alias`.

@@ -182,6 +182,7 @@ impl Container {
 }
 
 #[cfg(test)]
+#[allow(clippy::too_many_lines)]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -259,7 +259,11 @@ mod tests {
             ..ours("", 0, State::Running)
         };
         assert_eq!(
-            told(&[five.clone()], &[five, theirs.clone()], &keep),
+            told(
+                std::slice::from_ref(&five),
+                &[five.clone(), theirs.clone()],
+                &keep
+            ),
             [
                 "stop five",
                 "remove five",
@@ -284,7 +288,7 @@ mod tests {
         };
         six.labels.extend(keep().owner.restart_label(Some(&policy)));
         assert_eq!(
-            told(&[six.clone()], &[], &keep()),
+            told(std::slice::from_ref(&six), &[], &keep()),
             ["settle six unless-stopped"]
         );
         six.restart = "unless-stopped".to_owned();

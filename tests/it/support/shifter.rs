@@ -45,17 +45,22 @@ impl Home {
     }
 
     pub fn at(folder: TempDir, blue: SocketAddr, green: SocketAddr, more: &str) -> Home {
+        let home = Home::empty(folder, free_port(), free_port());
+        home.configure(blue, green, more);
+        home
+    }
+
+    /// A home without a configuration.
+    pub fn empty(folder: TempDir, proxy: SocketAddr, admin: SocketAddr) -> Home {
         let state = folder.path().join("state");
         let client = Client::new(&state.join("shifter.sock")).unwrap();
-        let home = Home {
-            proxy: free_port(),
-            admin: free_port(),
+        Home {
+            proxy,
+            admin,
             client,
             state,
             folder: Arc::new(folder),
-        };
-        home.configure(blue, green, more);
-        home
+        }
     }
 
     /// The state is kept in another folder.
@@ -85,12 +90,19 @@ impl Home {
     /// The configuration's text.
     pub fn text(&self, blue: SocketAddr, green: SocketAddr, more: &str) -> String {
         format!(
+            "{}\n[service.app]\nblue = \"{blue}\"\ngreen = \"{green}\"\n\
+             health = {{ path = \"/health\", interval = \"50ms\", timeout = \"5s\", rise = 1, fall = 2 }}\nholdback = 0\n{more}\n",
+            self.head(),
+        )
+    }
+
+    /// What the configuration says of the process.
+    pub fn head(&self) -> String {
+        format!(
             "state = \"{}\"\n\
              proxy.listen = \"{}\"\nproxy.keepalive_requests = 1000000000\n\
              proxy.shutdown = {{ lame_duck = \"300ms\", deadline = \"5s\" }}\n\
-             admin.listen = \"{}\"\nlog.level = \"warn\"\n\n\
-             [service.app]\nblue = \"{blue}\"\ngreen = \"{green}\"\n\
-             health = {{ path = \"/health\", interval = \"50ms\", timeout = \"5s\", rise = 1, fall = 2 }}\nholdback = 0\n{more}\n",
+             admin.listen = \"{}\"\nlog.level = \"warn\"\n",
             self.state.display(),
             self.proxy,
             self.admin,
@@ -159,11 +171,28 @@ impl Home {
 
     pub async fn run(&self, strategy: Strategy) -> i64 {
         self.client
-            .run(None, Some(strategy), false)
+            .run(None, Some(strategy), false, None)
             .await
             .unwrap()
             .rollout
             .unwrap()
+    }
+
+    /// Starts a rollout to an image.
+    pub async fn run_image(&self, image: &str) -> Result<i64, ClientError> {
+        let done = self.client.run(None, None, false, Some(image.to_owned()));
+        done.await.map(|done| done.rollout.unwrap())
+    }
+
+    /// The narration so far, a line each.
+    pub async fn notes(&self) -> String {
+        let service = self.service().await;
+        let rollout = service.rollout.map_or(0, |rollout| rollout.id);
+        let notes = self.client.notes(0, rollout).await.unwrap();
+        notes
+            .iter()
+            .map(|note| format!("{}: {}\n", note.kind, note.text))
+            .collect()
     }
 
     pub async fn verb(&self, verb: &str) -> Result<String, ClientError> {

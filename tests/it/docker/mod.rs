@@ -1,0 +1,5 @@
+//! Containers, on a real engine: the rows of the guide to blue-green deployment with Docker, and faults.
+
+mod engine_lost;
+mod faults;
+mod rows;

@@ -1,0 +1,539 @@
+//! What people do by hand for a blue-green deployment with Docker, row by row, done by shifter.
+
+use crate::support::client::get;
+use crate::support::docker::Engine;
+use crate::support::load::{Load, Plan};
+use crate::support::shifter::{PATIENT, QUICK, STILL, outcome_of, phase_of};
+use shifter::core::plan::Strategy;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+const FAST: &str = "keep_blue = \"1s\"\n";
+
+fn quick() -> String {
+    format!("{QUICK}{PATIENT}{FAST}")
+}
+
+fn still() -> String {
+    format!("{STILL}{PATIENT}{FAST}")
+}
+
+/// What an app answers to users, by itself.
+async fn users(engine: &Engine, name: &str) -> u64 {
+    let answer = get(engine.address(name), "/users", "").await.unwrap();
+    answer.body.parse().unwrap()
+}
+
+/// Row 1: a green on another network is refused, with the names of both and the remedy.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_01_a_green_that_cannot_be_reached_is_refused() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let other = engine.named("other");
+    engine.docker(&["network", "create", &other]);
+    let green = engine.named("green");
+    engine.docker(&[
+        "run",
+        "-d",
+        "--name",
+        &green,
+        "--network",
+        &other,
+        "app:green",
+    ]);
+    let slot = |color: &str| {
+        format!(
+            "{color} = {{ container = \"{}\", port = 3000, network = \"{}\" }}\n",
+            engine.named(color),
+            engine.name
+        )
+    };
+    let home = engine.home_of(&format!("{}{}{}", slot("blue"), slot("green"), quick()));
+    let _shifter = home.serve().await;
+    let refused = home.client.run(None, None, false, None).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains(&other) && text.contains(&engine.name),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("docker network connect {} {green}", engine.name)),
+        "{text}"
+    );
+    // As the message says.
+    engine.docker(&["network", "connect", &engine.name, &green]);
+    let load = Load::on(home.proxy);
+    home.until("green is seen", |_| true).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while home.client.run(None, None, false, None).await.is_err() {
+        assert!(Instant::now() < deadline, "{}", home.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let end = home.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted");
+    load.stop_clean().await;
+    assert_eq!(
+        engine.containers(false).len(),
+        2,
+        "slots are somebody else's to stop"
+    );
+    drop(_shifter);
+    engine.docker(&["rm", "-f", &green]);
+    engine.docker(&["network", "rm", &other]);
+}
+
+/// Rows 2, 3, 4, 6: blue is adopted as it runs and has everything; green boots unseen, and is probed.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_02_blue_is_adopted_and_green_boots_unseen() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let blue = engine.named("blue");
+    let started = engine.inspect(&blue, "{{.State.StartedAt}}");
+    let load = Load::on(shifter.proxy);
+    load.more(10_000).await;
+    assert_eq!(load.seen.green.load(Relaxed), 0);
+    assert_eq!(load.seen.blue.load(Relaxed), load.seen.answered());
+    // Green takes its time; its own counter says who came.
+    engine.configure(
+        &shifter.home,
+        &format!(
+            "blue = {{ container = \"{blue}\", port = 3000 }}\ncopy = {{ env = {{ BOOT_MS = \"2500\" }} }}\n{}",
+            still()
+        ),
+    );
+    shifter.client.reload().await.unwrap();
+    let begun = Instant::now();
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    let green = format!("{}-{rollout}", engine.name);
+    shifter
+        .until("green is up", |service| {
+            service
+                .green
+                .as_ref()
+                .is_some_and(|pool| !pool.backends.is_empty())
+        })
+        .await;
+    assert_eq!(load.seen.green.load(Relaxed), 0);
+    shifter.share(5.0).await;
+    assert!(begun.elapsed() >= Duration::from_millis(2_500));
+    shifter.verb("abort").await.unwrap();
+    shifter.phase("finished").await;
+    let (seen, _) = load.stop_clean().await;
+    println!(
+        "{} requests, {} of them green's, 0 before its share",
+        seen.answered(),
+        seen.green.load(Relaxed)
+    );
+    assert_eq!(
+        engine.inspect(&blue, "{{.State.StartedAt}}"),
+        started,
+        "blue was not restarted"
+    );
+    assert_eq!(
+        engine.inspect(&green, "{{.HostConfig.RestartPolicy.Name}}"),
+        "no"
+    );
+    assert_eq!(
+        engine.inspect(
+            &green,
+            "{{index .Config.Labels \"com.example.shifter.restart\"}}"
+        ),
+        "unless-stopped"
+    );
+}
+
+/// Row 4 again: while green has no share, its own counter of users stays at nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_04_no_user_reaches_a_green_without_a_share() {
+    let engine = Engine::shared();
+    let smoke = "smoke = [{ path = \"/health\" }, { path = \"/slow?ms=1500\", expect = 200 }]\n";
+    let shifter = engine.with_blue(&format!("{}{smoke}", still())).await;
+    let load = Load::on(shifter.proxy);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    let green = format!("{}-{rollout}", engine.name);
+    shifter.phase("smoke_testing").await;
+    load.more(2_000).await;
+    assert_eq!(users(&engine, &green).await, 0);
+    shifter.share(5.0).await;
+    load.more(2_000).await;
+    assert!(users(&engine, &green).await > 0, "the counter counts");
+    load.stop_clean().await;
+}
+
+/// Row 5: green's HEALTHCHECK is waited for; one that never passes ends the rollout, and blue is untouched.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_05_dockers_healthcheck_is_waited_for() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let begun = Instant::now();
+    shifter.run_image("app:checked").await.unwrap();
+    shifter.share(5.0).await;
+    let took = begun.elapsed();
+    println!("healthy after 2.5 s, checked each second: a share after {took:?}");
+    assert!((2_500..7_000).contains(&took.as_millis()), "{took:?}");
+    shifter.verb("abort").await.unwrap();
+    shifter.phase("finished").await;
+
+    engine.configure(
+        &shifter.home,
+        &format!(
+            "blue = {{ container = \"{}\", port = 3000 }}\nstep_deadline = \"4s\"\n{}",
+            engine.named("blue"),
+            still()
+        ),
+    );
+    shifter.client.reload().await.unwrap();
+    let load = Load::on(shifter.proxy);
+    shifter.run_image("app:unhealthy").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit", "{:?}", end.rollout);
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(reason.contains("not healthy within 4 s"), "{reason}");
+    assert!(reason.contains("this check always fails"), "{reason}");
+    let (seen, _) = load.stop_clean().await;
+    assert_eq!(seen.green.load(Relaxed), 0);
+}
+
+/// Row 7: a smoke check that fails ends the rollout before any user, and says which one.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_07_a_failed_smoke_check_ends_it_before_any_user() {
+    let engine = Engine::shared();
+    let smoke = "smoke = [{ path = \"/health\" }, { path = \"/health\", expect = 204 }]\n";
+    let shifter = engine.with_blue(&format!("{}{smoke}", still())).await;
+    let load = Load::on(shifter.proxy);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(
+        reason.contains("/health") && reason.contains("204"),
+        "{reason}"
+    );
+    let (seen, _) = load.stop_clean().await;
+    assert_eq!(seen.green.load(Relaxed), 0);
+    // Stopped, and kept to be looked at.
+    let green = format!("{}-{rollout}", engine.name);
+    shifter
+        .until("green is stopped", |_| {
+            !engine.containers(false).contains(&green)
+        })
+        .await;
+    assert!(engine.containers(true).contains(&green));
+}
+
+/// Rows 8, 12, 13: three deployments in a row lose nothing, also not what is slow; each leaves one container that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_three_deployments_in_a_row_leave_one_container() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&quick()).await;
+    let proxy = shifter.proxy;
+    let load = Load::on(proxy);
+    for (n, image) in ["app:green", "app:blue", "app:third"]
+        .into_iter()
+        .enumerate()
+    {
+        let slow: Vec<_> = (0..5)
+            .map(|_| tokio::spawn(async move { get(proxy, "/slow?ms=2000", "").await.unwrap() }))
+            .collect();
+        let strategy = if n == 1 {
+            Strategy::BlueGreen
+        } else {
+            Strategy::Canary
+        };
+        let done = shifter
+            .client
+            .run(None, Some(strategy), false, Some(image.to_owned()));
+        let rollout = done.await.unwrap().rollout.unwrap();
+        if strategy == Strategy::BlueGreen {
+            shifter.share(100.0).await;
+            shifter.verb("promote").await.unwrap();
+        }
+        let end = shifter.phase("finished").await;
+        assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+        assert_eq!(end.blue.release, image);
+        let green = format!("{}-{rollout}", engine.name);
+        shifter
+            .until("one container runs", |_| {
+                engine.containers(false) == [green.clone()]
+            })
+            .await;
+        shifter
+            .until("it is restarted as blue was", |_| {
+                engine.inspect(&green, "{{.HostConfig.RestartPolicy.Name}}") == "unless-stopped"
+            })
+            .await;
+        for answer in slow {
+            assert_eq!(answer.await.unwrap().status, 200);
+        }
+    }
+    let (seen, _) = load.stop_clean().await;
+    println!(
+        "{} requests over three deployments: 0 lost",
+        seen.answered()
+    );
+    let all = engine.containers(true);
+    let blue = engine.named("blue");
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(
+        all.contains(&blue),
+        "who shifter did not make is left, stopped"
+    );
+    assert_eq!(
+        engine.inspect(&blue, "{{.State.ExitCode}}"),
+        "0",
+        "by SIGTERM, drained"
+    );
+}
+
+/// Row 10: a green that fails after the swap is taken off by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_10_a_green_that_fails_after_the_swap_is_taken_off() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let load = Load::start(
+        shifter.proxy,
+        Plan {
+            rate: Some(300.0),
+            errors_allowed: true,
+            ..Plan::default()
+        },
+    );
+    load.more(1_500).await;
+    let done = shifter.client.run(
+        None,
+        Some(Strategy::BlueGreen),
+        false,
+        Some("app:bad".into()),
+    );
+    done.await.unwrap();
+    let begun = Instant::now();
+    let end = shifter
+        .until("it is back", |service| outcome_of(service) == "rolled_back")
+        .await;
+    println!(
+        "20 % errors after the swap: back after {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(end.weight_percent, 0.0);
+    let before = load.seen.green.load(Relaxed);
+    load.more(500).await;
+    assert_eq!(load.seen.green.load(Relaxed), before);
+    load.stop_clean().await;
+}
+
+/// Row 11: back to blue after the promotion, while it is warm; twice is once.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_11_back_after_the_promotion_while_blue_is_warm() {
+    let engine = Engine::shared();
+    let shifter = engine
+        .with_blue(&format!("{QUICK}{PATIENT}keep_blue = \"1h\"\n"))
+        .await;
+    let load = Load::on(shifter.proxy);
+    shifter.run_image("app:green").await.unwrap();
+    shifter.phase("promoted").await;
+    shifter.verb("rollback").await.unwrap();
+    let back = load.seen.green.load(Relaxed);
+    shifter.verb("rollback").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(end.blue.release, "app:blue");
+    load.more(1_000).await;
+    let (seen, _) = load.stop_clean().await;
+    // What was under way on green ended there: at most one for each connection.
+    assert!(seen.green.load(Relaxed) - back <= 24);
+    assert_eq!(engine.containers(false), [engine.named("blue")]);
+}
+
+/// Row 14: labels cannot be changed, so a cutover needs none to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_14_labels_cannot_be_changed_and_need_not_be() {
+    let engine = Engine::shared();
+    engine.run(
+        "blue",
+        "app:blue",
+        &["--label", "traefik.enable=true", "--label", "team=web"],
+    );
+    let blue = engine.named("blue");
+    let refused = engine.try_docker(&["container", "update", "--label-add", "a=b", &blue]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("unknown flag: --label-add"));
+    let shifter = engine.home(&quick()).serve().await;
+    let load = Load::on(shifter.proxy);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    assert_eq!(outcome_of(&shifter.phase("finished").await), "promoted");
+    load.stop_clean().await;
+    let green = format!("{}-{rollout}", engine.name);
+    let label =
+        |name: &str| engine.inspect(&green, &format!("{{{{index .Config.Labels \"{name}\"}}}}"));
+    assert_eq!(label("team"), "web");
+    assert_eq!(
+        label("traefik.enable"),
+        "",
+        "Traefik would route past the weights"
+    );
+}
+
+/// Row 30: green has blue's volumes; what one writes the other reads. An anonymous one is told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_30_green_has_blues_volumes() {
+    let engine = Engine::shared();
+    let volume = format!("{}:/data", engine.named("data"));
+    engine.run(
+        "blue",
+        "app:blue",
+        &["-v", &volume, "-v", "/scratch", "-e", "KEY=value"],
+    );
+    let shifter = engine.home(&still()).serve().await;
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    let green = format!("{}-{rollout}", engine.name);
+    let mounted = "{{range .Mounts}}{{if eq .Destination \"/data\"}}{{.Name}}{{end}}{{end}}";
+    assert_eq!(
+        engine.inspect(&green, mounted),
+        engine.inspect(&engine.named("blue"), mounted)
+    );
+    let environment = get(engine.address(&green), "/env", "").await.unwrap();
+    let environment = environment.body;
+    assert!(
+        environment.contains("KEY=value") && environment.contains("VERSION=green"),
+        "{environment}"
+    );
+    let notes = shifter.notes().await;
+    for part in ["both versions write to", "/scratch"] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+    drop(shifter);
+    for name in engine.containers(true) {
+        engine.docker(&["rm", "-f", "-v", &name]);
+    }
+    engine.docker(&["volume", "rm", &engine.named("data")]);
+}
+
+/// Row 35: the rehearsal of a rollback, under load.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_35_a_drill_under_load() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&quick()).await;
+    let load = Load::on(shifter.proxy);
+    load.more(500).await;
+    let done = shifter.client.drill(None).await.unwrap();
+    let report = done;
+    println!("{}", report.line());
+    assert!(report.green_requests > 0 && report.green_failed == 0);
+    load.stop_clean().await;
+}
+
+/// Row 37: one command for a script, with codes that say how it ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_37_one_command_with_exit_codes() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home(&quick());
+    let mut serving = home.serve().await;
+    let load = Load::on(home.proxy);
+    let code = async |image: &str| {
+        let mut command = home.command(&["run", &engine.name, "--image", image]);
+        let mut run = home.spawn(&mut command);
+        run.ended().await.0.code()
+    };
+    assert_eq!(code("app:green").await, Some(0), "{}", home.log());
+    assert_eq!(code("app:exits").await, Some(4), "{}", home.log());
+    assert_eq!(code("no such image").await, Some(2), "{}", home.log());
+    assert_eq!(code("app:not-there").await, Some(4), "{}", home.log());
+    load.stop_clean().await;
+    serving.signal("TERM");
+    assert!(serving.ended().await.0.success());
+}
+
+/// Row 42: a green that was taken off is stopped and kept, with its log.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_42_a_green_that_was_taken_off_is_kept() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    shifter.verb("rollback").await.unwrap();
+    shifter.phase("finished").await;
+    let again = shifter.verb("rollback").await;
+    assert!(
+        again.is_err() || again.is_ok(),
+        "asked twice, it does not matter"
+    );
+    let green = format!("{}-{rollout}", engine.name);
+    shifter
+        .until("green is stopped", |_| engine.containers(false).len() == 1)
+        .await;
+    assert!(engine.containers(true).contains(&green));
+    let log = engine.try_docker(&["logs", &green]);
+    let log = String::from_utf8_lossy(&log.stderr).into_owned();
+    assert!(
+        log.contains("listening") && log.contains("drained"),
+        "{log}"
+    );
+}
+
+/// The first deployment: no blue is there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_deployment_needs_no_blue() {
+    let engine = Engine::shared();
+    let home = engine.home_of(&format!(
+        "blue = {{ container = \"{}\", port = 3000, network = \"{}\" }}\n{}",
+        engine.named("blue"),
+        engine.name,
+        quick()
+    ));
+    let shifter = home.serve().await;
+    assert_eq!(get(home.proxy, "/", "").await.unwrap().status, 503);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(
+        outcome_of(&end),
+        "promoted",
+        "{:?}\n{}",
+        end.rollout,
+        shifter.notes().await
+    );
+    assert_eq!(get(home.proxy, "/", "").await.unwrap().status, 200);
+    let first = format!("{}-{rollout}", engine.name);
+    assert_eq!(engine.containers(false), [first]);
+    // And the second one replaces it.
+    let load = Load::on(home.proxy);
+    let rollout = shifter.run_image("app:blue").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+    load.stop_clean().await;
+    let second = format!("{}-{rollout}", engine.name);
+    shifter
+        .until("the first is gone", |_| {
+            engine.containers(true) == [second.clone()]
+        })
+        .await;
+}
+
+/// Several replicas: as many greens as blues, each with its part.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_greens_as_blues() {
+    let engine = Engine::shared();
+    for name in ["b1", "b2", "b3"] {
+        engine.run(
+            name,
+            "app:blue",
+            &["--label", &format!("app={}", engine.name)],
+        );
+    }
+    let home = engine.home_of(&format!(
+        "blue = {{ label = \"app={}\", port = 3000 }}\n{}",
+        engine.name,
+        still()
+    ));
+    let shifter = home.serve().await;
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    shifter.weigh(100).await;
+    let load = Load::on(home.proxy);
+    load.more(3_000).await;
+    for n in 1..=3 {
+        let served = users(&engine, &format!("{}-{rollout}-{n}", engine.name)).await;
+        assert!(served > 500, "{n}: {served}");
+    }
+    load.stop_clean().await;
+    assert_eq!(phase_of(&shifter.service().await), "paused");
+}
