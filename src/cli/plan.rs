@@ -253,7 +253,9 @@ fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, needs: &[Need]
     match step {
         Step::Approve => other(plan.approve_deadline.as_secs_f64()),
         Step::Retire => other((plan.keep_blue + plan.drain).as_secs_f64()),
-        Step::Start | Step::Warm | Step::Smoke => other(plan.step_deadline.as_secs_f64()),
+        Step::Start | Step::Warm | Step::Smoke | Step::Hooks { .. } => {
+            other(plan.step_deadline.as_secs_f64())
+        }
         Step::Shift {
             weight,
             hold,

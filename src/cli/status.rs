@@ -364,7 +364,7 @@ fn next(service: &str, rollout: &RolloutView) -> String {
                 rollout.id
             ),
         },
-        "starting" | "warming" | "smoke_testing" => format!(
+        "starting" | "warming" | "smoke_testing" | "running_hooks" => format!(
             "nothing to do: it goes on by itself; `shifter abort {service}` gives green up before any user sees it"
         ),
         _ => format!(

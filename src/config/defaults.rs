@@ -139,3 +139,5 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
 
 /// A green that was taken off: its logs are wanted for a while.
 pub(crate) const KEEP_GREEN: Duration = minutes(60);
+/// A migration takes its time.
+pub(crate) const HOOK_TIMEOUT: Duration = minutes(1);

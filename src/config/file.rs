@@ -97,6 +97,8 @@ pub(crate) struct RawService {
     pub(crate) warmup: Option<RawWarmup>,
     #[serde(default)]
     pub(crate) smoke: Vec<Spanned<RawSmoke>>,
+    #[serde(default)]
+    pub(crate) hooks: Vec<Spanned<RawHook>>,
     pub(crate) sticky: Value<RawSticky>,
     #[serde(default)]
     pub(crate) timeouts: RawTimeouts,
@@ -160,6 +162,7 @@ pub(crate) struct RawWarmup {
     expecting = "a check: { path = \"/health\", expect = 200 }"
 )]
 pub(crate) struct RawSmoke {
+    pub(crate) exec: Option<Many>,
     pub(crate) method: Text,
     pub(crate) path: Text,
     #[serde(default)]
@@ -167,6 +170,19 @@ pub(crate) struct RawSmoke {
     pub(crate) expect: Value<i64>,
     pub(crate) contains: Option<String>,
     pub(crate) timeout: Value<Scalar>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a hook: { at = \"before-start\", exec = [\"./migrate\"] }"
+)]
+pub(crate) struct RawHook {
+    pub(crate) at: Text,
+    pub(crate) exec: Option<Many>,
+    pub(crate) post: Text,
+    pub(crate) timeout: Value<Scalar>,
+    pub(crate) optional: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

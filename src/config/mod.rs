@@ -5,6 +5,7 @@
 //! at all, and the first fault is told with its place and its remedy.
 
 mod check;
+mod checks;
 mod defaults;
 mod docker;
 mod error;
@@ -26,9 +27,9 @@ pub use error::ConfigError;
 pub use host::Host;
 pub use secret::Secret;
 pub use types::{
-    Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Judgement, Log,
-    LogFormat, LogLevel, PoolSpec, Proxy, Pull, Service, Shutdown, SmokeCheck, Sticky, Timeouts,
-    Warmup,
+    Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Hook, HookCall,
+    HttpCheck, Judgement, Log, LogFormat, LogLevel, PoolSpec, Proxy, Pull, Service, Shutdown,
+    SmokeCheck, Sticky, Timeouts, Warmup,
 };
 
 use error::Problem;

@@ -2,7 +2,7 @@
 
 use crate::config::defaults;
 use crate::config::types::Service;
-use crate::core::plan::{Plan, Step, Strategy};
+use crate::core::plan::{Moment, Plan, Step, Strategy};
 use crate::core::weight::Weight;
 use std::time::Duration;
 
@@ -38,13 +38,15 @@ impl Service {
     /// The steps of a rollout of this service, by its own strategy or by another.
     pub fn plan(&self, strategy: Option<Strategy>) -> Plan {
         let strategy = strategy.unwrap_or(self.strategy);
-        let mut steps = vec![Step::Start];
+        let mut steps = self.hooks_at(Moment::BeforeStart);
+        steps.push(Step::Start);
         if self.warmup.is_some() {
             steps.push(Step::Warm);
         }
         if !self.smoke.is_empty() {
             steps.push(Step::Smoke);
         }
+        steps.extend(self.hooks_at(Moment::BeforeShift));
         let held = self.canary_holdback();
         match strategy {
             Strategy::Canary => {
@@ -56,6 +58,7 @@ impl Service {
                 deadline: share_deadline(self.monitor),
             }),
         }
+        steps.extend(self.hooks_at(Moment::AfterShift));
         steps.push(Step::Retire);
         let deadline = self.deadline.unwrap_or_else(|| self.time_for(&steps));
         Plan {
@@ -71,6 +74,11 @@ impl Service {
             step_requests_min: self.step_requests_min,
             total_requests_min: self.total_requests_min,
         }
+    }
+
+    fn hooks_at(&self, at: Moment) -> Vec<Step> {
+        let any = self.hooks.iter().any(|hook| hook.at == at);
+        any.then_some(Step::Hooks { at }).into_iter().collect()
     }
 
     /// A canary keeps a little on blue to its end: green's last share is then compared with a blue that
@@ -109,7 +117,7 @@ impl Service {
         let longest = |step: &Step| match step {
             Step::Shift { deadline, .. } => *deadline,
             Step::Approve => self.approve_deadline,
-            Step::Start | Step::Warm | Step::Smoke => self.step_deadline,
+            Step::Start | Step::Warm | Step::Smoke | Step::Hooks { .. } => self.step_deadline,
             Step::Retire => Duration::ZERO,
         };
         let sum = steps

@@ -1,16 +1,17 @@
 //! Checks of one `[service.NAME]`.
 
+use crate::config::checks::{hook, smoke};
 use crate::config::defaults;
 use crate::config::docker::copying;
 use crate::config::error::Problem;
 use crate::config::file::{
-    RawEject, RawHealth, RawService, RawSmoke, RawSticky, RawTimeouts, RawWarmup, Value,
+    RawEject, RawHealth, RawService, RawSticky, RawTimeouts, RawWarmup, Value,
 };
 use crate::config::judgement::judgement;
 use crate::config::process::unmeaning;
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::steps::{percent, steps};
-use crate::config::types::{Eject, Health, Service, SmokeCheck, Sticky, Timeouts, Warmup};
+use crate::config::types::{Eject, Health, Service, Sticky, Timeouts, Warmup};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
@@ -49,6 +50,7 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
+        hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         timeouts: timeouts(&raw.timeouts)?,
         eject: eject(&raw.eject)?,
@@ -177,52 +179,6 @@ fn warmup(raw: &RawWarmup) -> Check<Warmup> {
             defaults::WARMUP_CONCURRENCY,
         )?,
         timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::WARMUP_TIMEOUT)?,
-    })
-}
-
-fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
-    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    let raw = step.get_ref();
-    let Some(path) = &raw.path else {
-        return Err(Problem::at(
-            step.span(),
-            "this smoke check has no `path`",
-            "this check",
-            "for example: smoke = [{ path = \"/health\", expect = 200 }]",
-        ));
-    };
-    let method = value::choice(
-        "method",
-        &raw.method,
-        &METHODS.map(|m| (m, m)),
-        defaults::SMOKE_METHOD,
-    )?;
-    let mut headers = Vec::with_capacity(raw.headers.len());
-    for (name, value) in &raw.headers {
-        if http::HeaderValue::from_str(value.get_ref()).is_err() {
-            return Err(Problem::at(
-                value.span(),
-                format!(
-                    "the header `{}` has a value that HTTP cannot carry",
-                    value::brief(name.get_ref())
-                ),
-                "this value",
-                "use visible characters and spaces",
-            ));
-        }
-        headers.push((
-            value::token("headers", name)?.to_ascii_lowercase(),
-            value.get_ref().clone(),
-        ));
-    }
-    headers.sort();
-    Ok(SmokeCheck {
-        method: method.to_owned(),
-        path: value::path("path", path, true)?,
-        headers,
-        expect: value::number("expect", &raw.expect, 200..=599, defaults::SMOKE_EXPECT)?,
-        contains: raw.contains.clone(),
-        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?,
     })
 }
 

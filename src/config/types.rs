@@ -2,7 +2,7 @@
 
 use crate::config::host::Host;
 use crate::config::secret::Secret;
-use crate::core::plan::{Step, Strategy, Undecided};
+use crate::core::plan::{Moment, Step, Strategy, Undecided};
 use crate::core::stats::Margin;
 use crate::core::table::{Backend, Pool};
 use crate::core::weight::Weight;
@@ -181,6 +181,8 @@ pub struct Service {
     pub warmup: Option<Warmup>,
     /// Checks of green before any user sees it.
     pub smoke: Vec<SmokeCheck>,
+    /// Commands of people's own, at moments of a rollout, in the order of the file.
+    pub hooks: Vec<Hook>,
     /// What keeps a user on one colour; `None` is a choice for each request.
     pub sticky: Option<Sticky>,
     /// How long each part of a request may take.
@@ -338,7 +340,21 @@ pub struct Warmup {
 
 /// One check of green, out of sight of users.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SmokeCheck {
+pub enum SmokeCheck {
+    /// A request to each member.
+    Http(HttpCheck),
+    /// A command in each of green's containers; 0 is good.
+    Exec {
+        /// The program and its arguments; at least one.
+        command: Vec<String>,
+        /// The longest wait for its end.
+        timeout: Duration,
+    },
+}
+
+/// A request and the answer that must come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
     /// The method.
     pub method: String,
     /// The path, with its query.
@@ -351,6 +367,28 @@ pub struct SmokeCheck {
     pub contains: Option<String>,
     /// The longest wait for the answer.
     pub timeout: Duration,
+}
+
+/// A command of people's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// When it runs.
+    pub at: Moment,
+    /// What it is.
+    pub what: HookCall,
+    /// The longest wait for its end.
+    pub timeout: Duration,
+    /// Whether the rollout goes on when it fails.
+    pub optional: bool,
+}
+
+/// What a hook does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookCall {
+    /// A program on this host with its arguments; at least one. 0 is good.
+    Exec(Vec<String>),
+    /// A POST to this address; 200 to 299 is good.
+    Post(String),
 }
 
 /// What keeps a user on one colour.

@@ -11,7 +11,8 @@ use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
 use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
-use crate::core::rollout::{Action, Event, Rollout};
+use crate::core::plan::Moment;
+use crate::core::rollout::{Action, Event, Outcome, Rollout};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -232,7 +233,12 @@ impl Controller {
             .run
             .as_ref()
             .is_some_and(|run| run.rollout.blind());
-        if blind && matches!(event, Event::Warmed | Event::Smoked(Ok(()))) {
+        if blind
+            && matches!(
+                event,
+                Event::Warmed | Event::Smoked(Ok(())) | Event::Hooked(Ok(()))
+            )
+        {
             // Told again when it can be seen what runs.
             if let Some(run) = &mut self.wards[i].run {
                 run.pending.push(event);
@@ -326,6 +332,7 @@ impl Controller {
             }
             Action::WarmGreen => self.start_warm_up(i),
             Action::SmokeGreen => self.start_smoke(i),
+            Action::RunHooks(at) => self.run_hooks(i, *at),
             Action::SetWeight(weight) => {
                 let back = *weight == Weight::NONE && ward.route.weight > Weight::NONE;
                 ward.route.weight = *weight;
@@ -378,6 +385,15 @@ impl Controller {
         }
         crash::point("end.after-save");
         self.flush();
+        let promoted = self.wards[i]
+            .run
+            .as_ref()
+            .and_then(|run| run.rollout.outcome().cloned());
+        let moment = match promoted {
+            Some(Outcome::Promoted) => Moment::AfterPromotion,
+            _ => Moment::AfterRollback,
+        };
+        self.run_hooks(i, moment);
         let ward = &mut self.wards[i];
         if let Some(run) = ward.run.take() {
             let view = run.view(now);
@@ -411,7 +427,8 @@ impl Controller {
         let Some(run) = &ward.run else { return };
         let service = ward.route.service.clone();
         let said = narrate::change(before, &run.rollout, evidence);
-        if matches!(lost, Some((Color::Green, _))) {
+        let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
+        if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
             self.last_words(i);
         }
         if let Some((Color::Blue, what)) = lost {

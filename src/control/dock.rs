@@ -5,7 +5,7 @@ use crate::config::Access;
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
 use crate::core::plan::Step;
-use crate::core::rollout::Event;
+use crate::core::rollout::{Event, Outcome};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::driver::docker::labels::Owner;
@@ -289,34 +289,37 @@ impl Controller {
         }
     }
 
-    /// The last words of green's containers that have ended, for people; nobody waits for them.
+    /// How green's containers stand at the end of a rollout, and their last lines; nobody waits for them.
     pub(super) fn last_words(&mut self, i: usize) {
         let ward = &self.wards[i];
         let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
             return;
         };
+        if run.rollout.outcome() == Some(&Outcome::Promoted) {
+            return;
+        }
         let (service, rollout) = (ward.route.service.clone(), run.saved.id);
-        let fallen = ward.docker.containers[Color::Green.index()]
+        let green = ward.docker.containers[Color::Green.index()]
             .iter()
             .flatten();
-        for container in fallen.filter(|container| container.state.fallen()).cloned() {
+        for container in green.cloned() {
             let (engine, own, service) = (self.dock.engine.clone(), own.clone(), service.clone());
             tokio::spawn(async move {
                 let lines = engine.last_lines(&container.id, LAST_LINES).await;
                 let lines = lines.unwrap_or_else(|error| error.to_string());
-                let text = if lines.trim().is_empty() {
-                    format!("{} wrote nothing to its log", container.name)
-                } else {
-                    format!(
-                        "last lines of {}:\n    {}",
-                        container.name,
-                        lines.trim().replace('\n', "\n    ")
-                    )
+                let (name, state) = (&container.name, &container.state);
+                let text = match lines.trim() {
+                    "" => format!("{name} {state}; it wrote nothing to its log"),
+                    lines => {
+                        let lines = lines.replace('\n', "\n    ");
+                        format!("{name} {state}; the last lines of its log:\n    {lines}")
+                    }
                 };
+                let kind = "log";
                 let said = Mail::Said {
                     service,
                     rollout,
-                    kind: "log",
+                    kind,
                     text,
                 };
                 let _ = own.send(said).await;

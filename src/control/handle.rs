@@ -152,6 +152,11 @@ pub(crate) enum Mail {
         result: Result<(), String>,
         text: String,
     },
+    /// The hooks of a moment have ended.
+    Hooked {
+        rollout: i64,
+        result: Result<(), String>,
+    },
     /// Green's containers were made and started, or could not be.
     Raised {
         rollout: i64,

@@ -12,6 +12,7 @@ pub mod expose;
 mod green;
 pub mod handle;
 pub mod health;
+mod hooks;
 pub mod ledger;
 pub mod narrate;
 mod orders;

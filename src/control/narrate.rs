@@ -58,6 +58,7 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
         Step::Start => said("phase", "waiting for green to be healthy".to_owned()),
         Step::Warm => said("phase", "green is healthy; warming it up".to_owned()),
         Step::Smoke => said("phase", "checking green before any user sees it".to_owned()),
+        Step::Hooks { at } => said("phase", format!("running the hooks {}", at.name())),
         Step::Approve => said(
             "phase",
             format!(

@@ -39,6 +39,7 @@ impl Controller {
             } => {
                 self.task_ended(rollout, text, Event::Smoked(result));
             }
+            Mail::Hooked { rollout, result } => self.hooked(rollout, result),
             Mail::Raised { rollout, result } => self.raised(rollout, result),
             Mail::Said {
                 service,
@@ -59,6 +60,13 @@ impl Controller {
         let service = self.wards[i].route.service.clone();
         self.ledger.tell(&service, Some(rollout), "check", text);
         self.happen(i, event, Clock::now());
+    }
+
+    fn hooked(&mut self, rollout: i64, result: Result<(), String>) {
+        let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
+        if let Some(i) = self.wards.iter().position(mine) {
+            self.happen(i, Event::Hooked(result), Clock::now());
+        }
     }
 
     /// Answers an order; what it changed can be seen by whoever asks next.
@@ -157,6 +165,14 @@ impl Controller {
         let service = self.wards[i].route.service.clone();
         let Some(run) = &self.wards[i].run else {
             return match order {
+                // Asking twice for what has happened is no mistake worth an error.
+                Order::Rollback | Order::Abort if self.wards[i].went_back().is_some() => {
+                    Ok(Receipt {
+                        rollout: self.wards[i].went_back(),
+                        text: format!("{service}: blue serves everything already"),
+                        drill: None,
+                    })
+                }
                 Order::Rollback | Order::Abort => Err(Refusal::NotNow(format!(
                     "no rollout of `{service}` is under way and no old version is warm; blue serves everything"
                 ))),

@@ -7,6 +7,7 @@ use crate::control::orders::Ask;
 use crate::control::ward::{RunState, Ward};
 use crate::control::{crash, ledger, smoke, warm};
 use crate::core::rollout::{Event, Rollout};
+use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::store::Clock;
@@ -151,10 +152,21 @@ impl Controller {
         let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
             return;
         };
-        let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
+        let rollout = run.saved.id;
+        let containers = ward.docker.containers[Color::Green.index()]
+            .iter()
+            .flatten();
+        let green = smoke::Target {
+            host: ward.host(),
+            backends: green_addresses(ward),
+            containers: containers
+                .map(|one| (one.name.clone(), one.id.clone()))
+                .collect(),
+            engine: self.dock.engine.clone(),
+        };
         let checks = run.settings.smoke.clone();
         tokio::spawn(async move {
-            let (result, text) = match smoke::smoke(&checks, &host, &backends).await {
+            let (result, text) = match smoke::smoke(&checks, &green).await {
                 Ok(text) => (Ok(()), text),
                 Err(text) => (Err(text.clone()), text),
             };

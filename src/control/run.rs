@@ -91,6 +91,7 @@ impl Run {
                 Some(Step::Start) => "starting",
                 Some(Step::Warm) => "warming",
                 Some(Step::Smoke) => "smoke_testing",
+                Some(Step::Hooks { .. }) => "running_hooks",
                 Some(Step::Approve) => "awaiting_approval",
                 Some(Step::Shift { .. } | Step::Retire) | None => "shifting",
             },

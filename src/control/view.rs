@@ -97,7 +97,7 @@ pub struct RolloutView {
     pub to: String,
     /// Wall time of the start, RFC 3339.
     pub started_at: String,
-    /// `starting`, `warming`, `smoke_testing`, `shifting`, `awaiting_approval`, `paused`, `promoted`, `rolling_back`, `finished`.
+    /// `starting`, `warming`, `smoke_testing`, `running_hooks`, `shifting`, `awaiting_approval`, `paused`, `promoted`, `rolling_back`, `finished`.
     pub phase: String,
     /// Index of the step under way.
     pub step: Option<usize>,

@@ -356,6 +356,13 @@ impl Ward {
         self.histories[Color::Green.index()] = History::default();
     }
 
+    /// The last rollout, when it went back to blue.
+    pub fn went_back(&self) -> Option<i64> {
+        let last = self.last.as_ref()?;
+        let promoted = last.outcome.as_deref() == Some(Outcome::Promoted.name());
+        (!promoted).then_some(last.id)
+    }
+
     /// What the recorded rollout looks like now.
     pub fn saved_rollout(&self, now: Time) -> Option<SavedRollout> {
         let run = self.run.as_ref()?;

@@ -1,6 +1,7 @@
 //! What happens to a rollout, and what is to be done about it: the machine's input and output.
 
 use crate::core::judge::Verdict;
+use crate::core::plan::Moment;
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 
@@ -15,6 +16,8 @@ pub enum Event {
     Warmed,
     /// The smoke checks ended.
     Smoked(Result<(), String>),
+    /// The commands of this step ended.
+    Hooked(Result<(), String>),
     /// The judge looked at this step's evidence.
     Judged(Verdict),
     /// A pool has no healthy backend any more.
@@ -60,6 +63,8 @@ pub enum Action {
     WarmGreen,
     /// Run the out-of-band checks against green.
     SmokeGreen,
+    /// Run the commands of people that belong here.
+    RunHooks(Moment),
     /// Route this share of new requests to green.
     SetWeight(Weight),
     /// Green is the new blue.

@@ -34,6 +34,44 @@ impl fmt::Display for Strategy {
     }
 }
 
+/// When people's own commands run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// Before green is started: a migration that both versions can live with.
+    BeforeStart,
+    /// Green is well and nobody has seen it.
+    BeforeShift,
+    /// Green has passed at its last share.
+    AfterShift,
+    /// Green is the new blue and the old one is gone: what only the old one needed may go.
+    AfterPromotion,
+    /// Blue has everything again.
+    AfterRollback,
+}
+
+impl Moment {
+    /// All, in the order of a rollout.
+    pub const ALL: [Moment; 5] = [
+        Moment::BeforeStart,
+        Moment::BeforeShift,
+        Moment::AfterShift,
+        Moment::AfterPromotion,
+        Moment::AfterRollback,
+    ];
+
+    /// The name in the file and in narration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Moment::BeforeStart => "before-start",
+            Moment::BeforeShift => "before-shift",
+            Moment::AfterShift => "after-shift",
+            Moment::AfterPromotion => "after-promotion",
+            Moment::AfterRollback => "after-rollback",
+        }
+    }
+}
+
 /// One thing that a rollout does and then waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "step")]
@@ -53,6 +91,11 @@ pub enum Step {
         /// The longest time at this share: then the policies decide.
         deadline: Duration,
     },
+    /// Run people's own commands; done when all have ended well.
+    Hooks {
+        /// Which ones.
+        at: Moment,
+    },
     /// Done when a person approves.
     Approve,
     /// Green is the new blue; the old one is kept warm for a while, drained and let go.
@@ -67,6 +110,7 @@ impl Step {
             Step::Warm => "warm",
             Step::Smoke => "smoke",
             Step::Shift { .. } => "shift",
+            Step::Hooks { .. } => "hooks",
             Step::Approve => "approve",
             Step::Retire => "retire",
         }
@@ -77,6 +121,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Shift { weight, .. } => write!(f, "shift {weight}"),
+            Step::Hooks { at } => write!(f, "hooks {}", at.name()),
             other => f.write_str(other.name()),
         }
     }

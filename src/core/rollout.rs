@@ -242,7 +242,11 @@ impl Rollout {
             Event::Judged(_) if self.blue_down => vec![],
             Event::Tick if self.stranded() => vec![],
             Event::Tick if self.blind() => self.wait_for_sight(now),
-            Event::Ready | Event::Warmed | Event::Smoked(Ok(())) if self.blind() => vec![],
+            Event::Ready | Event::Warmed | Event::Smoked(Ok(())) | Event::Hooked(Ok(()))
+                if self.blind() =>
+            {
+                vec![]
+            }
             Event::Judged(verdict) if self.blind() && !matches!(verdict, Verdict::Fail { .. }) => {
                 vec![]
             }
@@ -251,6 +255,7 @@ impl Rollout {
                 what,
             } => self.roll_back(self.unfit(what), now),
             Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
+            Event::Hooked(Err(reason)) => self.roll_back(self.stopped_by(reason), now),
             Event::Judged(Verdict::Fail { reason }) => self.roll_back(self.worse(reason), now),
             Event::Restarted { same: false } => {
                 let reason = "the backends changed while shifter was away".to_owned();
@@ -286,6 +291,7 @@ impl Rollout {
             (Step::Start, Event::Ready)
             | (Step::Warm, Event::Warmed)
             | (Step::Smoke, Event::Smoked(Ok(())))
+            | (Step::Hooks { .. }, Event::Hooked(Ok(())))
             | (Step::Approve, Event::Approve) => self.enter(step + 1, now),
             (Step::Shift { hold, deadline, .. }, Event::Judged(verdict)) => {
                 let (held, late) = (spent >= *hold, spent >= *deadline);
@@ -301,6 +307,11 @@ impl Rollout {
                     _ => format!("the smoke checks did not end within {limit}"),
                 };
                 self.roll_back(self.unfit(reason), now)
+            }
+            (Step::Hooks { at }, Event::Tick) if spent >= self.plan.step_deadline => {
+                let (at, limit) = (at.name(), shown(self.plan.step_deadline));
+                let reason = format!("the hooks {at} did not end within {limit}");
+                self.roll_back(self.stopped_by(reason), now)
             }
             (Step::Approve, Event::Tick) if spent >= self.plan.approve_deadline => {
                 let limit = shown(self.plan.approve_deadline);
@@ -428,6 +439,7 @@ impl Rollout {
             Some(Step::Start) => vec![Action::StartGreen],
             Some(Step::Warm) => vec![Action::WarmGreen],
             Some(Step::Smoke) => vec![Action::SmokeGreen],
+            Some(Step::Hooks { at }) => vec![Action::RunHooks(*at)],
             Some(Step::Approve) => vec![],
             Some(Step::Shift { weight, .. }) => {
                 let weight = *weight;
@@ -499,6 +511,15 @@ impl Rollout {
         }
     }
 
+    /// A command of people's own failed: that says nothing about green once users have seen it.
+    fn stopped_by(&self, reason: String) -> Outcome {
+        if self.exposed {
+            Outcome::Stopped { reason }
+        } else {
+            Outcome::NeverFit { reason }
+        }
+    }
+
     fn worse(&self, mut reason: String) -> Outcome {
         if self.blue_down {
             reason.push_str("; blue is down too, so nothing serves until one of them is mended");
@@ -508,10 +529,13 @@ impl Rollout {
 
     /// Every check before the first share has passed.
     fn fit_to_serve(&self, step: usize) -> bool {
-        matches!(
-            self.plan.steps.get(step),
-            Some(Step::Shift { .. } | Step::Approve | Step::Retire)
-        ) && self.plan.steps[..step].contains(&Step::Start)
+        let served = match self.plan.steps.get(step) {
+            Some(Step::Shift { .. } | Step::Approve | Step::Retire) => true,
+            Some(Step::Hooks { .. }) => self.exposed,
+            _ => false,
+        };
+        served
+            && self.plan.steps[..step].contains(&Step::Start)
             && !self.plan.steps[step..]
                 .iter()
                 .any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))

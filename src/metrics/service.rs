@@ -15,11 +15,12 @@ const CODES: [u16; 35] = [
 ];
 
 /// The phases of a rollout, as a state set.
-pub const PHASES: [&str; 9] = [
+pub const PHASES: [&str; 10] = [
     "idle",
     "starting",
     "warming",
     "smoke_testing",
+    "running_hooks",
     "shifting",
     "awaiting_approval",
     "paused",

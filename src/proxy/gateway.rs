@@ -15,6 +15,7 @@ use http::StatusCode;
 use http::header::{EXPECT, HOST, SET_COOKIE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -142,6 +143,23 @@ impl ProxyHttp for Gateway {
         } else {
             member.peer.clone()
         }))
+    }
+
+    /// A connection that was begun while its backend left may have reached whoever has the address now.
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        record: &mut Record,
+    ) -> Result<()> {
+        if !record.member().is_some_and(|member| member.state.gone()) {
+            return Ok(());
+        }
+        let error = Error::explain(ErrorType::ConnectRefused, "the backend has left meanwhile");
+        Err(self.fail_to_connect(session, peer, record, error))
     }
 
     fn fail_to_connect(

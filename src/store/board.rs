@@ -36,6 +36,7 @@ pub struct BackendState {
     /// Until when passive ejection keeps new requests away, in milliseconds of the process's clock.
     pub ejected_until: AtomicU64,
     health: AtomicU8,
+    gone: AtomicBool,
 }
 
 impl BackendState {
@@ -48,6 +49,7 @@ impl BackendState {
             failures_in_a_row: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             health: AtomicU8::new(Health::Unknown as u8),
+            gone: AtomicBool::new(false),
         }
     }
 
@@ -58,6 +60,11 @@ impl BackendState {
             2 => Health::Down,
             _ => Health::Unknown,
         }
+    }
+
+    /// Whether no table names it any more: by now somebody else may have its address.
+    pub fn gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// Whether a new request may be sent there: not down, and not ejected.
@@ -254,13 +261,14 @@ impl Publishing {
     /// Backends that no table names any more, once their last request has ended.
     fn forget_unused(&mut self, table: &Table) {
         self.backends.retain(|(service, id), backend| {
-            backend.in_flight.load(Ordering::Relaxed) > 0
-                || table.route(service).is_some_and(|route| {
-                    Color::BOTH
-                        .iter()
-                        .filter_map(|color| route.pool(*color))
-                        .any(|pool| pool.backends.iter().any(|named| named.id == *id))
-                })
+            let named = table.route(service).is_some_and(|route| {
+                Color::BOTH
+                    .iter()
+                    .filter_map(|color| route.pool(*color))
+                    .any(|pool| pool.backends.iter().any(|named| named.id == *id))
+            });
+            backend.gone.store(!named, Ordering::Relaxed);
+            named || backend.in_flight.load(Ordering::Relaxed) > 0
         });
     }
 }
@@ -308,9 +316,11 @@ mod tests {
         // A request of before keeps it in memory.
         green.in_flight.store(1, Ordering::Relaxed);
         board.publish(table(false), None, Time(2));
+        assert!(green.gone());
         board.publish(table(true), None, Time(3));
         let again = board.snapshot().services[0].pools[1][0].clone();
         assert!(Arc::ptr_eq(&green, &again), "its request is still counted");
         assert_eq!(again.health(), Health::Unknown);
+        assert!(!again.gone());
     }
 }

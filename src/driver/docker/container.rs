@@ -60,6 +60,8 @@ pub enum State {
         out_of_memory: bool,
         /// The engine will start it again.
         restarting: bool,
+        /// Why the engine could not run it; empty where it did.
+        why: String,
     },
 }
 
@@ -92,6 +94,7 @@ impl State {
             code: state.exit_code.unwrap_or_default(),
             out_of_memory: yes(state.oom_killed),
             restarting: yes(state.restarting),
+            why: state.error.clone().unwrap_or_default(),
         }
     }
 
@@ -123,10 +126,14 @@ impl fmt::Display for State {
                 ..
             } => f.write_str("was killed for want of memory (OOM)"),
             State::Exited {
-                code, restarting, ..
+                code,
+                restarting,
+                why,
+                ..
             } => {
                 write!(f, "exited with code {code}")?;
                 match code {
+                    _ if !why.is_empty() => write!(f, ": {why}")?,
                     126 | 127 => f.write_str(", its command could not be run")?,
                     129..=192 => write!(f, ", by signal {}", code - 128)?,
                     _ => {}
@@ -202,6 +209,7 @@ mod tests {
             code,
             out_of_memory,
             restarting,
+            why: String::new(),
         };
         let unhealthy = |said: &str| State::Unhealthy {
             said: said.to_owned(),
@@ -287,6 +295,7 @@ mod tests {
                 code,
                 out_of_memory,
                 restarting: false,
+                why: String::new(),
             }
             .to_string()
         };

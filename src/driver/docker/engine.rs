@@ -9,8 +9,9 @@ use crate::driver::docker::credentials;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerInspectResponse, ContainerUpdateBody, EventMessage, ImageConfig,
+    ContainerInspectResponse, ContainerUpdateBody, EventMessage, ExecConfig, ImageConfig,
     NetworkConnectRequest, RestartPolicy,
 };
 use bollard::query_parameters::{
@@ -27,6 +28,9 @@ use thiserror::Error;
 
 /// The longest wait for an answer; bollard's own limit covers the header only.
 const CALL: Duration = Duration::from_secs(10);
+
+/// Bytes of a command's output that are kept.
+const OUTPUT_MAX: usize = 1_000;
 
 /// So much longer than the container's own time to stop a stop may take: some engines kill when the caller hangs up.
 const STOP_SLACK: Duration = Duration::from_secs(30);
@@ -325,6 +329,44 @@ impl Engine {
         };
         let chunks = within(CALL, "show a container's log", all).await?;
         Ok(String::from_utf8_lossy(&chunks.concat()).into_owned())
+    }
+
+    /// Runs a command in a container: its exit code, and the last of what it wrote.
+    ///
+    /// # Errors
+    /// When it cannot be run, or does not end in time.
+    pub async fn exec(
+        &self,
+        id: &str,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<(i64, String), EngineError> {
+        let docker = self.docker()?;
+        let config = ExecConfig {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(command.to_vec()),
+            ..ExecConfig::default()
+        };
+        let ran = async {
+            let exec = docker.create_exec(id, config).await?.id;
+            let mut text = vec![];
+            if let StartExecResults::Attached { mut output, .. } =
+                docker.start_exec(&exec, None).await?
+            {
+                while let Some(part) = output.next().await {
+                    text.extend_from_slice(&part?.into_bytes());
+                    let excess = text.len().saturating_sub(OUTPUT_MAX);
+                    text.drain(..excess);
+                }
+            }
+            let code = docker.inspect_exec(&exec).await?.exit_code;
+            Ok((
+                code.unwrap_or(-1),
+                String::from_utf8_lossy(&text).into_owned(),
+            ))
+        };
+        within(limit, "run a command in a container", ran).await
     }
 
     /// What happens to containers from now on; it ends when the engine does, and then nothing is known.

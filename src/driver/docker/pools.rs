@@ -239,6 +239,7 @@ mod tests {
             code: 1,
             out_of_memory: false,
             restarting: false,
+            why: String::new(),
         };
         let all = [container("a1", State::Running), container("b1", exited)];
         let found = pool(&place, &all, "api");

@@ -180,6 +180,7 @@ mod tests {
             code: 0,
             out_of_memory: false,
             restarting: false,
+            why: String::new(),
         }
     }
 

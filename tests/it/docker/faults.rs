@@ -138,7 +138,6 @@ async fn b6_a_green_that_is_frozen_is_taken_off() {
     println!("paused green: back after {:?}", begun.elapsed());
     let reason = end.rollout.unwrap().reason.unwrap();
     assert!(reason.contains("was paused"), "{reason}");
-    engine.docker(&["unpause", &green]);
 }
 
 /// A green that eats all its memory is killed by the kernel, and the message says so.

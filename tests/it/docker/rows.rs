@@ -188,8 +188,16 @@ async fn row_05_dockers_healthcheck_is_waited_for() {
     let end = shifter.phase("finished").await;
     assert_eq!(outcome_of(&end), "never_fit", "{:?}", end.rollout);
     let reason = end.rollout.unwrap().reason.unwrap();
-    assert!(reason.contains("not healthy within 4 s"), "{reason}");
-    assert!(reason.contains("this check always fails"), "{reason}");
+    assert!(reason.contains("not healthy within 4s"), "{reason}");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !shifter
+        .notes()
+        .await
+        .contains("is unhealthy: this check always fails")
+    {
+        assert!(Instant::now() < deadline, "{}", shifter.notes().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let (seen, _) = load.stop_clean().await;
     assert_eq!(seen.green.load(Relaxed), 0);
 }
@@ -308,7 +316,9 @@ async fn row_10_a_green_that_fails_after_the_swap_is_taken_off() {
     done.await.unwrap();
     let begun = Instant::now();
     let end = shifter
-        .until("it is back", |service| outcome_of(service) == "rolled_back")
+        .until_within(Duration::from_secs(120), "it is back", |service| {
+            outcome_of(service) == "rolled_back"
+        })
         .await;
     println!(
         "20 % errors after the swap: back after {:?}",

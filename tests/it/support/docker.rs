@@ -4,7 +4,7 @@
 
 use crate::support::apps::free_port;
 use crate::support::shifter::{Home, Shifter};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -65,13 +65,9 @@ impl Engine {
         self.dir.join("docker.sock")
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// The process of the daemon.
     pub fn pid(&self) -> u32 {
-        let text = std::fs::read_to_string(self.dir.join("pid")).unwrap();
+        let text = std::fs::read_to_string(self.dir.join("daemon")).unwrap();
         text.trim().parse().unwrap()
     }
 

@@ -1,0 +1,134 @@
+//! Checks of what runs beside a rollout: smoke checks and hooks.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{Many, RawHook, RawSmoke};
+use crate::config::types::{Hook, HookCall, HttpCheck, SmokeCheck};
+use crate::config::value::{self, Check, LONG, SHORT};
+use crate::core::plan::Moment;
+use toml::Spanned;
+
+pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let raw = step.get_ref();
+    let timeout = value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?;
+    if let Some(exec) = &raw.exec {
+        if raw.path.is_some() {
+            return Err(Problem::at(
+                step.span(),
+                "this smoke check has a `path` and an `exec`",
+                "this check",
+                "write two checks",
+            ));
+        }
+        let command = words("exec", exec)?;
+        return Ok(SmokeCheck::Exec { command, timeout });
+    }
+    let Some(path) = &raw.path else {
+        return Err(Problem::at(
+            step.span(),
+            "this smoke check has neither `path` nor `exec`",
+            "this check",
+            "for example: smoke = [{ path = \"/health\", expect = 200 }]",
+        ));
+    };
+    let method = value::choice(
+        "method",
+        &raw.method,
+        &METHODS.map(|m| (m, m)),
+        defaults::SMOKE_METHOD,
+    )?;
+    let mut headers = Vec::with_capacity(raw.headers.len());
+    for (name, value) in &raw.headers {
+        if http::HeaderValue::from_str(value.get_ref()).is_err() {
+            return Err(Problem::at(
+                value.span(),
+                format!(
+                    "the header `{}` has a value that HTTP cannot carry",
+                    value::brief(name.get_ref())
+                ),
+                "this value",
+                "use visible characters and spaces",
+            ));
+        }
+        headers.push((
+            value::token("headers", name)?.to_ascii_lowercase(),
+            value.get_ref().clone(),
+        ));
+    }
+    headers.sort();
+    Ok(SmokeCheck::Http(HttpCheck {
+        method: method.to_owned(),
+        path: value::path("path", path, true)?,
+        headers,
+        expect: value::number("expect", &raw.expect, 200..=599, defaults::SMOKE_EXPECT)?,
+        contains: raw.contains.clone(),
+        timeout,
+    }))
+}
+
+/// A program and its arguments.
+fn words(key: &str, many: &Many) -> Check<Vec<String>> {
+    let items = value::some(key, many)?;
+    match items.iter().find(|item| item.get_ref().contains('\0')) {
+        Some(bad) => Err(Problem::at(
+            bad.span(),
+            format!("`{key}` has a zero byte in it"),
+            "here",
+            "no program can be given one",
+        )),
+        None => Ok(items.iter().map(|item| item.get_ref().clone()).collect()),
+    }
+}
+
+pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
+    let raw = table.get_ref();
+    let wrong = |what: &str, help: &str| Problem::at(table.span(), what, "this hook", help);
+    let example = "for example: hooks = [{ at = \"before-start\", exec = [\"./migrate\"] }]";
+    if raw.at.is_none() {
+        return Err(wrong(
+            "this hook does not say when it runs: it has no `at`",
+            example,
+        ));
+    }
+    let known = Moment::ALL.map(|moment| (moment.name(), moment));
+    let at = value::choice("at", &raw.at, &known, Moment::BeforeStart)?;
+    let what = match (&raw.exec, &raw.post) {
+        (Some(exec), None) => HookCall::Exec(words("exec", exec)?),
+        (None, Some(post)) => HookCall::Post(address(post)?),
+        (Some(_), Some(_)) => {
+            return Err(wrong(
+                "this hook has an `exec` and a `post`",
+                "write two hooks",
+            ));
+        }
+        (None, None) => {
+            return Err(wrong(
+                "this hook does nothing: it has neither `exec` nor `post`",
+                example,
+            ));
+        }
+    };
+    Ok(Hook {
+        at,
+        what,
+        timeout: value::duration("timeout", &raw.timeout, LONG, defaults::HOOK_TIMEOUT)?,
+        optional: raw.optional.unwrap_or(false),
+    })
+}
+
+fn address(raw: &Spanned<String>) -> Check<String> {
+    let text = raw.get_ref();
+    let good = text
+        .parse::<http::Uri>()
+        .is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some());
+    if good {
+        return Ok(text.clone());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!("`post` is \"{}\", which is no address", value::brief(text)),
+        "not an address",
+        "write \"http://127.0.0.1:9000/flush\"",
+    ))
+}
