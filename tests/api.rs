@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use serde_json::{Value, json};
+use shifter::admin::body::RunRequest;
 use shifter::admin::{App, BindError, Bound, Client, ClientError, api};
 use shifter::config::{Admin, Config, Secret};
 use shifter::control::Controller;
@@ -133,7 +134,7 @@ impl World {
     async fn shifting(&self) -> i64 {
         let id = self
             .client
-            .run(None, None, false, None)
+            .run(None, &RunRequest::default())
             .await
             .unwrap()
             .rollout
@@ -377,19 +378,31 @@ async fn a_rollout_is_steered_by_every_verb() {
     );
 
     let second = client
-        .run(Some("api"), Some(Strategy::BlueGreen), false, None)
+        .run(
+            Some("api"),
+            &RunRequest {
+                strategy: Some(Strategy::BlueGreen),
+                ..RunRequest::default()
+            },
+        )
         .await
         .unwrap()
         .rollout
         .unwrap();
     assert!(second > id);
-    let busy = client.run(None, None, false, None).await.unwrap_err();
+    let busy = client.run(None, &RunRequest::default()).await.unwrap_err();
     assert_eq!(
         (busy.exit(), busy.refused().unwrap().rollout),
         (Exit::Busy, Some(second))
     );
     let third = client
-        .run(None, None, true, None)
+        .run(
+            None,
+            &RunRequest {
+                supersede: true,
+                ..RunRequest::default()
+            },
+        )
         .await
         .unwrap()
         .rollout
@@ -482,7 +495,11 @@ async fn with_several_services_one_must_be_named() {
         ..ONE
     })
     .await;
-    let error = world.client.run(None, None, false, None).await.unwrap_err();
+    let error = world
+        .client
+        .run(None, &RunRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(
         (error.exit(), error.refused().unwrap().name()),
         (Exit::Usage, "which-service")
@@ -506,7 +523,7 @@ async fn with_several_services_one_must_be_named() {
     assert!(
         world
             .client
-            .run(Some("web"), None, false, None)
+            .run(Some("web"), &RunRequest::default())
             .await
             .unwrap()
             .text

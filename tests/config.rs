@@ -5,7 +5,7 @@
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use shifter::config::{Config, ConfigError, Host, Sticky};
+use shifter::config::{Config, ConfigError, Host, SmokeCheck, Sticky};
 use shifter::core::plan::{Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
 use std::fs;
@@ -254,7 +254,11 @@ fn the_examples_of_the_reference_are_right() {
     let bare = format!("{POOLS}warmup = {{}}\nsmoke = [{{ path = \"/health\" }}]\n");
     let bare = parse(&bare).services.remove(0);
     assert_eq!(service.warmup, bare.warmup, "the warm-up's defaults");
-    let (check, default) = (&service.smoke[0], &bare.smoke[0]);
+    let http = |check: &SmokeCheck| match check {
+        SmokeCheck::Http(check) => check.clone(),
+        SmokeCheck::Exec { .. } => panic!("a request"),
+    };
+    let (check, default) = (http(&service.smoke[0]), http(&bare.smoke[0]));
     assert_eq!(
         (&check.method, check.expect, check.timeout),
         (&default.method, default.expect, default.timeout),
@@ -286,13 +290,19 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 14] = [
+    let tables: [(&toml::Value, Vec<String>); 17] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
         (&root["proxy"]["shutdown"], keys_of("[proxy.shutdown]", "")),
         (&root["admin"], keys_of("[admin]", "")),
         (&root["admin"]["token"], keys_of("[admin.token]", "")),
         (&root["log"], keys_of("[log]", "")),
+        (&root["docker"], keys_of("[docker]", "")),
+        (&service["copy"], inline("copy")),
+        (
+            &service["hooks"][0],
+            keys_of("[[service.example.hooks]]", ""),
+        ),
         (service, keys_of(POOLS, "")),
         (
             &service["steps"][0],
@@ -309,7 +319,7 @@ fn the_reference_has_every_key() {
         (&service["eject"], inline("eject")),
     ];
     // The other of two that exclude each other stands in the sentence above.
-    let either = ["approve", "file", "header"];
+    let either = ["approve", "file", "header", "exec", "post"];
     let mut count = 0;
     for (table, keys) in &tables {
         for key in keys {
@@ -322,7 +332,13 @@ fn the_reference_has_every_key() {
             count += 1;
         }
     }
-    assert!(count > 70, "{count} keys: are the tables still asked?");
+    for key in keys_of("[service.example]\nblue = { ", "}\n") {
+        assert!(
+            text.contains(&format!(" {key} = ")),
+            "config/shifter.toml does not have `{key}` of a pool"
+        );
+    }
+    assert!(count > 80, "{count} keys: are the tables still asked?");
 }
 
 // ---- What people write ----------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use shifter::core::judge::Verdict;
-use shifter::core::plan::{Plan, Step, Strategy, Undecided};
+use shifter::core::plan::{Moment, Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use shifter::core::table::Color;
 use shifter::core::time::Time;
@@ -284,6 +284,8 @@ impl World {
             Event::Judged(Verdict::Pass) | Event::Smoked(Ok(())) => true,
             // Without checks of its own a plan's first share follows from health or the warm-up.
             Event::Ready | Event::Warmed => before.weight == Weight::NONE,
+            // The last share was passed before the hooks after it.
+            Event::Hooked(Ok(())) => true,
             Event::Judged(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData)) => {
                 self.policy_promotes(verdict, before)
             }
@@ -339,6 +341,7 @@ impl World {
             Event::Judged(Verdict::Fail { .. }) => under_way && !self.blue_down,
             Event::Abort(_) | Event::Superseded => under_way,
             Event::Smoked(Err(_))
+            | Event::Hooked(Err(_))
             | Event::Lost {
                 color: Color::Green,
                 ..
@@ -446,7 +449,7 @@ impl World {
         for action in actions {
             match action {
                 Action::StartGreen => (self.green, self.green_ours) = (true, true),
-                Action::WarmGreen | Action::SmokeGreen => {}
+                Action::WarmGreen | Action::SmokeGreen | Action::RunHooks(_) => {}
                 Action::SetWeight(weight) => {
                     self.routed = *weight;
                     self.mark += 1;
@@ -509,9 +512,12 @@ impl World {
             22 => Event::Back(Color::Green),
             23 => Event::Blind(true),
             24..=27 => Event::Blind(false),
-            28..=32 => Event::Smoked(Ok(())),
+            28 => Event::Hooked(Err("exit code 1".into())),
+            29 => Event::Hooked(Ok(())),
+            30..=32 => Event::Smoked(Ok(())),
             33..=42 => Event::Ready,
-            43..=50 => Event::Warmed,
+            43..=46 => Event::Hooked(Ok(())),
+            47..=50 => Event::Warmed,
             51..=65 => Event::Judged(Verdict::Pass),
             66..=75 => Event::Judged(Verdict::Inconclusive {
                 leaning_worse: self.rng.below(6) == 0,
@@ -551,19 +557,25 @@ fn random_plan(rng: &mut Rng) -> Plan {
         deadline,
     };
     let blue_green = rng.below(2) == 0;
-    let mut steps = vec![Step::Start];
+    let mut steps = vec![];
+    let hooks = rng.below(4) == 0;
+    let at = |at| Step::Hooks { at };
+    steps.extend(hooks.then_some(at(Moment::BeforeStart)));
+    steps.push(Step::Start);
     if rng.below(2) == 0 {
         steps.push(Step::Warm);
     }
     if rng.below(3) > 0 {
         steps.push(Step::Smoke);
     }
+    steps.extend(hooks.then_some(at(Moment::BeforeShift)));
     match (blue_green, rng.below(3)) {
         (true, 0) => steps.push(shift(95)),
         (true, _) => steps.push(shift(100)),
         (false, 0) => steps.extend([shift(5), Step::Approve, shift(50), shift(100)]),
         (false, _) => steps.extend([shift(5), shift(50), shift(100)]),
     }
+    steps.extend(hooks.then_some(at(Moment::AfterShift)));
     steps.push(Step::Retire);
     let undecided = |n: u64| match n {
         0 => Undecided::Hold,

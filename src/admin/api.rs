@@ -171,6 +171,7 @@ async fn run(
         strategy,
         supersede,
         image,
+        strict,
     }): JsonBody<RunRequest>,
 ) -> Result<Json<Done>, Problem> {
     order(
@@ -180,6 +181,7 @@ async fn run(
             strategy,
             supersede,
             image,
+            strict,
         },
     )
     .await

@@ -25,6 +25,9 @@ pub struct RunRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "myorg/api:1.1")]
     pub image: Option<String>,
+    /// Too little memory for two versions is a reason not to begin.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// Green's share, set by hand.

@@ -8,7 +8,6 @@ use crate::admin::problem::Problem;
 use crate::control::drill::DrillReport;
 use crate::control::recording::Line;
 use crate::control::view::{ServiceView, View};
-use crate::core::plan::Strategy;
 use crate::core::weight::Weight;
 use crate::exit::Exit;
 use crate::store::journal::Note;
@@ -136,16 +135,9 @@ impl Client {
     pub async fn run(
         &self,
         service: Option<&str>,
-        strategy: Option<Strategy>,
-        supersede: bool,
-        image: Option<String>,
+        request: &RunRequest,
     ) -> Result<Done, ClientError> {
-        let body = RunRequest {
-            strategy,
-            supersede,
-            image,
-        };
-        self.post(&format!("/v1/services/{}/run", segment(service)), &body)
+        self.post(&format!("/v1/services/{}/run", segment(service)), request)
             .await
     }
 

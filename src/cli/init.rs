@@ -4,6 +4,7 @@ use crate::cli::output::{self, narrate};
 use crate::cli::{Global, check};
 use crate::config::Config;
 use crate::core::plan::Strategy;
+use crate::driver::docker::{Container, Engine};
 use crate::exit::Exit;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -26,6 +27,12 @@ pub struct Args {
         value_delimiter = ','
     )]
     pub blue: Vec<String>,
+    /// The container of the version that runs now, instead of an address: `run --image` replaces it.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["blue", "green"])]
+    pub container: Option<String>,
+    /// The port inside the container that serves; left out, the one that its image exposes.
+    #[arg(long, value_name = "PORT", requires = "container")]
+    pub port: Option<u16>,
     /// Where the version that is to replace it will listen; one or several.
     #[arg(
         long,
@@ -48,7 +55,14 @@ pub struct Args {
 /// Writes it.
 pub fn run(global: &Global, args: Args) -> Exit {
     let path = &global.config;
-    let text = text(&args);
+    let pools = match pools(&args) {
+        Ok(pools) => pools,
+        Err(why) => {
+            narrate(&format!("shifter: {why}; nothing was written"));
+            return Exit::Usage;
+        }
+    };
+    let text = text(&args, &pools);
     if let Err(error) = Config::parse(&path.display().to_string(), &text) {
         narrate("shifter: what was asked for makes no good configuration; nothing was written");
         narrate(&format!("{:?}", miette::Report::new(error)));
@@ -58,9 +72,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
         Ok(()) => {
             output::narrate(&format!("wrote {}", path.display()));
             let checked = check::run(global, check::Args { ports: false });
-            output::narrate(
-                "next: `shifter demo` shows how it works, `shifter serve` serves, `shifter run` replaces blue by green",
-            );
+            output::narrate(&next(&args));
             checked
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -108,7 +120,69 @@ fn list(addresses: &[String]) -> String {
     format!("[{}]", all.join(", "))
 }
 
-fn text(args: &Args) -> String {
+fn next(args: &Args) -> String {
+    let service = &args.service;
+    match &args.container {
+        Some(_) => format!(
+            "next: `shifter run {service} --image NAME:TAG` serves and replaces it; `shifter serve` only serves"
+        ),
+        None => "next: `shifter demo` shows how it works, `shifter serve` serves, `shifter run` replaces blue by green".to_owned(),
+    }
+}
+
+/// What is said of blue and green: addresses, or a container as it runs.
+fn pools(args: &Args) -> Result<String, String> {
+    let Some(name) = &args.container else {
+        return Ok(format!(
+            "# Where the version that runs now listens.\nblue = {}\n# Where the version that is to replace it listens.\ngreen = {}",
+            list(&args.blue),
+            list(&args.green)
+        ));
+    };
+    let seen = look(name)?;
+    let port = match (args.port, seen.ports.as_slice()) {
+        (Some(port), _) => port,
+        (None, [port]) => *port,
+        (None, []) => {
+            return Err(format!(
+                "`{name}` exposes no port: say which one serves with --port"
+            ));
+        }
+        (None, several) => {
+            let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+            return Err(format!(
+                "`{name}` exposes the ports {}: say which one serves with --port",
+                several.join(", ")
+            ));
+        }
+    };
+    let network = match seen.addresses.as_slice() {
+        [] => {
+            return Err(format!(
+                "`{name}` has no address: does it run, and on a network of its own?"
+            ));
+        }
+        [_] => String::new(),
+        [(first, _), ..] => format!(", network = {}", quoted(first)),
+    };
+    Ok(format!(
+        "# The container that runs now. `shifter run --image NAME:TAG` makes the next one from its settings.\nblue = {{ container = {}, port = {port}{network} }}",
+        quoted(name)
+    ))
+}
+
+/// The container as Docker shows it.
+fn look(name: &str) -> Result<Container, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let seen = runtime.block_on(async { Engine::default().inspect(name).await });
+    let seen = seen.map_err(|error| error.to_string())?;
+    Container::of(&seen).ok_or_else(|| format!("Docker does not show `{name}`"))
+}
+
+fn text(args: &Args, pools: &str) -> String {
     // A name that is no bare key is quoted, so that the check of the file can say what is wrong with it.
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let service = &args.service;
@@ -139,10 +213,7 @@ listen = {listen}
 [service.{key}]
 # The hosts that it answers for; \"*\" is every host that no other service names.
 hosts = [\"*\"]
-# Where the version that runs now listens.
-blue = {blue}
-# Where the version that is to replace it listens.
-green = {green}
+{pools}
 # \"canary\": growing shares, judged at each. \"blue-green\": all at once, then watched.
 strategy = {strategy}
 {steps}
@@ -155,8 +226,6 @@ confidence = 0.99
 interval = \"1s\"
 ",
         listen = quoted(args.listen.trim()),
-        blue = list(&args.blue),
-        green = list(&args.green),
         strategy = quoted(&args.strategy),
     )
 }
@@ -170,6 +239,11 @@ mod tests {
     struct Line {
         #[command(flatten)]
         args: Args,
+    }
+
+    fn written(words: &[&str]) -> String {
+        let args = args(words);
+        text(&args, &pools(&args).unwrap())
     }
 
     fn args(words: &[&str]) -> Args {
@@ -198,7 +272,7 @@ mod tests {
         ];
         for words in lines {
             let args = args(words);
-            let config = Config::parse("shifter.toml", &text(&args))
+            let config = Config::parse("shifter.toml", &written(words))
                 .unwrap_or_else(|error| panic!("{}", error.one_line()));
             let service = config.service(&args.service).unwrap();
             assert_eq!(service.strategy.name(), args.strategy);
@@ -211,11 +285,11 @@ mod tests {
     fn words_cannot_smuggle_in_keys() {
         for service in ["a]\n[admin", "a.b", "", "A", "ü"] {
             assert!(
-                Config::parse("shifter.toml", &text(&args(&["--service", service]))).is_err(),
+                Config::parse("shifter.toml", &written(&["--service", service])).is_err(),
                 "{service:?}"
             );
         }
-        let smuggled = text(&args(&["--listen", "127.0.0.1:1\"\nthreads = 3\n#"]));
+        let smuggled = written(&["--listen", "127.0.0.1:1\"\nthreads = 3\n#"]);
         assert!(Config::parse("shifter.toml", &smuggled).is_err());
     }
 

@@ -1,5 +1,6 @@
 //! `shifter run`: a rollout, followed to its end, by a running shifter or by this very process.
 
+use crate::admin::body::RunRequest;
 use crate::admin::client::{Client, ClientError};
 use crate::cli::demo::Recipe;
 use crate::cli::follow::{self, Teller};
@@ -34,14 +35,22 @@ pub struct Args {
     /// End with the verdict's code instead of serving on; only when this process is the shifter.
     #[arg(long)]
     pub exit: bool,
+    /// Do not begin when there is not enough memory for two versions.
+    #[arg(long)]
+    pub strict: bool,
     /// A rollout under way gives way to this one.
     #[arg(long)]
     pub supersede: bool,
 }
 
 impl Args {
-    fn strategy(&self) -> Option<Strategy> {
-        self.strategy.map(Strategy::from)
+    fn request(&self) -> RunRequest {
+        RunRequest {
+            strategy: self.strategy.map(Strategy::from),
+            supersede: self.supersede,
+            image: self.image.clone(),
+            strict: self.strict,
+        }
     }
 }
 
@@ -103,14 +112,7 @@ fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Opti
 }
 
 async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<Exit, ClientError> {
-    let done = client
-        .run(
-            args.service.as_deref(),
-            args.strategy(),
-            args.supersede,
-            args.image.clone(),
-        )
-        .await?;
+    let done = client.run(args.service.as_deref(), &args.request()).await?;
     let Some(rollout) = done.rollout else {
         return Ok(Exit::Internal);
     };
@@ -279,10 +281,17 @@ async fn follow_local(
         // The process ended in the middle of it; it goes on where it was.
         Some(rollout) if !args.supersede => rollout,
         _ => {
+            let RunRequest {
+                strategy,
+                supersede,
+                image,
+                strict,
+            } = args.request();
             let order = Order::Run {
-                strategy: args.strategy(),
-                supersede: args.supersede,
-                image: args.image.clone(),
+                strategy,
+                supersede,
+                image,
+                strict,
             };
             process
                 .handle

@@ -12,7 +12,7 @@ use crate::control::ward::{Ward, grows};
 use crate::control::{expose, health, narrate};
 use crate::core::judge::Verdict;
 use crate::core::plan::Moment;
-use crate::core::rollout::{Action, Event, Outcome, Rollout};
+use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -427,6 +427,8 @@ impl Controller {
         let Some(run) = &ward.run else { return };
         let service = ward.route.service.clone();
         let said = narrate::change(before, &run.rollout, evidence);
+        let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
+        let goes_back = going(&run.rollout) && !going(before);
         let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
         if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
             self.last_words(i);
@@ -437,6 +439,9 @@ impl Controller {
         }
         if let Some(said) = said {
             self.ledger.tell(&service, Some(id), said.kind, said.text);
+        }
+        if goes_back {
+            self.keep_evidence(i);
         }
     }
 }

@@ -147,6 +147,7 @@ impl Controller {
             network,
             copying: ward.settings.copy.clone(),
             replicas: u32::try_from(run.members).unwrap_or(1),
+            strict: run.strict,
         };
         let engine = self.dock.engine.clone();
         let task = tokio::spawn(async move {

@@ -21,6 +21,8 @@ pub enum Order {
         supersede: bool,
         /// The image of green's containers, where shifter makes them.
         image: Option<String>,
+        /// Too little memory for two versions is a reason not to begin.
+        strict: bool,
     },
     /// Skip to the last share now; green stays judged there.
     Promote,

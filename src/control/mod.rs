@@ -8,6 +8,7 @@ pub mod controller;
 pub mod crash;
 pub mod dock;
 pub mod drill;
+mod evidence;
 pub mod expose;
 mod green;
 pub mod handle;

@@ -18,6 +18,8 @@ pub(super) struct Ask {
     pub(super) strategy: Option<Strategy>,
     /// The image of green's containers.
     pub(super) image: Option<String>,
+    /// Too little memory for two versions is a reason not to begin.
+    pub(super) strict: bool,
 }
 
 impl Controller {
@@ -93,7 +95,15 @@ impl Controller {
                 strategy,
                 supersede,
                 image,
-            } => self.order_run(i, Ask { strategy, image }, supersede, reply),
+                strict,
+            } => {
+                let ask = Ask {
+                    strategy,
+                    image,
+                    strict,
+                };
+                self.order_run(i, ask, supersede, reply);
+            }
             Order::Drill => self.order_drill(i, reply),
             other => {
                 let answer = self.order_verb(i, other);

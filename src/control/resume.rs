@@ -59,6 +59,7 @@ impl Controller {
         ward.begin(saved, rollout, false, 0);
         if let Some(run) = &mut ward.run {
             (run.image, run.members) = (begin.image, begin.members);
+            run.strict = ask.strict;
         }
         self.want();
         self.ledger.tell(&service, Some(id), "start", text.clone());

@@ -32,6 +32,8 @@ pub struct Run {
     pub past: Option<Baseline>,
     /// The image of green's containers, where shifter makes them.
     pub image: Option<String>,
+    /// Too little memory for two versions is a reason not to begin.
+    pub strict: bool,
     /// How many members green is to have before it is ready.
     pub members: usize,
     /// What happened and could not be recorded yet.
@@ -65,6 +67,7 @@ impl Run {
             lost: [false; 2],
             past: None,
             image: None,
+            strict: false,
             members: 1,
             pending: vec![],
             step_spans: Default::default(),

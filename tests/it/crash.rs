@@ -4,6 +4,7 @@ use crate::support::apps::{Running, pair};
 use crate::support::client::get;
 use crate::support::load::{Load, Plan, size};
 use crate::support::shifter::{Home, PATIENT, Shifter, outcome_of, phase_of};
+use shifter::admin::body::RunRequest;
 use shifter::control::crash::POINTS;
 use shifter::control::ward::RunState;
 use shifter::core::plan::Strategy;
@@ -41,7 +42,13 @@ struct Survived {
 async fn live(shifter: &mut Shifter, story: Story, killed_after: Option<Duration>) -> bool {
     let _ = shifter
         .client
-        .run(None, Some(Strategy::Canary), false, None)
+        .run(
+            None,
+            &RunRequest {
+                strategy: Some(Strategy::Canary),
+                ..RunRequest::default()
+            },
+        )
         .await;
     let begun = Instant::now();
     let mut taken_back = false;

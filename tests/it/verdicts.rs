@@ -5,6 +5,7 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::load::{Load, Plan, size};
 use crate::support::shifter::{Home, PATIENT, QUICK, STILL, Shifter, outcome_of, phase_of};
+use shifter::admin::body::RunRequest;
 use shifter::control::recording::{Line, replay};
 use shifter::control::view::ServiceView;
 use shifter::core::judge::Verdict;
@@ -375,7 +376,14 @@ async fn people_approve_pause_resume_promote_and_supersede() {
     home.verb("resume").await.unwrap();
     home.share(50.0).await;
     home.client
-        .run(None, Some(Strategy::BlueGreen), true, None)
+        .run(
+            None,
+            &RunRequest {
+                strategy: Some(Strategy::BlueGreen),
+                supersede: true,
+                ..RunRequest::default()
+            },
+        )
         .await
         .unwrap();
     let old = home.client.rollout(second).await.unwrap();

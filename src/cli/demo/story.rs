@@ -107,6 +107,7 @@ impl<'a> Story<'a> {
             strategy: Some(recipe.into()),
             supersede: false,
             image: None,
+            strict: false,
         };
         let receipt = self.process.handle.order(Some("shop"), order).await?;
         let ordered = receipt.rollout.unwrap_or_default();

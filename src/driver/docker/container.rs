@@ -2,7 +2,8 @@
 
 use crate::driver::docker::clone::name_of;
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HealthStatusEnum,
+    ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum,
+    HealthStatusEnum,
 };
 use std::collections::HashMap;
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Container {
     pub restart: String,
     /// Bytes of memory that it may use; 0: as much as there is.
     pub memory: i64,
+    /// The ports inside that its image or its settings name.
+    pub ports: Vec<u16>,
     /// Its addresses, by network.
     pub addresses: Vec<(String, IpAddr)>,
 }
@@ -147,6 +150,16 @@ impl fmt::Display for State {
     }
 }
 
+/// Named as `3000/tcp`.
+fn ports(config: &ContainerConfig) -> Vec<u16> {
+    let named = config.exposed_ports.iter().flatten();
+    let mut ports: Vec<u16> = named
+        .filter_map(|port| port.strip_suffix("/tcp")?.parse().ok())
+        .collect();
+    ports.sort_unstable();
+    ports
+}
+
 impl Container {
     /// What is known of a container by `docker inspect`.
     pub fn of(seen: &ContainerInspectResponse) -> Option<Container> {
@@ -174,6 +187,7 @@ impl Container {
             labels: config.labels.clone().unwrap_or_default(),
             restart: policy.map(|name| name.to_string()).unwrap_or_default(),
             memory: host.and_then(|host| host.memory).unwrap_or_default(),
+            ports: ports(config),
             addresses,
         })
     }

@@ -117,14 +117,24 @@ impl Engine {
         call("answer", docker.ping()).await.map(drop)
     }
 
-    /// Bytes of memory of the host.
+    /// Bytes of memory that nobody uses on the engine's host; `None` when that is another host.
     ///
     /// # Errors
-    /// When the engine does not say.
-    pub async fn memory(&self) -> Result<i64, EngineError> {
+    /// When the engine does not answer.
+    pub async fn free_memory(&self) -> Result<Option<i64>, EngineError> {
         let docker = self.docker()?;
         let info = call("tell about itself", docker.info()).await?;
-        Ok(info.mem_total.unwrap_or_default())
+        let known = tokio::fs::read_to_string("/proc/meminfo").await;
+        let known = known.unwrap_or_default();
+        let kilobytes = |key: &str| -> Option<i64> {
+            let line = known.lines().find(|line| line.starts_with(key))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        let here = kilobytes("MemTotal:").map(|kilobytes| kilobytes * 1024);
+        let same = here.is_some() && here == info.mem_total;
+        Ok(kilobytes("MemAvailable:")
+            .filter(|_| same)
+            .map(|free| free * 1024))
     }
 
     /// The container of this name or id, in full.

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod engine;
 pub mod labels;
 pub mod pools;
+pub mod portrait;
 pub mod raise;
 pub mod roster;
 pub mod sweep;

@@ -186,6 +186,7 @@ mod tests {
             labels: Default::default(),
             restart: String::new(),
             memory: 0,
+            ports: vec![],
             addresses: vec![("net".to_owned(), "10.0.0.3".parse().expect("an address"))],
         }
     }

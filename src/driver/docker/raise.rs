@@ -30,6 +30,8 @@ pub struct Raise {
     pub copying: Copying,
     /// How many.
     pub replicas: u32,
+    /// Too little memory is a reason not to begin.
+    pub strict: bool,
 }
 
 /// Why green was not made. What was made of it is gone again, unless it runs.
@@ -54,6 +56,9 @@ pub enum RaiseError {
         "the name {0} belongs to the container {1}, which this shifter did not make: rename or remove it"
     )]
     NameTaken(String, String),
+    /// Two versions do not fit.
+    #[error("{0}, and --strict was given")]
+    TooLittle(String),
     /// It was made and cannot be started.
     #[error("{0} could not be started: {1}")]
     Start(String, EngineError),
@@ -73,6 +78,14 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
         .filter(|name| !present.iter().any(|container| container.name == **name))
         .collect();
     if !missing.is_empty() {
+        if let Some(why) = too_little(engine, raise, missing.len()).await? {
+            if raise.strict {
+                return Err(RaiseError::TooLittle(why));
+            }
+            say(format!(
+                "{why}: what runs may be killed. --strict refuses then"
+            ));
+        }
         fetch(engine, raise, &say).await?;
     }
     for (i, name) in missing.into_iter().enumerate() {
@@ -88,6 +101,29 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
         }
     }
     Ok(())
+}
+
+/// What is short, where blue's limits say how much green may want.
+async fn too_little(
+    engine: &Engine,
+    raise: &Raise,
+    greens: usize,
+) -> Result<Option<String>, EngineError> {
+    let Some(like) = &raise.like else {
+        return Ok(None);
+    };
+    let limit = engine.find(like).await?.map_or(0, |blue| blue.memory);
+    let wanted = limit.saturating_mul(i64::try_from(greens).unwrap_or(1));
+    let Some(free) = engine.free_memory().await? else {
+        return Ok(None);
+    };
+    Ok((wanted > free).then(|| {
+        format!(
+            "green may want {} of memory, and {} is free",
+            megabytes(wanted),
+            megabytes(free)
+        )
+    }))
 }
 
 fn name(owner: &Owner, n: u32, all: u32) -> String {

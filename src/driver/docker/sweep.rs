@@ -200,6 +200,7 @@ mod tests {
             labels: owner.labels("blue"),
             restart: "no".to_owned(),
             memory: 0,
+            ports: vec![],
             addresses: vec![],
         }
     }

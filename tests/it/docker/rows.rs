@@ -4,6 +4,7 @@ use crate::support::client::get;
 use crate::support::docker::Engine;
 use crate::support::load::{Load, Plan};
 use crate::support::shifter::{PATIENT, QUICK, STILL, outcome_of, phase_of};
+use shifter::admin::body::RunRequest;
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -50,7 +51,11 @@ async fn row_01_a_green_that_cannot_be_reached_is_refused() {
     };
     let home = engine.home_of(&format!("{}{}{}", slot("blue"), slot("green"), quick()));
     let _shifter = home.serve().await;
-    let refused = home.client.run(None, None, false, None).await.unwrap_err();
+    let refused = home
+        .client
+        .run(None, &RunRequest::default())
+        .await
+        .unwrap_err();
     let text = refused.to_string();
     assert!(
         text.contains(&other) && text.contains(&engine.name),
@@ -65,7 +70,7 @@ async fn row_01_a_green_that_cannot_be_reached_is_refused() {
     let load = Load::on(home.proxy);
     home.until("green is seen", |_| true).await;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while home.client.run(None, None, false, None).await.is_err() {
+    while home.client.run(None, &RunRequest::default()).await.is_err() {
         assert!(Instant::now() < deadline, "{}", home.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -248,10 +253,7 @@ async fn row_13_three_deployments_in_a_row_leave_one_container() {
         } else {
             Strategy::Canary
         };
-        let done = shifter
-            .client
-            .run(None, Some(strategy), false, Some(image.to_owned()));
-        let rollout = done.await.unwrap().rollout.unwrap();
+        let rollout = shifter.run_as(Some(strategy), image).await.unwrap();
         if strategy == Strategy::BlueGreen {
             shifter.share(100.0).await;
             shifter.verb("promote").await.unwrap();
@@ -307,13 +309,10 @@ async fn row_10_a_green_that_fails_after_the_swap_is_taken_off() {
         },
     );
     load.more(1_500).await;
-    let done = shifter.client.run(
-        None,
-        Some(Strategy::BlueGreen),
-        false,
-        Some("app:bad".into()),
-    );
-    done.await.unwrap();
+    shifter
+        .run_as(Some(Strategy::BlueGreen), "app:bad")
+        .await
+        .unwrap();
     let begun = Instant::now();
     let end = shifter
         .until_within(Duration::from_secs(120), "it is back", |service| {
@@ -546,4 +545,181 @@ async fn as_many_greens_as_blues() {
     }
     load.stop_clean().await;
     assert_eq!(phase_of(&shifter.service().await), "paused");
+}
+
+/// Row 7 again: a check by a command in green's own container.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_07_a_check_by_exec() {
+    let engine = Engine::shared();
+    let keys = |command: &str| {
+        format!(
+            "blue = {{ container = \"{}\", port = 3000 }}\nsmoke = [{{ exec = [\"/app\", \"{command}\"] }}]\n{}",
+            engine.named("blue"),
+            still()
+        )
+    };
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home_of(&keys("check"));
+    let shifter = home.serve().await;
+    shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    shifter.verb("abort").await.unwrap();
+    shifter.phase("finished").await;
+    engine.configure(&home, &keys("fail"));
+    shifter.client.reload().await.unwrap();
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    for part in ["/app fail", "exit code 1", "this check always fails"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+}
+
+/// Rows 27, 31: people's own commands run once each, in order; one that fails leaves everything on blue.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_31_hooks_run_in_order_and_a_failed_one_goes_back() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let script = folder.path().join("hook.sh");
+    let text = format!(
+        "#!/bin/sh\necho \"$SHIFTER_AT $SHIFTER_FROM $SHIFTER_TO\" >> {}\n[ ! -e {}/fail ] || [ \"$SHIFTER_AT\" != after-shift ] || {{ echo no space; exit 7; }}\n",
+        told.display(),
+        folder.path().display()
+    );
+    std::fs::write(&script, text).unwrap();
+    let moments = [
+        "before-start",
+        "before-shift",
+        "after-shift",
+        "after-promotion",
+        "after-rollback",
+    ];
+    let hooks: String = moments
+        .iter()
+        .map(|at| {
+            format!(
+                "[[service.{}.hooks]]\nat = \"{at}\"\nexec = [\"sh\", \"{}\"]\n",
+                engine.name,
+                script.display()
+            )
+        })
+        .collect();
+    let shifter = engine.home(&format!("{}{hooks}", quick())).serve().await;
+    let load = Load::on(shifter.proxy);
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    let notes = shifter.notes().await;
+    assert_eq!(outcome_of(&end), "promoted", "{:?}\n{notes}", end.rollout);
+    let all = || std::fs::read_to_string(&told).unwrap_or_default();
+    shifter
+        .until("all were told", |_| all().lines().count() == 4)
+        .await;
+    let expected: String = moments[..4]
+        .iter()
+        .map(|at| format!("{at} app:blue app:green\n"))
+        .collect();
+    assert_eq!(all(), expected);
+    std::fs::write(folder.path().join("fail"), "").unwrap();
+    shifter.run_image("app:blue").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "stopped");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(
+        reason.contains("no space") && reason.contains('7'),
+        "{reason}"
+    );
+    shifter
+        .until("the way back is told", |_| {
+            all().ends_with("after-rollback app:green app:blue\n")
+        })
+        .await;
+    load.stop_clean().await;
+}
+
+/// Row 42 again: what was known of a green that was taken off is kept, without secrets.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_42_evidence_is_kept_without_secrets() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &["-e", "PASSWORD=hunter2"]);
+    let shifter = engine.home(&still()).serve().await;
+    let load = Load::on(shifter.proxy);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(3_500) {
+        load.more(100).await;
+    }
+    shifter.verb("rollback").await.unwrap();
+    shifter.phase("finished").await;
+    load.stop_clean().await;
+    let folder = shifter.state().join(format!("evidence/r-{rollout}"));
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+    shifter
+        .until("it is kept", |_| !read("images.txt").is_empty())
+        .await;
+    let green = format!("{}-{rollout}", engine.name);
+    let inspect = read(&format!("{green}.inspect.json"));
+    assert!(inspect.contains("PASSWORD=***"), "{inspect}");
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("hunter2"), "{}", path.display());
+    }
+    assert!(read(&format!("{green}.log")).contains("listening"));
+    let images = read("images.txt");
+    assert!(images.contains("+ Env \"VERSION=green\""), "{images}");
+    assert!(read("verdict.json").contains("rolled back by a person"));
+    assert!(read("seconds.jsonl").lines().count() > 2);
+    assert!(read("notes.txt").contains("weight"));
+}
+
+/// Row 43: not enough memory for two versions is told, and a reason not to begin where that is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_43_too_little_memory_is_told_or_refused() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &["--memory", "4096g"]);
+    let shifter = engine.home(&still()).serve().await;
+    shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    let notes = shifter.notes().await;
+    assert!(
+        notes.contains("is free: what runs may be killed"),
+        "{notes}"
+    );
+    shifter.verb("abort").await.unwrap();
+    shifter.phase("finished").await;
+    let request = RunRequest {
+        image: Some("app:green".to_owned()),
+        strict: true,
+        ..RunRequest::default()
+    };
+    shifter.client.run(None, &request).await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(reason.contains("green may want 4398046.5 MB"), "{reason}");
+}
+
+/// The first five minutes: a container runs, `init` looks at it, `run` replaces it.
+#[tokio::test(flavor = "multi_thread")]
+async fn init_writes_what_is_needed_from_a_running_container() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home(&quick());
+    std::fs::remove_file(home.config()).unwrap();
+    let blue = engine.named("blue");
+    let mut command = home.command(&["init", "--container", &blue, "--service", "api"]);
+    command.env("DOCKER_HOST", engine.host());
+    let done = command.status().unwrap();
+    assert_eq!(done.code(), Some(0), "{}", home.log());
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let line = format!("blue = {{ container = \"{blue}\", port = 3000 }}");
+    assert!(text.contains(&line), "{text}");
+    let mut command = home.command(&["init", "--container", "not-there", "--force"]);
+    command.env("DOCKER_HOST", engine.host());
+    assert_eq!(command.status().unwrap().code(), Some(2));
+    assert!(home.log().contains("No such container"), "{}", home.log());
 }

@@ -2,6 +2,7 @@
 
 use crate::support::PATIENCE;
 use crate::support::apps::{Running, free_port};
+use shifter::admin::body::RunRequest;
 use shifter::admin::client::{Client, ClientError};
 use shifter::control::view::{ServiceView, View};
 use shifter::core::plan::Strategy;
@@ -171,7 +172,13 @@ impl Home {
 
     pub async fn run(&self, strategy: Strategy) -> i64 {
         self.client
-            .run(None, Some(strategy), false, None)
+            .run(
+                None,
+                &RunRequest {
+                    strategy: Some(strategy),
+                    ..RunRequest::default()
+                },
+            )
             .await
             .unwrap()
             .rollout
@@ -180,8 +187,22 @@ impl Home {
 
     /// Starts a rollout to an image.
     pub async fn run_image(&self, image: &str) -> Result<i64, ClientError> {
-        let done = self.client.run(None, None, false, Some(image.to_owned()));
-        done.await.map(|done| done.rollout.unwrap())
+        self.run_as(None, image).await
+    }
+
+    /// The same, by a strategy.
+    pub async fn run_as(
+        &self,
+        strategy: Option<Strategy>,
+        image: &str,
+    ) -> Result<i64, ClientError> {
+        let request = RunRequest {
+            strategy,
+            image: Some(image.to_owned()),
+            ..RunRequest::default()
+        };
+        let done = self.client.run(None, &request).await?;
+        Ok(done.rollout.unwrap())
     }
 
     /// The narration so far, a line each.

@@ -1,0 +1,133 @@
+//! What is kept of a rollout that went back: a folder with the verdict, the seconds, and what Docker
+//! knew of green. It is there in the morning, when the containers may not be.
+
+use crate::control::controller::Controller;
+use crate::control::handle::Mail;
+use crate::core::table::Color;
+use crate::driver::docker::{Engine, portrait};
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::fs;
+
+/// Lines of each container's log that are kept.
+const LOG_LINES: usize = 10_000;
+
+/// Folders that are kept.
+const FOLDERS: usize = 20;
+
+/// What goes into a folder.
+struct Bundle {
+    folder: PathBuf,
+    verdict: String,
+    seconds: String,
+    notes: String,
+    containers: Vec<(String, String)>,
+    blue: Option<String>,
+    engine: Engine,
+}
+
+impl Controller {
+    /// Keeps what is known of a green that goes; nobody waits for it.
+    pub(super) fn keep_evidence(&mut self, i: usize) {
+        let ward = &self.wards[i];
+        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+            return;
+        };
+        if !ward.is_docker() {
+            return;
+        }
+        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
+        let verdict = serde_json::to_string_pretty(&run.view(crate::store::Clock::now()));
+        let containers = ward.docker.containers[Color::Green.index()]
+            .iter()
+            .flatten();
+        let containers = containers
+            .map(|one| (one.name.clone(), one.id.clone()))
+            .collect();
+        let blue = ward.docker.containers[Color::Blue.index()]
+            .iter()
+            .flatten()
+            .next();
+        let blue = blue.map(|one| one.id.clone());
+        self.flush();
+        let journal = &self.ledger.journal;
+        let seconds = journal.seconds(rollout).unwrap_or_default();
+        let notes = journal.notes(0, Some(rollout), 10_000).unwrap_or_default();
+        let bundle = Bundle {
+            folder: self
+                .config
+                .state
+                .join("evidence")
+                .join(format!("r-{rollout}")),
+            verdict: verdict.unwrap_or_default(),
+            seconds: seconds.into_iter().map(|(_, line)| line + "\n").collect(),
+            notes: notes
+                .into_iter()
+                .map(|note| format!("{} {}: {}\n", note.at, note.kind, note.text))
+                .collect(),
+            containers,
+            blue,
+            engine: self.dock.engine.clone(),
+        };
+        tokio::spawn(async move {
+            let text = match bundle.write().await {
+                Ok(()) => format!("evidence kept in {}", bundle.folder.display()),
+                Err(error) => format!(
+                    "the evidence could not be kept in {}: {error}",
+                    bundle.folder.display()
+                ),
+            };
+            let kind = "evidence";
+            let said = Mail::Said {
+                service,
+                rollout,
+                kind,
+                text,
+            };
+            let _ = own.send(said).await;
+        });
+    }
+}
+
+impl Bundle {
+    async fn write(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder).await?;
+        let file = |name: &str| self.folder.join(name);
+        fs::write(file("verdict.json"), &self.verdict).await?;
+        fs::write(file("seconds.jsonl"), &self.seconds).await?;
+        fs::write(file("notes.txt"), &self.notes).await?;
+        for (name, id) in &self.containers {
+            let log = self.engine.last_lines(id, LOG_LINES).await;
+            let log = log.unwrap_or_else(|error| error.to_string());
+            fs::write(file(&format!("{name}.log")), log).await?;
+            let seen = self.engine.inspect(id).await;
+            let seen = seen.map(|seen| portrait::of(&seen));
+            let seen = seen.unwrap_or_else(|error| error.to_string());
+            fs::write(file(&format!("{name}.inspect.json")), seen).await?;
+        }
+        if let (Some(blue), Some((_, green))) = (&self.blue, self.containers.first()) {
+            let difference = portrait::difference(&self.engine, blue, green).await;
+            let difference = difference.unwrap_or_else(|error| error.to_string());
+            fs::write(file("images.txt"), difference).await?;
+        }
+        forget_old(self.folder.parent().unwrap_or(Path::new("."))).await
+    }
+}
+
+/// The newest folders stay.
+async fn forget_old(all: &Path) -> io::Result<()> {
+    let mut folders = vec![];
+    let mut entries = fs::read_dir(all).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(Ok(number)) = name.strip_prefix("r-").map(str::parse::<i64>) {
+            folders.push((number, entry.path()));
+        }
+    }
+    folders.sort();
+    let excess = folders.len().saturating_sub(FOLDERS);
+    for (_, path) in &folders[..excess] {
+        fs::remove_dir_all(path).await?;
+    }
+    Ok(())
+}
