@@ -9,10 +9,10 @@ use crate::control::ledger::Ledger;
 use crate::control::orders::Ask;
 use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
-use crate::control::{expose, health, narrate};
+use crate::control::{expose, health};
 use crate::core::judge::Verdict;
 use crate::core::plan::Moment;
-use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
+use crate::core::rollout::{Action, Event, Outcome};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -413,35 +413,5 @@ impl Controller {
         }
         let copied = self.ledger.journal.keep_copy();
         let _ = self.ledger.watch(copied);
-    }
-
-    fn narrate(
-        &mut self,
-        i: usize,
-        id: i64,
-        before: &Rollout,
-        evidence: Option<&str>,
-        lost: Option<(Color, String)>,
-    ) {
-        let ward = &self.wards[i];
-        let Some(run) = &ward.run else { return };
-        let service = ward.route.service.clone();
-        let said = narrate::change(before, &run.rollout, evidence);
-        let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
-        let goes_back = going(&run.rollout) && !going(before);
-        let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
-        if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
-            self.last_words(i);
-        }
-        if let Some((Color::Blue, what)) = lost {
-            let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
-            self.ledger.tell(&service, Some(id), "health", text);
-        }
-        if let Some(said) = said {
-            self.ledger.tell(&service, Some(id), said.kind, said.text);
-        }
-        if goes_back {
-            self.keep_evidence(i);
-        }
     }
 }

@@ -174,22 +174,7 @@ impl Controller {
         let now = Clock::now();
         let service = self.wards[i].route.service.clone();
         let Some(run) = &self.wards[i].run else {
-            return match order {
-                // Asking twice for what has happened is no mistake worth an error.
-                Order::Rollback | Order::Abort if self.wards[i].went_back().is_some() => {
-                    Ok(Receipt {
-                        rollout: self.wards[i].went_back(),
-                        text: format!("{service}: blue serves everything already"),
-                        drill: None,
-                    })
-                }
-                Order::Rollback | Order::Abort => Err(Refusal::NotNow(format!(
-                    "no rollout of `{service}` is under way and no old version is warm; blue serves everything"
-                ))),
-                _ => Err(Refusal::NotNow(format!(
-                    "no rollout of `{service}` is under way; start one with `shifter run {service}`"
-                ))),
-            };
+            return self.order_at_rest(i, &order);
         };
         let id = run.saved.id;
         let event = match order {
@@ -237,6 +222,27 @@ impl Controller {
             text,
             drill: None,
         })
+    }
+
+    /// A verb for a service that has no rollout.
+    fn order_at_rest(&self, i: usize, order: &Order) -> Result<Receipt, Refusal> {
+        let service = &self.wards[i].route.service;
+        if !matches!(order, Order::Rollback | Order::Abort) {
+            return Err(Refusal::NotNow(format!(
+                "no rollout of `{service}` is under way; start one with `shifter run {service}`"
+            )));
+        }
+        // Asking twice for what has happened is no mistake worth an error.
+        match self.wards[i].went_back() {
+            Some(rollout) => Ok(Receipt {
+                rollout: Some(rollout),
+                text: format!("{service}: blue serves everything already"),
+                drill: None,
+            }),
+            None => Err(Refusal::NotNow(format!(
+                "no rollout of `{service}` is under way and no old version is warm; blue serves everything"
+            ))),
+        }
     }
 
     fn find(&self, service: Option<&str>) -> Result<usize, Refusal> {

@@ -1,9 +1,10 @@
 //! What others see of the controller: the table, the view, the recording.
 
 use crate::control::controller::Controller;
-use crate::control::expose;
 use crate::control::view::{API_VERSION, View};
-use crate::core::table::Table;
+use crate::control::{expose, narrate};
+use crate::core::rollout::{Outcome, Phase, Rollout};
+use crate::core::table::{Color, Table};
 use crate::store::Clock;
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,5 +72,36 @@ impl Controller {
             draining: self.board.draining(),
             services,
         }));
+    }
+
+    /// Says what became of a rollout by one event.
+    pub(super) fn narrate(
+        &mut self,
+        i: usize,
+        id: i64,
+        before: &Rollout,
+        evidence: Option<&str>,
+        lost: Option<(Color, String)>,
+    ) {
+        let ward = &self.wards[i];
+        let Some(run) = &ward.run else { return };
+        let service = ward.route.service.clone();
+        let said = narrate::change(before, &run.rollout, evidence);
+        let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
+        let goes_back = going(&run.rollout) && !going(before);
+        let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
+        if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
+            self.last_words(i);
+        }
+        if let Some((Color::Blue, what)) = lost {
+            let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
+            self.ledger.tell(&service, Some(id), "health", text);
+        }
+        if let Some(said) = said {
+            self.ledger.tell(&service, Some(id), said.kind, said.text);
+        }
+        if goes_back {
+            self.keep_evidence(i);
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod class;
 pub mod event;
 pub mod judge;
 pub mod outcome;
+pub mod phase;
 pub mod plan;
 pub mod rollout;
 pub mod sequential;

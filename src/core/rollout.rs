@@ -11,39 +11,14 @@ use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod reading;
+
 pub use crate::core::event::{Action, Event};
 pub use crate::core::outcome::Outcome;
+pub use crate::core::phase::Phase;
 
 /// Why a person cannot have green grow now.
 const BLIND: &str = "Docker does not answer, so nobody knows what runs: green gets no more until it does. `shifter rollback` works";
-
-/// Where a rollout stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "phase")]
-pub enum Phase {
-    /// Working on `plan.steps[step]`.
-    Running {
-        /// Index into the plan.
-        step: usize,
-    },
-    /// A person stopped the plan here. Bad news still takes green off.
-    Paused {
-        /// Index into the plan.
-        step: usize,
-    },
-    /// Green has everything; blue is kept warm, then drained.
-    Promoted,
-    /// Blue has everything again; green is draining.
-    RollingBack {
-        /// How the rollout will have ended.
-        outcome: Outcome,
-    },
-    /// Nothing is left to do.
-    Finished {
-        /// How the rollout ended.
-        outcome: Outcome,
-    },
-}
 
 /// One attempt to replace blue by green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,68 +109,6 @@ impl Rollout {
             Event::Resume if !paused => Some("the rollout is not paused"),
             _ => None,
         }
-    }
-
-    /// Green's share right now.
-    pub fn weight(&self) -> Weight {
-        self.weight
-    }
-
-    /// Where the rollout stands.
-    pub fn phase(&self) -> &Phase {
-        &self.phase
-    }
-
-    /// What the rollout works through.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The index of the step under way, paused or not.
-    pub fn step_index(&self) -> Option<usize> {
-        match self.phase {
-            Phase::Running { step } | Phase::Paused { step } => Some(step),
-            _ => None,
-        }
-    }
-
-    /// The step under way, if any.
-    pub fn step(&self) -> Option<&Step> {
-        self.plan.steps.get(self.step_index()?)
-    }
-
-    /// When the present step or phase was entered.
-    pub fn since(&self) -> Time {
-        self.since
-    }
-
-    /// Time from the start, restarts included.
-    pub fn age(&self, now: Time) -> Duration {
-        self.spent + now.since(self.started)
-    }
-
-    /// Whether blue has no healthy backend.
-    pub fn degraded(&self) -> bool {
-        self.blue_down
-    }
-
-    /// How it ended, or is ending: known from the promotion or the rollback on.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        match &self.phase {
-            Phase::Promoted => Some(&Outcome::Promoted),
-            Phase::RollingBack { outcome } | Phase::Finished { outcome } => Some(outcome),
-            _ => None,
-        }
-    }
-
-    /// Whether what runs where cannot be known.
-    pub fn blind(&self) -> bool {
-        self.blind.is_some()
-    }
-
-    /// Whether nothing is left to do.
-    pub fn finished(&self) -> bool {
-        matches!(self.phase, Phase::Finished { .. })
     }
 
     /// Makes a saved rollout ready for a new process, whose clock starts anew.

@@ -87,13 +87,7 @@ pub fn clone(
     compose_clone: bool,
 ) -> Result<Spec, CloneError> {
     let name = name_of(blue);
-    let missing = |what| CloneError::Incomplete(what, name.clone());
-    let id = blue.id.clone().ok_or_else(|| missing("id"))?;
-    let config = blue.config.as_ref().ok_or_else(|| missing("settings"))?;
-    let host = blue
-        .host_config
-        .as_ref()
-        .ok_or_else(|| missing("host settings"))?;
+    let (id, config, host) = settings(blue, &name)?;
     refuse(&name, config, host, compose_clone)?;
     let mut remarks = vec![];
     let short = id.get(..SHORT_ID).unwrap_or(&id).to_owned();
@@ -139,6 +133,18 @@ pub fn clone(
         networks,
         remarks,
     })
+}
+
+/// What of blue is copied.
+fn settings<'a>(
+    blue: &'a ContainerInspectResponse,
+    name: &str,
+) -> Result<(String, &'a ContainerConfig, &'a HostConfig), CloneError> {
+    let missing = |what| CloneError::Incomplete(what, name.to_owned());
+    let id = blue.id.clone().ok_or_else(|| missing("id"))?;
+    let config = blue.config.as_ref().ok_or_else(|| missing("settings"))?;
+    let host = blue.host_config.as_ref();
+    Ok((id, config, host.ok_or_else(|| missing("host settings"))?))
 }
 
 /// A container's name without the slash that the engine puts before it.

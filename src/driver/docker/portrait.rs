@@ -11,7 +11,7 @@ const HIDDEN: &str = "***";
 pub fn of(seen: &ContainerInspectResponse) -> String {
     let mut seen = seen.clone();
     if let Some(config) = &mut seen.config {
-        config.env = config.env.as_deref().map(|env| hidden(env));
+        config.env = config.env.as_deref().map(hidden);
     }
     serde_json::to_string_pretty(&seen).unwrap_or_default()
 }

@@ -349,7 +349,11 @@ async fn row_11_back_after_the_promotion_while_blue_is_warm() {
     let (seen, _) = load.stop_clean().await;
     // What was under way on green ended there: at most one for each connection.
     assert!(seen.green.load(Relaxed) - back <= 24);
-    assert_eq!(engine.containers(false), [engine.named("blue")]);
+    shifter
+        .until("green is stopped", |_| {
+            engine.containers(false) == [engine.named("blue")]
+        })
+        .await;
 }
 
 /// Row 14: labels cannot be changed, so a cutover needs none to be.

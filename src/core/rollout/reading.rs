@@ -1,0 +1,72 @@
+//! What can be read off a rollout.
+
+use crate::core::outcome::Outcome;
+use crate::core::plan::{Plan, Step};
+use crate::core::rollout::{Phase, Rollout};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use std::time::Duration;
+
+impl Rollout {
+    /// Green's share right now.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Where the rollout stands.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// What the rollout works through.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The index of the step under way, paused or not.
+    pub fn step_index(&self) -> Option<usize> {
+        match self.phase {
+            Phase::Running { step } | Phase::Paused { step } => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The step under way, if any.
+    pub fn step(&self) -> Option<&Step> {
+        self.plan.steps.get(self.step_index()?)
+    }
+
+    /// When the present step or phase was entered.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Time from the start, restarts included.
+    pub fn age(&self, now: Time) -> Duration {
+        self.spent + now.since(self.started)
+    }
+
+    /// Whether blue has no healthy backend.
+    pub fn degraded(&self) -> bool {
+        self.blue_down
+    }
+
+    /// How it ended, or is ending: known from the promotion or the rollback on.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Promoted => Some(&Outcome::Promoted),
+            Phase::RollingBack { outcome } | Phase::Finished { outcome } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Whether what runs where cannot be known.
+    pub fn blind(&self) -> bool {
+        self.blind.is_some()
+    }
+
+    /// Whether nothing is left to do.
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished { .. })
+    }
+}
