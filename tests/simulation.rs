@@ -440,7 +440,8 @@ impl World {
                 Color::Blue => assert!(self.routed == Weight::ALL && before.promoted, "I3; {at}"),
                 Color::Green => assert!(self.routed == Weight::NONE && before.ended, "I4; {at}"),
             }
-            let ours = color == Color::Blue || self.green_ours;
+            // Before green was started there is nothing to stop.
+            let ours = color == Color::Blue || self.green_ours || !self.green;
             assert!(ours, "I13 stopped what this rollout did not start; {at}");
         }
     }
