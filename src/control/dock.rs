@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether something is to be cleared away.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// When a sweep that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// News that may wait.
 const MAILBOX: usize = 16;
 
@@ -97,7 +100,8 @@ pub struct Seen {
     pub(super) resumed: Option<[crate::core::table::Pool; 2]>,
     /// Something is to be cleared away.
     pub(super) sweep_due: bool,
-    swept: Option<Instant>,
+    /// When a sweep is due that nothing asked for.
+    next_sweep: Option<Instant>,
     pub(super) raising: Option<AbortHandle>,
     sweeping: Option<AbortHandle>,
     told: Vec<String>,
@@ -337,7 +341,7 @@ impl Controller {
         for i in 0..self.wards.len() {
             let (ward, dock) = (&self.wards[i], &self.dock);
             let seen = &ward.docker;
-            let late = seen.swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
+            let late = seen.next_sweep.is_none_or(|next| Instant::now() >= next);
             let due = seen.sweep_due || late;
             if !ward.is_docker()
                 || !due
@@ -367,7 +371,7 @@ impl Controller {
             });
             let seen = &mut self.wards[i].docker;
             seen.sweeping = Some(task.abort_handle());
-            (seen.sweep_due, seen.swept) = (false, Some(Instant::now()));
+            (seen.sweep_due, seen.next_sweep) = (false, Some(Instant::now() + SWEEP));
         }
     }
 
@@ -393,6 +397,7 @@ impl Controller {
                 }
             }
             Err(why) => {
+                self.wards[i].docker.next_sweep = Some(Instant::now() + AGAIN);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
                 self.ledger.tell(service, None, "trouble", text);

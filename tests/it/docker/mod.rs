@@ -1,5 +1,6 @@
 //! Containers, on a real engine: the rows of the guide to blue-green deployment with Docker, and faults.
 
+mod calls;
 mod engine_lost;
 mod faults;
 mod rows;

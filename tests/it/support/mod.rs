@@ -4,6 +4,7 @@ pub mod apps;
 pub mod backend;
 pub mod client;
 pub mod docker;
+pub mod filter;
 pub mod load;
 pub mod rig;
 pub mod shifter;
