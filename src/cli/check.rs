@@ -112,7 +112,7 @@ fn line(service: &Service) -> String {
     let green = service
         .green
         .as_ref()
-        .map_or("none yet: a rollout needs `green`".to_owned(), members);
+        .map_or_else(|| none(service), members);
     let steps: Vec<String> = service
         .plan(None)
         .steps
@@ -131,6 +131,14 @@ fn line(service: &Service) -> String {
         steps.join(" → ") + &kept(service),
         members(&service.blue)
     )
+}
+
+/// Where green comes from when the file does not say.
+fn none(service: &Service) -> String {
+    match service.blue {
+        PoolSpec::Addresses(_) => "none yet: a rollout needs `green`".to_owned(),
+        _ => format!("made by `shifter run {} --image NAME:TAG`", service.name),
+    }
 }
 
 /// What the last share leaves on blue, and why.

@@ -152,6 +152,8 @@ impl Controller {
             tokio::select! {
                 mail = self.mailbox.recv() => match mail {
                     Some(Mail::Stop { done }) => {
+                        self.look();
+                        self.clear_away().await;
                         self.flush();
                         let _ = done.send(());
                         return;

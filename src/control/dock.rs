@@ -25,6 +25,9 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// When a sweep that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the end of the process waits for a last sweep.
+const LAST_SWEEP: Duration = Duration::from_secs(10);
+
 /// News that may wait.
 const MAILBOX: usize = 16;
 
@@ -354,14 +357,7 @@ impl Controller {
             let Some(own) = self.own.upgrade() else {
                 return;
             };
-            let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
-            let keep = Keep {
-                owner: dock.owner(&ward.route.service, rollout),
-                serving: ward.serving(),
-                retired: ward.saved.retired.clone(),
-                keep_green: ward.settings.keep_green,
-                grace: ward.settings.drain,
-            };
+            let keep = self.keep(i);
             let (engine, service) = (dock.engine.clone(), ward.route.service.clone());
             let task = tokio::spawn(async move {
                 let result = sweep::sweep(&engine, &keep)
@@ -372,6 +368,41 @@ impl Controller {
             let seen = &mut self.wards[i].docker;
             seen.sweeping = Some(task.abort_handle());
             (seen.sweep_due, seen.next_sweep) = (false, Some(Instant::now() + SWEEP));
+        }
+    }
+
+    /// What of a service is to stay.
+    fn keep(&self, i: usize) -> Keep {
+        let ward = &self.wards[i];
+        let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
+        Keep {
+            owner: self.dock.owner(&ward.route.service, rollout),
+            serving: ward.serving(),
+            retired: ward.saved.retired.clone(),
+            keep_green: ward.settings.keep_green,
+            grace: ward.settings.drain,
+        }
+    }
+
+    /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
+    pub(super) async fn clear_away(&mut self) {
+        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+            return;
+        }
+        for i in 0..self.wards.len() {
+            let seen = &mut self.wards[i].docker;
+            seen.stop_sweeping();
+            if !seen.sweep_due || !self.wards[i].sighted(&self.dock) {
+                continue;
+            }
+            let keep = self.keep(i);
+            let sweep = sweep::sweep(&self.dock.engine, &keep);
+            let result = match tokio::time::timeout(LAST_SWEEP, sweep).await {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(_) => Err("there was no time left".to_owned()),
+            };
+            let service = keep.owner.service.clone();
+            self.swept(&service, result);
         }
     }
 

@@ -68,7 +68,7 @@ pub enum CloneError {
     SwarmTask(String),
     /// Compose would take it for a replica too many, or recreate the old one.
     #[error(
-        "`{0}` belongs to the Compose project `{1}`: let Compose start the new version and name both, or allow a copy with `compose_clone = true`"
+        "`{0}` belongs to the Compose project `{1}`: let Compose start the new version and name both, or allow a copy with `compose = true` in [service.NAME.copy]"
     )]
     Compose(String, String),
 }
@@ -516,7 +516,7 @@ mod tests {
             Some(RestartPolicyNameEnum::NO)
         );
         assert_eq!(
-            crate::driver::docker::labels::restart_of(labels),
+            policy(&crate::driver::docker::labels::restart_of(labels)),
             Some(RestartPolicyNameEnum::UNLESS_STOPPED)
         );
     }
@@ -633,7 +633,7 @@ mod tests {
             (
                 labelled("com.docker.compose.project"),
                 host(),
-                "compose_clone = true",
+                "compose = true",
             ),
         ];
         for (config, host, way_out) in cases {

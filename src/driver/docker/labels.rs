@@ -57,8 +57,13 @@ impl Owner {
 
     /// The label that says how it is restarted once it is promoted.
     pub fn restart_label(&self, policy: Option<&RestartPolicy>) -> Option<(String, String)> {
-        let name = policy?.name?;
-        Some((RESTART.to_owned(), name.to_string()))
+        let policy = policy?;
+        let name = policy.name?.to_string();
+        let value = match policy.maximum_retry_count {
+            Some(most) if most > 0 => format!("{name}:{most}"),
+            _ => name,
+        };
+        Some((RESTART.to_owned(), value))
     }
 
     /// What a search for the containers of this rollout asks for.
@@ -91,8 +96,16 @@ impl Owner {
 }
 
 /// The restart policy that a container of ours is to have once it is promoted.
-pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicyNameEnum> {
-    labels.get(RESTART)?.parse().ok()
+pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicy> {
+    let value = labels.get(RESTART)?;
+    let (name, most) = match value.split_once(':') {
+        Some((name, most)) => (name, most.parse().ok()),
+        None => (value.as_str(), None),
+    };
+    Some(RestartPolicy {
+        name: Some(name.parse::<RestartPolicyNameEnum>().ok()?),
+        maximum_retry_count: most,
+    })
 }
 
 /// Whether a label of blue says something that must not be said of green.
@@ -123,6 +136,26 @@ mod tests {
         };
         assert!(!other.owns(&labels));
         assert!(!owner("a", 7).owns(&HashMap::new()));
+    }
+
+    #[test]
+    fn a_restart_policy_survives_its_label() {
+        for (name, most) in [
+            ("unless-stopped", None),
+            ("on-failure", Some(3)),
+            ("no", None),
+        ] {
+            let policy = RestartPolicy {
+                name: name.parse().ok(),
+                maximum_retry_count: most,
+            };
+            let labels = owner("a", 7)
+                .restart_label(Some(&policy))
+                .into_iter()
+                .collect();
+            assert_eq!(restart_of(&labels), Some(policy));
+        }
+        assert_eq!(restart_of(&HashMap::new()), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::driver::docker::clone::{self, Changes, CloneError, Spec};
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::labels::Owner;
+use crate::driver::docker::portrait;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, NetworkingConfig,
     RestartPolicy, RestartPolicyNameEnum,
@@ -95,7 +96,16 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
         }
         create(engine, raise, &spec).await?;
     }
-    for container in engine.labelled(&raise.owner.selector()).await? {
+    let made = engine.labelled(&raise.owner.selector()).await?;
+    if let (Some(blue), Some(green)) = (&raise.like, made.first())
+        && let Ok(difference) = portrait::difference(engine, blue, &green.id).await
+    {
+        say(format!(
+            "the images differ in\n    {}",
+            difference.trim().replace('\n', "\n    ")
+        ));
+    }
+    for container in made {
         if container.state == State::Created {
             start(engine, &container).await?;
         }

@@ -26,14 +26,14 @@ pub struct Keep {
 }
 
 /// One thing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Chore {
     /// Let it end.
     Stop(Container),
     /// Take it away.
     Remove(Container),
     /// Let the engine start it again when it ends, as blue's was: it is blue now.
-    Settle(Container, RestartPolicyNameEnum),
+    Settle(Container, RestartPolicy),
     /// So that the engine's own restart leaves it stopped.
     StayStopped(Container),
 }
@@ -60,27 +60,33 @@ async fn perform(
     keep: &Keep,
     chore: Chore,
 ) -> Result<Option<String>, EngineError> {
-    let policy = |name| RestartPolicy {
-        name: Some(name),
-        maximum_retry_count: None,
-    };
     Ok(match chore {
         Chore::Stop(container) => {
             engine.stop(&container.id, keep.grace).await?;
-            Some(format!("stopped {} ({})", container.name, container.image))
+            let mut text = format!("stopped {} ({})", container.name, container.image);
+            if !keep.owner.owns(&container.labels) {
+                text.push_str(&format!(
+                    "; shifter did not make it, so it is left: `docker rm {}`",
+                    container.name
+                ));
+            }
+            Some(text)
         }
         Chore::Remove(container) => match engine.remove(&container.id).await {
             Ok(()) => Some(format!("removed {} ({})", container.name, container.image)),
             Err(EngineError::Missing(_)) => None,
             Err(error) => return Err(error),
         },
-        Chore::Settle(container, name) => {
-            engine.restart_policy(&container.id, policy(name)).await?;
+        Chore::Settle(container, policy) => {
+            engine.restart_policy(&container.id, policy).await?;
             None
         }
         Chore::StayStopped(container) => {
-            let name = RestartPolicyNameEnum::UNLESS_STOPPED;
-            engine.restart_policy(&container.id, policy(name)).await?;
+            let policy = RestartPolicy {
+                name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
+                maximum_retry_count: None,
+            };
+            engine.restart_policy(&container.id, policy).await?;
             None
         }
     })
@@ -98,7 +104,9 @@ fn chores(
         if keep.serving.contains(&container.id) {
             let wanted = labels::restart_of(&container.labels);
             if let Some(wanted) = wanted
-                && container.restart != wanted.to_string()
+                && wanted
+                    .name
+                    .is_some_and(|name| container.restart != name.to_string())
             {
                 chores.push(Chore::Settle(container.clone(), wanted));
             }
@@ -211,7 +219,9 @@ mod tests {
             .map(|chore| match chore {
                 Chore::Stop(container) => format!("stop {}", container.id),
                 Chore::Remove(container) => format!("remove {}", container.id),
-                Chore::Settle(container, policy) => format!("settle {} {policy}", container.id),
+                Chore::Settle(container, policy) => {
+                    format!("settle {} {:?}", container.id, policy.name)
+                }
                 Chore::StayStopped(container) => format!("stay stopped {}", container.id),
             })
             .collect()
@@ -291,7 +301,7 @@ mod tests {
         six.labels.extend(keep().owner.restart_label(Some(&policy)));
         assert_eq!(
             told(std::slice::from_ref(&six), &[], &keep()),
-            ["settle six unless-stopped"]
+            ["settle six Some(UNLESS_STOPPED)"]
         );
         six.restart = "unless-stopped".to_owned();
         assert_eq!(told(&[six], &[], &keep()), [""; 0]);

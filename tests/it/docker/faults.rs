@@ -152,8 +152,9 @@ async fn a_green_that_is_killed_for_want_of_memory_is_told_so() {
     let shifter = engine.home(&still()).serve().await;
     let rollout = shifter.run_image("app:green").await.unwrap();
     let green = format!("{}-{rollout}", engine.name);
-    assert_eq!(engine.inspect(&green, "{{.HostConfig.Memory}}"), "67108864");
     shifter.share(5.0).await;
+    let limit = engine.inspect(&green, "{{.HostConfig.Memory}}");
+    assert_eq!(limit, "67108864");
     let _ = crate::support::client::get(engine.address(&green), "/mem", "").await;
     shifter
         .until("it is back", |service| service.weight_percent == 0.0)

@@ -3,4 +3,5 @@
 mod calls;
 mod engine_lost;
 mod faults;
+mod image;
 mod rows;

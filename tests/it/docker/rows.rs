@@ -410,7 +410,11 @@ async fn row_30_green_has_blues_volumes() {
         "{environment}"
     );
     let notes = shifter.notes().await;
-    for part in ["both versions write to", "/scratch"] {
+    for part in [
+        "both versions write to",
+        "/scratch",
+        "+ Env \"VERSION=green\"",
+    ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     drop(shifter);
@@ -726,4 +730,93 @@ async fn init_writes_what_is_needed_from_a_running_container() {
     command.env("DOCKER_HOST", engine.host());
     assert_eq!(command.status().unwrap().code(), Some(2));
     assert!(home.log().contains("No such container"), "{}", home.log());
+}
+
+/// Row 17: containers of a Compose project are found by their service; they are not copied unless that is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_compose_services_are_found_and_not_copied_unasked() {
+    let engine = Engine::shared();
+    let project = format!("com.docker.compose.project={}", engine.name);
+    let service = |color: &str| format!("com.docker.compose.service=api-{color}");
+    for color in ["blue", "green"] {
+        let image = format!("app:{color}");
+        engine.run(
+            color,
+            &image,
+            &["--label", &project, "--label", &service(color)],
+        );
+    }
+    let pool = |color: &str| {
+        format!(
+            "{color} = {{ compose = \"{}/api-{color}\", port = 3000 }}\n",
+            engine.name
+        )
+    };
+    let home = engine.home_of(&format!("{}{}{}", pool("blue"), pool("green"), quick()));
+    let shifter = home.serve().await;
+    let load = Load::on(home.proxy);
+    shifter
+        .client
+        .run(None, &RunRequest::default())
+        .await
+        .unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted");
+    assert_eq!(end.blue.release, "app:green");
+    // Compose recreates what serves now: another container, the same slot.
+    engine.docker(&["rm", "-f", &engine.named("blue")]);
+    engine.run(
+        "blue",
+        "app:third",
+        &["--label", &project, "--label", &service("blue")],
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while shifter
+        .client
+        .run(None, &RunRequest::default())
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < deadline, "{}", home.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let end = shifter
+        .until("promoted again", |service| {
+            service.blue.release == "app:third"
+        })
+        .await;
+    assert_eq!(outcome_of(&end), "promoted");
+    load.stop_clean().await;
+    assert_eq!(
+        engine.containers(false).len(),
+        2,
+        "both are Compose's to stop"
+    );
+    drop(shifter);
+
+    let home = engine.home_of(&format!("{}{}", pool("blue"), still()));
+    let shifter = home.serve().await;
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(
+        reason.contains("belongs to the Compose project") && reason.contains("compose = true"),
+        "{reason}"
+    );
+}
+
+/// Who interrupts `run` leaves one version running, and that is blue.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_leaves_no_green() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home(&still());
+    let mut run = home.spawn(&mut home.command(&["run", &engine.name, "--image", "app:green"]));
+    run.answers().await;
+    home.share(5.0).await;
+    run.signal("INT");
+    let (status, took) = run.ended().await;
+    assert_eq!(status.code(), Some(130), "{}", home.log());
+    println!("ended after {took:?}");
+    assert_eq!(engine.containers(false), [engine.named("blue")]);
 }
