@@ -1,7 +1,9 @@
 //! The image of shifter itself: built from the Dockerfile's last stage, run as people run it.
 
+use crate::support::apps::free_port;
 use crate::support::client::get;
 use crate::support::docker::Engine;
+use crate::support::load::Load;
 use crate::support::shifter::{PATIENT, QUICK};
 use std::path::Path;
 use std::process::Command;
@@ -72,8 +74,10 @@ async fn the_image_serves_and_rolls_out() {
     base(&engine, folder.path());
     build(&engine, folder.path(), &tag);
     let config = folder.path().join("shifter.toml");
+    // On the host's network: what bridges let through is the business of each host's firewall.
+    let address = free_port();
     let text = format!(
-        "state = \"/var/lib/shifter\"\nproxy.listen = \"0.0.0.0:8080\"\n[service.{}]\nblue = {{ container = \"{}\", port = 3000 }}\nhealth = {{ path = \"/health\", interval = \"100ms\", rise = 1 }}\nholdback = 0\nkeep_blue = \"1s\"\n{QUICK}{PATIENT}",
+        "state = \"/var/lib/shifter\"\nproxy.listen = \"{address}\"\nadmin.listen = \"off\"\n[service.{}]\nblue = {{ container = \"{}\", port = 3000 }}\nhealth = {{ path = \"/health\", interval = \"100ms\", rise = 1 }}\nholdback = 0\nkeep_blue = \"1s\"\n{QUICK}{PATIENT}",
         engine.name,
         engine.named("blue")
     );
@@ -87,36 +91,38 @@ async fn the_image_serves_and_rolls_out() {
     };
     let state = engine.named("state");
     let begun = Instant::now();
-    engine.run(
-        "shifter",
-        &tag,
-        &[
-            "--read-only",
-            "--cap-drop",
-            "ALL",
-            "--security-opt",
-            "no-new-privileges",
-            "-v",
-            &format!("{}:/etc/shifter/shifter.toml:ro", config.display()),
-            "-v",
-            &format!("{state}:/var/lib/shifter"),
-            "-v",
-            &format!("{}:/host/run", engine.socket().parent().unwrap().display()),
-            "--group-add",
-            &group,
-            "-e",
-            "DOCKER_HOST=unix:///host/run/docker.sock",
-        ],
-    );
     let shifter = engine.named("shifter");
-    let mut address = engine.address(&shifter);
-    address.set_port(8080);
+    engine.docker(&[
+        "run",
+        "-d",
+        "--name",
+        &shifter,
+        "--network",
+        "host",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "-v",
+        &format!("{}:/etc/shifter/shifter.toml:ro", config.display()),
+        "-v",
+        &format!("{state}:/var/lib/shifter"),
+        "-v",
+        &format!("{}:/host/run", engine.socket().parent().unwrap().display()),
+        "--group-add",
+        &group,
+        "-e",
+        "DOCKER_HOST=unix:///host/run/docker.sock",
+        &tag,
+    ]);
     let log = || {
         let logs = engine.try_docker(&["logs", &shifter]);
         String::from_utf8_lossy(&logs.stderr).into_owned()
     };
     loop {
-        if let Ok(answer) = get(address, "/", "").await
+        if std::net::TcpStream::connect(address).is_ok()
+            && let Ok(answer) = get(address, "/", "").await
             && answer.status == 200
         {
             break;
@@ -129,6 +135,7 @@ async fn the_image_serves_and_rolls_out() {
         "image {size:.0} MB (this build, stripped); `docker run` to the first answer {:?}",
         begun.elapsed()
     );
+    let load = Load::on(address);
     let run = engine.try_docker(&[
         "exec",
         &shifter,
@@ -139,6 +146,7 @@ async fn the_image_serves_and_rolls_out() {
     ]);
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(run.status.success(), "{said}\n{}", log());
+    load.stop_clean().await;
     let answer = get(address, "/", "").await.unwrap();
     assert_eq!(answer.header("x-app-version"), Some("green"));
     let deadline = Instant::now() + Duration::from_secs(20);
