@@ -41,7 +41,7 @@ pub struct Proxy {
     pub keepalive_requests: u32,
     /// How long a user's idle connection is kept.
     pub keepalive_idle: Duration,
-    /// How often a safe request that failed before any byte was sent is tried again, on blue.
+    /// How often a request that a backend could not take, or that only reads and died with it, is tried again.
     pub retries: u32,
     /// Whether requests and answers carry a `Via` header.
     pub via: bool,

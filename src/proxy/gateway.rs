@@ -36,6 +36,26 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Charges a failed attempt, and gives the request to another backend where one can take it.
+    fn elsewhere(record: &mut Record, class: Class) -> bool {
+        let now = Clock::now();
+        record.charge(class, now);
+        record.failed_attempt(class, now);
+        if record.tries >= record.live().settings.retries {
+            return false;
+        }
+        let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
+            return false;
+        };
+        let Some(next) = choice::second(service, failed, now) else {
+            return false;
+        };
+        service.metrics(failed.color).retries.inc();
+        record.tries += 1;
+        record.hold(next);
+        true
+    }
+
     /// A gateway that follows the board.
     pub fn new(board: Arc<Board>, metrics: Arc<Metrics>) -> Gateway {
         Gateway {
@@ -171,22 +191,8 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let mut error = error.into_up();
         let class = classify(Some(&error), 0);
-        let now = Clock::now();
-        record.charge(class, now);
-        record.failed_attempt(class, now);
-        error.set_retry(false);
-        if record.tries >= record.live().settings.retries {
-            return error;
-        }
-        let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
-            return error;
-        };
-        if let Some(next) = choice::second(service, failed, now) {
-            service.metrics(failed.color).retries.inc();
-            record.tries += 1;
-            record.hold(next);
-            error.set_retry(true);
-        }
+        let again = Gateway::elsewhere(record, class);
+        error.set_retry(again);
         error
     }
 
@@ -204,8 +210,16 @@ impl ProxyHttp for Gateway {
             late.set_retry(false);
             return late;
         }
-        if session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated()
-        {
+        let method = &session.req_header().method;
+        let whole = !session.as_ref().retry_buffer_truncated();
+        let class = classify(Some(&error), 0);
+        let unanswered = session.response_written().is_none() && !record.has_answer();
+        if !reused && whole && unanswered && class == Class::Reset && method.is_safe() {
+            // It died with the request in its hands: what only reads can be asked of another one.
+            error.set_retry(Gateway::elsewhere(record, class));
+            return error;
+        }
+        if method.is_idempotent() && whole {
             error.retry.decide_reuse(reused);
         } else {
             error.set_retry(false);

@@ -161,6 +161,11 @@ impl Record {
         }
     }
 
+    /// Whether a backend's answer has begun.
+    pub fn has_answer(&self) -> bool {
+        self.first_byte.is_some()
+    }
+
     /// The attempt is void (a pooled connection was closed under it); the next one's answer counts.
     pub fn again(&mut self) {
         self.first_byte = None;
