@@ -290,7 +290,7 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 17] = [
+    let tables: [(&toml::Value, Vec<String>); 18] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
         (&root["proxy"]["shutdown"], keys_of("[proxy.shutdown]", "")),
@@ -315,6 +315,7 @@ fn the_reference_has_every_key() {
             keys_of("[[service.example.smoke]]", ""),
         ),
         (&service["sticky"], inline("sticky")),
+        (&service["preview"], inline("preview")),
         (&service["timeouts"], inline("timeouts")),
         (&service["eject"], inline("eject")),
     ];

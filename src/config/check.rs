@@ -30,7 +30,7 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
     }
     let services: Vec<Service> = named
         .iter()
-        .map(|(name, raw)| service::service(name, raw))
+        .map(|(name, raw)| service::service(name, raw, dir))
         .collect::<Check<_>>()?;
     let docker = docker::docker(&raw.docker, &services)?;
     let config = Config {

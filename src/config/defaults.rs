@@ -141,3 +141,5 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
 pub(crate) const KEEP_GREEN: Duration = minutes(60);
 /// A migration takes its time.
 pub(crate) const HOOK_TIMEOUT: Duration = minutes(1);
+/// Who sends it with the token sees green.
+pub(crate) const PREVIEW_HEADER: &str = "x-shifter-preview";

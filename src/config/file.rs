@@ -100,6 +100,7 @@ pub(crate) struct RawService {
     #[serde(default)]
     pub(crate) hooks: Vec<Spanned<RawHook>>,
     pub(crate) sticky: Value<RawSticky>,
+    pub(crate) preview: Value<RawPreview>,
     #[serde(default)]
     pub(crate) timeouts: RawTimeouts,
     #[serde(default)]
@@ -193,6 +194,16 @@ pub(crate) struct RawHook {
 pub(crate) struct RawSticky {
     pub(crate) cookie: Text,
     pub(crate) header: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { token = { env = \"SHIFTER_PREVIEW\" } }"
+)]
+pub(crate) struct RawPreview {
+    pub(crate) header: Text,
+    pub(crate) token: Value<RawSecret>,
 }
 
 #[derive(Debug, Default, Deserialize)]

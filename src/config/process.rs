@@ -201,7 +201,7 @@ fn ours(path: &Path) -> bool {
     path.is_dir() && owner(path).is_some_and(|uid| owner(Path::new("/proc/self")) == Some(uid))
 }
 
-fn secret(raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
+pub(crate) fn secret(raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
     const SOURCES: &str = "name where it is: token = { file = \"/run/secrets/shifter_token\" } or token = { env = \"SHIFTER_TOKEN\" }";
     let wrong = |what: &str, label: &str| Problem::at(raw.span(), what, label, SOURCES);
     let source = match raw.get_ref() {

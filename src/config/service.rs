@@ -5,16 +5,17 @@ use crate::config::defaults;
 use crate::config::docker::copying;
 use crate::config::error::Problem;
 use crate::config::file::{
-    RawEject, RawHealth, RawService, RawSticky, RawTimeouts, RawWarmup, Value,
+    RawEject, RawHealth, RawPreview, RawService, RawSticky, RawTimeouts, RawWarmup, Value,
 };
 use crate::config::judgement::judgement;
-use crate::config::process::unmeaning;
+use crate::config::process::{secret, unmeaning};
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::steps::{percent, steps};
-use crate::config::types::{Eject, Health, Service, Sticky, Timeouts, Warmup};
+use crate::config::types::{Eject, Health, Preview, Service, Sticky, Timeouts, Warmup};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
+use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -29,7 +30,7 @@ const UNDECIDED: [(&str, Undecided); 3] = [
 ];
 
 /// A service, checked by itself.
-pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service> {
+pub(crate) fn service(name: &Spanned<String>, raw: &RawService, dir: &Path) -> Check<Service> {
     let (blue, green) = pools(name, raw)?;
     let time = value::duration;
     let service = Service {
@@ -52,6 +53,7 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService) -> Check<Service
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
         hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
+        preview: preview(&raw.preview, dir)?,
         timeouts: timeouts(&raw.timeouts)?,
         eject: eject(&raw.eject)?,
         judgement: judgement(raw)?,
@@ -211,6 +213,26 @@ fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
             header: None,
         } => wrong("`sticky` names neither a cookie nor a header"),
     }
+}
+
+fn preview(raw: &Value<RawPreview>, dir: &Path) -> Check<Option<Preview>> {
+    let Some(table) = raw else { return Ok(None) };
+    let Some(token) = &table.get_ref().token else {
+        return Err(Problem::at(
+            table.span(),
+            "`preview` has no `token`: everybody would see green",
+            "this table",
+            "write preview = { token = { env = \"SHIFTER_PREVIEW\" } }, 32 bytes or more",
+        ));
+    };
+    let header = match &table.get_ref().header {
+        None => defaults::PREVIEW_HEADER.to_owned(),
+        Some(name) => unmeaning(name, value::token("header", name)?.to_ascii_lowercase())?,
+    };
+    Ok(Some(Preview {
+        header,
+        token: secret(token, dir)?,
+    }))
 }
 
 fn timeouts(raw: &RawTimeouts) -> Check<Timeouts> {

@@ -185,6 +185,8 @@ pub struct Service {
     pub hooks: Vec<Hook>,
     /// What keeps a user on one colour; `None` is a choice for each request.
     pub sticky: Option<Sticky>,
+    /// Who may see green before it has a share.
+    pub preview: Option<Preview>,
     /// How long each part of a request may take.
     pub timeouts: Timeouts,
     /// When one member is left out for a while.
@@ -389,6 +391,15 @@ pub enum HookCall {
     Exec(Vec<String>),
     /// A POST to this address; 200 to 299 is good.
     Post(String),
+}
+
+/// Who sends this header with this value is answered by green, whatever its share, and is not judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// The header's name, in lower case; it is not passed on.
+    pub header: String,
+    /// Its value.
+    pub token: Secret,
 }
 
 /// What keeps a user on one colour.

@@ -45,7 +45,7 @@ impl Ward {
             Color::Green => green.map_or_else(String::new, |pool| pool.release.clone()),
         };
         let pool = pools::pool(place, &containers, &release);
-        self.docker.fallen[color.index()] = self.fall(color, &containers);
+        self.docker.fallen[color.index()] = self.fall(color, place, &containers);
         self.docker.containers[color.index()] = Some(containers);
         let present = match color {
             Color::Blue => &mut self.route.blue,
@@ -61,7 +61,13 @@ impl Ward {
     }
 
     /// Why a pool is at its end, as far as the engine tells.
-    fn fall(&self, color: Color, containers: &[Container]) -> Option<String> {
+    fn fall(&self, color: Color, place: &Place, containers: &[Container]) -> Option<String> {
+        let unreachable = pools::unreachable(place, containers);
+        let serving = containers.iter().filter(|one| one.state.serves()).count();
+        if serving > 0 && unreachable.len() == serving {
+            // Blue is told of where it was found; of green it is the reason.
+            return unreachable.into_iter().next();
+        }
         if color == Color::Blue {
             let gone = !containers.iter().any(|container| container.state.serves());
             return gone.then(|| ended(color, containers));

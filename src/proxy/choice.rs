@@ -19,6 +19,11 @@ pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
     of(service, color, None, now).or_else(|| elsewhere(service, color, now))
 }
 
+/// The backend for who may see green whatever its share; none where there is no green.
+pub fn preview(service: &Service, now: Time) -> Option<Spot> {
+    of(service, Color::Green, None, now)
+}
+
 /// Where a request goes that `failed` could not take: another of the same pool, else the other pool.
 pub fn second(service: &Service, failed: Spot, now: Time) -> Option<Spot> {
     of(service, failed.color, Some(failed.member), now)

@@ -4,7 +4,7 @@ use crate::core::class::Class;
 use crate::metrics::Metrics;
 use crate::proxy::choice::{self, Spot};
 use crate::proxy::clocked::Clocked;
-use crate::proxy::live::Live;
+use crate::proxy::live::{Live, Preview};
 use crate::proxy::record::{Record, classify};
 use crate::proxy::{forward, reply, route};
 use crate::store::{Board, Clock};
@@ -85,6 +85,13 @@ impl Gateway {
             return Err(404);
         };
         let service = &live.services[at];
+        let asked = |preview: &Preview| preview.asked(&request.headers);
+        if service.preview.as_ref().is_some_and(asked)
+            && let Some(spot) = choice::preview(service, record.started())
+        {
+            record.preview(at);
+            return Ok(spot);
+        }
         let place = service.line.place(&request.headers);
         record.tell = place.tell.then_some(place.point);
         let color = route::color(service.weight, place.point);
@@ -259,6 +266,12 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         record: &mut Record,
     ) -> Result<()> {
+        if let Some(preview) = record
+            .service()
+            .and_then(|service| service.preview.as_ref())
+        {
+            request.remove_header(&preview.header);
+        }
         forward::request(
             session,
             &record.live().settings,

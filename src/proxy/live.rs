@@ -1,6 +1,6 @@
 //! What the request path reads: one value, swapped whole when the board publishes.
 
-use crate::config::{Config, Eject};
+use crate::config::{Config, Eject, Secret};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use crate::metrics::{Metrics, PoolMetrics, ServiceMetrics};
@@ -11,7 +11,7 @@ use crate::store::board::{BackendState, Published, Snapshot};
 use crate::store::window::Window;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub struct Service {
     pub pools: [Vec<Member>; 2],
     /// When a member is left out for a while.
     pub eject: Eject,
+    /// Who may see green whatever its share.
+    pub preview: Option<Preview>,
     /// The longest wait for an answer's header.
     pub first_byte: Duration,
     /// Pingora's own timeout for reads is longer than that, so that the wait must be kept by us.
@@ -70,6 +72,29 @@ pub struct Service {
     /// Opens connections for upgrades.
     pub dialer: Arc<Dialer>,
     metrics: Arc<ServiceMetrics>,
+}
+
+/// A header that leads to green.
+#[derive(Debug)]
+pub struct Preview {
+    /// Its name.
+    pub header: HeaderName,
+    token: Secret,
+}
+
+impl Preview {
+    fn new(spec: &crate::config::Preview) -> Option<Preview> {
+        Some(Preview {
+            header: spec.header.parse().ok()?,
+            token: spec.token.clone(),
+        })
+    }
+
+    /// Whether a request has it.
+    pub fn asked(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(&self.header);
+        given.is_some_and(|given| self.token.matches(given.as_bytes()))
+    }
 }
 
 /// One backend with all that is needed to send it a request.
@@ -177,6 +202,7 @@ impl Service {
             window: published.window.clone(),
             pools,
             eject: spec.eject.clone(),
+            preview: spec.preview.as_ref().and_then(Preview::new),
             first_byte: timeouts.first_byte,
             reads_longer: timeouts.first_byte < timeouts.read,
             dialer: Arc::new(Dialer {

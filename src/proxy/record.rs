@@ -111,6 +111,15 @@ impl Record {
         });
     }
 
+    /// It was sent to see green: nobody is judged by it.
+    pub fn preview(&mut self, service: usize) {
+        self.routed = Some(Routed {
+            service,
+            color: Color::Green,
+            begun: None,
+        });
+    }
+
     /// Gives it to a backend; the one before, if any, has it no more.
     pub fn hold(&mut self, spot: Spot) {
         self.let_go();

@@ -260,6 +260,31 @@ async fn a_refused_connection_is_tried_on_blue_and_charged_to_green() -> Done {
     Ok(())
 }
 
+/// Who has the token sees green without a share; who has another one sees blue, and nobody is judged by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_token_sees_green_without_a_share() -> Done {
+    let (blue, green) = (Backend::named("blue").await, Backend::named("green").await);
+    let folder = tempfile::tempdir()?;
+    let token = "0123456789abcdef0123456789abcdef";
+    let file = folder.path().join("token");
+    std::fs::write(&file, token)?;
+    let preview = format!("preview = {{ token = {{ file = {file:?} }} }}\n");
+    let rig = Rig::app(&[blue.addr], &[green.addr], &preview).await;
+    let ask = async |value: &str| {
+        let header = format!("x-shifter-preview: {value}\r\n");
+        get(rig.addr, "/", &header).await.map(|answer| answer.body)
+    };
+    assert_eq!(ask(token).await?, "green");
+    assert_eq!(ask("0123456789abcdef0123456789abcdeX").await?, "blue");
+    assert_eq!(get(rig.addr, "/", "").await?.body, "blue");
+    rig.judged_to_be(Blue, 2, 0).await;
+    rig.judged_to_be(Green, 0, 0).await;
+    let seen = green.heads().pop().unwrap_or_default();
+    assert!(!seen.to_ascii_lowercase().contains("preview"), "{seen}");
+    rig.idle().await;
+    Ok(())
+}
+
 /// What writes is sent once: a backend that died with it may have done it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_writes_is_not_sent_twice() -> Done {

@@ -133,6 +133,13 @@ fn chores(
             }
         }
     }
+    chores.extend(theirs(ours, retired, keep));
+    chores
+}
+
+/// What is to be done with who was blue and is not ours: it stays where it is, stopped.
+fn theirs(ours: &[Container], retired: &[Container], keep: &Keep) -> Vec<Chore> {
+    let mut chores = vec![];
     for container in retired {
         let mine = ours.iter().any(|own| own.id == container.id);
         if mine || keep.serving.contains(&container.id) {

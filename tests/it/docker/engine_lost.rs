@@ -187,3 +187,53 @@ async fn row_46_killed_at_every_point_of_a_rollout() {
         "{survived}: do the points still have these names?"
     );
 }
+
+/// The same at moments that nobody chose: also while containers are made, started and stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_46_killed_at_random_moments() {
+    let engine = Engine::shared();
+    engine.run("stranger", "app:third", &[]);
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home(&format!("{QUICK}{PATIENT}keep_blue = \"300ms\"\n"));
+    let kills = crate::support::load::size("SHIFTER_RANDOM_KILLS", 8);
+    for n in 0..kills {
+        let mut doomed = home.serve().await;
+        let load = Load::start(
+            home.proxy,
+            Plan {
+                breaks_allowed: true,
+                proxy_errors_allowed: true,
+                connections: 4,
+                rate: Some(300.0),
+                ..Plan::default()
+            },
+        );
+        let image = ["app:green", "app:blue"][n as usize % 2];
+        home.run_image(image).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..6_000))).await;
+        doomed.kill();
+        drop(doomed);
+        let shifter = home.serve().await;
+        shifter
+            .until_within(
+                Duration::from_secs(30),
+                "it ends, and one serves",
+                |service| {
+                    let rollout = service.rollout.as_ref();
+                    let over = rollout.is_none_or(|rollout| rollout.phase == "finished");
+                    let running = engine.containers(false);
+                    assert!(running.len() <= 3, "two greens: {running:?}");
+                    assert!(running.contains(&engine.named("stranger")));
+                    over && running.len() == 2
+                },
+            )
+            .await;
+        let answer = crate::support::client::get(home.proxy, "/", "")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200);
+        load.stop().await;
+        drop(shifter);
+    }
+    println!("{kills} kills at random moments");
+}

@@ -288,3 +288,55 @@ async fn b2_addresses_that_are_swapped_lead_nobody_astray() {
     assert!(swapped > 0, "the addresses did not move");
     assert_eq!(seen.green.load(Relaxed), 0, "a stranger answered");
 }
+
+/// A green that loses its network has lost its users too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_without_its_network_is_taken_off() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    let green = format!("{}-{rollout}", engine.name);
+    shifter.share(5.0).await;
+    let load = Load::paced(shifter.proxy, 300.0);
+    load.more(300).await;
+    engine.docker(&["network", "disconnect", &engine.name, &green]);
+    let begun = Instant::now();
+    let end = shifter
+        .until("it is back", |service| service.weight_percent == 0.0)
+        .await;
+    println!("disconnected: back after {:?}", begun.elapsed());
+    let reason = end.rollout.unwrap().reason.unwrap();
+    let known = ["docker network connect", "no backend of green is healthy"];
+    assert!(known.iter().any(|text| reason.contains(text)), "{reason}");
+    load.more(300).await;
+    // What was in green's hands is in nobody's: no reset comes out of a network that is gone.
+    let (seen, _) = load.stop().await;
+    println!("{} of {} lost", seen.failed(), seen.answered());
+    assert!(seen.failed() <= 4, "{:?}", seen.failures.lock().unwrap());
+    engine.docker(&["rm", "-f", &green]);
+}
+
+/// B10: an old version that ignores SIGTERM is given its time, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn b10_an_old_version_that_does_not_stop_is_killed_after_its_time() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &["-e", "IGNORE_TERM=1"]);
+    let keys = format!("drain = \"2s\"\n{QUICK}{PATIENT}keep_blue = \"300ms\"\n");
+    let home = engine.home(&keys);
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), text.replacen("drain = \"5s\"\n", "", 1)).unwrap();
+    let shifter = home.serve().await;
+    let load = Load::on(shifter.proxy);
+    // Green inherits the variable; it is not stopped here.
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted", "{}", shifter.notes().await);
+    let blue = engine.named("blue");
+    shifter
+        .until("blue is stopped", |_| {
+            engine.inspect(&blue, "{{.State.Running}}") == "false"
+        })
+        .await;
+    assert_eq!(engine.inspect(&blue, "{{.State.ExitCode}}"), "137");
+    load.stop_clean().await;
+}
