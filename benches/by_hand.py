@@ -191,6 +191,14 @@ keep_blue = "2s"
     return load, done.returncode, took
 
 
+def hold_the_engine():
+    """It stops by itself when nobody touches its lease."""
+    while True:
+        with open(f"{ENGINE}/lease", "w"):
+            pass
+        time.sleep(20)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", default="target/debug/shifter")
@@ -199,6 +207,7 @@ def main():
     subprocess.run([os.path.join(os.path.dirname(__file__), "../tests/engine"), "start", ENGINE], check=True)
     if NET not in docker("network", "ls", "--format", "{{.Name}}").split():
         docker("network", "create", NET)
+    threading.Thread(target=hold_the_engine, daemon=True).start()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for image, what in [("app:green", "good"), ("app:bad", "20 % errors")]:
