@@ -76,7 +76,6 @@ impl World {
             config,
             Some(file),
             vec![],
-            "test".to_owned(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

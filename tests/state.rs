@@ -89,15 +89,8 @@ fn routed(folder: &Path) -> Result<Arc<Table>, JournalError> {
     let config = config();
     let board = Arc::new(Board::new(config.clone()));
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (controller, _handle) = Controller::new(
-        board.clone(),
-        metrics,
-        journal,
-        config,
-        None,
-        vec![],
-        "test".to_owned(),
-    );
+    let (controller, _handle) =
+        Controller::new(board.clone(), metrics, journal, config, None, vec![]);
     let table = board.snapshot().table.clone();
     drop(controller);
     Ok(table)
@@ -281,7 +274,7 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
         let board = Arc::new(Board::new(config.clone()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let (controller, handle) =
-            Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![], "test".to_owned());
+            Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![]);
         // From now on every write fails, as on a full disk.
         let other = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
         other.execute_batch("CREATE TRIGGER full BEFORE UPDATE ON rollout BEGIN SELECT RAISE(ABORT, 'disk is full'); END;").unwrap();
@@ -300,4 +293,17 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
         handle.stop().await;
         running.await.unwrap();
     });
+}
+
+/// What is made elsewhere is marked with the journal's name: one that starts anew must not take it for its own.
+#[test]
+fn a_journal_keeps_its_name_and_a_new_one_has_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = || Journal::open(folder.path()).unwrap().0.instance().unwrap();
+    let first = name();
+    assert_ne!(first, "00000000");
+    assert_eq!(name(), first);
+    fs::write(folder.path().join("state.db"), "damaged").unwrap();
+    let _ = fs::remove_file(folder.path().join("state.db-wal"));
+    assert_ne!(name(), first, "the damaged one was put aside");
 }

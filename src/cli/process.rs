@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::proxy;
 use crate::store::journal::JournalError;
-use crate::store::{Board, Clock, FolderLock, Journal, instance};
+use crate::store::{Board, Clock, FolderLock, Journal};
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -55,7 +55,6 @@ pub struct Prepared {
     admin: Option<admin::Bound>,
     journal: Journal,
     findings: Vec<String>,
-    instance: String,
     _lock: Option<FolderLock>,
 }
 
@@ -79,13 +78,7 @@ impl Prepared {
                 aside.display()
             ));
         }
-        let instance =
-            instance::instance(&config.state).map_err(|source| JournalError::Folder {
-                path: config.state.clone(),
-                source,
-            })?;
         Ok(Prepared {
-            instance,
             config: Arc::new(config),
             file,
             listeners,
@@ -99,7 +92,6 @@ impl Prepared {
     /// Everything in memory, on a listener that is bound already: for the demo.
     pub fn in_memory(config: Config, listener: TcpListener) -> Result<Prepared, StartError> {
         Ok(Prepared {
-            instance: instance::random(),
             config: Arc::new(config),
             file: None,
             listeners: vec![listener],
@@ -137,7 +129,6 @@ impl Process {
             admin,
             journal,
             findings,
-            instance,
             _lock,
         } = prepared;
         Clock::now();
@@ -151,7 +142,6 @@ impl Process {
             config.clone(),
             file,
             findings,
-            instance,
         );
         controller.locate().await;
         let controller = run_controller(controller, metrics.clone())?;

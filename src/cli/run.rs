@@ -220,6 +220,7 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
         .map(ToString::to_string)
         .collect();
     let users = users.join(", ");
+    let access = config.docker.access.meaning();
     let prepared = match Prepared::from_config(config, Some(global.config.clone())) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -228,7 +229,7 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
         }
     };
     anstream::eprintln!(
-        "shifter: no shifter answers, so this process is one: users at {users}, until it is stopped"
+        "shifter: no shifter answers, so this process is one: users at {users}, until it is stopped; {access}"
     );
     process::block_on(runtime, async {
         match Process::start(prepared).await {

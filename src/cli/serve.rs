@@ -35,7 +35,8 @@ pub fn run(global: &Global, _args: Args) -> Exit {
                     .iter()
                     .map(ToString::to_string)
                     .collect();
-                tracing::info!(listen = listen.join(","), "serving");
+                let access = process.config.docker.access;
+                tracing::info!(listen = listen.join(","), "serving; {}", access.meaning());
                 process.serve_until_stopped().await
             }
             Err(error) => {

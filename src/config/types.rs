@@ -142,6 +142,15 @@ pub enum Access {
 }
 
 impl Access {
+    /// What it means, for people.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Access::RouteOnly => "Docker is not asked (route-only)",
+            Access::Discover => "Docker is asked, nothing is changed there (discover)",
+            Access::Manage => "containers are made, started and stopped in Docker (manage)",
+        }
+    }
+
     /// The name in the file.
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,8 +6,8 @@ use crate::control::ward::Ward;
 use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
-use crate::driver::docker::Container;
 use crate::driver::docker::pools::{self, Place};
+use crate::driver::docker::{Container, State};
 use crate::driver::fixed;
 use std::time::Duration;
 
@@ -69,8 +69,7 @@ impl Ward {
             return unreachable.into_iter().next();
         }
         if color == Color::Blue {
-            let gone = !containers.iter().any(|container| container.state.serves());
-            return gone.then(|| ended(color, containers));
+            return (serving == 0).then(|| ended(color, containers));
         }
         let run = self.run.as_ref()?;
         let before = self.docker.containers[color.index()].iter().flatten();
@@ -89,13 +88,9 @@ impl Ward {
             return Some(format!("{}'s container {} {how}", Color::Green, lost.name));
         }
         let fallen = containers.iter().find(|container| container.state.fallen());
-        let ill = containers.iter().find(|container| {
-            run.ready
-                && matches!(
-                    container.state,
-                    crate::driver::docker::State::Unhealthy { .. }
-                )
-        });
+        let ill = containers
+            .iter()
+            .find(|container| run.ready && matches!(container.state, State::Unhealthy { .. }));
         fallen
             .or(ill)
             .map(|one| format!("{}'s container {} {}", Color::Green, one.name, one.state))
@@ -128,10 +123,7 @@ impl Ward {
         let Some(run) = &self.run else { return false };
         let containers = self.docker.containers[Color::Green.index()].as_deref();
         containers.is_some_and(|all| {
-            all.len() >= run.members
-                && all
-                    .iter()
-                    .all(|one| one.state == crate::driver::docker::State::Running)
+            all.len() >= run.members && all.iter().all(|one| one.state == State::Running)
         })
     }
 
@@ -139,10 +131,7 @@ impl Ward {
     pub(super) fn new_troubles(&mut self, color: Color, place: &Place) -> Vec<String> {
         let seen = self.docker.containers[color.index()].as_deref();
         let troubles = pools::unreachable(place, seen.unwrap_or_default());
-        if troubles.is_empty() && color == Color::Green {
-            return vec![];
-        }
-        self.docker.untold(troubles)
+        self.docker.untold(color, troubles)
     }
 
     /// Ids of the containers that serve.

@@ -67,7 +67,7 @@ pub struct Controller {
 impl Controller {
     /// Loads what was saved and publishes the first table, so that the first request is routed by it.
     ///
-    /// `findings` are lines to tell about the state that was found; `instance` marks the containers that are ours.
+    /// `findings` are lines to tell about the state that was found.
     ///
     /// What cannot be read is told and treated as unknown: blue serves.
     pub fn new(
@@ -77,11 +77,12 @@ impl Controller {
         config: Arc<Config>,
         config_file: Option<PathBuf>,
         findings: Vec<String>,
-        instance: String,
     ) -> (Controller, Handle) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
-        let ledger = Ledger::new(journal);
+        let mut ledger = Ledger::new(journal);
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let instance = ledger.journal.instance();
+        let instance = ledger.watch(instance).unwrap_or_default();
         let handle = Handle {
             mailbox: sender.clone(),
             view: view.clone(),

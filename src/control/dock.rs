@@ -1,16 +1,12 @@
-//! Docker beside the controller: what is seen of the containers becomes pools, and what nobody needs is
-//! cleared away. Nothing here decides about a rollout: what is seen is told to the machine as events.
+//! Docker beside the controller: what is seen of the containers becomes pools. Nothing here decides about a rollout: what is seen is told to the machine as events.
 
-use crate::config::Access;
 use crate::control::controller::Controller;
-use crate::control::handle::Mail;
 use crate::core::plan::Step;
-use crate::core::rollout::{Event, Outcome};
+use crate::core::rollout::Event;
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::driver::docker::labels::Owner;
 use crate::driver::docker::roster::{self, By, Found, News, Want};
-use crate::driver::docker::sweep::{self, Keep};
 use crate::driver::docker::{Container, Engine};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -19,26 +15,14 @@ use tokio::task::AbortHandle;
 /// The longest wait for the engine before the first request is served.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether something is to be cleared away.
-const SWEEP: Duration = Duration::from_secs(60);
-
-/// When a sweep that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
-
-/// How long the end of the process waits for a last sweep.
-const LAST_SWEEP: Duration = Duration::from_secs(10);
-
 /// News that may wait.
 const MAILBOX: usize = 16;
-
-/// Lines of a dead container's log that are told.
-const LAST_LINES: usize = 5;
 
 /// The way to Docker.
 pub(super) struct Dock {
     /// The engine.
     pub(super) engine: Engine,
-    /// The id of the state folder, which marks what is ours.
+    /// The name of the journal, which marks what is ours.
     pub(super) instance: String,
     /// Why nothing is known at present.
     pub(super) lost: Option<String>,
@@ -104,10 +88,10 @@ pub struct Seen {
     /// Something is to be cleared away.
     pub(super) sweep_due: bool,
     /// When a sweep is due that nothing asked for.
-    next_sweep: Option<Instant>,
+    pub(super) next_sweep: Option<Instant>,
     pub(super) raising: Option<AbortHandle>,
-    sweeping: Option<AbortHandle>,
-    told: Vec<String>,
+    pub(super) sweeping: Option<AbortHandle>,
+    told: [Vec<String>; 2],
 }
 
 impl Controller {
@@ -295,146 +279,6 @@ impl Controller {
             self.happen(i, Event::Blind(blind), now);
         }
     }
-
-    /// How green's containers stand at the end of a rollout, and their last lines; nobody waits for them.
-    pub(super) fn last_words(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
-            return;
-        };
-        if run.rollout.outcome() == Some(&Outcome::Promoted) {
-            return;
-        }
-        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
-        let green = ward.docker.containers[Color::Green.index()]
-            .iter()
-            .flatten();
-        for container in green.cloned() {
-            let (engine, own, service) = (self.dock.engine.clone(), own.clone(), service.clone());
-            tokio::spawn(async move {
-                let lines = engine.last_lines(&container.id, LAST_LINES).await;
-                let lines = lines.unwrap_or_else(|error| error.to_string());
-                let (name, state) = (&container.name, &container.state);
-                let text = match lines.trim() {
-                    "" => format!("{name} {state}; it wrote nothing to its log"),
-                    lines => {
-                        let lines = lines.replace('\n', "\n    ");
-                        format!("{name} {state}; the last lines of its log:\n    {lines}")
-                    }
-                };
-                let kind = "log";
-                let said = Mail::Said {
-                    service,
-                    rollout,
-                    kind,
-                    text,
-                };
-                let _ = own.send(said).await;
-            });
-        }
-    }
-
-    // ---- clearing away
-
-    /// Stops and removes what nobody needs any more, where that is due.
-    pub(super) fn sweep(&mut self) {
-        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
-            return;
-        }
-        for i in 0..self.wards.len() {
-            let (ward, dock) = (&self.wards[i], &self.dock);
-            let seen = &ward.docker;
-            let late = seen.next_sweep.is_none_or(|next| Instant::now() >= next);
-            let due = seen.sweep_due || late;
-            if !ward.is_docker()
-                || !due
-                || seen.sweeping.is_some()
-                || !ward.sighted(dock)
-                || seen.restart_due
-            {
-                continue;
-            }
-            let Some(own) = self.own.upgrade() else {
-                return;
-            };
-            let keep = self.keep(i);
-            let (engine, service) = (dock.engine.clone(), ward.route.service.clone());
-            let task = tokio::spawn(async move {
-                let result = sweep::sweep(&engine, &keep)
-                    .await
-                    .map_err(|error| error.to_string());
-                let _ = own.send(Mail::Swept { service, result }).await;
-            });
-            let seen = &mut self.wards[i].docker;
-            seen.sweeping = Some(task.abort_handle());
-            (seen.sweep_due, seen.next_sweep) = (false, Some(Instant::now() + SWEEP));
-        }
-    }
-
-    /// What of a service is to stay.
-    fn keep(&self, i: usize) -> Keep {
-        let ward = &self.wards[i];
-        let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
-        Keep {
-            owner: self.dock.owner(&ward.route.service, rollout),
-            serving: ward.serving(),
-            retired: ward.saved.retired.clone(),
-            keep_green: ward.settings.keep_green,
-            grace: ward.settings.drain,
-        }
-    }
-
-    /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
-    pub(super) async fn clear_away(&mut self) {
-        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
-            return;
-        }
-        for i in 0..self.wards.len() {
-            let seen = &mut self.wards[i].docker;
-            seen.stop_sweeping();
-            if !seen.sweep_due || !self.wards[i].sighted(&self.dock) {
-                continue;
-            }
-            let keep = self.keep(i);
-            let sweep = sweep::sweep(&self.dock.engine, &keep);
-            let result = match tokio::time::timeout(LAST_SWEEP, sweep).await {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(_) => Err("there was no time left".to_owned()),
-            };
-            let service = keep.owner.service.clone();
-            self.swept(&service, result);
-        }
-    }
-
-    /// What a sweep did.
-    pub(super) fn swept(&mut self, service: &str, result: Result<Vec<String>, String>) {
-        let Some(i) = self
-            .wards
-            .iter()
-            .position(|ward| ward.route.service == service)
-        else {
-            return;
-        };
-        self.wards[i].docker.sweeping = None;
-        match result {
-            Ok(lines) => {
-                for line in lines {
-                    self.ledger.tell(service, None, "containers", line);
-                }
-                let ward = &mut self.wards[i];
-                if !std::mem::take(&mut ward.saved.retired).is_empty() {
-                    let written = self.ledger.journal.save_service(service, &ward.saved);
-                    let _ = self.ledger.watch(written);
-                }
-            }
-            Err(why) => {
-                self.wards[i].docker.next_sweep = Some(Instant::now() + AGAIN);
-                let text =
-                    format!("not everything could be cleared away, and is tried again: {why}");
-                self.ledger.tell(service, None, "trouble", text);
-            }
-        }
-    }
 }
 
 impl Seen {
@@ -455,13 +299,14 @@ impl Seen {
     }
 
     /// Of these, what was not told yet.
-    pub(super) fn untold(&mut self, all: Vec<String>) -> Vec<String> {
+    pub(super) fn untold(&mut self, color: Color, all: Vec<String>) -> Vec<String> {
+        let told = &mut self.told[color.index()];
         let fresh = all
             .iter()
-            .filter(|text| !self.told.contains(text))
+            .filter(|text| !told.contains(text))
             .cloned()
             .collect();
-        self.told = all;
+        *told = all;
         fresh
     }
 }

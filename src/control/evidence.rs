@@ -3,11 +3,15 @@
 
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
+use crate::core::rollout::Outcome;
 use crate::core::table::Color;
 use crate::driver::docker::{Engine, portrait};
 use std::io;
 use std::path::{Path, PathBuf};
 use tokio::fs;
+
+/// Lines of a dead container's log that are told.
+const LAST_LINES: usize = 5;
 
 /// Lines of each container's log that are kept.
 const LOG_LINES: usize = 10_000;
@@ -27,6 +31,44 @@ struct Bundle {
 }
 
 impl Controller {
+    /// How green's containers stand at the end of a rollout, and their last lines; nobody waits for them.
+    pub(super) fn last_words(&mut self, i: usize) {
+        let ward = &self.wards[i];
+        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+            return;
+        };
+        if run.rollout.outcome() == Some(&Outcome::Promoted) {
+            return;
+        }
+        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
+        let green = ward.docker.containers[Color::Green.index()]
+            .iter()
+            .flatten();
+        for container in green.cloned() {
+            let (engine, own, service) = (self.dock.engine.clone(), own.clone(), service.clone());
+            tokio::spawn(async move {
+                let lines = engine.last_lines(&container.id, LAST_LINES).await;
+                let lines = lines.unwrap_or_else(|error| error.to_string());
+                let (name, state) = (&container.name, &container.state);
+                let text = match lines.trim() {
+                    "" => format!("{name} {state}; it wrote nothing to its log"),
+                    lines => {
+                        let lines = lines.replace('\n', "\n    ");
+                        format!("{name} {state}; the last lines of its log:\n    {lines}")
+                    }
+                };
+                let kind = "log";
+                let said = Mail::Said {
+                    service,
+                    rollout,
+                    kind,
+                    text,
+                };
+                let _ = own.send(said).await;
+            });
+        }
+    }
+
     /// Keeps what is known of a green that goes; nobody waits for it.
     pub(super) fn keep_evidence(&mut self, i: usize) {
         let ward = &self.wards[i];

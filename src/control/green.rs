@@ -172,8 +172,7 @@ impl Controller {
 
     /// Green runs, or cannot.
     pub(super) fn raised(&mut self, rollout: i64, result: Result<(), String>) {
-        let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
-        let Some(i) = self.wards.iter().position(mine) else {
+        let Some(i) = self.rolls_out(rollout) else {
             return;
         };
         self.wards[i].docker.raising = None;

@@ -174,6 +174,8 @@ pub(crate) enum Mail {
     /// What nobody needs any more was cleared away, or could not be.
     Swept {
         service: String,
+        /// Who was to be stopped by it.
+        retired: Vec<String>,
         result: Result<Vec<String>, String>,
     },
     /// The process ends: record where things stand and stop.

@@ -49,14 +49,23 @@ impl Controller {
                 kind,
                 text,
             } => self.ledger.tell(&service, Some(rollout), kind, text),
-            Mail::Swept { service, result } => self.swept(&service, result),
+            Mail::Swept {
+                service,
+                retired,
+                result,
+            } => self.swept(&service, &retired, result),
             Mail::Stop { .. } => {}
         }
     }
 
-    fn task_ended(&mut self, rollout: i64, text: String, event: Event) {
+    /// The service that a rollout under way is of; none when it has ended.
+    pub(super) fn rolls_out(&self, rollout: i64) -> Option<usize> {
         let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
-        let Some(i) = self.wards.iter().position(mine) else {
+        self.wards.iter().position(mine)
+    }
+
+    fn task_ended(&mut self, rollout: i64, text: String, event: Event) {
+        let Some(i) = self.rolls_out(rollout) else {
             return;
         };
         let service = self.wards[i].route.service.clone();
@@ -65,8 +74,7 @@ impl Controller {
     }
 
     fn hooked(&mut self, rollout: i64, result: Result<(), String>) {
-        let mine = |ward: &Ward| ward.run.as_ref().is_some_and(|run| run.saved.id == rollout);
-        if let Some(i) = self.wards.iter().position(mine) {
+        if let Some(i) = self.rolls_out(rollout) {
             self.happen(i, Event::Hooked(result), Clock::now());
         }
     }

@@ -68,7 +68,11 @@ impl Controller {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             table_version: snapshot.table.version,
-            trouble: self.ledger.trouble().map(str::to_owned),
+            trouble: self
+                .ledger
+                .trouble()
+                .or(self.dock.lost.as_deref())
+                .map(str::to_owned),
             draining: self.board.draining(),
             services,
         }));

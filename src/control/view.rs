@@ -20,7 +20,7 @@ pub struct View {
     pub uptime_seconds: f64,
     /// The version of the routing table.
     pub table_version: u64,
-    /// Why the state cannot be recorded; absent when all is well.
+    /// Why the state cannot be recorded, or why nobody knows what Docker runs; absent when all is well.
     pub trouble: Option<String>,
     /// The process is on its way out.
     pub draining: bool,

@@ -4,11 +4,12 @@
 //! is on disk. Every stored value carries a checksum, so a flipped bit is noticed and the row is
 //! treated as absent instead of being believed. The file carries a format version.
 
-use crate::core::table::Pool;
+pub use crate::store::saved::{Note, SavedRollout, SavedService};
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -55,66 +56,6 @@ pub enum JournalError {
     /// A value cannot be written as JSON.
     #[error("the state could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
-}
-
-/// What is remembered of a service between rollouts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedService {
-    /// The epoch of pins (see `Route::epoch`).
-    pub epoch: u32,
-    /// Ids of the promoted backends that serve now; none when the file's blue serves.
-    #[serde(default)]
-    pub running: Vec<String>,
-    /// Ids of the containers that were replaced and are still to be stopped.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retired: Vec<String>,
-    /// Where blue was last seen, for a start without an answer from Docker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known: Option<Pool>,
-}
-
-/// One line of what happened, in the order in which it happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Note {
-    /// Its number: strictly rising.
-    pub seq: i64,
-    /// Wall time, RFC 3339.
-    pub at: String,
-    /// The service.
-    pub service: String,
-    /// The rollout, 0 for none.
-    pub rollout: i64,
-    /// What kind of thing: `weight`, `phase`, `verdict`, `health`, `state`, ...
-    pub kind: String,
-    /// The line itself.
-    pub text: String,
-}
-
-/// A rollout as recorded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SavedRollout {
-    /// Its number.
-    pub id: i64,
-    /// The service.
-    pub service: String,
-    /// Wall time of the start, RFC 3339.
-    pub started_at: String,
-    /// Wall time of the end, RFC 3339, when it has ended.
-    pub ended_at: Option<String>,
-    /// The strategy's name.
-    pub strategy: String,
-    /// What blue was.
-    pub from: String,
-    /// What green was.
-    pub to: String,
-    /// The outcome's name, when it is known.
-    pub outcome: Option<String>,
-    /// The outcome's reason, when it has one.
-    pub reason: Option<String>,
-    /// Everything needed to go on after a crash, as JSON.
-    pub state: String,
-    /// The last evidence, as JSON.
-    pub evidence: Option<String>,
 }
 
 /// The journal: one writer (the controller), any number of readers.
@@ -199,7 +140,24 @@ impl Journal {
              COMMIT;",
         )?;
         self.db.pragma_update(None, "user_version", FORMAT)?;
+        if self.id()? == 0 {
+            let id = rand::random_range(1..i32::MAX);
+            self.db.pragma_update(None, "application_id", id)?;
+        }
         Ok(())
+    }
+
+    fn id(&self) -> Result<i32, JournalError> {
+        let id = self
+            .db
+            .query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        Ok(id)
+    }
+
+    /// The journal's name, which marks what is made elsewhere by what is recorded here. A journal that
+    /// starts anew has another one: it counts rollouts anew, and must not take the old ones' for its own.
+    pub fn instance(&self) -> Result<String, JournalError> {
+        Ok(format!("{:08x}", self.id()?))
     }
 
     /// What is remembered of a service; `None` also for a damaged row.

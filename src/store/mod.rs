@@ -5,9 +5,9 @@
 
 pub mod board;
 pub mod clock;
-pub mod instance;
 pub mod journal;
 pub mod lock;
+pub mod saved;
 pub mod window;
 
 pub use board::Board;

@@ -203,7 +203,7 @@ impl Container {
 }
 
 #[cfg(test)]
-#[allow(clippy::too_many_lines)]
+#[allow(clippy::too_many_lines, reason = "a table of 24 states")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Marks a container that some shifter made.
 pub const MANAGED: &str = "com.example.shifter.managed";
-/// The state folder that owns it: two shifters on one host leave each other's containers alone.
+/// The journal that knows it: two shifters on one host leave each other's containers alone.
 pub const INSTANCE: &str = "com.example.shifter.instance";
 /// The service that it was made for.
 pub const SERVICE: &str = "com.example.shifter.service";
@@ -33,7 +33,7 @@ const ROUTED: &str = "traefik.";
 /// Who makes a container, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The id of the state folder.
+    /// The name of the journal.
     pub instance: String,
     /// The service.
     pub service: String,
@@ -88,7 +88,7 @@ impl Owner {
         self.owns(labels) && labels.get(ROLLOUT) == Some(&rollout)
     }
 
-    /// Whether a container with these labels was made by this state folder for this service.
+    /// Whether a container with these labels was made by this shifter for this service.
     pub fn owns(&self, labels: &HashMap<String, String>) -> bool {
         let is = |name: &str, value: &str| labels.get(name).is_some_and(|found| found == value);
         is(MANAGED, "true") && is(INSTANCE, &self.instance) && is(SERVICE, &self.service)
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn own_is_what_this_folder_made_for_this_service() {
+    fn own_is_what_this_journal_knows_of_this_service() {
         let labels = owner("a", 7).labels("0123");
         assert!(owner("a", 8).owns(&labels), "of an earlier rollout too");
         assert!(!owner("b", 7).owns(&labels), "another shifter's");

@@ -60,6 +60,11 @@ pub enum RaiseError {
     /// Two versions do not fit.
     #[error("{0}, and --strict was given")]
     TooLittle(String),
+    /// A rollout that is not recorded any more had this number.
+    #[error(
+        "{0} runs {1} and is marked as made by rollout {2}, which this journal does not know: `docker rm -f {0}`, then try again"
+    )]
+    OtherImage(String, String, i64),
     /// It was made and cannot be started.
     #[error("{0} could not be started: {1}")]
     Start(String, EngineError),
@@ -71,6 +76,13 @@ pub enum RaiseError {
 /// When it cannot be made; the message says why and what to do.
 pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
     let present = engine.labelled(&raise.owner.selector()).await?;
+    if let Some(other) = present.iter().find(|one| one.image != raise.image) {
+        return Err(RaiseError::OtherImage(
+            other.name.clone(),
+            other.image.clone(),
+            raise.owner.rollout,
+        ));
+    }
     let names: Vec<String> = (1..=raise.replicas)
         .map(|n| name(&raise.owner, n, raise.replicas))
         .collect();

@@ -102,7 +102,12 @@ pub async fn follow(
         };
         // An end of the events alone says nothing; an engine that does not answer either does.
         if let Err(error) = engine.ping().await {
-            let text = format!("{error} ({why})");
+            let error = error.to_string();
+            let text = if error == why {
+                error
+            } else {
+                format!("{error} ({why})")
+            };
             if news.send(News::Lost(text)).await.is_err() {
                 return;
             }

@@ -253,6 +253,8 @@ async fn an_engine_that_is_not_there_is_told() {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("Docker could not"), "{refused}");
+    let trouble = shifter.view().await.trouble.unwrap_or_default();
+    assert!(trouble.contains("Docker could not"), "{trouble}");
     assert!(home.log().contains("nothing advances"), "{}", home.log());
     filter.now(|_| Fate::Pass);
     let begun = Instant::now();

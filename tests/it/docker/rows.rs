@@ -817,6 +817,8 @@ async fn an_interrupted_run_leaves_no_green() {
     run.signal("INT");
     let (status, took) = run.ended().await;
     assert_eq!(status.code(), Some(130), "{}", home.log());
+    let log = home.log();
+    assert!(log.contains("stopped in Docker (manage)"), "{log}");
     println!("ended after {took:?}");
     assert_eq!(engine.containers(false), [engine.named("blue")]);
 }

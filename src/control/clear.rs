@@ -1,0 +1,130 @@
+//! Clearing away: when what nobody needs any more is swept, and what is remembered of it.
+
+use crate::config::Access;
+use crate::control::controller::Controller;
+use crate::control::handle::Mail;
+use crate::driver::docker::sweep::{self, Keep};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether something is to be cleared away.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// When a sweep that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for a last sweep.
+const LAST_SWEEP: Duration = Duration::from_secs(10);
+
+impl Controller {
+    /// Stops and removes what nobody needs any more, where that is due.
+    pub(super) fn sweep(&mut self) {
+        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+            return;
+        }
+        for i in 0..self.wards.len() {
+            let (ward, dock) = (&self.wards[i], &self.dock);
+            let seen = &ward.docker;
+            let late = seen.next_sweep.is_none_or(|next| Instant::now() >= next);
+            let due = seen.sweep_due || late;
+            if !ward.is_docker()
+                || !due
+                || seen.sweeping.is_some()
+                || !ward.sighted(dock)
+                || seen.restart_due
+            {
+                continue;
+            }
+            let Some(own) = self.own.upgrade() else {
+                return;
+            };
+            let keep = self.keep(i);
+            let (engine, service) = (dock.engine.clone(), ward.route.service.clone());
+            let task = tokio::spawn(async move {
+                let result = sweep::sweep(&engine, &keep)
+                    .await
+                    .map_err(|error| error.to_string());
+                let retired = keep.retired;
+                let swept = Mail::Swept {
+                    service,
+                    retired,
+                    result,
+                };
+                let _ = own.send(swept).await;
+            });
+            let seen = &mut self.wards[i].docker;
+            seen.sweeping = Some(task.abort_handle());
+            (seen.sweep_due, seen.next_sweep) = (false, Some(Instant::now() + SWEEP));
+        }
+    }
+
+    /// What of a service is to stay.
+    fn keep(&self, i: usize) -> Keep {
+        let ward = &self.wards[i];
+        let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
+        Keep {
+            owner: self.dock.owner(&ward.route.service, rollout),
+            serving: ward.serving(),
+            retired: ward.saved.retired.clone(),
+            keep_green: ward.settings.keep_green,
+            grace: ward.settings.drain,
+        }
+    }
+
+    /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
+    pub(super) async fn clear_away(&mut self) {
+        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+            return;
+        }
+        for i in 0..self.wards.len() {
+            let seen = &mut self.wards[i].docker;
+            seen.stop_sweeping();
+            if !seen.sweep_due || !self.wards[i].sighted(&self.dock) {
+                continue;
+            }
+            let keep = self.keep(i);
+            let sweep = sweep::sweep(&self.dock.engine, &keep);
+            let result = match tokio::time::timeout(LAST_SWEEP, sweep).await {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(_) => Err("there was no time left".to_owned()),
+            };
+            self.swept(&keep.owner.service, &keep.retired, result);
+        }
+    }
+
+    /// What a sweep did; who was replaced since it began waits for the next one.
+    pub(super) fn swept(
+        &mut self,
+        service: &str,
+        retired: &[String],
+        result: Result<Vec<String>, String>,
+    ) {
+        let Some(i) = self
+            .wards
+            .iter()
+            .position(|ward| ward.route.service == service)
+        else {
+            return;
+        };
+        self.wards[i].docker.sweeping = None;
+        match result {
+            Ok(lines) => {
+                for line in lines {
+                    self.ledger.tell(service, None, "containers", line);
+                }
+                let ward = &mut self.wards[i];
+                let before = ward.saved.retired.len();
+                ward.saved.retired.retain(|id| !retired.contains(id));
+                if ward.saved.retired.len() < before {
+                    let written = self.ledger.journal.save_service(service, &ward.saved);
+                    let _ = self.ledger.watch(written);
+                }
+            }
+            Err(why) => {
+                self.wards[i].docker.next_sweep = Some(Instant::now() + AGAIN);
+                let text =
+                    format!("not everything could be cleared away, and is tried again: {why}");
+                self.ledger.tell(service, None, "trouble", text);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the journal keeps, as values.
+
+use crate::core::table::Pool;
+use serde::{Deserialize, Serialize};
+
+/// What is remembered of a service between rollouts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedService {
+    /// The epoch of pins (see `Route::epoch`).
+    pub epoch: u32,
+    /// Ids of the promoted backends that serve now; none when the file's blue serves.
+    #[serde(default)]
+    pub running: Vec<String>,
+    /// Ids of the containers that were replaced and are still to be stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<String>,
+    /// Where blue was last seen, for a start without an answer from Docker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Pool>,
+}
+
+/// One line of what happened, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Note {
+    /// Its number: strictly rising.
+    pub seq: i64,
+    /// Wall time, RFC 3339.
+    pub at: String,
+    /// The service.
+    pub service: String,
+    /// The rollout, 0 for none.
+    pub rollout: i64,
+    /// What kind of thing: `weight`, `phase`, `verdict`, `health`, `state`, ...
+    pub kind: String,
+    /// The line itself.
+    pub text: String,
+}
+
+/// A rollout as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedRollout {
+    /// Its number.
+    pub id: i64,
+    /// The service.
+    pub service: String,
+    /// Wall time of the start, RFC 3339.
+    pub started_at: String,
+    /// Wall time of the end, RFC 3339, when it has ended.
+    pub ended_at: Option<String>,
+    /// The strategy's name.
+    pub strategy: String,
+    /// What blue was.
+    pub from: String,
+    /// What green was.
+    pub to: String,
+    /// The outcome's name, when it is known.
+    pub outcome: Option<String>,
+    /// The outcome's reason, when it has one.
+    pub reason: Option<String>,
+    /// Everything needed to go on after a crash, as JSON.
+    pub state: String,
+    /// The last evidence, as JSON.
+    pub evidence: Option<String>,
+}
