@@ -73,7 +73,8 @@ fn least(service: &Service) -> Access {
 /// What a service gets when nobody says: with containers and no green, `run --image` makes one.
 fn usual(service: &Service) -> Access {
     match (&service.blue, &service.green) {
-        (PoolSpec::Containers(_), None) => Access::Manage,
+        // What Swarm runs, Swarm makes.
+        (PoolSpec::Containers(blue), None) if !blue.is_swarm() => Access::Manage,
         _ => least(service),
     }
 }
@@ -120,7 +121,7 @@ fn containers(key: &str, table: &Spanned<RawContainers>) -> Check<PoolSpec> {
                 "name the container: blue = { container = \"api\", port = 3000 }",
             ));
         }
-        if raw.container.is_some() || raw.label.is_some() || raw.compose.is_some() {
+        if find(raw).is_some() {
             return Err(wrong(
                 "`green` names an image and containers: either shifter makes them, or they are there"
                     .to_owned(),
@@ -135,6 +136,12 @@ fn containers(key: &str, table: &Spanned<RawContainers>) -> Check<PoolSpec> {
             "name it: { container = \"api\", port = 3000 }, or { label = \"app=api\", port = 3000 }, or { compose = \"api\", port = 3000 }",
         ))
     })?;
+    if matches!(find, Find::Swarm(_)) && raw.network.is_none() {
+        return Err(wrong(
+            format!("`{key}` does not say on which network the tasks of {find} are"),
+            "add the overlay network that they share with shifter: network = \"proxy\"",
+        ));
+    }
     if raw.port.is_none() {
         return Err(wrong(
             format!("`{key}` does not say which port of the container serves"),
@@ -154,17 +161,18 @@ fn containers(key: &str, table: &Spanned<RawContainers>) -> Check<PoolSpec> {
 
 /// By the one key that says how; `None` when there is none.
 fn find(raw: &RawContainers) -> Option<Check<Find>> {
-    let all = |many: &Many, check: fn(&Spanned<String>) -> Check<String>| {
-        many.items.iter().map(check).collect::<Check<Vec<_>>>()
+    let all = |key, many: &Many, check: fn(&Spanned<String>, &str) -> Check<String>| {
+        let each = many.items.iter().map(|item| check(item, key));
+        value::some(key, many).and_then(|_| each.collect::<Check<Vec<_>>>())
     };
     if let Some(many) = &raw.container {
-        let names = value::some("container", many).and_then(|_| all(many, name));
-        return Some(names.map(Find::Names));
+        return Some(all("container", many, name).map(Find::Names));
     }
     if let Some(many) = &raw.label {
-        let labels =
-            value::some("label", many).and_then(|_| all(many, |text| label(text, "label")));
-        return Some(labels.map(Find::Labels));
+        return Some(all("label", many, label).map(Find::Labels));
+    }
+    if let Some(service) = &raw.swarm {
+        return Some(name(service, "swarm").map(Find::Swarm));
     }
     let compose = raw.compose.as_ref()?;
     Some(
@@ -179,7 +187,7 @@ fn find(raw: &RawContainers) -> Option<Check<Find>> {
 }
 
 /// Docker's own rule for names.
-fn name(raw: &Spanned<String>) -> Check<String> {
+fn name(raw: &Spanned<String>, key: &str) -> Check<String> {
     let text = raw.get_ref();
     let first = text
         .bytes()
@@ -192,11 +200,11 @@ fn name(raw: &Spanned<String>) -> Check<String> {
     Err(Problem::at(
         raw.span(),
         format!(
-            "`container` has \"{}\", which no container can be called",
+            "`{key}` has \"{}\", which no {key} can be called",
             value::brief(text)
         ),
         "not a name",
-        "write the name as `docker ps` shows it: letters, digits, `_`, `.` and `-`",
+        "write the name as Docker shows it: letters, digits, `_`, `.` and `-`",
     ))
 }
 

@@ -285,6 +285,7 @@ pub(crate) struct RawContainers {
     pub(crate) container: Option<Many>,
     pub(crate) label: Option<Many>,
     pub(crate) compose: Text,
+    pub(crate) swarm: Text,
     pub(crate) port: Value<i64>,
     pub(crate) network: Text,
     pub(crate) image: Text,

@@ -99,7 +99,7 @@ fn apart(blue: &PoolSpec, raw: &RawPool, green: &PoolSpec) -> Check<()> {
                 (Find::Names(blue), Find::Names(green)) => {
                     green.iter().find(|name| blue.contains(name)).cloned()
                 }
-                (blue, green) => (blue == green).then(|| green_text(green)),
+                (blue, green) => (blue == green).then(|| green.to_string()),
             };
             shared.map_or(Ok(()), |what| twice(raw.span(), &what))
         }
@@ -116,12 +116,5 @@ fn apart(blue: &PoolSpec, raw: &RawPool, green: &PoolSpec) -> Check<()> {
             "another kind than `blue`",
             "name green's container, or its image: green = { image = \"api:1.1\" }",
         )),
-    }
-}
-
-fn green_text(find: &Find) -> String {
-    match find {
-        Find::Names(names) => names.join(", "),
-        Find::Labels(labels) => labels.join(", "),
     }
 }

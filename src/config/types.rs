@@ -264,10 +264,7 @@ impl std::fmt::Display for PoolSpec {
                 let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
                 f.write_str(&names.join(","))
             }
-            PoolSpec::Containers(containers) => match &containers.find {
-                Find::Names(names) => f.write_str(&names.join(",")),
-                Find::Labels(labels) => f.write_str(&labels.join(",")),
-            },
+            PoolSpec::Containers(containers) => write!(f, "{}", containers.find),
             PoolSpec::Image(image) => f.write_str(image),
         }
     }
@@ -284,6 +281,13 @@ pub struct Containers {
     pub network: Option<String>,
 }
 
+impl Containers {
+    /// Whether Swarm starts and stops them.
+    pub fn is_swarm(&self) -> bool {
+        matches!(self.find, Find::Swarm(_))
+    }
+}
+
 /// How containers are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Find {
@@ -291,6 +295,17 @@ pub enum Find {
     Names(Vec<String>),
     /// Those that have all of these labels, `name=value` or `name`; at least one.
     Labels(Vec<String>),
+    /// The tasks of this Swarm service.
+    Swarm(String),
+}
+
+impl std::fmt::Display for Find {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Find::Names(all) | Find::Labels(all) => f.write_str(&all.join(",")),
+            Find::Swarm(service) => f.write_str(service),
+        }
+    }
 }
 
 /// How green's containers are made from blue's.

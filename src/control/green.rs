@@ -90,6 +90,11 @@ impl Controller {
         let image = config::image(image).map_err(|why| {
             Refusal::NotNow(format!("--image is \"{image}\", {why}: write NAME:TAG"))
         })?;
+        if matches!(&ward.settings.blue, PoolSpec::Containers(blue) if blue.is_swarm()) {
+            return Err(Refusal::NotNow(format!(
+                "`{service}` is a Swarm service, and Swarm makes its containers: start the new version as a second service, and name it: green = {{ swarm = \"{service}-green\", port = 3000, network = \"…\" }}"
+            )));
+        }
         if self.config.docker.access < Access::Manage {
             return Err(Refusal::NotNow(format!(
                 "shifter may not make containers: `access` of [docker] is \"{}\". Set it to \"manage\", or start green yourself and name it: green = {{ container = \"{service}-green\", port = 3000 }}",

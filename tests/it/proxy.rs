@@ -165,6 +165,8 @@ async fn a_busy_backend_gets_less() -> Done {
         waiting.push(client);
     }
     for _ in 0..100 {
+        // An answer comes a moment before it is counted as given.
+        eventually("only the slow one is busy", || rig.board.in_flight() == 1).await;
         assert_eq!(get(rig.addr, "/", "").await?.body, "idle");
     }
     busy.notify_waiters();

@@ -6,6 +6,7 @@
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
 use crate::driver::docker::credentials;
+use crate::driver::docker::tasks::{self, Task};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
@@ -15,7 +16,7 @@ use bollard::models::{
     NetworkConnectRequest, RestartPolicy,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
+    CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions, InspectNetworkOptions,
     ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
     StopContainerOptions,
 };
@@ -36,11 +37,12 @@ const OUTPUT_MAX: usize = 1_000;
 const STOP_SLACK: Duration = Duration::from_secs(30);
 
 /// What happens to a container that may change whether and where it serves.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 14] = [
     "start",
     "restart",
     "die",
     "stop",
+    "kill",
     "destroy",
     "health_status",
     "oom",
@@ -196,6 +198,21 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// The tasks of a Swarm service that an overlay network knows, on all nodes.
+    ///
+    /// # Errors
+    /// When there is no such network here, or the engine does not say.
+    pub async fn tasks(&self, service: &str, network: &str) -> Result<Vec<Task>, EngineError> {
+        let docker = self.docker()?;
+        let options = InspectNetworkOptions {
+            verbose: true,
+            ..InspectNetworkOptions::default()
+        };
+        let asked = docker.inspect_network(network, Some(options));
+        let seen = call("look at a network", asked).await?;
+        Ok(tasks::read(&seen.services.unwrap_or_default(), service))
     }
 
     /// The settings of an image that is here.

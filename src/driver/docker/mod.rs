@@ -14,6 +14,7 @@ pub mod portrait;
 pub mod raise;
 pub mod roster;
 pub mod sweep;
+pub mod tasks;
 
 pub use container::{Container, State};
 pub use engine::{Engine, EngineError};

@@ -79,6 +79,10 @@ fn place(spec: &Containers) -> Place {
         by: match &spec.find {
             Find::Names(names) => By::Names(names.clone()),
             Find::Labels(labels) => By::Labels(labels.clone()),
+            Find::Swarm(service) => By::Tasks {
+                service: service.clone(),
+                network: spec.network.clone().unwrap_or_default(),
+            },
         },
         port: spec.port,
         network: spec.network.clone(),
@@ -93,6 +97,8 @@ pub fn pool(place: &Place, containers: &[Container], release: &str) -> Pool {
         .collect();
     images.sort_unstable();
     images.dedup();
+    // That of a task on another node is not known.
+    images.retain(|image| !image.is_empty());
     let serving = containers.iter().filter(|found| found.state.serves());
     Pool {
         release: if images.is_empty() {

@@ -7,12 +7,17 @@
 use crate::core::table::Color;
 use crate::driver::docker::container::Container;
 use crate::driver::docker::engine::{Engine, EngineError};
+use crate::driver::docker::tasks;
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// A look that nothing asked for.
 const RESYNC: Duration = Duration::from_secs(30);
+
+/// The same where tasks of Swarm are wanted: what happens on another node is no event here.
+const RESYNC_TASKS: Duration = Duration::from_secs(2);
 
 /// A second look after the subscription: what happened while it was made was perhaps not told.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -40,6 +45,13 @@ pub enum By {
     Names(Vec<String>),
     /// By all of these labels.
     Labels(Vec<String>),
+    /// The tasks of a Swarm service that its overlay network knows.
+    Tasks {
+        /// The service.
+        service: String,
+        /// The network.
+        network: String,
+    },
 }
 
 /// What a look found.
@@ -68,6 +80,11 @@ pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineE
     let each = wants.iter().map(|want| async {
         let containers = match &want.by {
             By::Labels(labels) => engine.labelled(labels).await?,
+            By::Tasks { service, network } => {
+                let known = engine.tasks(service, network).await?;
+                let here = engine.labelled(&[tasks::label(service)]).await?;
+                tasks::join(network, &known, here)
+            }
             By::Ids(names) | By::Names(names) => {
                 let all = names.iter().map(|name| engine.find(name));
                 let found = futures::future::try_join_all(all).await?;
@@ -139,9 +156,12 @@ async fn watch_while_it_answers(
         "the events ended".to_owned()
     });
     let _stop = AbortOnDrop(pump.abort_handle());
-    let mut resync = tokio::time::interval_at(tokio::time::Instant::now() + SETTLE, RESYNC);
+    let mut due = Instant::now() + SETTLE;
     loop {
         let wanted = wants.borrow_and_update().clone();
+        let tasks = wanted.iter().any(|want| matches!(want.by, By::Tasks { .. }));
+        let every = if tasks { RESYNC_TASKS } else { RESYNC };
+        due = due.min(Instant::now() + every);
         let found = look(engine, &wanted)
             .await
             .map_err(|error| error.to_string())?;
@@ -152,7 +172,7 @@ async fn watch_while_it_answers(
         tokio::select! {
             ended = &mut pump => return Err(ended.unwrap_or_else(|error| error.to_string())),
             Some(()) = poked.recv() => {}
-            _ = resync.tick() => {}
+            () = tokio::time::sleep_until(due) => due = Instant::now() + every,
             changed = wants.changed() => if changed.is_err() { return Ok(()) },
         }
     }
