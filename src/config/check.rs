@@ -22,7 +22,7 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
     let log = process::log(&raw.log)?;
     let mut named: Vec<Named<'_>> = raw.service.iter().collect();
     named.sort_by_key(|(name, _)| name.span().start);
-    if named.is_empty() {
+    if named.is_empty() && raw.docker.discovery != Some(true) {
         return Err(Problem::whole(
             "there is no service: nothing would be served",
             "add one:\n[service.api]\nblue = [\"127.0.0.1:3001\"]\ngreen = [\"127.0.0.1:3002\"]",

@@ -36,11 +36,16 @@ impl RawPool {
 /// `[docker]`: without `access`, no more than what the services need.
 pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
     let host = raw.host.as_ref().map(host).transpose()?;
+    let discovery = raw.discovery.unwrap_or(false);
+    let least_of_all = if discovery {
+        Access::Discover
+    } else {
+        Access::RouteOnly
+    };
     let usual = services
         .iter()
         .map(usual)
-        .max()
-        .unwrap_or(Access::RouteOnly);
+        .fold(least_of_all, std::cmp::Ord::max);
     let access = value::choice("access", &raw.access, &ACCESS, usual)?;
     let needed = services.iter().find(|service| least(service) > access);
     match (&raw.access, needed) {
@@ -57,7 +62,17 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
                 least(service).name()
             ),
         )),
-        _ => Ok(Docker { host, access }),
+        (Some(text), None) if access < least_of_all => Err(Problem::at(
+            text.span(),
+            "`access` is \"route-only\", and `discovery` looks at the labels of containers",
+            "too little",
+            "write \"discover\", or leave it out",
+        )),
+        _ => Ok(Docker {
+            host,
+            access,
+            discovery,
+        }),
     }
 }
 
@@ -208,7 +223,7 @@ fn name(raw: &Spanned<String>, key: &str) -> Check<String> {
     ))
 }
 
-fn label(raw: &Spanned<String>, key: &str) -> Check<String> {
+pub(crate) fn label(raw: &Spanned<String>, key: &str) -> Check<String> {
     let text = raw.get_ref();
     if !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control()) {
         return Ok(text.clone());

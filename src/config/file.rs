@@ -74,9 +74,10 @@ pub(crate) struct RawLog {
 pub(crate) struct RawDocker {
     pub(crate) host: Text,
     pub(crate) access: Text,
+    pub(crate) discovery: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table for each service: [service.api]"

@@ -12,6 +12,7 @@ mod error;
 mod file;
 mod host;
 mod judgement;
+mod labelled;
 mod plan;
 mod process;
 mod reach;
@@ -25,6 +26,7 @@ mod value;
 pub use docker::image;
 pub use error::ConfigError;
 pub use host::Host;
+pub use labelled::Labelled;
 pub use secret::Secret;
 pub use types::{
     Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Hook, HookCall,

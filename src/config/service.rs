@@ -11,7 +11,7 @@ use crate::config::judgement::judgement;
 use crate::config::process::{secret, unmeaning};
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::steps::{percent, steps};
-use crate::config::types::{Eject, Health, Preview, Service, Sticky, Timeouts, Warmup};
+use crate::config::types::{Eject, Health, PoolSpec, Preview, Service, Sticky, Timeouts, Warmup};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
@@ -31,7 +31,16 @@ const UNDECIDED: [(&str, Undecided); 3] = [
 
 /// A service, checked by itself.
 pub(crate) fn service(name: &Spanned<String>, raw: &RawService, dir: &Path) -> Check<Service> {
-    let (blue, green) = pools(name, raw)?;
+    of_pools(name, raw, pools(name, raw)?, dir)
+}
+
+/// The same, where it is known what blue and green are.
+pub(crate) fn of_pools(
+    name: &Spanned<String>,
+    raw: &RawService,
+    (blue, green): (PoolSpec, Option<PoolSpec>),
+    dir: &Path,
+) -> Check<Service> {
     let time = value::duration;
     let service = Service {
         name: checked_name(name)?,

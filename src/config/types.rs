@@ -4,7 +4,7 @@ use crate::config::host::Host;
 use crate::config::secret::Secret;
 use crate::core::plan::{Moment, Step, Strategy, Undecided};
 use crate::core::stats::Margin;
-use crate::core::table::{Backend, Pool};
+use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub struct Config {
     pub docker: Docker,
     /// The folder for the journal and the admin socket.
     pub state: PathBuf,
-    /// The services, in the order of the file; at least one.
+    /// The services, in the order of the file; at least one, unless containers may be services by their labels.
     pub services: Vec<Service>,
 }
 
@@ -128,6 +128,8 @@ pub struct Docker {
     pub host: Option<String>,
     /// The most that is done there.
     pub access: Access,
+    /// Whether containers with the label `shifter.service` are services too.
+    pub discovery: bool,
 }
 
 /// The most that is done at the Docker engine.
@@ -297,6 +299,8 @@ pub enum Find {
     Labels(Vec<String>),
     /// The tasks of this Swarm service.
     Swarm(String),
+    /// Those whose own labels say that they are this pool of this service.
+    Pool(String, Color),
 }
 
 impl std::fmt::Display for Find {
@@ -304,6 +308,7 @@ impl std::fmt::Display for Find {
         match self {
             Find::Names(all) | Find::Labels(all) => f.write_str(&all.join(",")),
             Find::Swarm(service) => f.write_str(service),
+            Find::Pool(service, color) => write!(f, "{service}'s {color} by label"),
         }
     }
 }

@@ -98,11 +98,7 @@ impl Controller {
         retired: &[String],
         result: Result<Vec<String>, String>,
     ) {
-        let Some(i) = self
-            .wards
-            .iter()
-            .position(|ward| ward.route.service == service)
-        else {
+        let Some(i) = self.ward_named(service) else {
             return;
         };
         self.wards[i].docker.sweeping = None;

@@ -50,7 +50,10 @@ pub struct Controller {
     pub(super) board: Arc<Board>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ledger: Ledger,
+    /// What is served: the file's services, and those that containers describe.
     pub(super) config: Arc<Config>,
+    /// What the file says.
+    pub(super) file: Arc<Config>,
     pub(super) config_file: Option<PathBuf>,
     pub(super) wards: Vec<Ward>,
     /// Rollouts that wait until the one before them has drained: at most one for each service.
@@ -93,6 +96,7 @@ impl Controller {
             metrics,
             ledger,
             config: config.clone(),
+            file: config.clone(),
             config_file,
             wards: vec![],
             waiting: vec![],
@@ -119,6 +123,12 @@ impl Controller {
         (controller, handle)
     }
 
+    /// Where the service of this name is.
+    pub(super) fn ward_named(&self, service: &str) -> Option<usize> {
+        let mut wards = self.wards.iter();
+        wards.position(|ward| ward.route.service == service)
+    }
+
     /// A service as it is remembered.
     pub(super) fn ward_of(&mut self, service: &Service) -> Ward {
         self.metrics.service(&service.name);
@@ -140,12 +150,7 @@ impl Controller {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let now = Clock::now();
         for i in 0..self.wards.len() {
-            let ward = &mut self.wards[i];
-            if ward.docker.restart_due && !ward.sighted(&self.dock) {
-                continue;
-            }
-            ward.docker.restart_due = false;
-            self.restart(i, now);
+            self.restart_where_seen(i, now);
         }
         self.dock.follow();
         let board = self.board.clone();

@@ -1,13 +1,15 @@
 //! Docker beside the controller: what is seen of the containers becomes pools. Nothing here decides about a rollout: what is seen is told to the machine as events.
 
+use crate::config::Service;
 use crate::control::controller::Controller;
 use crate::core::plan::Step;
 use crate::core::rollout::Event;
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::driver::docker::labels::Owner;
-use crate::driver::docker::roster::{self, By, Found, News, Want};
-use crate::driver::docker::{Container, Engine};
+use crate::driver::docker::roster::{self, By, Found, News, Want, Wants};
+use crate::driver::docker::{Container, Engine, EngineError};
+use crate::store::Clock;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -26,7 +28,11 @@ pub(super) struct Dock {
     pub(super) instance: String,
     /// Why nothing is known at present.
     pub(super) lost: Option<String>,
-    wants: watch::Sender<Vec<Want>>,
+    /// The services that containers describe by their labels.
+    pub(super) labelled: Vec<Service>,
+    /// What was told of such labels.
+    pub(super) told: Told,
+    wants: watch::Sender<Wants>,
     news: mpsc::Receiver<News>,
     out: Option<mpsc::Sender<News>>,
 }
@@ -39,7 +45,9 @@ impl Dock {
             engine: Engine::new(host),
             instance,
             lost: None,
-            wants: watch::Sender::new(vec![]),
+            labelled: vec![],
+            told: Told::default(),
+            wants: watch::Sender::default(),
             news,
             out: Some(out),
         }
@@ -91,34 +99,31 @@ pub struct Seen {
     pub(super) next_sweep: Option<Instant>,
     pub(super) raising: Option<AbortHandle>,
     pub(super) sweeping: Option<AbortHandle>,
-    told: [Vec<String>; 2],
+    told: [Told; 2],
 }
 
 impl Controller {
     /// Looks once before anything listens, so that the first request finds its pool.
     pub async fn locate(&mut self) {
-        self.want();
-        let wants = self.dock.wants.borrow().clone();
-        if wants.is_empty() {
-            return;
+        let engine = self.dock.engine.clone();
+        if self.config.docker.discovery {
+            let news = patiently(roster::labelled(&engine)).await;
+            let news = news.map_or_else(News::Lost, News::Labelled);
+            self.hear(news, Clock::now());
         }
-        let look = roster::look(&self.dock.engine, &wants);
-        let news = match tokio::time::timeout(PATIENCE, look).await {
-            Ok(Ok(found)) => News::Seen(found),
-            Ok(Err(error)) => News::Lost(error.to_string()),
-            Err(_) => News::Lost(format!(
-                "Docker did not answer within {} s",
-                PATIENCE.as_secs()
-            )),
-        };
-        self.hear(news, crate::store::Clock::now());
+        self.want();
+        let pools = self.dock.wants.borrow().pools.clone();
+        if !pools.is_empty() {
+            let news = patiently(roster::look(&engine, &pools)).await;
+            self.hear(news.map_or_else(News::Lost, News::Seen), Clock::now());
+        }
         self.show();
     }
 
     /// Tells the roster whom it is to look for.
     pub(super) fn want(&mut self) {
         let dock = &self.dock;
-        let wants: Vec<Want> = self
+        let pools: Vec<Want> = self
             .wards
             .iter()
             .flat_map(|ward| {
@@ -135,6 +140,8 @@ impl Controller {
                     })
             })
             .collect();
+        let labelled = self.config.docker.discovery;
+        let wants = Wants { pools, labelled };
         self.dock.wants.send_if_modified(|present| {
             let news = *present != wants;
             *present = wants;
@@ -153,6 +160,7 @@ impl Controller {
                 }
                 self.dock.lost = Some(why);
             }
+            News::Labelled(containers) => self.discover(&containers),
             News::Seen(found) => {
                 self.dock.lost = None;
                 if was_lost {
@@ -171,11 +179,7 @@ impl Controller {
         let mut changed = vec![];
         for found in found {
             let service = &found.want.service;
-            let Some(i) = self
-                .wards
-                .iter()
-                .position(|ward| ward.route.service == *service)
-            else {
+            let Some(i) = self.ward_named(service) else {
                 continue;
             };
             let color = found.want.color;
@@ -212,9 +216,8 @@ impl Controller {
             self.remember(i);
         }
         for i in 0..self.wards.len() {
-            if self.wards[i].docker.restart_due && self.wards[i].sighted(&self.dock) {
-                self.wards[i].docker.restart_due = false;
-                self.restart(i, now);
+            if self.wards[i].docker.restart_due {
+                self.restart_where_seen(i, now);
             }
         }
     }
@@ -281,6 +284,30 @@ impl Controller {
     }
 }
 
+async fn patiently<T>(look: impl Future<Output = Result<T, EngineError>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!(
+            "Docker did not answer within {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}
+
+/// What was told already: a trouble is told when it comes, not at each look.
+#[derive(Default)]
+pub(super) struct Told(Vec<String>);
+
+impl Told {
+    /// Of all troubles that there are now, those that were not told yet.
+    pub(super) fn fresh(&mut self, all: Vec<String>) -> Vec<String> {
+        let fresh = all.iter().filter(|text| !self.0.contains(text)).cloned();
+        let fresh = fresh.collect();
+        self.0 = all;
+        fresh
+    }
+}
+
 impl Seen {
     /// A sweep of before does not know what comes now; it is repeated later.
     pub(super) fn stop_sweeping(&mut self) {
@@ -298,15 +325,8 @@ impl Seen {
         self.sweep_due = true;
     }
 
-    /// Of these, what was not told yet.
+    /// Of a pool's troubles, those that were not told yet.
     pub(super) fn untold(&mut self, color: Color, all: Vec<String>) -> Vec<String> {
-        let told = &mut self.told[color.index()];
-        let fresh = all
-            .iter()
-            .filter(|text| !told.contains(text))
-            .cloned()
-            .collect();
-        *told = all;
-        fresh
+        self.told[color.index()].fresh(all)
     }
 }

@@ -7,6 +7,7 @@ mod clear;
 mod containers;
 pub mod controller;
 pub mod crash;
+mod discover;
 pub mod dock;
 pub mod drill;
 mod evidence;

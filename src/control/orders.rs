@@ -263,14 +263,10 @@ impl Controller {
             names.join(", ")
         };
         match service {
-            Some(name) => self
-                .wards
-                .iter()
-                .position(|ward| ward.route.service == name)
-                .ok_or_else(|| Refusal::NoSuchService {
-                    name: name.to_owned(),
-                    known: known(),
-                }),
+            Some(name) => self.ward_named(name).ok_or_else(|| Refusal::NoSuchService {
+                name: name.to_owned(),
+                known: known(),
+            }),
             None if self.wards.len() == 1 => Ok(0),
             None => Err(Refusal::WhichService { known: known() }),
         }
@@ -332,13 +328,11 @@ impl Controller {
         for (drill, reply) in drills {
             let snapshot = self.board.snapshot();
             let service = drill.service.clone();
-            let ward = self
-                .wards
-                .iter_mut()
-                .find(|ward| ward.route.service == service);
-            let (Some(published), Some(ward)) = (snapshot.service(&service), ward) else {
+            let at = self.ward_named(&service);
+            let (Some(published), Some(i)) = (snapshot.service(&service), at) else {
                 continue;
             };
+            let ward = &mut self.wards[i];
             if !drill.ripe() {
                 self.drills.push((drill, reply));
                 continue;

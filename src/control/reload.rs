@@ -32,15 +32,25 @@ impl Controller {
                 "there is no configuration file to reload".to_owned(),
             ));
         };
-        let new = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
+        let file = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
+        let labelled = self.still_labelled(&file);
+        let (new, _) = file.with(labelled.clone());
         self.reload_fits(&new)?;
+        self.dock.labelled = labelled;
+        self.file = Arc::new(file);
+        let changed = self.serve(new);
+        Ok(Receipt {
+            text: format!("configuration reloaded, services changed: {changed}"),
+            ..Receipt::default()
+        })
+    }
+
+    /// Takes over what a configuration says of services; how many are other ones than before.
+    pub(super) fn serve(&mut self, new: Config) -> usize {
         let mut wards = Vec::with_capacity(new.services.len());
         let (mut changed, mut fresh) = (0, vec![]);
         for service in &new.services {
-            let old = self
-                .wards
-                .iter()
-                .position(|ward| ward.route.service == service.name);
+            let old = self.ward_named(&service.name);
             let ward = match old {
                 Some(at) => {
                     let mut ward = self.wards.swap_remove(at);
@@ -65,14 +75,11 @@ impl Controller {
             self.resume(i);
         }
         self.publish();
-        let now = Clock::now();
+        self.want();
         for i in fresh {
-            self.restart(i, now);
+            self.restart_where_seen(i, Clock::now());
         }
-        Ok(Receipt {
-            text: format!("configuration reloaded, services changed: {changed}"),
-            ..Receipt::default()
-        })
+        changed
     }
 
     fn reload_fits(&self, new: &Config) -> Result<(), Refusal> {

@@ -112,7 +112,17 @@ impl Controller {
         }
     }
 
-    pub(super) fn restart(&mut self, i: usize, now: Time) {
+    /// Goes on with a rollout that was under way, once its containers have been seen.
+    pub(super) fn restart_where_seen(&mut self, i: usize, now: Time) {
+        let ward = &mut self.wards[i];
+        if ward.docker.restart_due && !ward.sighted(&self.dock) {
+            return;
+        }
+        ward.docker.restart_due = false;
+        self.restart(i, now);
+    }
+
+    fn restart(&mut self, i: usize, now: Time) {
         let ward = &mut self.wards[i];
         if ward.run.is_none() {
             return;

@@ -1,6 +1,7 @@
 //! What a container's labels say: whose it is. They are set when it is created and cannot be changed,
 //! so colour, weight and phase are not among them.
 
+use crate::core::table::Color;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::collections::HashMap;
 
@@ -16,6 +17,21 @@ pub const ROLLOUT: &str = "com.example.shifter.rollout";
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
 /// The restart policy that it gets when it is promoted: until then a crash is a crash.
 pub const RESTART: &str = "com.example.shifter.restart";
+
+/// What people label a container with that is to be served: the service. Its further labels are
+/// `shifter.pool` (blue, or green), `.port`, `.hosts`, `.paths`, `.health` and `.network`.
+pub const DISCOVERED: &str = "shifter.service";
+
+/// Which of its pools a container is that people labelled; `None`: one that a rollout made from it.
+pub fn pool_of(labels: &HashMap<String, String>) -> Option<Color> {
+    if labels.contains_key(MANAGED) {
+        return None;
+    }
+    match labels.get("shifter.pool").map(String::as_str) {
+        Some("green") => Some(Color::Green),
+        _ => Some(Color::Blue),
+    }
+}
 
 /// Beginnings of labels that belong to one container and are never copied to another.
 ///

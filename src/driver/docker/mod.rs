@@ -7,6 +7,7 @@
 pub mod clone;
 pub mod container;
 pub mod credentials;
+pub mod discovery;
 pub mod engine;
 pub mod labels;
 pub mod pools;

@@ -30,14 +30,13 @@ pub fn places(
     let PoolSpec::Containers(blue) = &service.blue else {
         return None;
     };
-    if let Some(PoolSpec::Containers(green)) = &service.green {
-        let (blue, green) = if swapped(service, running) {
-            (green, blue)
-        } else {
-            (blue, green)
-        };
-        return Some([Some(place(blue)), Some(place(green))]);
-    }
+    let slot = match &service.green {
+        Some(PoolSpec::Containers(green)) if swapped(service, running) => {
+            return Some([Some(place(green)), Some(place(blue))]);
+        }
+        Some(PoolSpec::Containers(green)) => Some(place(green)),
+        _ => None,
+    };
     let reached = |by| Place {
         by,
         port: blue.port,
@@ -49,7 +48,7 @@ pub fn places(
         reached(By::Ids(running.to_vec()))
     };
     let green = made.map(|owner| reached(By::Labels(owner.selector())));
-    Some([Some(serving), green])
+    Some([Some(serving), slot.or(green)])
 }
 
 /// What to remember when green's `containers` serve from now on: ids, or the slot of the file.
@@ -79,6 +78,7 @@ fn place(spec: &Containers) -> Place {
         by: match &spec.find {
             Find::Names(names) => By::Names(names.clone()),
             Find::Labels(labels) => By::Labels(labels.clone()),
+            Find::Pool(service, color) => By::Pool(service.clone(), *color),
             Find::Swarm(service) => By::Tasks {
                 service: service.clone(),
                 network: spec.network.clone().unwrap_or_default(),
@@ -235,6 +235,19 @@ mod tests {
         let first = running(&api, &[], &[]);
         assert_eq!((names(&[]), names(&first)), ([1, 2], [2, 1]));
         assert_eq!(running(&api, &first, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_promoted_copy_serves_also_when_the_file_names_a_green_since() {
+        let api = service(
+            "blue = { container = \"b1\", port = 1 }\ngreen = { container = \"g1\", port = 2 }",
+        );
+        let copy = words(&["0123"]);
+        let [blue, green] = places(&api, &copy, None).expect("containers");
+        assert_eq!(blue.map(|place| place.by), Some(By::Ids(copy.clone())));
+        let named = Some(By::Names(words(&["g1"])));
+        assert_eq!(green.map(|place| place.by), named);
+        assert_eq!(running(&api, &copy, &[]), ["g1"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::core::table::Color;
 use crate::driver::docker::container::Container;
 use crate::driver::docker::engine::{Engine, EngineError};
+use crate::driver::docker::labels::{self, DISCOVERED};
 use crate::driver::docker::tasks;
 use futures::StreamExt;
 use std::time::Duration;
@@ -24,6 +25,15 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// The first and the longest wait before an engine that was lost is asked again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
+
+/// What is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// The pools.
+    pub pools: Vec<Want>,
+    /// And every container that says of itself that it is to be served.
+    pub labelled: bool,
+}
 
 /// The containers of one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +55,8 @@ pub enum By {
     Names(Vec<String>),
     /// By all of these labels.
     Labels(Vec<String>),
+    /// By what their own labels say: this pool of this service.
+    Pool(String, Color),
     /// The tasks of a Swarm service that its overlay network knows.
     Tasks {
         /// The service.
@@ -66,10 +78,20 @@ pub struct Found {
 /// What the roster tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
+    /// Which containers say of themselves that they are to be served.
+    Labelled(Vec<Container>),
     /// How things are.
     Seen(Vec<Found>),
     /// Nothing is known any more, and why.
     Lost(String),
+}
+
+/// Looks once for those that say of themselves that they are to be served.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn labelled(engine: &Engine) -> Result<Vec<Container>, EngineError> {
+    engine.labelled(&[DISCOVERED.to_owned()]).await
 }
 
 /// Looks once.
@@ -80,6 +102,13 @@ pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineE
     let each = wants.iter().map(|want| async {
         let containers = match &want.by {
             By::Labels(labels) => engine.labelled(labels).await?,
+            By::Pool(service, color) => {
+                let mut found = engine
+                    .labelled(&[format!("{DISCOVERED}={service}")])
+                    .await?;
+                found.retain(|container| labels::pool_of(&container.labels) == Some(*color));
+                found
+            }
             By::Tasks { service, network } => {
                 let known = engine.tasks(service, network).await?;
                 let here = engine.labelled(&[tasks::label(service)]).await?;
@@ -100,14 +129,10 @@ pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineE
 }
 
 /// Looks whenever something happens, until nobody listens. An engine that nobody wants is never asked.
-pub async fn follow(
-    engine: Engine,
-    mut wants: watch::Receiver<Vec<Want>>,
-    news: mpsc::Sender<News>,
-) {
+pub async fn follow(engine: Engine, mut wants: watch::Receiver<Wants>, news: mpsc::Sender<News>) {
     let mut wait = BACKOFF.0;
     loop {
-        if wants.borrow().is_empty() {
+        if *wants.borrow() == Wants::default() {
             if wants.changed().await.is_err() {
                 return;
             }
@@ -137,7 +162,7 @@ pub async fn follow(
 /// Returns when nobody listens any more; an error when the engine is lost.
 async fn watch_while_it_answers(
     engine: &Engine,
-    wants: &mut watch::Receiver<Vec<Want>>,
+    wants: &mut watch::Receiver<Wants>,
     news: &mpsc::Sender<News>,
     wait: &mut Duration,
 ) -> Result<(), String> {
@@ -159,10 +184,19 @@ async fn watch_while_it_answers(
     let mut due = Instant::now() + SETTLE;
     loop {
         let wanted = wants.borrow_and_update().clone();
-        let tasks = wanted.iter().any(|want| matches!(want.by, By::Tasks { .. }));
+        let tasks = wanted
+            .pools
+            .iter()
+            .any(|want| matches!(want.by, By::Tasks { .. }));
         let every = if tasks { RESYNC_TASKS } else { RESYNC };
         due = due.min(Instant::now() + every);
-        let found = look(engine, &wanted)
+        if wanted.labelled {
+            let found = labelled(engine).await.map_err(|error| error.to_string())?;
+            if news.send(News::Labelled(found)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let found = look(engine, &wanted.pools)
             .await
             .map_err(|error| error.to_string())?;
         *wait = BACKOFF.0;

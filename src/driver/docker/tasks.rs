@@ -134,9 +134,16 @@ mod tests {
     #[test]
     fn a_task_of_another_node_is_known_by_its_own_id() {
         let known = [task("api.1.aaa", "10.0.0.3"), task("api.2.bbb", "10.0.0.4")];
-        let found = join("net", &known, vec![local("api.1.aaa", "T1", State::Running)]);
+        let found = join(
+            "net",
+            &known,
+            vec![local("api.1.aaa", "T1", State::Running)],
+        );
         assert_eq!(ids(&found), ["container of api.1.aaa", "bbb"]);
-        assert_eq!(found[1].address(Some("net"), 80), "10.0.0.4:80".parse().ok());
+        assert_eq!(
+            found[1].address(Some("net"), 80),
+            "10.0.0.4:80".parse().ok()
+        );
     }
 
     #[test]
@@ -145,7 +152,11 @@ mod tests {
             local("api.1.old", "T1", exited(1)),
             local("api.1.new", "T2", State::Running),
         ];
-        assert_eq!(join("net", &[], here.clone()), [], "not well yet, or told to stop");
+        assert_eq!(
+            join("net", &[], here.clone()),
+            [],
+            "not well yet, or told to stop"
+        );
         let known = [task("api.1.new", "10.0.0.3")];
         assert_eq!(ids(&join("net", &known, here)), ["container of api.1.new"]);
     }
@@ -158,6 +169,9 @@ mod tests {
             local("api.2.c", "T1", State::Running),
         ];
         let found = join("net", &[task("api.2.c", "10.0.0.3")], here);
-        assert_eq!(ids(&found), ["container of api.2.c", "container of api.1.b"]);
+        assert_eq!(
+            ids(&found),
+            ["container of api.2.c", "container of api.1.b"]
+        );
     }
 }

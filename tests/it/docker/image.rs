@@ -178,4 +178,7 @@ fn the_examples_are_good_configurations() {
     let text = text.replace("/run/secrets/shifter_token", &token.display().to_string());
     let config = shifter::config::Config::parse("shifter.toml", &text).unwrap();
     assert_eq!(config.docker.access, shifter::config::Access::Discover);
+    let path = std::path::Path::new("examples/swarm/shifter.toml");
+    let config = shifter::config::Config::load(path).unwrap();
+    assert_eq!(config.docker.access, shifter::config::Access::Discover);
 }

@@ -4,4 +4,6 @@ mod calls;
 mod engine_lost;
 mod faults;
 mod image;
+mod labels;
 mod rows;
+mod swarm;

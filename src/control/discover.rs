@@ -1,0 +1,67 @@
+//! Services that containers describe by their labels come and change; what the file says goes first.
+
+use crate::config::{Config, Service};
+use crate::control::controller::Controller;
+use crate::driver::docker::{Container, discovery};
+
+impl Controller {
+    /// Takes what labels say. A service whose containers are gone stays, with nobody to serve it, until a reload.
+    pub(super) fn discover(&mut self, containers: &[Container]) {
+        let (mut services, mut troubles) = discovery::services(containers);
+        for known in &self.dock.labelled {
+            match services.iter_mut().find(|one| one.name == known.name) {
+                // A rollout keeps the pools that it began with.
+                Some(service) if self.is_busy(&known.name) => *service = known.clone(),
+                Some(_) => {}
+                None => services.push(known.clone()),
+            }
+        }
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let (new, left_out) = self.file.with(services.clone());
+        troubles.extend(left_out);
+        for text in self.dock.told.fresh(troubles) {
+            self.ledger.tell("", None, "trouble", text);
+        }
+        self.dock.labelled = services;
+        if new.services == self.config.services {
+            return;
+        }
+        let known = |name: &str| self.config.service(name).is_some();
+        let fresh = new.services.iter().filter(|one| !known(&one.name));
+        let texts = fresh.map(|one| {
+            let hosts: Vec<String> = one.hosts.iter().map(ToString::to_string).collect();
+            let hosts = hosts.join(", ");
+            let text = format!("found by the labels of its containers, for {hosts}");
+            (one.name.clone(), text)
+        });
+        let texts: Vec<(String, String)> = texts.collect();
+        self.serve(new);
+        for (service, text) in texts {
+            self.ledger.tell(&service, None, "config", text);
+        }
+    }
+
+    /// The labelled services that go on under a new file: those that have containers, or are in use.
+    pub(super) fn still_labelled(&self, file: &Config) -> Vec<Service> {
+        let there = |service: &&Service| {
+            let Some(i) = self.ward_named(&service.name) else {
+                return true;
+            };
+            let mut pools = self.wards[i].docker.containers.iter().flatten();
+            self.is_busy(&service.name) || pools.any(|pool| !pool.is_empty())
+        };
+        let all = self.dock.labelled.iter();
+        all.filter(|_| file.docker.discovery)
+            .filter(there)
+            .cloned()
+            .collect()
+    }
+
+    fn is_busy(&self, service: &str) -> bool {
+        let run = self
+            .ward_named(service)
+            .and_then(|i| self.wards[i].run.as_ref());
+        let mut drills = self.drills.iter();
+        run.is_some() || drills.any(|(drill, _)| drill.service == service)
+    }
+}
