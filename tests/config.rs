@@ -256,7 +256,7 @@ fn the_examples_of_the_reference_are_right() {
     assert_eq!(service.warmup, bare.warmup, "the warm-up's defaults");
     let http = |check: &SmokeCheck| match check {
         SmokeCheck::Http(check) => check.clone(),
-        SmokeCheck::Exec { .. } => panic!("a request"),
+        other => panic!("{other:?} is no request"),
     };
     let (check, default) = (http(&service.smoke[0]), http(&bare.smoke[0]));
     assert_eq!(

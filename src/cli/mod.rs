@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod check;
+mod checklist;
 pub mod completions;
 pub mod demo;
 pub mod drill;

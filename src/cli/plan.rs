@@ -1,9 +1,9 @@
 //! `shifter plan`: what a rollout would do, and whether its steps can see a regression at this traffic.
 
 use crate::cli::output::{self, Table, percent, span, tame};
-use crate::cli::{Global, ask, process};
+use crate::cli::{Global, ask, checklist, process};
 use crate::config::{Config, Judgement, Service};
-use crate::control::view::API_VERSION;
+use crate::control::view::{API_VERSION, ServiceView};
 use crate::core::judge::report::grouped;
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::exit::Exit;
@@ -97,6 +97,8 @@ struct Facts {
     rough: bool,
     needs: Vec<Need>,
     steps: Vec<StepFacts>,
+    /// What does not go from one version to the other with the requests.
+    checklist: Vec<String>,
 }
 
 /// Shows the plan.
@@ -113,8 +115,13 @@ pub fn run(global: &Global, args: Args) -> Exit {
         }
     };
     let plan = service.plan(args.strategy);
-    let traffic = traffic(global, &args, &service.name);
-    let facts = facts(service, &plan, traffic);
+    let name = Some(service.name.as_str());
+    let view = ask::ask_if_there(global, async |client| client.service(name).await);
+    let traffic = traffic(&args, view.as_ref());
+    let mut facts = facts(service, &plan, traffic);
+    let open = view.as_ref().map(|view| view.blue.upgraded);
+    let blue = checklist::containers(&config, service, view.as_ref());
+    facts.checklist = checklist::items(service, &plan, open, &blue);
     output::facts(global.output, &facts, &text(&facts, &plan))
 }
 
@@ -135,7 +142,7 @@ fn pick<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Service, Strin
 }
 
 /// As the command line says, else as a running shifter measures.
-fn traffic(global: &Global, args: &Args, service: &str) -> Option<Traffic> {
+fn traffic(args: &Args, view: Option<&ServiceView>) -> Option<Traffic> {
     let usual = 0.1;
     if let Some(rps) = args.rps {
         return Some(Traffic {
@@ -144,7 +151,7 @@ fn traffic(global: &Global, args: &Args, service: &str) -> Option<Traffic> {
             measured: false,
         });
     }
-    let view = ask::ask_if_there(global, async |client| client.service(Some(service)).await)?;
+    let view = view?;
     let green = view
         .green
         .as_ref()
@@ -236,6 +243,7 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
             .map(|step| step_facts(step, plan, traffic, &needs))
             .collect(),
         needs,
+        checklist: vec![],
     }
 }
 
@@ -329,6 +337,12 @@ fn text(facts: &Facts, plan: &Plan) -> String {
         undecided(plan.on_no_data)
     ));
     text.push_str(&sight_text(facts, plan));
+    if !facts.checklist.is_empty() {
+        text.push_str("\nwhat does not move with the requests:\n");
+    }
+    for item in &facts.checklist {
+        text.push_str(&format!("  - {item}\n"));
+    }
     text
 }
 

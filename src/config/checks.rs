@@ -1,6 +1,7 @@
 //! Checks of what runs beside a rollout: smoke checks and hooks.
 
 use crate::config::defaults;
+use crate::config::docker::reference;
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawHook, RawSmoke};
 use crate::config::types::{Hook, HookCall, HttpCheck, SmokeCheck};
@@ -12,22 +13,31 @@ pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let raw = step.get_ref();
     let timeout = value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?;
+    let kinds = [raw.path.is_some(), raw.exec.is_some(), raw.image.is_some()];
+    if kinds.iter().filter(|given| **given).count() > 1 {
+        return Err(Problem::at(
+            step.span(),
+            "this smoke check has more than one of `path`, `exec` and `image`",
+            "this check",
+            "write a check for each",
+        ));
+    }
     if let Some(exec) = &raw.exec {
-        if raw.path.is_some() {
-            return Err(Problem::at(
-                step.span(),
-                "this smoke check has a `path` and an `exec`",
-                "this check",
-                "write two checks",
-            ));
-        }
         let command = words("exec", exec)?;
         return Ok(SmokeCheck::Exec { command, timeout });
+    }
+    if let Some(image) = &raw.image {
+        let command = raw.command.as_ref().map(|many| words("command", many));
+        return Ok(SmokeCheck::Container {
+            image: reference(image)?,
+            command: command.transpose()?.unwrap_or_default(),
+            timeout,
+        });
     }
     let Some(path) = &raw.path else {
         return Err(Problem::at(
             step.span(),
-            "this smoke check has neither `path` nor `exec`",
+            "this smoke check has neither `path` nor `exec` nor `image`",
             "this check",
             "for example: smoke = [{ path = \"/health\", expect = 200 }]",
         ));

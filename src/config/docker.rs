@@ -2,7 +2,9 @@
 
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawContainers, RawCopy, RawDocker, RawPool};
-use crate::config::types::{Access, Containers, Copying, Docker, Find, PoolSpec, Pull, Service};
+use crate::config::types::{
+    Access, Containers, Copying, Docker, Find, PoolSpec, Pull, Service, SmokeCheck,
+};
 use crate::config::value::{self, Check};
 use std::ops::Range;
 use toml::Spanned;
@@ -78,6 +80,9 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
 
 /// The least that a service needs.
 fn least(service: &Service) -> Access {
+    if service.smoke.iter().any(SmokeCheck::is_in_docker) {
+        return Access::Manage;
+    }
     match (&service.blue, &service.green) {
         (_, Some(PoolSpec::Image(_))) => Access::Manage,
         (PoolSpec::Containers(_), _) => Access::Discover,
@@ -240,7 +245,7 @@ pub(crate) fn label(raw: &Spanned<String>, key: &str) -> Check<String> {
 }
 
 /// An image; without a tag it is the latest.
-fn reference(raw: &Spanned<String>) -> Check<String> {
+pub(crate) fn reference(raw: &Spanned<String>) -> Check<String> {
     image(raw.get_ref()).map_err(|why| {
         Problem::at(
             raw.span(),

@@ -165,6 +165,8 @@ pub(crate) struct RawWarmup {
 )]
 pub(crate) struct RawSmoke {
     pub(crate) exec: Option<Many>,
+    pub(crate) image: Text,
+    pub(crate) command: Option<Many>,
     pub(crate) method: Text,
     pub(crate) path: Text,
     #[serde(default)]

@@ -66,18 +66,8 @@ pub(crate) fn of_pools(
         timeouts: timeouts(&raw.timeouts)?,
         eject: eject(&raw.eject)?,
         judgement: judgement(raw)?,
-        step_deadline: time(
-            "step_deadline",
-            &raw.step_deadline,
-            LONG,
-            defaults::STEP_DEADLINE,
-        )?,
-        approve_deadline: time(
-            "approve_deadline",
-            &raw.approve_deadline,
-            LONG,
-            defaults::APPROVE_DEADLINE,
-        )?,
+        step_deadline: step_deadline(raw)?,
+        approve_deadline: approve_deadline(raw)?,
         deadline: whole_deadline(raw)?,
         drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
         keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
@@ -98,6 +88,16 @@ pub(crate) fn of_pools(
     fits_holdback(&service, raw)?;
     fits_deadline(&service.plan(None), raw)?;
     Ok(service)
+}
+
+fn step_deadline(raw: &RawService) -> Check<Duration> {
+    let default = defaults::STEP_DEADLINE;
+    value::duration("step_deadline", &raw.step_deadline, LONG, default)
+}
+
+fn approve_deadline(raw: &RawService) -> Check<Duration> {
+    let default = defaults::APPROVE_DEADLINE;
+    value::duration("approve_deadline", &raw.approve_deadline, LONG, default)
 }
 
 fn whole_deadline(raw: &RawService) -> Check<Option<Duration>> {

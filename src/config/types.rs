@@ -381,6 +381,22 @@ pub enum SmokeCheck {
         /// The longest wait for its end.
         timeout: Duration,
     },
+    /// A container of this image on green's network, for each member of green; exit code 0 is good.
+    Container {
+        /// The image.
+        image: String,
+        /// What it runs, instead of the image's own; `{green}` is the member's address and port.
+        command: Vec<String>,
+        /// The longest wait for its end.
+        timeout: Duration,
+    },
+}
+
+impl SmokeCheck {
+    /// Whether something is run at the Docker engine for it.
+    pub fn is_in_docker(&self) -> bool {
+        matches!(self, SmokeCheck::Exec { .. } | SmokeCheck::Container { .. })
+    }
 }
 
 /// A request and the answer that must come.

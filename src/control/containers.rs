@@ -24,6 +24,13 @@ impl Ward {
         pools::places(&self.settings, &self.saved.running, owner.as_ref())
     }
 
+    /// The name of the container that a backend is.
+    pub(super) fn container_of(&self, color: Color, backend: &str) -> Option<String> {
+        let mut seen = self.docker.containers[color.index()].iter().flatten();
+        let found = seen.find(|container| pools::identity(container) == backend)?;
+        Some(found.name.clone())
+    }
+
     /// Whether every pool that is wanted has been seen.
     pub(super) fn sighted(&self, dock: &Dock) -> bool {
         let places = self.places(dock).into_iter().flatten();

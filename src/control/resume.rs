@@ -1,5 +1,6 @@
 //! How a rollout begins, and how it goes on after the process has ended in the middle of it.
 
+use crate::config::PoolSpec;
 use crate::control::controller::Controller;
 use crate::control::green::Beginning;
 use crate::control::handle::{Mail, Receipt, Refusal};
@@ -174,6 +175,9 @@ impl Controller {
                 .map(|one| (one.name.clone(), one.id.clone()))
                 .collect(),
             engine: self.dock.engine.clone(),
+            owner: self.dock.owner(&ward.route.service, rollout),
+            network: network_of_green(ward),
+            pull: ward.settings.copy.pull,
         };
         let checks = run.settings.smoke.clone();
         tokio::spawn(async move {
@@ -195,6 +199,20 @@ impl Controller {
 fn green_addresses(ward: &Ward) -> Vec<SocketAddr> {
     let green = ward.route.green.iter().flat_map(|pool| &pool.backends);
     green.map(|backend| backend.addr).collect()
+}
+
+/// The network on which green is reached: the one of the file, else green's first.
+fn network_of_green(ward: &Ward) -> Option<String> {
+    if let PoolSpec::Containers(blue) = &ward.settings.blue
+        && blue.network.is_some()
+    {
+        return blue.network.clone();
+    }
+    let mut green = ward.docker.containers[Color::Green.index()]
+        .iter()
+        .flatten();
+    let (network, _) = green.next()?.addresses.first()?;
+    Some(network.clone())
 }
 
 /// A rollout that has no number yet.

@@ -54,7 +54,11 @@ impl Controller {
             .wards
             .iter()
             .enumerate()
-            .map(|(i, ward)| ward.view(snapshot.services.get(i), now))
+            .map(|(i, ward)| {
+                let metrics = self.metrics.service(&ward.route.service);
+                let upgraded = Color::BOTH.map(|color| metrics.pool(color).upgraded.get());
+                ward.view(snapshot.services.get(i), upgraded, now)
+            })
             .collect();
         for (ward, published) in self.wards.iter().zip(&snapshot.services) {
             expose::expose(&self.metrics.service(&ward.route.service), ward, published);

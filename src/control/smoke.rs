@@ -1,7 +1,9 @@
 //! Smoke checks: each backend of green is asked what it must answer, out of sight of users.
 
-use crate::config::{HttpCheck, SmokeCheck};
-use crate::driver::docker::Engine;
+use crate::config::{HttpCheck, Pull, SmokeCheck};
+use crate::driver::docker::labels::Owner;
+use crate::driver::docker::oneshot::{self, OneShot};
+use crate::driver::docker::{Engine, EngineError};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,43 +20,86 @@ pub struct Target {
     pub containers: Vec<(String, String)>,
     /// Their engine.
     pub engine: Engine,
+    /// For whom a container that looks at green is made.
+    pub owner: Owner,
+    /// The network that it shares with green.
+    pub network: Option<String>,
+    /// Whether its image may be fetched.
+    pub pull: Pull,
 }
 
 /// Runs every check against all of green; the error names the first that failed and how.
 pub async fn smoke(checks: &[SmokeCheck], green: &Target) -> Result<String, String> {
     let mut passed = 0;
     for check in checks {
-        match check {
-            SmokeCheck::Http(check) => {
-                for backend in &green.backends {
-                    let what = format!("{} {} on {backend}", check.method, check.path);
-                    ask(check, &green.host, *backend)
-                        .await
-                        .map_err(|error| format!("smoke check {what}: {error}"))?;
-                    passed += 1;
-                }
-            }
-            SmokeCheck::Exec { command, timeout } => {
-                if green.containers.is_empty() {
-                    return Err("smoke check by `exec`: green has no containers".to_owned());
-                }
-                for (name, id) in &green.containers {
-                    let what = format!("`{}` in {name}", command.join(" "));
-                    let ran = green.engine.exec(id, command, *timeout).await;
-                    let (code, output) =
-                        ran.map_err(|error| format!("smoke check {what}: {error}"))?;
-                    if code != 0 {
-                        return Err(format!(
-                            "smoke check {what}: exit code {code}: {}",
-                            output.trim()
-                        ));
-                    }
-                    passed += 1;
-                }
-            }
-        }
+        let done = match check {
+            SmokeCheck::Http(check) => ask_all(check, green).await,
+            SmokeCheck::Exec { command, timeout } => exec(command, *timeout, green).await,
+            SmokeCheck::Container {
+                image,
+                command,
+                timeout,
+            } => beside(image, command, *timeout, passed, green).await,
+        };
+        passed += done.map_err(|error| format!("smoke check {error}"))?;
     }
     Ok(format!("smoke checks: {passed} of {passed} passed"))
+}
+
+async fn ask_all(check: &HttpCheck, green: &Target) -> Result<usize, String> {
+    for backend in &green.backends {
+        let asked = ask(check, &green.host, *backend).await;
+        asked.map_err(|error| format!("{} {} on {backend}: {error}", check.method, check.path))?;
+    }
+    Ok(green.backends.len())
+}
+
+async fn exec(command: &[String], limit: Duration, green: &Target) -> Result<usize, String> {
+    if green.containers.is_empty() {
+        return Err("by `exec`: green has no containers".to_owned());
+    }
+    for (name, id) in &green.containers {
+        let what = format!("`{}` in {name}", command.join(" "));
+        ended(what, green.engine.exec(id, command, limit).await)?;
+    }
+    Ok(green.containers.len())
+}
+
+/// In a container of its own, once for each member of green.
+async fn beside(
+    image: &str,
+    command: &[String],
+    limit: Duration,
+    number: usize,
+    green: &Target,
+) -> Result<usize, String> {
+    for (i, backend) in green.backends.iter().enumerate() {
+        let place = backend.to_string();
+        let order = OneShot {
+            owner: green.owner.clone(),
+            number: number + i,
+            image: image.to_owned(),
+            command: command
+                .iter()
+                .map(|word| word.replace("{green}", &place))
+                .collect(),
+            network: green.network.clone(),
+            pull: green.pull,
+            limit,
+        };
+        let what = format!("{image} {} on {backend}", order.command.join(" "));
+        ended(what, oneshot::run(&green.engine, &order).await)?;
+    }
+    Ok(green.backends.len())
+}
+
+/// What the end of a program says.
+fn ended(what: String, ran: Result<(i64, String), EngineError>) -> Result<(), String> {
+    match ran {
+        Ok((0, _)) => Ok(()),
+        Ok((code, output)) => Err(format!("{what}: exit code {code}: {}", output.trim())),
+        Err(error) => Err(format!("{what}: {error}")),
+    }
 }
 
 /// A client that follows nothing and reuses nothing: checks must see what a first visitor sees.

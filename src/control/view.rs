@@ -57,8 +57,11 @@ pub struct PoolView {
     pub release: String,
     /// Its backends.
     pub backends: Vec<BackendView>,
-    /// Requests under way.
+    /// Requests under way, upgraded connections included.
     pub in_flight: i64,
+    /// WebSockets and other upgraded connections that are open.
+    #[serde(default)]
+    pub upgraded: i64,
     /// Requests a second.
     pub requests_per_second: f64,
     /// Share of requests that it failed, in percent.
@@ -76,6 +79,9 @@ pub struct PoolView {
 pub struct BackendView {
     /// What it is.
     pub id: String,
+    /// The container's name, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Where it listens.
     pub address: String,
     /// `up`, `down` or `unknown`.

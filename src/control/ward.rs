@@ -382,10 +382,20 @@ impl Ward {
     }
 
     /// How the service stands.
-    pub fn view(&self, published: Option<&Arc<Published>>, now: Time) -> ServiceView {
+    ///
+    /// `upgraded` counts the open upgraded connections of blue and green.
+    pub fn view(
+        &self,
+        published: Option<&Arc<Published>>,
+        upgraded: [i64; 2],
+        now: Time,
+    ) -> ServiceView {
         let pool = |color: Color| {
             let backends = published.map(|published| published.pools[color.index()].as_slice());
-            self.pool_view(color, backends.unwrap_or_default())
+            PoolView {
+                upgraded: upgraded[color.index()],
+                ..self.pool_view(color, backends.unwrap_or_default())
+            }
         };
         let seen = self.run.as_ref().map(|run| &run.step_spans);
         let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
@@ -428,6 +438,7 @@ impl Ward {
                 .iter()
                 .map(|backend| BackendView {
                     id: backend.id.clone(),
+                    container: self.container_of(color, &backend.id),
                     address: backend.addr.to_string(),
                     health: match backend.health() {
                         Health::Up => "up",
@@ -447,6 +458,7 @@ impl Ward {
             p50_ms: quantile(0.50),
             p95_ms: quantile(0.95),
             p99_ms: quantile(0.99),
+            ..PoolView::default()
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It is ruled by variables: `VERSION`, `PORT`, `ERRORS` (percent of answers that are 500), `LATENCY_MS`,
 //! `BOOT_MS` (until it listens), `WARM_MS` (until `/health` is 200), `EXIT_AT_START` (its exit code),
-//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check` asks its own `/health`, for HEALTHCHECK; `app sleep`
+//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app sleep`
 //! does nothing for long. SIGTERM: nothing new is accepted, what is under way is answered.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -30,7 +30,11 @@ fn var(name: &str) -> Option<u64> {
 fn main() {
     let port = var("PORT").unwrap_or(3000);
     match std::env::args().nth(1).as_deref() {
-        Some("check") => std::process::exit(i32::from(!check(port))),
+        Some("check") => {
+            let own = format!("127.0.0.1:{port}");
+            let address = std::env::args().nth(2).unwrap_or(own);
+            std::process::exit(i32::from(!check(&address)))
+        }
         Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
         Some("fail") => {
             println!("this check always fails");
@@ -40,9 +44,9 @@ fn main() {
     }
 }
 
-fn check(port: u64) -> bool {
+fn check(address: &str) -> bool {
     let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port as u16))?;
+        let mut stream = TcpStream::connect(address)?;
         stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

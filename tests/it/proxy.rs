@@ -1,7 +1,7 @@
 //! The data plane: what is routed where, how ends are counted, and what users see.
 
 use crate::support::backend::{Act, Backend, answer, nobody};
-use crate::support::client::{Client, get};
+use crate::support::client::{Client, UPGRADE, get};
 use crate::support::rig::{Rig, pools};
 use crate::support::{PATIENCE, eventually};
 use shifter::core::table::Color::{Blue, Green};
@@ -508,9 +508,6 @@ async fn a_pooled_connection_that_closed_is_nobodys_failure() -> Done {
 }
 
 // ---- WebSockets -----------------------------------------------------------------------------------
-
-const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
-    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {

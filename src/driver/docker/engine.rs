@@ -18,7 +18,7 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
     InspectNetworkOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
-    StartContainerOptions, StopContainerOptions,
+    StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::collections::HashMap;
@@ -310,6 +310,27 @@ impl Engine {
         let patient = self.docker()?.with_timeout(limit);
         let asked = patient.stop_container(id, Some(options));
         within(limit, "stop a container", asked).await
+    }
+
+    /// Waits until a container has ended: its exit code.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn wait(&self, id: &str, limit: Duration) -> Result<i64, EngineError> {
+        let docker = self.docker()?.with_timeout(limit);
+        let asked = async {
+            match docker
+                .wait_container(id, None::<WaitContainerOptions>)
+                .next()
+                .await
+            {
+                Some(Ok(ended)) => Ok(ended.status_code),
+                Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
+                Some(Err(error)) => Err(error),
+                None => Err(Error::RequestTimeoutError),
+            }
+        };
+        within(limit, "wait for the end of a container", asked).await
     }
 
     /// Removes a container that is stopped.

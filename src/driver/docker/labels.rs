@@ -13,6 +13,8 @@ pub const INSTANCE: &str = "com.example.shifter.instance";
 pub const SERVICE: &str = "com.example.shifter.service";
 /// The rollout that made it.
 pub const ROLLOUT: &str = "com.example.shifter.rollout";
+/// The rollout that made it to check its green: it is never green itself.
+pub const CHECK: &str = "com.example.shifter.check";
 /// The container that its settings came from.
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
 /// The restart policy that it gets when it is promoted: until then a crash is a crash.
@@ -69,6 +71,23 @@ impl Owner {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// The labels of a container that checks green.
+    pub fn labels_of_check(&self) -> HashMap<String, String> {
+        [
+            (MANAGED, "true".to_owned()),
+            (INSTANCE, self.instance.clone()),
+            (SERVICE, self.service.clone()),
+            (CHECK, self.rollout.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Whether a container with these labels checks the green of this rollout.
+    pub fn checks(&self, labels: &HashMap<String, String>) -> bool {
+        self.owns(labels) && labels.get(CHECK) == Some(&self.rollout.to_string())
     }
 
     /// The label that says how it is restarted once it is promoted.

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod discovery;
 pub mod engine;
 pub mod labels;
+pub mod oneshot;
 pub mod pools;
 pub mod portrait;
 pub mod raise;

@@ -146,7 +146,7 @@ pub fn unreachable(place: &Place, containers: &[Container]) -> Vec<String> {
 }
 
 /// What a container is in a pool: a restart makes it another backend, whatever its address.
-fn identity(container: &Container) -> String {
+pub fn identity(container: &Container) -> String {
     let id = &container.id;
     let short = id.get(..SHORT_ID).unwrap_or(id);
     format!("{short}@{}", container.started_at)

@@ -112,10 +112,14 @@ fn chores(
             }
             continue;
         }
-        if keep.owner.rollout != 0 && keep.owner.made(&container.labels) {
+        let owner = &keep.owner;
+        let under_way = owner.made(&container.labels) || owner.checks(&container.labels);
+        if owner.rollout != 0 && under_way {
             continue;
         }
-        let replaced = keep.retired.contains(&container.id);
+        // Nobody reads what a check left behind.
+        let check = container.labels.contains_key(labels::CHECK);
+        let replaced = check || keep.retired.contains(&container.id);
         match &container.state {
             State::Created => chores.push(Chore::Remove(container.clone())),
             State::Exited {
@@ -296,6 +300,26 @@ mod tests {
             ..theirs
         };
         assert_eq!(told(&[], &[still], &keep), [""; 0], "left where it is");
+    }
+
+    #[test]
+    fn a_check_that_was_left_behind_goes() {
+        let check = |rollout: i64, state: State| {
+            let owner = Owner {
+                rollout,
+                ..keep().owner
+            };
+            Container {
+                labels: owner.labels_of_check(),
+                ..ours("check", 0, state)
+            }
+        };
+        assert_eq!(told(&[check(7, State::Running)], &[], &keep()), [""; 0]);
+        let left = [check(6, State::Running), check(6, exited())];
+        assert_eq!(
+            told(&left, &[], &keep()),
+            ["stop check", "remove check", "remove check"]
+        );
     }
 
     #[test]

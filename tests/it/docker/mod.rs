@@ -1,6 +1,7 @@
 //! Containers, on a real engine: the rows of the guide to blue-green deployment with Docker, and faults.
 
 mod calls;
+mod checks;
 mod engine_lost;
 mod faults;
 mod image;
