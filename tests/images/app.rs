@@ -5,7 +5,7 @@
 //! `SLOW_MS` each), `DATABASE` (a file that must have the column `COLUMN`), `EXIT_AT_START` (its exit code),
 //! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check` asks its own `/health`, for HEALTHCHECK; `app schema` looks
 //! for its column; `app sleep` does nothing for long. A WebSocket is an echo. SIGTERM: nothing new is
-//! accepted, what is under way is answered, WebSockets are cut.
+//! accepted, what is under way is answered (not with `RUDE`), WebSockets are cut.
 
 mod websocket;
 
@@ -100,7 +100,7 @@ fn serve(port: u64) {
         }
     }
     drop(listener);
-    while UNDER_WAY.load(SeqCst) > 0 {
+    while UNDER_WAY.load(SeqCst) > 0 && var("RUDE").is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
     eprintln!("drained");

@@ -5,3 +5,6 @@ mod engine_lost;
 mod faults;
 mod image;
 mod rows;
+mod schema;
+mod users;
+mod views;
