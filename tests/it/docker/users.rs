@@ -238,15 +238,15 @@ async fn row_32_websockets_stay_until_the_drain_time_is_over() {
     for socket in &mut new {
         socket.echo("and you?").await.unwrap();
     }
-    println!("open: {:?}", open_ones(&shifter, &engine.name).await);
     shifter
         .until("blue is cleared away", |_| {
             engine.containers(false).len() == 1
         })
         .await;
-    assert_eq!(open_ones(&shifter, &engine.name).await, [0.0, 20.0]);
+    let open = async || open_ones(&shifter, &engine.name).await.iter().sum::<f64>();
+    assert_eq!(open().await, 20.0);
     drop(new);
-    let gone = async || open_ones(&shifter, &engine.name).await == [0.0, 0.0];
+    let gone = async || open().await == 0.0;
     let deadline = Instant::now() + Duration::from_secs(5);
     while !gone().await {
         assert!(Instant::now() < deadline, "the gauge falls");
@@ -254,19 +254,19 @@ async fn row_32_websockets_stay_until_the_drain_time_is_over() {
     load.stop_clean().await;
 }
 
-const HALF: &str =
-    "steps = [{ weight = 50, hold = \"1h\", deadline = \"1h\" }, { weight = 100 }]\n";
+const FIFTH: &str =
+    "steps = [{ weight = 20, hold = \"1h\", deadline = \"1h\" }, { weight = 100 }]\n";
 
 /// How a rollout stood to a version whose first 200 requests take 1.2 s each, and the longest wait of a user.
 async fn cold_rollout(more: &str) -> (String, Duration) {
     let engine = Engine::shared();
     engine.run("blue", "app:blue", &["-e", "LATENCY_MS=5"]);
     let home = engine.home(&format!(
-        "{HALF}latency_margin = \"50% + 50ms\"\ncopy.env = {{ SLOW_FIRST = \"200\", SLOW_MS = \"1200\" }}\n{more}"
+        "{FIFTH}latency_margin = \"50% + 50ms\"\ncopy.env = {{ SLOW_FIRST = \"200\", SLOW_MS = \"1200\" }}\n{more}"
     ));
     let shifter = home.serve().await;
     let plan = Plan {
-        rate: Some(80.0),
+        rate: Some(100.0),
         connections: 100,
         records: true,
         ..Plan::default()
@@ -274,8 +274,8 @@ async fn cold_rollout(more: &str) -> (String, Duration) {
     let load = Load::start(home.proxy, plan);
     load.more(400).await;
     shifter.run_image("app:green").await.unwrap();
-    // 25 s at half of 80 a second.
-    let long = || load.seen.green.load(Relaxed) >= 1_000;
+    // 30 s at a fifth of 100 a second.
+    let long = || load.seen.green.load(Relaxed) >= 600;
     let end = shifter
         .until_within(Duration::from_secs(60), "it is judged", |service| {
             long() || !outcome_of(service).is_empty()
@@ -291,10 +291,10 @@ async fn cold_rollout(more: &str) -> (String, Duration) {
 async fn row_34_a_cold_start_is_nobodys_fault() {
     let (warmed, settled, judged) = tokio::join!(
         cold_rollout("warmup = { requests = 200, concurrency = 50 }\nlatency_grace = \"0s\"\n"),
-        cold_rollout("latency_grace = \"10s\"\n"),
+        cold_rollout("latency_grace = \"15s\"\n"),
         cold_rollout("latency_grace = \"0s\"\n"),
     );
-    println!("warm-up: {warmed:?}; grace of 10 s: {settled:?}; neither: {judged:?}");
+    println!("warm-up: {warmed:?}; grace of 15 s: {settled:?}; neither: {judged:?}");
     assert_eq!(warmed.0, "");
     assert!(warmed.1 < Duration::from_secs(1), "{:?}", warmed.1);
     let slow = Duration::from_millis(1_200);
