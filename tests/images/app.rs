@@ -1,9 +1,13 @@
-//! The web app in the test images: one file, no crates, so that a static binary is the whole image.
+//! The web app in the test images: no crates, so that a static binary is the whole image.
 //!
 //! It is ruled by variables: `VERSION`, `PORT`, `ERRORS` (percent of answers that are 500), `LATENCY_MS`,
-//! `BOOT_MS` (until it listens), `WARM_MS` (until `/health` is 200), `EXIT_AT_START` (its exit code),
-//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app sleep`
-//! does nothing for long. SIGTERM: nothing new is accepted, what is under way is answered.
+//! `BOOT_MS` (until it listens), `WARM_MS` (until `/health` is 200), `SLOW_FIRST` (so many requests take
+//! `SLOW_MS` each), `DATABASE` (a file that must have the column `COLUMN`), `EXIT_AT_START` (its exit code),
+//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app schema` looks
+//! for its column; `app sleep` does nothing for long. A WebSocket is an echo. SIGTERM: nothing new is
+//! accepted, what is under way is answered (not with `RUDE`), WebSockets are cut.
+
+mod websocket;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -35,6 +39,13 @@ fn main() {
             let address = std::env::args().nth(2).unwrap_or(own);
             std::process::exit(i32::from(!check(&address)))
         }
+        Some("schema") => std::process::exit(match column() {
+            Ok(()) => 0,
+            Err(gone) => {
+                print!("{gone}");
+                1
+            }
+        }),
         Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
         Some("fail") => {
             println!("this check always fails");
@@ -93,7 +104,7 @@ fn serve(port: u64) {
         }
     }
     drop(listener);
-    while UNDER_WAY.load(SeqCst) > 0 {
+    while UNDER_WAY.load(SeqCst) > 0 && var("RUDE").is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
     eprintln!("drained");
@@ -110,11 +121,16 @@ fn answer_all(stream: TcpStream, begun: Instant) {
             return;
         }
         UNDER_WAY.fetch_add(1, SeqCst);
-        let (mut close, mut length) = (false, 0usize);
+        let (mut close, mut length, mut key) = (false, 0usize, None);
         loop {
             let mut line = String::new();
             if !matches!(reader.read_line(&mut line), Ok(n) if n > 0) || line == "\r\n" {
                 break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("sec-websocket-key")
+            {
+                key = Some(value.trim().to_owned());
             }
             let line = line.to_ascii_lowercase();
             close |= line.starts_with("connection: close");
@@ -124,10 +140,25 @@ fn answer_all(stream: TcpStream, begun: Instant) {
         }
         let _ = std::io::copy(&mut (&mut reader).take(length as u64), &mut std::io::sink());
         let path = first.split(' ').nth(1).unwrap_or("/").to_owned();
+        let version = std::env::var("VERSION").unwrap_or_default();
+        if let Some(key) = key {
+            let switch = format!(
+                "HTTP/1.1 101 X\r\nx-app-version: {version}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                websocket::accept(&key)
+            );
+            let _ = out.set_read_timeout(None);
+            UNDER_WAY.fetch_sub(1, SeqCst);
+            let _ = out.write_all(switch.as_bytes()).and_then(|()| websocket::echo(&mut reader, &mut out));
+            return;
+        }
+        if path.starts_with("/download") {
+            let _ = download(&mut out, &version, number(&path, "ms").unwrap_or(1000));
+            UNDER_WAY.fetch_sub(1, SeqCst);
+            return;
+        }
         let (code, body) = answer(&path, begun);
         close |= STOPPING.load(SeqCst);
         let said = if close { "Connection: close\r\n" } else { "" };
-        let version = std::env::var("VERSION").unwrap_or_default();
         let text = format!(
             "HTTP/1.1 {code} X\r\nx-app-version: {version}\r\nContent-Length: {}\r\n{said}\r\n{body}",
             body.len()
@@ -144,11 +175,34 @@ fn answer_all(stream: TcpStream, begun: Instant) {
     }
 }
 
-fn answer(path: &str, begun: Instant) -> (u16, String) {
-    let number = |name: &str| -> Option<u64> {
-        let (_, rest) = path.split_once(&format!("{name}="))?;
-        rest.split('&').next()?.parse().ok()
+/// A hundred parts of a kilobyte each, evenly over this time.
+fn download(out: &mut TcpStream, version: &str, ms: u64) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 200 X\r\nx-app-version: {version}\r\nContent-Length: 102400\r\nConnection: close\r\n\r\n");
+    out.write_all(head.as_bytes())?;
+    for _ in 0..100 {
+        std::thread::sleep(Duration::from_millis(ms / 100));
+        out.write_all(&[b'x'; 1024])?;
+    }
+    Ok(())
+}
+
+/// Whether the first line of the database has the column that this version lives on.
+fn column() -> Result<(), String> {
+    let (Ok(file), Ok(column)) = (std::env::var("DATABASE"), std::env::var("COLUMN")) else {
+        return Ok(());
     };
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}\n"))?;
+    let known = text.lines().next().unwrap_or_default().split(',').any(|name| name == column);
+    if known { Ok(()) } else { Err(format!("{file} has no column `{column}`\n")) }
+}
+
+/// A number in a path's query.
+fn number(path: &str, name: &str) -> Option<u64> {
+    let (_, rest) = path.split_once(&format!("{name}="))?;
+    rest.split('&').next()?.parse().ok()
+}
+
+fn answer(path: &str, begun: Instant) -> (u16, String) {
     if path.starts_with("/health") {
         let warm = begun.elapsed() >= Duration::from_millis(var("WARM_MS").unwrap_or(0));
         let well = warm && !BROKEN.load(SeqCst);
@@ -172,11 +226,16 @@ fn answer(path: &str, begun: Instant) -> (u16, String) {
         }
     }
     if path.starts_with("/slow") {
-        std::thread::sleep(Duration::from_millis(number("ms").unwrap_or(1000)));
+        std::thread::sleep(Duration::from_millis(number(path, "ms").unwrap_or(1000)));
         return (200, std::env::var("VERSION").unwrap_or_default());
     }
     let count = USERS.fetch_add(1, SeqCst);
-    std::thread::sleep(Duration::from_millis(var("LATENCY_MS").unwrap_or(0)));
+    let cold = count < var("SLOW_FIRST").unwrap_or(0);
+    let time = if cold { "SLOW_MS" } else { "LATENCY_MS" };
+    std::thread::sleep(Duration::from_millis(var(time).unwrap_or(0)));
+    if let Err(gone) = column() {
+        return (500, gone);
+    }
     // Spread evenly over a hundred requests: 37 and 100 have no common divisor.
     if count * 37 % 100 < var("ERRORS").unwrap_or(0) {
         return (500, "failed\n".into());

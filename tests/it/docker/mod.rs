@@ -7,4 +7,7 @@ mod faults;
 mod image;
 mod labels;
 mod rows;
+mod schema;
 mod swarm;
+mod users;
+mod views;

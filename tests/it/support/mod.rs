@@ -8,6 +8,7 @@ pub mod filter;
 pub mod load;
 pub mod rig;
 pub mod shifter;
+pub mod websocket;
 
 use std::time::{Duration, Instant};
 

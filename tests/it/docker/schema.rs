@@ -1,0 +1,149 @@
+//! Two versions and one database: its schema changes while both run.
+
+use crate::support::docker::Engine;
+use crate::support::load::{Load, Plan};
+use crate::support::shifter::{PATIENT, QUICK, Shifter, outcome_of};
+use shifter::control::view::ServiceView;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+const SHARES: &str = "steps = [{ weight = 5, hold = \"10s\", deadline = \"15s\" }, { weight = 50, hold = \"10s\", deadline = \"15s\" }, { weight = 100, hold = \"10s\", deadline = \"15s\" }]\n";
+
+/// The example in a folder of its own, with more keys; blue is the version that needs the column `name`.
+async fn shop(engine: &Engine, keys: &str) -> (Shifter, PathBuf) {
+    let home = engine.home("");
+    let folder = home.folder.path().to_owned();
+    std::fs::create_dir(folder.join("data")).unwrap();
+    for file in ["expand.sh", "contract.sh", "data/users.csv"] {
+        let example = PathBuf::from("examples/schema").join(file);
+        std::fs::copy(example, folder.join(file)).unwrap();
+    }
+    let table = format!("[service.{}]\n", engine.name);
+    let more = format!("{table}{keys}drain = \"5s\"\nkeep_blue = \"4s\"\n");
+    let text = std::fs::read_to_string("examples/schema/shifter.toml").unwrap();
+    let text = text
+        .replace("\"shop\"", &format!("\"{}\"", engine.named("shop")))
+        .replace("service.shop", &format!("service.{}", engine.name))
+        .replace(&table, &more);
+    let host = format!("docker.host = \"{}\"\n", engine.host());
+    std::fs::write(home.config(), home.head() + &host + &text).unwrap();
+    let data = folder.join("data");
+    let volume = format!("{}:/data", data.display());
+    let more = ["-v", &volume, "-e", "DATABASE=/data/users.csv"];
+    engine.run("shop", "shop:1", &more);
+    let mut shifter = home.spawn(home.command(&["serve"]).current_dir(&folder));
+    shifter.answers().await;
+    (shifter, data.join("users.csv"))
+}
+
+/// Row 27: expand, deploy, roll back, contract, as in `examples/schema`; what cannot live with the schema is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_27_expand_deploy_roll_back_contract() {
+    let engine = Engine::shared();
+    let (shifter, database) = shop(&engine, &format!("{QUICK}{PATIENT}")).await;
+    let columns = || {
+        let text = std::fs::read_to_string(&database).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let load = Load::paced(shifter.proxy, 100.0);
+    assert_eq!(columns(), "id,name");
+
+    shifter.run_image("shop:2").await.unwrap();
+    shifter.phase("promoted").await;
+    assert_eq!(columns(), "id,name,full_name");
+    shifter.verb("rollback").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(end.blue.release, "shop:1");
+    load.more(200).await;
+    assert_eq!(columns(), "id,name,full_name", "nothing was taken from it");
+
+    shifter.run_image("shop:2").await.unwrap();
+    shifter
+        .until("contracted", |_| columns() == "id,full_name")
+        .await;
+    let end = shifter.service().await;
+    assert_eq!(outcome_of(&end), "promoted");
+    assert_eq!(end.blue.release, "shop:2");
+    load.more(200).await;
+
+    let of_the_old = load.seen.blue.load(Relaxed);
+    shifter.run_image("shop:1").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    for part in ["/app schema", "exit code 1", "no column `name`"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    load.more(200).await;
+    let (seen, _) = load.stop_clean().await;
+    assert_eq!(seen.blue.load(Relaxed), of_the_old, "no user saw it");
+    println!(
+        "{} requests through all of it, 0 lost; then: {reason}",
+        seen.answered()
+    );
+}
+
+/// How a rollout ends whose hook takes from the database what blue needs, or what both need.
+async fn broken_by_a_hook(left: &str, policy: &str) -> ServiceView {
+    let engine = Engine::shared();
+    let keys = format!("{SHARES}on_inconclusive = \"{policy}\"\n");
+    let (shifter, database) = shop(&engine, &keys).await;
+    let hook = format!(
+        "[[service.{}.hooks]]\nat = \"before-shift\"\nexec = [\"sh\", \"-c\", \"echo {left} >{}\"]\n",
+        engine.name,
+        database.display()
+    );
+    let text = std::fs::read_to_string(shifter.config()).unwrap();
+    std::fs::write(shifter.config(), text + &hook).unwrap();
+    shifter.client.reload().await.unwrap();
+    let users = Plan {
+        rate: Some(100.0),
+        errors_allowed: true,
+        ..Plan::default()
+    };
+    let load = Load::start(shifter.proxy, users);
+    load.more(300).await;
+    shifter.run_image("shop:2").await.unwrap();
+    shifter
+        .until("blue fails beside green", |service| {
+            service.weight_percent == 5.0 && service.blue.failed_percent > 90.0
+        })
+        .await;
+    let over = |service: &ServiceView| !outcome_of(service).is_empty();
+    let end = shifter.until_within(Duration::from_secs(60), "it is over", over);
+    let end = end.await;
+    load.stop_clean().await;
+    let rollout = end.rollout.as_ref().unwrap();
+    println!("left {left}: {} {:?}", outcome_of(&end), rollout.reason);
+    end
+}
+
+/// Row 28: what breaks blue during the overlap, or both, is no success of green's where doubt leads to blue.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_a_broken_blue_is_no_success_of_green() {
+    let (both, blue) = tokio::join!(
+        broken_by_a_hook("id", "rollback"),
+        broken_by_a_hook("id,full_name", "rollback")
+    );
+    for end in [both, blue] {
+        assert_eq!(outcome_of(&end), "inconclusive");
+        assert_eq!(
+            (end.weight_percent, end.blue.release.as_str()),
+            (0.0, "shop:1")
+        );
+    }
+}
+
+/// Row 28 again, with what holds when nothing is said about doubt.
+#[ignore = "the judge knows blue's errors only as a measure for green's: equal or better ones are promoted at the deadlines"]
+#[tokio::test(flavor = "multi_thread")]
+async fn row_28_a_broken_blue_is_no_success_of_green_unasked() {
+    let (both, blue) = tokio::join!(
+        broken_by_a_hook("id", "promote"),
+        broken_by_a_hook("id,full_name", "promote")
+    );
+    for end in [both, blue] {
+        assert_ne!(outcome_of(&end), "promoted");
+    }
+}
