@@ -23,7 +23,7 @@ async fn row_07_a_check_from_a_container_beside_green() {
     let load = Load::on(shifter.proxy);
     shifter.run_image("app:green").await.unwrap();
     let end = shifter.phase("finished").await;
-    assert_eq!(outcome_of(&end), "promoted");
+    assert_eq!(outcome_of(&end), "promoted", "{end:?}");
     let notes = shifter.notes().await;
     assert!(notes.contains("smoke checks: 2 of 2 passed"), "{notes}");
 
@@ -56,7 +56,10 @@ async fn row_33_the_plan_lists_what_lives_in_blue() {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     let before = plan();
-    assert!(before.contains("start shifter, which counts them"), "{before}");
+    assert!(
+        before.contains("start shifter, which counts them"),
+        "{before}"
+    );
     let shifter = home.serve().await;
     let mut open = vec![];
     for _ in 0..7 {
@@ -69,7 +72,12 @@ async fn row_33_the_plan_lists_what_lives_in_blue() {
         .await;
     let text = plan();
     let named = format!("/data ({}) is written by both", engine.named("data"));
-    for part in ["7 WebSockets", &named, "/scratch is an anonymous volume", "no stickiness"] {
+    for part in [
+        "7 WebSockets",
+        &named,
+        "/scratch is an anonymous volume",
+        "no stickiness",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
         println!("{}", text.lines().find(|line| line.contains(part)).unwrap());
     }
