@@ -45,8 +45,8 @@ async fn download_through_a_promotion(drain: &str, blue: &[&str]) -> Download {
     let rollout = shifter.run_as(Some(Strategy::BlueGreen), "app:green").await;
     let green = format!("{}-{}", engine.name, rollout.unwrap());
     shifter.share(100.0).await;
-    shifter.verb("promote").await.unwrap();
     let promoted = Instant::now();
+    shifter.verb("promote").await.unwrap();
     let (came, ended) = download.await.unwrap();
     shifter
         .until("blue is cleared away", |_| {
@@ -89,9 +89,9 @@ async fn row_12_a_long_download_has_the_drain_time() {
     assert!(long.after > Duration::from_secs(10), "it was still long");
     assert!(short.came.is_err());
     assert_eq!(short.counted, 1.0);
-    let about_5_s = Duration::from_millis(4_900)..Duration::from_millis(7_500);
+    let about_5_s = Duration::from_secs(5)..Duration::from_millis(7_500);
     assert!(about_5_s.contains(&short.after), "{:?}", short.after);
-    // Who is told to stop has the same time once more, until it is killed.
+    // Who ends what it has when told to stop has the same time once more for that, and is then killed.
     assert!(polite.came.is_err());
     assert_eq!(polite.counted, 1.0);
     assert!(polite.after < Duration::from_millis(12_500));
@@ -254,15 +254,15 @@ async fn row_32_websockets_stay_until_the_drain_time_is_over() {
     load.stop_clean().await;
 }
 
-const FIFTH: &str =
-    "steps = [{ weight = 20, hold = \"1h\", deadline = \"1h\" }, { weight = 100 }]\n";
+const SMALL: &str =
+    "steps = [{ weight = 15, hold = \"1h\", deadline = \"1h\" }, { weight = 100 }]\n";
 
-/// How a rollout stood to a version whose first 200 requests take 1.2 s each, and the longest wait of a user.
-async fn cold_rollout(more: &str) -> (String, Duration) {
+/// How a rollout stood to a version whose first requests take 1.2 s each, and the longest wait of a user.
+async fn cold_rollout(slow: u32, more: &str) -> (String, Duration) {
     let engine = Engine::shared();
     engine.run("blue", "app:blue", &["-e", "LATENCY_MS=5"]);
     let home = engine.home(&format!(
-        "{FIFTH}latency_margin = \"50% + 50ms\"\ncopy.env = {{ SLOW_FIRST = \"200\", SLOW_MS = \"1200\" }}\n{more}"
+        "{SMALL}latency_margin = \"50% + 50ms\"\ncopy.env = {{ SLOW_FIRST = \"{slow}\", SLOW_MS = \"1200\" }}\n{more}"
     ));
     let shifter = home.serve().await;
     let plan = Plan {
@@ -274,8 +274,8 @@ async fn cold_rollout(more: &str) -> (String, Duration) {
     let load = Load::start(home.proxy, plan);
     load.more(400).await;
     shifter.run_image("app:green").await.unwrap();
-    // 30 s at a fifth of 100 a second.
-    let long = || load.seen.green.load(Relaxed) >= 600;
+    // 33 s at 15 a second.
+    let long = || load.seen.green.load(Relaxed) >= 500;
     let end = shifter
         .until_within(Duration::from_secs(60), "it is judged", |service| {
             long() || !outcome_of(service).is_empty()
@@ -289,15 +289,18 @@ async fn cold_rollout(more: &str) -> (String, Duration) {
 /// Row 34: a warm-up spares users the cold start; without one, the grace for caches spares green a false rollback.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_34_a_cold_start_is_nobodys_fault() {
-    let (warmed, settled, judged) = tokio::join!(
-        cold_rollout("warmup = { requests = 200, concurrency = 50 }\nlatency_grace = \"0s\"\n"),
-        cold_rollout("latency_grace = \"15s\"\n"),
-        cold_rollout("latency_grace = \"0s\"\n"),
+    let (warmed, settled, stays_slow) = tokio::join!(
+        cold_rollout(
+            200,
+            "warmup = { requests = 200, concurrency = 50 }\nlatency_grace = \"0s\"\n"
+        ),
+        cold_rollout(200, "latency_grace = \"18s\"\n"),
+        cold_rollout(100_000, "latency_grace = \"5s\"\n"),
     );
-    println!("warm-up: {warmed:?}; grace of 15 s: {settled:?}; neither: {judged:?}");
+    println!("warm-up: {warmed:?}; grace of 18 s: {settled:?}; slow for good: {stays_slow:?}");
     assert_eq!(warmed.0, "");
     assert!(warmed.1 < Duration::from_secs(1), "{:?}", warmed.1);
     let slow = Duration::from_millis(1_200);
     assert_eq!((settled.0.as_str(), settled.1 >= slow), ("", true));
-    assert_eq!(judged.0, "rolled_back", "the judge is awake");
+    assert_eq!(stays_slow.0, "rolled_back", "the judge is awake");
 }
