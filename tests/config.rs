@@ -320,12 +320,17 @@ fn the_reference_has_every_key() {
         (&service["eject"], inline("eject")),
     ];
     // The other of two that exclude each other stands in the sentence above.
-    let either = ["approve", "file", "header", "exec", "post"];
+    let either = [
+        "approve", "file", "header", "exec", "post", "image", "command",
+    ];
     let mut count = 0;
     for (table, keys) in &tables {
         for key in keys {
             let there = table.get(key).is_some()
-                || (either.contains(&key.as_str()) && text.contains(&format!("{{ {key} = ")));
+                || (either.contains(&key.as_str())
+                    && ["{ ", ", "]
+                        .iter()
+                        .any(|before| text.contains(&format!("{before}{key} = "))));
             assert!(
                 there,
                 "config/shifter.toml does not have `{key}` of {keys:?}"

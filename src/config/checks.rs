@@ -7,10 +7,10 @@ use crate::config::file::{Many, RawHook, RawSmoke};
 use crate::config::types::{Hook, HookCall, HttpCheck, SmokeCheck};
 use crate::config::value::{self, Check, LONG, SHORT};
 use crate::core::plan::Moment;
+use std::time::Duration;
 use toml::Spanned;
 
 pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
-    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let raw = step.get_ref();
     let timeout = value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?;
     let kinds = [raw.path.is_some(), raw.exec.is_some(), raw.image.is_some()];
@@ -42,6 +42,11 @@ pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
             "for example: smoke = [{ path = \"/health\", expect = 200 }]",
         ));
     };
+    request(raw, path, timeout).map(SmokeCheck::Http)
+}
+
+fn request(raw: &RawSmoke, path: &Spanned<String>, timeout: Duration) -> Check<HttpCheck> {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let method = value::choice(
         "method",
         &raw.method,
@@ -67,14 +72,14 @@ pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
         ));
     }
     headers.sort();
-    Ok(SmokeCheck::Http(HttpCheck {
+    Ok(HttpCheck {
         method: method.to_owned(),
         path: value::path("path", path, true)?,
         headers,
         expect: value::number("expect", &raw.expect, 200..=599, defaults::SMOKE_EXPECT)?,
         contains: raw.contains.clone(),
         timeout,
-    }))
+    })
 }
 
 /// A program and its arguments.

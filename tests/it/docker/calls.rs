@@ -54,7 +54,7 @@ async fn the_calls_are_those_that_are_documented() {
         &engine,
         &filter,
         &format!(
-            "blue = {{ container = \"{}\", port = 3000, network = \"{front}\" }}\n{QUICK}{PATIENT}keep_blue = \"300ms\"\nkeep_green = \"0s\"\nsmoke = [{{ exec = [\"/app\", \"check\"] }}]\n",
+            "blue = {{ container = \"{}\", port = 3000, network = \"{front}\" }}\n{QUICK}{PATIENT}keep_blue = \"300ms\"\nkeep_green = \"0s\"\nsmoke = [{{ exec = [\"/app\", \"check\"] }}, {{ image = \"app:third\", command = [\"check\", \"{{green}}\"] }}]\n",
             engine.named("blue")
         ),
     );
@@ -81,9 +81,9 @@ async fn the_calls_are_those_that_are_documented() {
         })
         .await;
     load.stop_clean().await;
-    // The sign of life is asked for when the events end.
+    // The sign of life is asked for when the events end, the network where pools are Swarm services.
     let mut made = filter.calls();
-    made.push("GET /_ping".to_owned());
+    made.extend(["GET /_ping", "GET /networks/{}"].map(str::to_owned));
     made.sort();
     made.dedup();
     assert_eq!(made, calls, "the table of SECURITY.md");
