@@ -285,7 +285,7 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
         assert!(matches!(refused, Refusal::Unrecorded(_)), "{refused}");
         assert!(refused.to_string().contains("disk is full"), "{refused}");
         assert_eq!(weight(), Weight::percent(5).unwrap(), "not recorded, not done");
-        handle.order(None, Order::Rollback).await.unwrap();
+        handle.order(None, Order::Rollback { keep: false }).await.unwrap();
         assert_eq!(weight(), Weight::NONE, "a rollback needs no disk");
         assert!(metrics.render().contains("shifter_state_writable 0"));
         assert!(handle.view().trouble.is_some());

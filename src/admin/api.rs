@@ -1,7 +1,8 @@
 //! The routes: what people and tools may ask, as OpenAPI describes it.
 
 use crate::admin::body::{
-    Done, Notes, Nothing, OneRollout, OneService, Recording, Rollouts, RunRequest, WeightRequest,
+    Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, Rollouts, RunRequest,
+    WeightRequest,
 };
 use crate::admin::events;
 use crate::admin::extract::{JsonBody, Search, Segment};
@@ -215,10 +216,20 @@ verbs! {
     resume "/v1/services/{service}/resume" Resume
     /// End the rollout: back to blue.
     abort "/v1/services/{service}/abort" Abort
-    /// Back to blue, also after the promotion while the old version is warm.
-    rollback "/v1/services/{service}/rollback" Rollback
     /// Rehearse a rollback with blue's own backends as green; answers when it was measured.
     drill "/v1/services/{service}/drill" Drill
+}
+
+/// Back to blue, also after the promotion while the old version is warm.
+#[utoipa::path(post, path = "/v1/services/{service}/rollback", tag = "orders",
+    params(("service" = String, Path, description = "its name, or `-`")), request_body = RollbackRequest,
+    responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+async fn rollback(
+    State(shared): State<Shared>,
+    Segment(service): Segment<String>,
+    JsonBody(RollbackRequest { keep }): JsonBody<RollbackRequest>,
+) -> Result<Json<Done>, Problem> {
+    order(&shared, named(&service), Order::Rollback { keep }).await
 }
 
 /// Set green's share by hand; the plan pauses there.

@@ -30,6 +30,15 @@ pub struct RunRequest {
     pub strict: bool,
 }
 
+/// How to go back; `{}` is usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Green's containers run on, without users, for `keep_green`: to be looked at.
+    #[serde(default)]
+    pub keep: bool,
+}
+
 /// Green's share, set by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,8 @@
 //! The client of the API, over the unix socket: what every command asks with.
 
 use crate::admin::body::{
-    Done, Notes, Nothing, OneRollout, OneService, Recording, RolloutRecord, Rollouts, RunRequest,
-    WeightRequest,
+    Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, RolloutRecord,
+    Rollouts, RunRequest, WeightRequest,
 };
 use crate::admin::problem::Problem;
 use crate::control::drill::DrillReport;
@@ -148,6 +148,12 @@ impl Client {
             &Nothing {},
         )
         .await
+    }
+
+    /// Goes back to blue; `keep`: green runs on for a while, to be looked at.
+    pub async fn rollback(&self, service: Option<&str>, keep: bool) -> Result<Done, ClientError> {
+        let path = format!("/v1/services/{}/rollback", segment(service));
+        self.post(&path, &RollbackRequest { keep }).await
     }
 
     /// Sets green's share.

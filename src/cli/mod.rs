@@ -94,7 +94,7 @@ pub enum Command {
     /// End the rollout: back to blue
     Abort(verbs::Args),
     /// Back to blue, also after the promotion while the old version is warm
-    Rollback(verbs::Args),
+    Rollback(verbs::RollbackArgs),
     /// Set green's share by hand; the plan pauses there
     SetWeight(verbs::WeightArgs),
     /// Read the configuration file again: all of it, or nothing
@@ -132,7 +132,7 @@ pub fn main(cli: Cli) -> Exit {
         Command::Pause(args) => verbs::run(&global, "pause", args),
         Command::Resume(args) => verbs::run(&global, "resume", args),
         Command::Abort(args) => verbs::run(&global, "abort", args),
-        Command::Rollback(args) => verbs::run(&global, "rollback", args),
+        Command::Rollback(args) => verbs::rollback(&global, args),
         Command::SetWeight(args) => verbs::set_weight(&global, args),
         Command::Reload => verbs::reload(&global),
         Command::Drill(args) => drill::run(&global, args),

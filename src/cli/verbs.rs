@@ -1,5 +1,6 @@
 //! The orders: promote, approve, pause, resume, abort, rollback, set-weight, reload.
 
+use crate::admin::Client;
 use crate::admin::body::Done;
 use crate::cli::{Global, ask, output};
 use crate::core::weight::Weight;
@@ -11,6 +12,17 @@ pub struct Args {
     /// The service; not needed when there is only one.
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
+}
+
+/// Back to blue, of which service.
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// The service; not needed when there is only one.
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Green's containers run on, without users, for `keep_green`: to be looked at.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Which share, of which service.
@@ -39,6 +51,13 @@ pub fn run(global: &Global, verb: &str, args: Args) -> Exit {
             client.verb(args.service.as_deref(), verb).await
         }),
     )
+}
+
+/// Goes back to blue.
+pub fn rollback(global: &Global, args: RollbackArgs) -> Exit {
+    let RollbackArgs { service, keep } = args;
+    let asked = async |client: &Client| client.rollback(service.as_deref(), keep).await;
+    told(global, ask::ask(global, asked))
 }
 
 /// Sets green's share.

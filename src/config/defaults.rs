@@ -97,6 +97,7 @@ pub(crate) const HEALTH: Health = Health {
     timeout: seconds(1),
     rise: 2,
     fall: 3,
+    min_ready: seconds(0),
 };
 /// The path of a warm-up that names none.
 pub(crate) const WARMUP_PATH: &str = "/";

@@ -3,7 +3,7 @@
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawContainers, RawCopy, RawDocker, RawPool};
 use crate::config::types::{
-    Access, Containers, Copying, Docker, Find, PoolSpec, Pull, Service, SmokeCheck,
+    Access, Containers, Copying, Docker, Find, Naming, PoolSpec, Pull, Service, SmokeCheck,
 };
 use crate::config::value::{self, Check};
 use std::ops::Range;
@@ -14,6 +14,8 @@ const ACCESS: [(&str, Access); 3] = [
     (Access::Discover.name(), Access::Discover),
     (Access::Manage.name(), Access::Manage),
 ];
+
+const NAMING: [(&str, Naming); 2] = [("release", Naming::Release), ("fixed", Naming::Fixed)];
 
 const PULL: [(&str, Pull); 3] = [
     ("missing", Pull::Missing),
@@ -310,8 +312,28 @@ pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
             None => None,
             given => Some(value::number("replicas", given, 1..=64, 1)?),
         },
+        naming: value::choice("naming", &raw.naming, &NAMING, Naming::Release)?,
         compose: raw.compose.unwrap_or(false),
     })
+}
+
+/// A name is one container's.
+pub(crate) fn fits_naming(service: &Service, raw: &RawCopy) -> Check<()> {
+    let several = service.copy.replicas.is_some_and(|count| count > 1);
+    match &raw.naming {
+        Some(naming) if service.copy.naming == Naming::Fixed => {
+            if service.fixed_name().is_some() && !several {
+                return Ok(());
+            }
+            Err(Problem::at(
+                naming.span(),
+                "`naming` is \"fixed\", and blue is not one container with a name",
+                "no one name",
+                "name one container, blue = { container = \"api\", port = 3000 }, with one replica; or write \"release\"",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ pub(crate) struct RawHealth {
     pub(crate) timeout: Value<Scalar>,
     pub(crate) rise: Value<i64>,
     pub(crate) fall: Value<i64>,
+    pub(crate) min_ready: Value<Scalar>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -306,6 +307,7 @@ pub(crate) struct RawCopy {
     pub(crate) env: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(crate) aliases: Option<Many>,
     pub(crate) replicas: Value<i64>,
+    pub(crate) naming: Text,
     pub(crate) compose: Option<bool>,
 }
 

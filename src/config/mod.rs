@@ -30,8 +30,8 @@ pub use labelled::Labelled;
 pub use secret::Secret;
 pub use types::{
     Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Hook, HookCall,
-    HttpCheck, Judgement, Log, LogFormat, LogLevel, PoolSpec, Preview, Proxy, Pull, Service,
-    Shutdown, SmokeCheck, Sticky, Timeouts, Warmup,
+    HttpCheck, Judgement, Log, LogFormat, LogLevel, Naming, PoolSpec, Preview, Proxy, Pull,
+    Service, Shutdown, SmokeCheck, Sticky, Timeouts, Warmup,
 };
 
 use error::Problem;

@@ -1,7 +1,7 @@
 //! From a service's settings to the steps of a rollout.
 
 use crate::config::defaults;
-use crate::config::types::Service;
+use crate::config::types::{Containers, Find, Naming, PoolSpec, Service};
 use crate::core::plan::{Moment, Plan, Step, Strategy};
 use crate::core::weight::Weight;
 use std::time::Duration;
@@ -35,6 +35,19 @@ pub(crate) fn share_deadline(hold: Duration) -> Duration {
 }
 
 impl Service {
+    /// The name that the container which serves is to have, where it is to have one.
+    pub fn fixed_name(&self) -> Option<&str> {
+        match &self.blue {
+            PoolSpec::Containers(Containers {
+                find: Find::Names(names),
+                ..
+            }) if self.copy.naming == Naming::Fixed && names.len() == 1 => {
+                names.first().map(String::as_str)
+            }
+            _ => None,
+        }
+    }
+
     /// The steps of a rollout of this service, by its own strategy or by another.
     pub fn plan(&self, strategy: Option<Strategy>) -> Plan {
         let strategy = strategy.unwrap_or(self.strategy);

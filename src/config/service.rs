@@ -2,7 +2,7 @@
 
 use crate::config::checks::{hook, smoke};
 use crate::config::defaults;
-use crate::config::docker::copying;
+use crate::config::docker::{copying, fits_naming};
 use crate::config::error::Problem;
 use crate::config::file::{
     RawEject, RawHealth, RawPreview, RawService, RawSticky, RawTimeouts, RawWarmup, Value,
@@ -85,6 +85,7 @@ pub(crate) fn of_pools(
             defaults::TOTAL_REQUESTS_MIN,
         )?,
     };
+    fits_naming(&service, &raw.copy)?;
     fits_holdback(&service, raw)?;
     fits_deadline(&service.plan(None), raw)?;
     Ok(service)
@@ -161,6 +162,7 @@ fn health(raw: &RawHealth) -> Check<Health> {
         timeout: value::duration("timeout", &raw.timeout, SHORT, default.timeout)?,
         rise: value::number("rise", &raw.rise, 1..=100, default.rise)?,
         fall: value::number("fall", &raw.fall, 1..=100, default.fall)?,
+        min_ready: value::duration("min_ready", &raw.min_ready, OPTIONAL, default.min_ready)?,
     })
 }
 

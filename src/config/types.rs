@@ -324,8 +324,19 @@ pub struct Copying {
     pub aliases: Vec<String>,
     /// How many; `None`: as many as blue has.
     pub replicas: Option<u32>,
+    /// What the container of a promoted version is called.
+    pub naming: Naming,
     /// Whether containers of a Compose project may be copied.
     pub compose: bool,
+}
+
+/// What the container of a promoted version is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// As it was made: the service and the number of its rollout.
+    Release,
+    /// As blue in the file, which is renamed.
+    Fixed,
 }
 
 /// When the image is fetched from its registry.
@@ -354,6 +365,8 @@ pub struct Health {
     pub rise: u32,
     /// Bad checks in a row that make it ill.
     pub fall: u32,
+    /// How long all of green must be well without a break before it counts as ready.
+    pub min_ready: Duration,
 }
 
 /// Requests of our own to each member of green, so that no user pays for cold caches.

@@ -3,7 +3,9 @@
 use crate::config::Access;
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
+use crate::core::table::Color;
 use crate::driver::docker::sweep::{self, Keep};
+use crate::store::saved::Kept;
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether something is to be cleared away.
@@ -57,6 +59,23 @@ impl Controller {
         }
     }
 
+    /// Green is taken off and runs on for `keep_green`: a person wants to look at it.
+    pub(super) fn keep_running(&mut self, i: usize) {
+        let ward = &mut self.wards[i];
+        let until = jiff::Timestamp::now() + ward.settings.keep_green;
+        let green = ward.docker.containers[Color::Green.index()].iter();
+        let kept = green.flatten().map(|container| Kept {
+            id: container.id.clone(),
+            until: until.to_string(),
+        });
+        ward.saved.kept = kept.collect();
+        let written = self
+            .ledger
+            .journal
+            .save_service(&ward.route.service, &ward.saved);
+        let _ = self.ledger.watch(written);
+    }
+
     /// What of a service is to stay.
     fn keep(&self, i: usize) -> Keep {
         let ward = &self.wards[i];
@@ -65,6 +84,8 @@ impl Controller {
             owner: self.dock.owner(&ward.route.service, rollout),
             serving: ward.serving(),
             retired: ward.saved.retired.clone(),
+            kept: still_kept(&ward.saved.kept, jiff::Timestamp::now()),
+            name: ward.settings.fixed_name().map(str::to_owned),
             keep_green: ward.settings.keep_green,
             grace: ward.settings.drain,
         }
@@ -121,6 +142,38 @@ impl Controller {
                     format!("not everything could be cleared away, and is tried again: {why}");
                 self.ledger.tell(service, None, "trouble", text);
             }
+        }
+    }
+}
+
+/// Ids of those whose time is not over.
+fn still_kept(all: &[Kept], now: jiff::Timestamp) -> Vec<String> {
+    let lasts = |kept: &&Kept| {
+        let until = kept.until.parse::<jiff::Timestamp>();
+        until.is_ok_and(|until| now < until)
+    };
+    let still = all.iter().filter(lasts);
+    still.map(|kept| kept.id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_green_is_kept_for_its_time() {
+        let now = "2026-01-01T12:00:00Z".parse().expect("a time");
+        let cases = [
+            ("2026-01-01T12:00:01Z", 1),
+            ("2026-01-01T12:00:00Z", 0),
+            ("soon", 0),
+        ];
+        for (until, kept) in cases {
+            let all = [Kept {
+                id: "five".to_owned(),
+                until: until.to_owned(),
+            }];
+            assert_eq!(still_kept(&all, now).len(), kept, "{until}");
         }
     }
 }

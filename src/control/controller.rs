@@ -224,7 +224,7 @@ impl Controller {
         }
         let run = self.wards[i].run.as_mut();
         let mut events = run.map_or_else(Vec::new, |run| std::mem::take(&mut run.pending));
-        events.extend(health::events(&mut self.wards[i], &published));
+        events.extend(health::events(&mut self.wards[i], &published, now));
         events.extend(verdict.map(Event::Judged));
         if health::drained(&self.wards[i], &published) {
             events.push(Event::Drained);

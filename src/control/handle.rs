@@ -35,7 +35,10 @@ pub enum Order {
     /// End the rollout: back to blue.
     Abort,
     /// Back to blue, also after the promotion while blue is warm.
-    Rollback,
+    Rollback {
+        /// Green's containers run on for a while, to be looked at.
+        keep: bool,
+    },
     /// Set green's share by hand; the plan pauses there.
     SetWeight(Weight),
     /// Rehearse a rollback with blue's own backends as green.

@@ -4,12 +4,14 @@ use crate::control::ward::Ward;
 use crate::core::plan::Step;
 use crate::core::rollout::{Event, Phase};
 use crate::core::table::Color;
+use crate::core::time::Time;
 use crate::store::board::{Health, Published};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What the checks say that the machine must know.
-pub fn events(ward: &mut Ward, published: &Published) -> Vec<Event> {
+pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
     let well = ward.green_is_well();
+    let min_ready = ward.settings.health.min_ready;
     let fallen = ward.docker.fallen.clone();
     let Some(run) = &mut ward.run else {
         return vec![];
@@ -23,10 +25,17 @@ pub fn events(ward: &mut Ward, published: &Published) -> Vec<Event> {
                 .count()
         };
         let (up, down) = (count(Health::Up), count(Health::Down));
-        if color == Color::Green && !pool.is_empty() && up == pool.len() && well {
-            run.ready = true;
-            if run.rollout.step() == Some(&Step::Start) {
-                events.push(Event::Ready);
+        if color == Color::Green {
+            let all = !pool.is_empty() && up == pool.len() && well;
+            run.well_since = all.then(|| run.well_since.unwrap_or(now));
+            if run
+                .well_since
+                .is_some_and(|since| now.since(since) >= min_ready)
+            {
+                run.ready = true;
+                if run.rollout.step() == Some(&Step::Start) {
+                    events.push(Event::Ready);
+                }
             }
         }
         let fallen = &fallen[color.index()];

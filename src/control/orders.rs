@@ -196,7 +196,7 @@ impl Controller {
         };
         if let Some(why) = run.rollout.refuses(&event) {
             // Asking twice for what happens already is no mistake worth an error.
-            if matches!(order, Order::Rollback | Order::Abort) {
+            if matches!(order, Order::Rollback { .. } | Order::Abort) {
                 return Ok(Receipt {
                     rollout: Some(id),
                     text: why.to_owned(),
@@ -204,6 +204,9 @@ impl Controller {
                 });
             }
             return Err(Refusal::NotNow(why.to_owned()));
+        }
+        if order == (Order::Rollback { keep: true }) {
+            self.keep_running(i);
         }
         let named = match order {
             Order::Promote => Some("promote"),
@@ -235,7 +238,7 @@ impl Controller {
     /// A verb for a service that has no rollout.
     fn order_at_rest(&self, i: usize, order: &Order) -> Result<Receipt, Refusal> {
         let service = &self.wards[i].route.service;
-        if !matches!(order, Order::Rollback | Order::Abort) {
+        if !matches!(order, Order::Rollback { .. } | Order::Abort) {
             return Err(Refusal::NotNow(format!(
                 "no rollout of `{service}` is under way; start one with `shifter run {service}`"
             )));

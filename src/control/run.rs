@@ -26,6 +26,8 @@ pub struct Run {
     pub verdict: Option<Verdict>,
     /// Green has been healthy once: from then on its loss is bad news.
     pub ready: bool,
+    /// Since when all of green has been well without a break.
+    pub well_since: Option<Time>,
     /// Which pools were seen without a healthy backend.
     pub lost: [bool; 2],
     /// Blue's past as it was before a restart.
@@ -64,6 +66,7 @@ impl Run {
             judge: Judge::new(policy.clone()),
             verdict: None,
             ready,
+            well_since: None,
             lost: [false; 2],
             past: None,
             image: None,

@@ -249,6 +249,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             rise: 2,
             fall: 3,
+            min_ready: Duration::ZERO,
         };
         let mut tally = Tally {
             health: Health::Unknown,

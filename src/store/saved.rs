@@ -14,9 +14,21 @@ pub struct SavedService {
     /// Ids of the containers that were replaced and are still to be stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
+    /// Greens that a person wants to look at while they run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
     /// Where blue was last seen, for a start without an answer from Docker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Pool>,
+}
+
+/// A container that was taken off and runs on for a while, without users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its id.
+    pub id: String,
+    /// Wall time, RFC 3339.
+    pub until: String,
 }
 
 /// One line of what happened, in the order in which it happened.

@@ -18,7 +18,7 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
     InspectNetworkOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
-    StartContainerOptions, StopContainerOptions, WaitContainerOptions,
+    RenameContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::collections::HashMap;
@@ -310,6 +310,18 @@ impl Engine {
         let patient = self.docker()?.with_timeout(limit);
         let asked = patient.stop_container(id, Some(options));
         within(limit, "stop a container", asked).await
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
+        let docker = self.docker()?;
+        let options = RenameContainerOptions {
+            name: name.to_owned(),
+        };
+        call("rename a container", docker.rename_container(id, options)).await
     }
 
     /// Waits until a container has ended: its exit code.

@@ -10,6 +10,9 @@ use crate::driver::docker::labels::{self, Owner};
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::time::Duration;
 
+/// Digits of a container's id that people know it by.
+const SHORT_ID: usize = 12;
+
 /// What is remembered of a service, for what of it is to stay.
 #[derive(Clone, Debug)]
 pub struct Keep {
@@ -19,6 +22,10 @@ pub struct Keep {
     pub serving: Vec<String>,
     /// Ids of the containers that served before and were replaced: they are stopped, and removed when they are ours.
     pub retired: Vec<String>,
+    /// Containers that run on without users, to be looked at.
+    pub kept: Vec<String>,
+    /// The name that the one which serves is to have, where it is to have one.
+    pub name: Option<String>,
     /// How long the stopped containers of a green that was taken off are kept.
     pub keep_green: Duration,
     /// How long a container may take to stop before it is killed.
@@ -34,6 +41,8 @@ enum Chore {
     Remove(Container),
     /// Let the engine start it again when it ends, as blue's was: it is blue now.
     Settle(Container, RestartPolicy),
+    /// Give it another name.
+    Rename(Container, String),
     /// So that the engine's own restart leaves it stopped.
     StayStopped(Container),
 }
@@ -49,8 +58,16 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineEr
     for id in &keep.retired {
         retired.extend(engine.find(id).await?);
     }
-    for chore in chores(&ours, &retired, keep, jiff::Timestamp::now()) {
+    let now = jiff::Timestamp::now();
+    for chore in chores(&ours, &retired, keep, now) {
         told.extend(perform(engine, keep, chore).await?);
+    }
+    // What was removed meanwhile holds no name any more.
+    if let Some(name) = &keep.name {
+        let holder = engine.find(name).await?;
+        for chore in renames(name, holder, &ours, &keep.serving, &keep.retired) {
+            told.extend(perform(engine, keep, chore).await?);
+        }
     }
     Ok(told)
 }
@@ -77,6 +94,10 @@ async fn perform(
             Err(EngineError::Missing(_)) => None,
             Err(error) => return Err(error),
         },
+        Chore::Rename(container, name) => {
+            engine.rename(&container.id, &name).await?;
+            Some(format!("renamed {} to {name}", container.name))
+        }
         Chore::Settle(container, policy) => {
             engine.restart_policy(&container.id, policy).await?;
             None
@@ -119,6 +140,9 @@ fn chores(
         }
         // Nobody reads what a check left behind.
         let check = container.labels.contains_key(labels::CHECK);
+        if keep.kept.contains(&container.id) {
+            continue;
+        }
         let replaced = check || keep.retired.contains(&container.id);
         match &container.state {
             State::Created => chores.push(Chore::Remove(container.clone())),
@@ -138,6 +162,35 @@ fn chores(
         }
     }
     chores.extend(theirs(ours, retired, keep));
+    chores
+}
+
+/// What gives the one that serves its `name`: who has that name is put aside, when it was blue or is ours.
+fn renames(
+    name: &str,
+    holder: Option<Container>,
+    ours: &[Container],
+    serving: &[String],
+    retired: &[String],
+) -> Vec<Chore> {
+    let mut ones = ours.iter().filter(|one| serving.contains(&one.id));
+    let (Some(one), None) = (ones.next(), ones.next()) else {
+        return vec![];
+    };
+    if one.name == name {
+        return vec![];
+    }
+    let mut chores = vec![];
+    if let Some(holder) = holder {
+        let known = retired.contains(&holder.id) || ours.iter().any(|own| own.id == holder.id);
+        if !known || serving.contains(&holder.id) {
+            return vec![];
+        }
+        // By what is left of an id, so that the name is free.
+        let short = holder.id.get(..SHORT_ID).unwrap_or(&holder.id).to_owned();
+        chores.push(Chore::Rename(holder, format!("{name}-retired-{short}")));
+    }
+    chores.push(Chore::Rename(one.clone(), name.to_owned()));
     chores
 }
 
@@ -189,6 +242,8 @@ mod tests {
             },
             serving: vec!["six".to_owned()],
             retired: vec![],
+            kept: vec![],
+            name: None,
             keep_green: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }
@@ -233,6 +288,7 @@ mod tests {
                 Chore::Settle(container, policy) => {
                     format!("settle {} {:?}", container.id, policy.name)
                 }
+                Chore::Rename(container, name) => format!("rename {} {name}", container.id),
                 Chore::StayStopped(container) => format!("stay stopped {}", container.id),
             })
             .collect()
@@ -300,6 +356,45 @@ mod tests {
             ..theirs
         };
         assert_eq!(told(&[], &[still], &keep), [""; 0], "left where it is");
+    }
+
+    #[test]
+    fn who_is_kept_to_be_looked_at_runs_on() {
+        let five = [ours("five", 5, State::Running)];
+        assert_eq!(told(&five, &[], &keep()), ["stop five"]);
+        let kept = Keep {
+            kept: vec!["five".to_owned()],
+            ..keep()
+        };
+        assert_eq!(told(&five, &[], &kept), [""; 0]);
+    }
+
+    #[test]
+    fn a_fixed_name_goes_to_who_serves() {
+        let blue = |id: &str| Container {
+            name: "api".to_owned(),
+            ..ours(id, 5, exited())
+        };
+        let all = [ours("six", 6, State::Running)];
+        let six = ["six".to_owned()];
+        let renamed = |holder: Option<Container>, retired: &[&str]| {
+            let retired: Vec<String> = retired.iter().map(|id| (*id).to_owned()).collect();
+            let chores = renames("api", holder, &all, &six, &retired).into_iter();
+            let line = |chore| match chore {
+                Chore::Rename(container, name) => format!("{} {name}", container.id),
+                other => format!("{other:?}"),
+            };
+            chores.map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(renamed(None, &[]), ["six api"]);
+        let old = ["0123456789abcdef api-retired-0123456789ab", "six api"];
+        let holder = Some(blue("0123456789abcdef"));
+        assert_eq!(renamed(holder.clone(), &["0123456789abcdef"]), old);
+        assert_eq!(
+            renamed(holder, &[]),
+            [""; 0],
+            "a stranger's name is its own"
+        );
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn the_calls_are_those_that_are_documented() {
         &engine,
         &filter,
         &format!(
-            "blue = {{ container = \"{}\", port = 3000, network = \"{front}\" }}\n{QUICK}{PATIENT}keep_blue = \"300ms\"\nkeep_green = \"0s\"\nsmoke = [{{ exec = [\"/app\", \"check\"] }}, {{ image = \"app:third\", command = [\"check\", \"{{green}}\"] }}]\n",
+            "blue = {{ container = \"{}\", port = 3000, network = \"{front}\" }}\n{QUICK}{PATIENT}keep_blue = \"300ms\"\nkeep_green = \"0s\"\ncopy = {{ naming = \"fixed\" }}\nsmoke = [{{ exec = [\"/app\", \"check\"] }}, {{ image = \"app:third\", command = [\"check\", \"{{green}}\"] }}]\n",
             engine.named("blue")
         ),
     );

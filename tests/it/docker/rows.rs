@@ -469,11 +469,8 @@ async fn row_42_a_green_that_was_taken_off_is_kept() {
     shifter.share(5.0).await;
     shifter.verb("rollback").await.unwrap();
     shifter.phase("finished").await;
-    let again = shifter.verb("rollback").await;
-    assert!(
-        again.is_err() || again.is_ok(),
-        "asked twice, it does not matter"
-    );
+    let again = shifter.verb("rollback").await.unwrap();
+    assert!(again.contains("serves everything already"), "{again}");
     let green = format!("{}-{rollout}", engine.name);
     shifter
         .until("green is stopped", |_| engine.containers(false).len() == 1)
@@ -485,6 +482,90 @@ async fn row_42_a_green_that_was_taken_off_is_kept() {
         log.contains("listening") && log.contains("drained"),
         "{log}"
     );
+}
+
+/// Row 42: with `--keep` it runs on, without users, to be looked at; the next deployment does not mind.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_42_a_green_that_is_kept_runs_on() {
+    let engine = Engine::shared();
+    let shifter = engine.with_blue(&still()).await;
+    let load = Load::on(shifter.proxy);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    load.more(500).await;
+    let mut command = shifter.command(&["rollback", "--keep"]);
+    assert!(command.status().unwrap().success(), "{}", shifter.log());
+    shifter.phase("finished").await;
+    let green = format!("{}-{rollout}", engine.name);
+    let before = users(&engine, &green).await;
+    load.more(500).await;
+    assert_eq!(users(&engine, &green).await, before, "nobody comes");
+    // The next one clears away what was before it, and not what is kept.
+    shifter.run_image("app:third").await.unwrap();
+    shifter.share(5.0).await;
+    shifter.verb("rollback").await.unwrap();
+    shifter.phase("finished").await;
+    let mut expected = vec![engine.named("blue"), green];
+    expected.sort();
+    shifter
+        .until("the other one is stopped", |_| {
+            engine.containers(false) == expected
+        })
+        .await;
+    load.stop_clean().await;
+}
+
+/// Row 13: with fixed names whoever serves is called as blue was.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_13_who_serves_has_the_fixed_name() {
+    let engine = Engine::shared();
+    let keys = format!("copy = {{ naming = \"fixed\" }}\n{}", quick());
+    let shifter = engine.with_blue(&keys).await;
+    let blue = engine.named("blue");
+    let old = engine.inspect(&blue, "{{.Id}}");
+    let aside = format!("{blue}-retired-{}", &old[..12]);
+    let load = Load::on(shifter.proxy);
+    for image in ["app:green", "app:third"] {
+        shifter.run_image(image).await.unwrap();
+        let end = shifter.phase("finished").await;
+        assert_eq!(outcome_of(&end), "promoted");
+        shifter
+            .until("it has the name", |_| {
+                engine.containers(true) == [blue.clone(), aside.clone()]
+                    && engine.inspect(&blue, "{{.Config.Image}}") == image
+            })
+            .await;
+    }
+    load.stop_clean().await;
+    assert_eq!(
+        engine.containers(false),
+        [blue],
+        "the one that was blue first is stopped"
+    );
+}
+
+/// Row 5: well for an instant is not ready, where somebody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_05_green_must_stay_well_for_its_time() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let home = engine.home(&still());
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let text = text.replace("rise = 1", "min_ready = \"2500ms\", rise = 1");
+    std::fs::write(home.config(), text).unwrap();
+    let shifter = home.serve().await;
+    shifter.run_image("app:green").await.unwrap();
+    let up = shifter
+        .until("green is well", |service| {
+            let mut members = service.green.iter().flat_map(|pool| &pool.backends);
+            members.any(|member| member.health == "up")
+        })
+        .await;
+    let begun = Instant::now();
+    assert_eq!(up.weight_percent, 0.0);
+    shifter.share(5.0).await;
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(2_200), "{waited:?}");
 }
 
 /// The first deployment: no blue is there yet.
