@@ -122,11 +122,13 @@ fn answer_all(stream: TcpStream, begun: Instant) {
         }
         UNDER_WAY.fetch_add(1, SeqCst);
         let (mut close, mut length, mut key) = (false, 0usize, None);
+        let mut head = String::new();
         loop {
             let mut line = String::new();
             if !matches!(reader.read_line(&mut line), Ok(n) if n > 0) || line == "\r\n" {
                 break;
             }
+            head.push_str(&line);
             if let Some((name, value)) = line.split_once(':')
                 && name.eq_ignore_ascii_case("sec-websocket-key")
             {
@@ -156,7 +158,10 @@ fn answer_all(stream: TcpStream, begun: Instant) {
             UNDER_WAY.fetch_sub(1, SeqCst);
             return;
         }
-        let (code, body) = answer(&path, begun);
+        let (code, body) = match path.as_str() {
+            "/head" => (200, head),
+            path => answer(path, begun),
+        };
         close |= STOPPING.load(SeqCst);
         let said = if close { "Connection: close\r\n" } else { "" };
         let text = format!(

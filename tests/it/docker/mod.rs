@@ -4,6 +4,7 @@ mod calls;
 mod checks;
 mod engine_lost;
 mod faults;
+mod front;
 mod image;
 mod labels;
 mod rows;
