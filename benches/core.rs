@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::HeaderMap;
+use pingora::http::RequestHeader;
 use shifter::config::Config;
 use shifter::core::class::Class;
 use shifter::core::judge::{Judge, Policy};
@@ -14,8 +14,8 @@ use shifter::core::table::{Color, Route, Table};
 use shifter::core::time::Time;
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
+use shifter::proxy::decide::decide;
 use shifter::proxy::live::Live;
-use shifter::proxy::{choice, route};
 use shifter::store::window::{Cursor, Window};
 use shifter::store::{Board, Clock};
 use std::fmt::Write;
@@ -24,14 +24,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Twenty services, as on a busy host; the last is asked for.
-fn live() -> Live {
+fn live(more: &str) -> Live {
     let mut toml = String::new();
     for n in 0..20 {
         let _ = write!(
             toml,
             "[service.s{n}]\nhosts = [\"s{n}.example.com\"]\npaths = [\"/\", \"/api\"]\n\
              blue = [\"127.0.0.1:1{n:03}\", \"127.0.0.1:2{n:03}\"]\n\
-             green = [\"127.0.0.1:3{n:03}\", \"127.0.0.1:4{n:03}\"]\n"
+             green = [\"127.0.0.1:3{n:03}\", \"127.0.0.1:4{n:03}\"]\n{more}"
         );
     }
     let config = Arc::new(Config::parse("bench.toml", &toml).expect("valid"));
@@ -56,21 +56,52 @@ fn live() -> Live {
 }
 
 fn decision(c: &mut Criterion) {
-    let (live, headers, now) = (live(), HeaderMap::new(), Clock::now());
-    c.bench_function("routing decision", |b| {
-        b.iter(|| {
-            let at = live
-                .routes
-                .find(black_box(b"s19.example.com"), black_box("/api/users/7"));
-            let service = &live.services[at.expect("a service")];
-            let place = service.line.place(&headers);
-            choice::first(service, route::color(service.weight, place.point), now)
+    let now = Clock::now();
+    let measure = |c: &mut Criterion, name, more, cookie: bool| {
+        let live = live(more);
+        let mut request =
+            RequestHeader::build("GET", b"/api/users/7?page=2", None).expect("a request");
+        request
+            .insert_header("host", "s19.example.com")
+            .expect("a host");
+        if cookie {
+            let set = live.services[19].line.cookie(17, false);
+            let set = set.expect("a cookie").to_str().expect("text").to_owned();
+            let pair = set.split(';').next().expect("a pair").to_owned();
+            let value = format!("session=0123456789abcdef0123456789abcdef; {pair}");
+            request.insert_header("cookie", value).expect("a cookie");
+        }
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let at = live.find(black_box(&request)).expect("a service");
+                decide(&live.services[at], &request, now)
+            });
         });
+    };
+    measure(c, "routing decision", "", false);
+    let sticky = "sticky = { cookie = \"pin\" }\n";
+    measure(c, "routing decision, signed cookie", sticky, true);
+    let rule = |n| {
+        format!(
+            "{{ header = {{ x-beta = \"{n}\" }}, cookie = {{ beta = \"{n}\" }}, to = \"green\" }}"
+        )
+    };
+    let rules: Vec<String> = (0..10).map(rule).collect();
+    let rules = format!("{sticky}rules = [{}]\n", rules.join(", "));
+    measure(
+        c,
+        "routing decision, ten rules that do not fit",
+        &rules,
+        true,
+    );
+    let live = live(sticky);
+    c.bench_function("writing a signed cookie", |b| {
+        b.iter(|| live.services[19].line.cookie(black_box(17), true));
     });
 }
 
 fn recording(c: &mut Criterion) {
-    let live = live();
+    let live = live("");
     let service = &live.services[19];
     let now = Clock::now();
     c.bench_function("recording", |b| {

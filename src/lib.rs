@@ -12,3 +12,4 @@ pub mod exit;
 pub mod metrics;
 pub mod proxy;
 pub mod store;
+pub mod visit;

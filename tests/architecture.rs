@@ -19,14 +19,17 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("store", &["core", "config"], &["pingora", "bollard"]),
     ("driver", &["core", "config"], &["pingora", "prometheus"]),
     ("source", &["core", "config"], &["pingora", "bollard"]),
+    ("visit", &["config"], &["pingora", "bollard"]),
     (
         "proxy",
-        &["core", "config", "metrics", "store"],
+        &["core", "config", "metrics", "store", "visit"],
         &["bollard"],
     ),
     (
         "control",
-        &["core", "config", "metrics", "store", "driver", "source"],
+        &[
+            "core", "config", "metrics", "store", "driver", "source", "visit",
+        ],
         &["pingora", "bollard"],
     ),
     (

@@ -5,7 +5,7 @@
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use shifter::config::{Config, ConfigError, Host, SmokeCheck, Sticky};
+use shifter::config::{Ask, Config, ConfigError, Host, SmokeCheck, Sticky};
 use shifter::core::plan::{Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
 use std::fs;
@@ -250,7 +250,32 @@ fn the_examples_of_the_reference_are_right() {
         "{ env = \"SHIFTER_TOKEN\" }",
         &format!("{{ file = {token:?} }}"),
     );
-    let service = parse(&text).services.remove(0);
+    let own = rcgen::generate_simple_self_signed(["api.internal".to_owned()]).unwrap();
+    let files = [
+        ("ca.pem", own.cert.pem()),
+        ("fullchain.pem", own.cert.pem()),
+        ("privkey.pem", own.signing_key.serialize_pem()),
+    ];
+    for (name, text) in files {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let here = dir.path().to_str().unwrap();
+    let text = text.replace("/etc/shifter/tls", here);
+    let text = text.replace("\"/etc/shifter/cookie_secret\"", &format!("{token:?}"));
+    let mut config = parse(&text);
+    let least = format!(
+        "{POOLS}[proxy.tls]\ncertificates = [{{ cert = \"{here}/fullchain.pem\", key = \"{here}/privkey.pem\" }}]\n"
+    );
+    let (tls, least) = (config.proxy.tls.unwrap(), parse(&least).proxy.tls.unwrap());
+    assert_eq!(
+        (&tls.listen, tls.handshake_timeout, tls.redirect),
+        (&least.listen, least.handshake_timeout, least.redirect),
+        "the defaults of TLS"
+    );
+    assert!(
+        tls.certificates == least.certificates && tls.certificates[0].names == ["api.internal"]
+    );
+    let service = config.services.remove(0);
     let bare = format!("{POOLS}warmup = {{}}\nsmoke = [{{ path = \"/health\" }}]\n");
     let bare = parse(&bare).services.remove(0);
     assert_eq!(service.warmup, bare.warmup, "the warm-up's defaults");
@@ -290,10 +315,17 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 18] = [
+    let tables: [(&toml::Value, Vec<String>); 25] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
+        (&root["proxy"]["limits"], keys_of("[proxy.limits]", "")),
         (&root["proxy"]["shutdown"], keys_of("[proxy.shutdown]", "")),
+        (&root["proxy"]["tls"], keys_of("[proxy.tls]", "")),
+        (
+            &root["proxy"]["tls"]["certificates"][0],
+            keys_of("[[proxy.tls.certificates]]", ""),
+        ),
+        (&service["tls"], inline("tls")),
         (&root["admin"], keys_of("[admin]", "")),
         (&root["admin"]["token"], keys_of("[admin.token]", "")),
         (&root["log"], keys_of("[log]", "")),
@@ -318,10 +350,27 @@ fn the_reference_has_every_key() {
         (&service["preview"], inline("preview")),
         (&service["timeouts"], inline("timeouts")),
         (&service["eject"], inline("eject")),
+        (&service["retry_budget"], inline("retry_budget")),
+        (&service["mirror"], inline("mirror")),
+        (
+            &service["rules"][0],
+            keys_of("[[service.example.rules]]", ""),
+        ),
     ];
     // The other of two that exclude each other stands in the sentence above.
     let either = [
-        "approve", "file", "header", "exec", "post", "image", "command",
+        "approve",
+        "file",
+        "env",
+        "grpc",
+        "header",
+        "exec",
+        "post",
+        "image",
+        "command",
+        "insecure",
+        "weight",
+        "exact_path",
     ];
     let mut count = 0;
     for (table, keys) in &tables {
@@ -360,7 +409,7 @@ fn ten_lines_are_enough() {
         assert!(lines <= 10, "{name}: {lines} lines");
         let service = parse(&text).services.remove(0);
         assert!(name.contains(service.strategy.name()));
-        assert_eq!(service.health.path.as_deref(), Some("/health"));
+        assert_eq!(service.health.ask, Ask::Path("/health".to_owned()));
     }
 }
 

@@ -1,8 +1,8 @@
 //! The routes: what people and tools may ask, as OpenAPI describes it.
 
 use crate::admin::body::{
-    Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, Rollouts, RunRequest,
-    WeightRequest,
+    Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, Rollouts,
+    RoutingTable, RunRequest, WeightRequest,
 };
 use crate::admin::events;
 use crate::admin::extract::{JsonBody, Search, Segment};
@@ -10,6 +10,7 @@ use crate::admin::guard::{Door, guard};
 use crate::admin::problem::{self, Problem};
 use crate::control::view::{API_VERSION, View};
 use crate::control::{Answer, Handle, Order, Query, Refusal};
+use crate::core::table::Table;
 use crate::core::weight::Weight;
 use crate::metrics::Metrics;
 use crate::store::Board;
@@ -63,6 +64,7 @@ fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Head::openapi())
         .routes(routes!(status))
         .routes(routes!(service))
+        .routes(routes!(table))
         .routes(routes!(run))
         .routes(routes!(promote))
         .routes(routes!(approve))
@@ -157,6 +159,15 @@ async fn service(
         api_version: API_VERSION.to_owned(),
         service: service.clone(),
     }))
+}
+
+/// What is routed where: the table in force.
+#[utoipa::path(get, path = "/v1/table", tag = "status", responses((status = 200, body = RoutingTable)))]
+async fn table(State(shared): State<Shared>) -> Json<RoutingTable> {
+    Json(RoutingTable {
+        api_version: API_VERSION.to_owned(),
+        table: Table::clone(&shared.app.board.snapshot().table),
+    })
 }
 
 // ---- orders

@@ -6,6 +6,7 @@ use crate::control::recording::Line;
 use crate::control::view::{API_VERSION, ServiceView};
 use crate::core::judge::Report;
 use crate::core::plan::Strategy;
+use crate::core::table::Table;
 use crate::store::journal::{Note, SavedRollout};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -80,6 +81,16 @@ impl From<Receipt> for Done {
             drill,
         }
     }
+}
+
+/// What is routed where.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RoutingTable {
+    /// The version of this shape.
+    pub api_version: String,
+    /// The table in force.
+    #[schema(value_type = Object)]
+    pub table: Table,
 }
 
 /// One service.

@@ -2,12 +2,13 @@
 
 use crate::admin::body::{
     Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, RolloutRecord,
-    Rollouts, RunRequest, WeightRequest,
+    Rollouts, RoutingTable, RunRequest, WeightRequest,
 };
 use crate::admin::problem::Problem;
 use crate::control::drill::DrillReport;
 use crate::control::recording::Line;
 use crate::control::view::{ServiceView, View};
+use crate::core::table::Table;
 use crate::core::weight::Weight;
 use crate::exit::Exit;
 use crate::store::journal::Note;
@@ -129,6 +130,12 @@ impl Client {
             .get(&format!("/v1/services/{}", segment(service)))
             .await?;
         Ok(one.service)
+    }
+
+    /// What is routed where.
+    pub async fn table(&self) -> Result<Table, ClientError> {
+        let answer: RoutingTable = self.get("/v1/table").await?;
+        Ok(answer.table)
     }
 
     /// Starts a rollout.

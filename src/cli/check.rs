@@ -26,6 +26,7 @@ struct Checked {
     admin: Option<SocketAddr>,
     services: Vec<String>,
     taken: Vec<SocketAddr>,
+    worries: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +68,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     let checked = Checked {
         file: global.config.display().to_string(),
         ok: taken.is_empty(),
-        listen: config.proxy.listen.clone(),
+        listen: config.proxy.all_listen(),
         admin: config.admin.listen,
         services: config
             .services
@@ -75,9 +76,10 @@ pub fn run(global: &Global, args: Args) -> Exit {
             .map(|service| service.name.clone())
             .collect(),
         taken,
+        worries: worries(&config),
     };
     let told = output::facts(global.output, &checked, &text(&checked, &config));
-    for why in &why {
+    for why in why.iter().chain(&checked.worries) {
         output::narrate(&format!("shifter: {why}"));
     }
     if checked.ok { told } else { Exit::Usage }
@@ -155,12 +157,27 @@ fn kept(service: &Service) -> String {
     }
 }
 
+/// What the dates of certificates say that people should know.
+fn worries(config: &Config) -> Vec<String> {
+    let now = jiff::Timestamp::now().as_second();
+    let shown = config.proxy.tls.iter().flat_map(|tls| &tls.certificates);
+    let services = config.services.iter().filter_map(|one| one.tls.as_ref());
+    shown
+        .chain(services.filter_map(|tls| tls.certificate.as_ref()))
+        .filter_map(|certificate| certificate.worry(now))
+        .collect()
+}
+
 /// The addresses that cannot be listened on now.
 fn taken(config: &Config) -> Vec<(SocketAddr, String)> {
-    let all = config.proxy.listen.iter().chain(&config.admin.listen);
+    let all = config
+        .proxy
+        .all_listen()
+        .into_iter()
+        .chain(config.admin.listen);
     all.filter_map(|address| {
-        let error = proxy::bind(&[*address]).err()?;
-        Some((*address, error.to_string()))
+        let error = proxy::bind(&[address], proxy::Listeners::default()).err()?;
+        Some((address, error.to_string()))
     })
     .collect()
 }

@@ -1,7 +1,7 @@
 //! What `shifter plan` reminds people of: what does not go from one version to the other with the requests.
 
 use crate::cli::output::{span, tame};
-use crate::config::{Config, PoolSpec, Service, Sticky};
+use crate::config::{Ask, Config, PoolSpec, Service, Sticky};
 use crate::control::view::ServiceView;
 use crate::core::plan::Plan;
 use crate::core::table::Color;
@@ -88,7 +88,7 @@ pub(super) fn items(
         let config = container.config.as_ref();
         config.is_none_or(|config| config.healthcheck.is_none())
     });
-    if unchecked && service.health.path.is_none() {
+    if unchecked && service.health.ask == Ask::Connect {
         items.push(
             "neither a HEALTHCHECK nor `health = { path = … }`: green counts as well as soon as it accepts connections"
                 .to_owned(),

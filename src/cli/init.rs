@@ -233,6 +233,7 @@ interval = \"1s\"
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ask;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -276,7 +277,8 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{}", error.one_line()));
             let service = config.service(&args.service).unwrap();
             assert_eq!(service.strategy.name(), args.strategy);
-            assert_eq!(service.health.path, args.health);
+            let path = args.health.clone().map_or(Ask::Connect, Ask::Path);
+            assert_eq!(service.health.ask, path);
             assert_eq!(service.blue.pool().backends.len(), args.blue.len());
         }
     }

@@ -8,18 +8,24 @@ mod checklist;
 pub mod completions;
 pub mod demo;
 pub mod drill;
+pub mod ears;
 pub mod explain;
 pub mod follow;
+pub mod handover;
 pub mod history;
 pub mod init;
 pub mod log;
 pub mod man;
+pub mod manager;
 pub mod output;
 pub mod plan;
+pub mod plane;
 pub mod process;
 pub mod replay;
+pub mod route;
 pub mod run;
 pub mod serve;
+pub mod signals;
 pub mod status;
 pub mod verbs;
 
@@ -105,6 +111,8 @@ pub enum Command {
     History(history::Args),
     /// Why a rollout ended as it did, in numbers
     Explain(explain::Args),
+    /// Where a request would go, and why
+    Route(route::Args),
     /// What a rollout would do, and how long each step needs to see a regression
     Plan(plan::Args),
     /// Check the configuration file
@@ -138,6 +146,7 @@ pub fn main(cli: Cli) -> Exit {
         Command::Drill(args) => drill::run(&global, args),
         Command::History(args) => history::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
+        Command::Route(args) => route::run(&global, args),
         Command::Plan(args) => plan::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Init(args) => init::run(&global, args),

@@ -1,91 +1,70 @@
 //! The whole of shifter in one process: proxy, controller and admin, from binding to the last request.
 
-use crate::admin;
+use crate::cli::ears::{self, Ears};
+use crate::cli::handover::{Predecessor, Successor};
 use crate::cli::log;
+use crate::cli::manager;
+use crate::cli::plane::{Control, StartError, State};
+use crate::cli::signals::{Signal, Signals};
 use crate::config::{Config, ConfigError};
-use crate::control::{Controller, Handle, Order};
+use crate::control::{Handle, Order};
 use crate::exit::Exit;
 use crate::metrics::Metrics;
-use crate::proxy;
-use crate::store::journal::JournalError;
-use crate::store::{Board, Clock, FolderLock, Journal};
+use crate::proxy::{self, Listeners};
+use crate::store::{Board, Clock, FolderLock};
+use sd_notify::NotifyState;
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 
-/// Two signals within this time are one.
-const ECHO: Duration = Duration::from_millis(100);
-
-/// Why the process could not start. Nothing was served.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A port is taken, or an address is not ours.
-    #[error(transparent)]
-    Bind(#[from] proxy::BindError),
-    /// The same for the admin listener.
-    #[error(transparent)]
-    Admin(#[from] admin::BindError),
-    /// The state cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// Anything else that should not happen.
-    #[error("{0}")]
-    Internal(String),
-}
-
-impl StartError {
-    /// The code that the process ends with.
-    pub fn exit(&self) -> Exit {
-        match self {
-            StartError::Internal(_) => Exit::Internal,
-            StartError::Journal(JournalError::Locked { .. }) => Exit::Busy,
-            StartError::Bind(_) | StartError::Admin(_) | StartError::Journal(_) => Exit::Usage,
-        }
-    }
-}
+/// What a successor is started with.
+const TAKE_OVER: &str = "--take-over";
 
 /// What is bound and locked before anything starts.
 pub struct Prepared {
     config: Arc<Config>,
     file: Option<PathBuf>,
-    listeners: Vec<TcpListener>,
-    admin: Option<admin::Bound>,
-    journal: Journal,
-    findings: Vec<String>,
-    _lock: Option<FolderLock>,
+    listeners: Listeners,
+    state: State,
+    predecessor: Option<Predecessor>,
 }
 
 impl Prepared {
+    /// What it will run with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
-        // First the lock: a second shifter should hear of the first one, not of its port.
         let lock = FolderLock::take(&config.state)?;
-        let listeners = proxy::bind(&config.proxy.listen)?;
-        let admin = admin::Bound::bind(&config.admin)?;
-        let (journal, opened) = Journal::open(&config.state)?;
-        let mut findings = vec![];
-        if let Some(aside) = &opened.put_aside {
-            let instead = if opened.from_copy {
-                "the copy of the last good generation is in use"
-            } else {
-                "the journal starts anew"
-            };
-            findings.push(format!(
-                "the state was damaged; it was put aside as {}, and {instead}",
-                aside.display()
-            ));
-        }
+        let listeners = proxy::bind(&config.proxy.all_listen(), manager::inherited())?;
         Ok(Prepared {
+            state: State::behind(lock, &config)?,
             config: Arc::new(config),
             file,
             listeners,
-            admin: Some(admin),
-            journal,
-            findings,
-            _lock: Some(lock),
+            predecessor: None,
+        })
+    }
+
+    /// The same, from a shifter that runs on the same folder; without one as [`Prepared::from_config`].
+    ///
+    /// Until this process serves, the other one does.
+    pub fn take_over(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
+        let Some((mut predecessor, given)) = Predecessor::ask(&config.state)? else {
+            return Prepared::from_config(config, file);
+        };
+        let listeners = proxy::bind(&config.proxy.all_listen(), given)?;
+        predecessor.ready()?;
+        Ok(Prepared {
+            state: State::take(&config)?,
+            config: Arc::new(config),
+            file,
+            listeners,
+            predecessor: Some(predecessor),
         })
     }
 
@@ -94,11 +73,12 @@ impl Prepared {
         Ok(Prepared {
             config: Arc::new(config),
             file: None,
-            listeners: vec![listener],
-            admin: None,
-            journal: Journal::in_memory()?,
-            findings: vec![],
-            _lock: None,
+            listeners: Listeners {
+                all: vec![listener],
+                shared: false,
+            },
+            state: State::in_memory()?,
+            predecessor: None,
         })
     }
 }
@@ -113,10 +93,9 @@ pub struct Process {
     pub metrics: Arc<Metrics>,
     /// The configuration at the start.
     pub config: Arc<Config>,
+    file: Option<PathBuf>,
     proxy: proxy::Proxy,
-    admin_stop: tokio::sync::watch::Sender<bool>,
-    controller: Option<std::thread::JoinHandle<()>>,
-    _lock: Option<FolderLock>,
+    control: Control,
 }
 
 impl Process {
@@ -126,75 +105,133 @@ impl Process {
             config,
             file,
             listeners,
-            admin,
-            journal,
-            findings,
-            _lock,
+            state,
+            predecessor,
         } = prepared;
         Clock::now();
         let metrics =
             Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
-        let board = Arc::new(Board::new(config.clone()));
-        let (mut controller, handle) = Controller::new(
-            board.clone(),
-            metrics.clone(),
-            journal,
-            config.clone(),
-            file,
-            findings,
-        );
-        controller.locate().await;
-        let controller = run_controller(controller, metrics.clone())?;
+        let board = Arc::new(Board::keyed(config.clone(), state.key.clone()));
+        let (control, handle) =
+            Control::start(&board, &metrics, &config, file.clone(), state).await?;
         let proxy = proxy::Proxy::start(&board, &config, &metrics, listeners)
             .map_err(|error| StartError::Internal(error.to_string()))?;
-        let (admin_stop, stop) = tokio::sync::watch::channel(false);
-        if let Some(bound) = admin {
-            let app = admin::App {
-                handle: handle.clone(),
-                metrics: metrics.clone(),
-                board: board.clone(),
-            };
-            tokio::spawn(bound.serve(app, stopped(stop)));
+        if let Some(predecessor) = predecessor
+            && let Err(error) = predecessor.serving()
+        {
+            tracing::warn!(%error, "the shifter that ran before went away while it was replaced");
         }
         Ok(Process {
             handle,
             board,
             metrics,
             config,
+            file,
             proxy,
-            admin_stop,
-            controller: Some(controller),
-            _lock,
+            control,
         })
     }
 
     /// Ends in order: lame duck, listeners closed, requests in flight finished, state recorded.
-    pub async fn stop(mut self) -> proxy::Stopped {
+    pub async fn stop(self) -> proxy::Stopped {
         let stopped = self.proxy.stop().await;
-        self.handle.stop().await;
-        let _ = self.admin_stop.send(true);
-        if let Some(controller) = self.controller.take() {
-            let _ = tokio::task::spawn_blocking(move || controller.join()).await;
-        }
+        self.control.stop(&self.handle).await;
         stopped
     }
 
-    /// Serves until SIGTERM or SIGINT, reloading on SIGHUP; a second signal ends at once.
-    pub async fn serve_until_stopped(self) -> Exit {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be received");
-                return Exit::Internal;
-            }
-        };
-        while signals.next().await == Signal::Reload {
-            if let Err(refusal) = self.handle.order(None, Order::Reload).await {
-                tracing::error!("{refusal}");
+    /// Serves until SIGTERM or SIGINT, reloading on SIGHUP, replaced by a successor where one asks or on
+    /// SIGUSR2; a second signal ends at once.
+    pub async fn serve_until_stopped(mut self, mut ears: Ears) -> Exit {
+        manager::tell(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+        loop {
+            tokio::select! {
+                signal = ears.signals.next() => match signal {
+                    Signal::Stop => break,
+                    Signal::Reopen => self.proxy.reopen_log(),
+                    Signal::Reload => {
+                        self.proxy.reopen_log();
+                        if let Err(refusal) = self.handle.order(None, Order::Reload).await {
+                            tracing::error!("{refusal}");
+                        }
+                    }
+                    Signal::Replace => start_successor(),
+                },
+                asked = ears::asked(ears.desk.as_ref()) => match asked {
+                    Ok(successor) => match self.hand_over(successor, &mut ears).await {
+                        Ok(Some(process)) => self = process,
+                        Ok(None) => return Exit::Ok,
+                        Err(exit) => return exit,
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "no successor can ask any more");
+                        ears.desk = None;
+                    }
+                },
             }
         }
-        self.stop_unless_again(&mut signals).await;
+        manager::tell(&[NotifyState::Stopping]);
+        ears.desk = None;
+        self.stop_unless_again(&mut ears.signals).await;
         Exit::Ok
+    }
+
+    /// Lets a successor take the place of this process; `Some` when it did not come to that.
+    async fn hand_over(
+        self,
+        mut successor: Successor,
+        ears: &mut Ears,
+    ) -> Result<Option<Process>, Exit> {
+        let kept = |error: std::io::Error| {
+            tracing::error!(%error, "the successor did not get ready; this shifter goes on");
+        };
+        let offered = tokio::task::block_in_place(|| successor.offer(self.proxy.listeners()));
+        if let Err(error) = offered {
+            kept(error);
+            return Ok(Some(self));
+        }
+        tracing::info!("a successor is ready; it gets the state folder, requests go on");
+        ears.desk = None;
+        let Process {
+            handle,
+            board,
+            metrics,
+            config: _,
+            file,
+            proxy,
+            control,
+        } = self;
+        control.stop(&handle).await;
+        let Err(error) = tokio::task::block_in_place(|| successor.give()) else {
+            manager::tell(&[NotifyState::Stopping]);
+            tracing::info!("the successor serves; requests in flight finish here");
+            let stopped = proxy.leave().await;
+            tracing::info!(finished = stopped.finished, cut = stopped.cut, "stopped");
+            return Ok(None);
+        };
+        kept(error);
+        // It may have been reloaded since the start.
+        let config = board.snapshot().config.clone();
+        match Control::again(&board, &metrics, &config, file.clone()).await {
+            Ok((control, handle)) => {
+                let process = Process {
+                    handle,
+                    board,
+                    metrics,
+                    config,
+                    file,
+                    proxy,
+                    control,
+                };
+                ears.open_desk(&process.config.state);
+                Ok(Some(process))
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                let exit = error.exit();
+                proxy.stop().await;
+                Err(exit)
+            }
+        }
     }
 
     /// Ends in order, or at once at the next signal.
@@ -214,90 +251,27 @@ impl Process {
     }
 }
 
-/// What the process is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM or SIGINT.
-    Stop,
-    /// SIGHUP.
-    Reload,
-}
-
-/// The signals that mean something here.
-pub struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    /// Receives them from now on.
-    pub fn new() -> std::io::Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// The next one.
-    pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.term.recv() => Signal::Stop,
-            _ = self.int.recv() => Signal::Stop,
-            _ = self.hup.recv() => Signal::Reload,
-        }
-    }
-
-    /// The next one that says stop, and is no echo of the last: who signals a process and its group
-    /// means it once.
-    pub async fn stop_again(&mut self) {
-        let echo = tokio::time::Instant::now() + ECHO;
-        loop {
-            self.stop().await;
-            if tokio::time::Instant::now() > echo {
-                return;
-            }
-        }
-    }
-
-    /// The next one that says stop.
-    pub async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
-    }
-}
-
-async fn stopped(mut stop: tokio::sync::watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// The controller has a thread of its own: neither a slow disk nor a panic in it may touch traffic.
-fn run_controller(
-    controller: Controller,
-    metrics: Arc<Metrics>,
-) -> Result<std::thread::JoinHandle<()>, StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::Internal(error.to_string()))?;
-    metrics.controller_up.set(1);
-    std::thread::Builder::new()
-        .name("controller".to_owned())
-        .spawn(move || {
-            struct Down(Arc<Metrics>);
-            impl Drop for Down {
-                fn drop(&mut self) {
-                    self.0.controller_up.set(0);
-                    if std::thread::panicking() {
-                        tracing::error!("the controller died; traffic goes on with the last weights. Restart shifter when it suits you");
-                    }
+/// Starts this program again, as it is on disk now, to take this process's place.
+fn start_successor() {
+    let mut words = std::env::args_os();
+    let Some(program) = words.next() else { return };
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(words.filter(|word| word != TAKE_OVER))
+        .arg(TAKE_OVER);
+    match command.spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "a successor was started");
+            tokio::spawn(async move {
+                if let Ok(status) = child.wait().await {
+                    tracing::error!("the successor ended: {status}; this shifter goes on");
                 }
-            }
-            let _down = Down(metrics);
-            runtime.block_on(controller.run());
-        })
-        .map_err(|error| StartError::Internal(error.to_string()))
+            });
+        }
+        Err(error) => {
+            tracing::error!(%error, "no successor could be started; this shifter goes on")
+        }
+    }
 }
 
 /// Reads the configuration; a fault is told with its place, and the code says so.

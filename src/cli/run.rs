@@ -3,8 +3,10 @@
 use crate::admin::body::RunRequest;
 use crate::admin::client::{Client, ClientError};
 use crate::cli::demo::Recipe;
+use crate::cli::ears::Ears;
 use crate::cli::follow::{self, Teller};
-use crate::cli::process::{self, Prepared, Process, Signals};
+use crate::cli::process::{self, Prepared, Process};
+use crate::cli::signals::Signals;
 use crate::cli::{Global, output};
 use crate::config::Config;
 use crate::control::view::{RolloutView, ServiceView, View};
@@ -215,9 +217,9 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
     };
     let users: Vec<String> = config
         .proxy
-        .listen
-        .iter()
-        .map(ToString::to_string)
+        .all_listen()
+        .into_iter()
+        .map(|address| address.to_string())
         .collect();
     let users = users.join(", ");
     let access = config.docker.access.meaning();
@@ -260,7 +262,8 @@ async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit 
                 "shifter: serving on until stopped (the verdict's code would be {})",
                 exit.code()
             );
-            process.serve_until_stopped().await
+            let ears = Ears::with(signals, &process.config.state);
+            process.serve_until_stopped(ears).await
         }
         Err(refusal) => {
             anstream::eprintln!("shifter: {refusal}");

@@ -3,6 +3,7 @@
 use crate::admin::{Client, ClientError};
 use crate::cli::output::{self, Format, Table, members, millis, percent, span, tame};
 use crate::cli::{Global, ask};
+use crate::control::mirrored;
 use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
 use crate::core::judge::report::grouped;
 use crate::exit::Exit;
@@ -191,7 +192,10 @@ fn text(view: &View) -> String {
 fn service_text(service: &ServiceView) -> String {
     let observed = service
         .observed_percent
-        .map_or(String::new(), |share| format!(", {share:.1}% observed"));
+        .map_or(String::new(), |share| match share {
+            small if small < 1.0 => format!(", {} observed", percent(small)),
+            share => format!(", {share:.1}% observed"),
+        });
     let mut text = format!(
         "{} ({})\n  green {} {} set{observed}\n",
         tame(&service.name),
@@ -215,6 +219,9 @@ fn service_text(service: &ServiceView) -> String {
         pools.row(pool_row("green", green));
     }
     text.push_str(&pools.render("  "));
+    if let Some(mirror) = &service.mirror {
+        text.push_str(&format!("  mirror: {}\n", mirrored::line(mirror)));
+    }
     match &service.rollout {
         Some(rollout) => text.push_str(&rollout_text(&service.name, rollout)),
         None if !service.green_configured => text.push_str(&format!(

@@ -17,9 +17,9 @@ type Named<'a> = (&'a Spanned<String>, &'a RawService);
 /// Checks everything; relative paths begin at `dir`.
 pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
     let state = process::state(&raw.state, dir)?;
-    let proxy = process::proxy(&raw.proxy)?;
+    let proxy = process::proxy(&raw.proxy, dir)?;
     let admin = process::admin(&raw.admin, dir, &state)?;
-    let log = process::log(&raw.log)?;
+    let log = process::log(&raw.log, dir)?;
     let mut named: Vec<Named<'_>> = raw.service.iter().collect();
     named.sort_by_key(|(name, _)| name.span().start);
     if named.is_empty() && raw.docker.discovery != Some(true) {
@@ -49,14 +49,15 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
 
 /// No listener takes another's place.
 fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
-    let entries = raw
-        .proxy
-        .listen
-        .as_ref()
-        .map_or(&[][..], |many| &many.items);
-    for (i, listen) in config.proxy.listen.iter().enumerate() {
-        let span = || entries.get(i).map(Spanned::span);
-        if let Some(other) = config.proxy.listen[..i]
+    let tls = raw.proxy.tls.as_ref().map(Spanned::get_ref);
+    let all = config.proxy.all_listen();
+    let plain = config.proxy.listen.len();
+    for (i, listen) in all.iter().enumerate() {
+        let span = || match i.checked_sub(plain) {
+            None => place(&raw.proxy.listen, i),
+            Some(i) => place(&tls?.listen, i),
+        };
+        if let Some(other) = all[..i]
             .iter()
             .find(|other| process::collide(**other, *listen))
         {
@@ -93,9 +94,8 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
 fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
     let own: Vec<SocketAddr> = config
         .proxy
-        .listen
-        .iter()
-        .copied()
+        .all_listen()
+        .into_iter()
         .chain(config.admin.listen)
         .collect();
     let itself = |address: &SocketAddr| {

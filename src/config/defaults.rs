@@ -1,7 +1,8 @@
 //! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
 
 use crate::config::types::{
-    Eject, Health, Judgement, Log, LogFormat, LogLevel, Shutdown, Timeouts,
+    Ask, Eject, Health, Judgement, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown,
+    Timeouts,
 };
 use crate::core::plan::Undecided;
 use crate::core::stats::Margin;
@@ -21,6 +22,12 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The listener for users: loopback, so that a first try shows nothing to the world.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
+/// The listener for users by TLS.
+pub(crate) const LISTEN_TLS: SocketAddr = SocketAddr::new(LOOPBACK, 8443);
+/// A round trip or two, and a slow phone's arithmetic.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = seconds(10);
+/// Who comes without TLS is served without TLS.
+pub(crate) const REDIRECT: bool = false;
 /// The admin listener.
 pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 9600);
 /// The admin socket, inside the state folder.
@@ -39,8 +46,16 @@ pub(crate) const RETRIES: u32 = 1;
 pub(crate) const VIA: bool = false;
 /// The usual name.
 pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
-/// Users must not choose their own address.
-pub(crate) const TRUST_FORWARDED: bool = false;
+/// As much as most servers take; per address nothing, since many users may share one.
+pub(crate) const LIMITS: Limits = Limits {
+    header: 64 * 1024,
+    headers: 100,
+    uri: 8 * 1024,
+    body: None,
+    header_time: seconds(10),
+    connections_per_address: None,
+    requests_per_address: None,
+};
 /// Both together stay under the 10 s that `docker stop` waits.
 pub(crate) const SHUTDOWN: Shutdown = Shutdown {
     lame_duck: seconds(1),
@@ -51,6 +66,7 @@ pub(crate) const SHUTDOWN: Shutdown = Shutdown {
 pub(crate) const LOG: Log = Log {
     format: LogFormat::Auto,
     level: LogLevel::Info,
+    access: None,
 };
 
 /// What a canary leaves on blue during its last watch.
@@ -91,7 +107,7 @@ pub(crate) const TOTAL_REQUESTS_MIN: u64 = 200;
 
 /// A connection is enough; two good make well, three bad make ill.
 pub(crate) const HEALTH: Health = Health {
-    path: None,
+    ask: Ask::Connect,
     port: None,
     interval: seconds(1),
     timeout: seconds(1),
@@ -125,6 +141,15 @@ pub(crate) const TIMEOUTS: Timeouts = Timeouts {
 pub(crate) const EJECT: Eject = Eject {
     failures: 5,
     span: seconds(10),
+};
+/// Copies for green under way at a time.
+pub(crate) const MIRROR_CONCURRENCY: u32 = 8;
+/// For each of them.
+pub(crate) const MIRROR_TIMEOUT: Duration = seconds(10);
+/// As in Finagle and Linkerd.
+pub(crate) const RETRY_BUDGET: RetryBudget = RetryBudget {
+    percent: 20,
+    per_second: 10,
 };
 /// One false rollback in a hundred rollouts at most; 0.1 percentage points and 10 % + 1 ms are no harm.
 pub(crate) const JUDGEMENT: Judgement = Judgement {

@@ -1,5 +1,12 @@
 //! The shapes of the file, as written: every key, nothing checked but its type.
 
+mod proxy;
+
+use crate::config::mirror::RawMirror;
+use crate::config::secret::RawSecret;
+pub(crate) use crate::config::shape::{Many, Scalar};
+use crate::config::users::{RawPreview, RawRule, RawSticky};
+pub(crate) use proxy::{RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -29,32 +36,6 @@ pub(crate) struct RawConfig {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [proxy]")]
-pub(crate) struct RawProxy {
-    pub(crate) listen: Option<Many>,
-    pub(crate) threads: Value<i64>,
-    pub(crate) max_connections: Value<i64>,
-    pub(crate) keepalive_requests: Value<i64>,
-    pub(crate) keepalive_idle: Value<Scalar>,
-    pub(crate) retries: Value<i64>,
-    pub(crate) via: Option<bool>,
-    pub(crate) request_id_header: Text,
-    pub(crate) trust_forwarded: Option<bool>,
-    #[serde(default)]
-    pub(crate) shutdown: RawShutdown,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { lame_duck = \"1s\", deadline = \"8s\" }"
-)]
-pub(crate) struct RawShutdown {
-    pub(crate) lame_duck: Value<Scalar>,
-    pub(crate) deadline: Value<Scalar>,
-}
-
-#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table: [admin]")]
 pub(crate) struct RawAdmin {
     pub(crate) listen: Text,
@@ -67,6 +48,8 @@ pub(crate) struct RawAdmin {
 pub(crate) struct RawLog {
     pub(crate) format: Text,
     pub(crate) level: Text,
+    pub(crate) access: Text,
+    pub(crate) access_file: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +72,8 @@ pub(crate) struct RawService {
     pub(crate) green: Option<RawPool>,
     #[serde(default)]
     pub(crate) copy: RawCopy,
+    pub(crate) protocol: Text,
+    pub(crate) tls: Value<RawBackendTls>,
     pub(crate) strategy: Text,
     pub(crate) steps: Value<Vec<Spanned<RawStep>>>,
     pub(crate) monitor: Value<Scalar>,
@@ -103,9 +88,14 @@ pub(crate) struct RawService {
     pub(crate) sticky: Value<RawSticky>,
     pub(crate) preview: Value<RawPreview>,
     #[serde(default)]
+    pub(crate) rules: Vec<Spanned<RawRule>>,
+    pub(crate) mirror: Value<RawMirror>,
+    #[serde(default)]
     pub(crate) timeouts: RawTimeouts,
     #[serde(default)]
     pub(crate) eject: RawEject,
+    #[serde(default)]
+    pub(crate) retry_budget: RawRetryBudget,
     pub(crate) confidence: Value<f64>,
     pub(crate) error_margin: Value<Scalar>,
     pub(crate) latency_margin: Value<Scalar>,
@@ -139,6 +129,7 @@ pub(crate) struct RawStep {
 #[serde(deny_unknown_fields, expecting = "a table: { path = \"/health\" }")]
 pub(crate) struct RawHealth {
     pub(crate) path: Text,
+    pub(crate) grpc: Text,
     pub(crate) port: Value<i64>,
     pub(crate) interval: Value<Scalar>,
     pub(crate) timeout: Value<Scalar>,
@@ -190,26 +181,6 @@ pub(crate) struct RawHook {
     pub(crate) optional: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { cookie = \"shifter\" } or { header = \"x-user-id\" }"
-)]
-pub(crate) struct RawSticky {
-    pub(crate) cookie: Text,
-    pub(crate) header: Text,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { token = { env = \"SHIFTER_PREVIEW\" } }"
-)]
-pub(crate) struct RawPreview {
-    pub(crate) header: Text,
-    pub(crate) token: Value<RawSecret>,
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -234,45 +205,55 @@ pub(crate) struct RawEject {
     pub(crate) span: Value<Scalar>,
 }
 
-/// Where a secret comes from.
-#[derive(Debug)]
-pub(crate) enum RawSecret {
-    /// A table: a file or a variable.
-    From(RawSource),
-    /// The secret itself, which has no place here; the text is not kept.
-    Literal,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a table: { file = \"...\" } or { env = \"...\" }"
+    expecting = "a table: { percent = 20, per_second = 10 }"
 )]
-pub(crate) struct RawSource {
-    pub(crate) file: Text,
-    pub(crate) env: Text,
+pub(crate) struct RawRetryBudget {
+    pub(crate) percent: Value<i64>,
+    pub(crate) per_second: Value<i64>,
 }
 
-impl<'de> Deserialize<'de> for RawSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSecret, D::Error> {
+/// How members are met with TLS.
+#[derive(Debug)]
+pub(crate) enum RawBackendTls {
+    /// Whether they are.
+    Switch(bool),
+    /// They are, and how.
+    Table(RawBackendTlsTable),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "true, or a table: { ca = \"ca.pem\", server_name = \"api.internal\" }"
+)]
+pub(crate) struct RawBackendTlsTable {
+    pub(crate) ca: Text,
+    pub(crate) server_name: Text,
+    pub(crate) cert: Text,
+    pub(crate) key: Text,
+    pub(crate) insecure: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for RawBackendTls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawBackendTls, D::Error> {
         struct Shape;
         impl<'de> Visitor<'de> for Shape {
-            type Value = RawSecret;
+            type Value = RawBackendTls;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table: { file = \"...\" } or { env = \"...\" }")
+                f.write_str("true or a table: { server_name = \"api.internal\" }")
             }
 
-            fn visit_str<E: Error>(self, _: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret::Literal)
+            fn visit_bool<E: Error>(self, on: bool) -> Result<RawBackendTls, E> {
+                Ok(RawBackendTls::Switch(on))
             }
 
-            fn visit_i64<E: Error>(self, _: i64) -> Result<RawSecret, E> {
-                Ok(RawSecret::Literal)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSecret, A::Error> {
-                RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawSecret::From)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawBackendTls, A::Error> {
+                RawBackendTlsTable::deserialize(MapAccessDeserializer::new(map))
+                    .map(RawBackendTls::Table)
             }
         }
         deserializer.deserialize_any(Shape)
@@ -364,86 +345,6 @@ impl<'de> Deserialize<'de> for AnyPool {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AnyPool, A::Error> {
                 RawContainers::deserialize(MapAccessDeserializer::new(map))
                     .map(|table| AnyPool::Containers(Box::new(table)))
-            }
-        }
-        deserializer.deserialize_any(Shape)
-    }
-}
-
-/// One text or a list of texts.
-#[derive(Debug)]
-pub(crate) struct Many {
-    pub(crate) span: std::ops::Range<usize>,
-    pub(crate) items: Vec<Spanned<String>>,
-}
-
-enum OneOrMany {
-    One(String),
-    Many(Vec<Spanned<String>>),
-}
-
-impl<'de> Deserialize<'de> for Many {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Many, D::Error> {
-        let value = Spanned::<OneOrMany>::deserialize(deserializer)?;
-        let span = value.span();
-        let items = match value.into_inner() {
-            OneOrMany::One(text) => vec![Spanned::new(span.clone(), text)],
-            OneOrMany::Many(items) => items,
-        };
-        Ok(Many { span, items })
-    }
-}
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMany, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a list of texts")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(OneOrMany::Many(items))
-            }
-        }
-        deserializer.deserialize_any(Shape)
-    }
-}
-
-/// Text, or a bare number as text: the checks tell better than a type error that a unit is missing.
-#[derive(Debug)]
-pub(crate) struct Scalar(pub(crate) String);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
-        struct Shape;
-        impl Visitor<'_> for Shape {
-            type Value = Scalar;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, with a unit")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
-                Ok(Scalar(text.to_owned()))
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
-                Ok(Scalar(number.to_string()))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
-                Ok(Scalar(number.to_string()))
             }
         }
         deserializer.deserialize_any(Shape)

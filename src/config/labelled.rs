@@ -20,6 +20,8 @@ pub struct Labelled {
     pub paths: Option<String>,
     /// The path of its health check.
     pub health: Option<String>,
+    /// What its containers speak, as `protocol` in the file.
+    pub protocol: Option<String>,
     /// The network on which its containers are reached.
     pub network: Option<String>,
     /// The ports inside of blue's and of green's containers; `None` where no container is labelled so.
@@ -52,6 +54,7 @@ impl Labelled {
         let raw = RawService {
             hosts: self.hosts.as_ref().map(list),
             paths: self.paths.as_ref().map(list),
+            protocol: self.protocol.as_ref().map(text),
             health: RawHealth {
                 path: self.health.as_ref().map(text),
                 ..RawHealth::default()

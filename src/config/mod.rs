@@ -4,35 +4,46 @@
 //! two states, so that nobody has to ask whether a value was checked. A file is taken whole or not
 //! at all, and the first fault is told with its place and its remedy.
 
+mod certificate;
 mod check;
 mod checks;
 mod defaults;
 mod docker;
+mod edge;
 mod error;
 mod file;
 mod host;
 mod judgement;
 mod labelled;
+mod mirror;
 mod plan;
 mod process;
 mod reach;
 mod read;
 mod secret;
 mod service;
+mod shape;
 mod steps;
+mod tls;
 mod types;
+mod users;
 mod value;
 
+pub use certificate::Certificate;
 pub use docker::image;
 pub use error::ConfigError;
 pub use host::Host;
 pub use labelled::Labelled;
+pub use mirror::Mirror;
+pub(crate) use read::nearest;
 pub use secret::Secret;
 pub use types::{
-    Access, Admin, Config, Containers, Copying, Docker, Eject, Find, Health, Hook, HookCall,
-    HttpCheck, Judgement, Log, LogFormat, LogLevel, Naming, PoolSpec, Preview, Proxy, Pull,
-    Service, Shutdown, SmokeCheck, Sticky, Timeouts, Warmup,
+    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
+    Eject, Find, Health, Hook, HookCall, HttpCheck, Judgement, Limits, Log, LogFormat, LogLevel,
+    Naming, PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts,
+    Tls, Trust, Warmup,
 };
+pub use users::{Condition, Preview, Rule, Sticky, Then};
 
 use error::Problem;
 use std::io::Read;

@@ -1,11 +1,14 @@
 //! Checks of what holds for the whole process: `state`, `[proxy]`, `[admin]`, `[log]`.
 
-use crate::config::defaults;
 use crate::config::error::Problem;
-use crate::config::file::{RawAdmin, RawLog, RawProxy, RawSecret, RawSource, Text};
-use crate::config::secret::Secret;
-use crate::config::types::{Admin, Log, LogFormat, LogLevel, Proxy, Shutdown};
+use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
+use crate::config::secret::{RawSecret, RawSource, Secret};
+use crate::config::tls::tls;
+use crate::config::types::{
+    AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown,
+};
 use crate::config::value::{self, Check, OPTIONAL, SHORT};
+use crate::config::{defaults, edge};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +17,10 @@ use toml::Spanned;
 /// What a unix socket's path may have on every system that we know (macOS: 104 with the final zero).
 const SOCKET_PATH_MAX: usize = 103;
 
-pub(crate) fn proxy(raw: &RawProxy) -> Check<Proxy> {
+pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
     let listen = match &raw.listen {
         None => vec![defaults::LISTEN],
+        Some(many) if off(many) && raw.tls.is_some() => vec![],
         Some(many) => value::addresses("listen", many)?,
     };
     let shutdown = &raw.shutdown;
@@ -45,7 +49,17 @@ pub(crate) fn proxy(raw: &RawProxy) -> Check<Proxy> {
         retries: value::number("retries", &raw.retries, 0..=3, defaults::RETRIES)?,
         via: raw.via.unwrap_or(defaults::VIA),
         request_id_header: request_id_header(&raw.request_id_header)?,
-        trust_forwarded: raw.trust_forwarded.unwrap_or(defaults::TRUST_FORWARDED),
+        cookie_secret: match &raw.cookie_secret {
+            None => None,
+            Some(raw) => Some(secret("cookie_secret", raw, dir)?),
+        },
+        trust: edge::trust(raw)?,
+        proxy_protocol: raw
+            .proxy_protocol
+            .as_ref()
+            .is_some_and(|told| *told.get_ref()),
+        limits: edge::limits(&raw.limits)?,
+        tls: tls(&raw.tls, dir)?,
         shutdown: Shutdown {
             lame_duck: value::duration(
                 "lame_duck",
@@ -56,6 +70,11 @@ pub(crate) fn proxy(raw: &RawProxy) -> Check<Proxy> {
             deadline: value::duration("deadline", &shutdown.deadline, SHORT, default.deadline)?,
         },
     })
+}
+
+/// Nobody is met without TLS.
+fn off(many: &Many) -> bool {
+    matches!(many.items.as_slice(), [one] if one.get_ref() == "off")
 }
 
 fn request_id_header(raw: &Text) -> Check<String> {
@@ -99,7 +118,7 @@ pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
     };
     let token = match &raw.token {
         None => None,
-        Some(token) => Some(secret(token, dir)?),
+        Some(token) => Some(secret("token", token, dir)?),
     };
     if let (Some(listen), None, Some(raw)) = (listen, &token, &raw.listen)
         && !listen.ip().is_loopback()
@@ -149,7 +168,7 @@ fn socket(raw: &Text, dir: &Path, state: &Path) -> Check<PathBuf> {
 }
 
 /// A path of the file system; a relative one begins at the folder of the configuration file.
-fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
+pub(crate) fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
     let text = raw.get_ref();
     if text.is_empty() || text.contains('\0') {
         let help = format!("write a path, or leave `{key}` out for its default");
@@ -201,13 +220,23 @@ fn ours(path: &Path) -> bool {
     path.is_dir() && owner(path).is_some_and(|uid| owner(Path::new("/proc/self")) == Some(uid))
 }
 
-pub(crate) fn secret(raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
-    const SOURCES: &str = "name where it is: token = { file = \"/run/secrets/shifter_token\" } or token = { env = \"SHIFTER_TOKEN\" }";
-    let wrong = |what: &str, label: &str| Problem::at(raw.span(), what, label, SOURCES);
+/// The secret that `key` names; it is never in the file itself.
+pub(crate) fn secret(key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
+    let variable = key.to_ascii_uppercase();
+    let wrong = |what: &str, label: &str| {
+        Problem::at(
+            raw.span(),
+            format!("the {key} {what}"),
+            label,
+            format!(
+                "name where it is: {key} = {{ file = \"/run/secrets/shifter_{key}\" }} or {key} = {{ env = \"SHIFTER_{variable}\" }}"
+            ),
+        )
+    };
     let source = match raw.get_ref() {
         RawSecret::Literal => {
             let mut problem = wrong(
-                "the token itself stands in this file, where it leaks with every copy",
+                "itself stands in this file, where it leaks with every copy",
                 "a secret",
             );
             problem.hide = true;
@@ -219,26 +248,26 @@ pub(crate) fn secret(raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
         RawSource {
             file: Some(file),
             env: None,
-        } => from_file(file, dir),
+        } => from_file(key, file, dir),
         RawSource {
             file: None,
             env: Some(name),
-        } => from_env(name),
+        } => from_env(key, name),
         RawSource {
             file: None,
             env: None,
-        } => Err(wrong("the token comes from nowhere", "empty")),
+        } => Err(wrong("comes from nowhere", "empty")),
         RawSource {
             file: Some(_),
             env: Some(_),
         } => Err(wrong(
-            "the token comes from a file and from the environment",
+            "comes from a file and from the environment",
             "which one?",
         )),
     }
 }
 
-fn from_file(raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
+fn from_file(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
     let path = below("file", raw, dir)?;
     let mut text = String::new();
     let most = u64::try_from(Secret::LEN_MAX).unwrap_or(u64::MAX) + 2;
@@ -248,25 +277,25 @@ fn from_file(raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
         return Err(Problem::at(
             raw.span(),
             format!(
-                "the token's file {} cannot be read: {error}",
+                "the {key}'s file {} cannot be read: {error}",
                 path.display()
             ),
             "this file",
             "make it with `openssl rand -hex 32 > FILE`, readable for the user who runs shifter",
         ));
     }
-    strong(&text, raw)
+    strong(key, &text, raw)
 }
 
-fn from_env(raw: &Spanned<String>) -> Check<Secret> {
+fn from_env(key: &str, raw: &Spanned<String>) -> Check<Secret> {
     let name = raw.get_ref();
     let absent = name.is_empty() || name.contains(['=', '\0']);
     match (!absent).then(|| std::env::var(name)) {
-        Some(Ok(text)) => strong(&text, raw),
+        Some(Ok(text)) => strong(key, &text, raw),
         _ => Err(Problem::at(
             raw.span(),
             format!(
-                "the token's environment variable {} is not set to text",
+                "the {key}'s environment variable {} is not set to text",
                 value::brief(name)
             ),
             "this variable",
@@ -275,17 +304,17 @@ fn from_env(raw: &Spanned<String>) -> Check<Secret> {
     }
 }
 
-fn strong(text: &str, raw: &Spanned<String>) -> Check<Secret> {
+fn strong(key: &str, text: &str, raw: &Spanned<String>) -> Check<Secret> {
     let text = text.trim();
     let what = if text.len() < Secret::LEN_MIN {
-        format!("the token has {} bytes: it could be guessed", text.len())
+        format!("the {key} has {} bytes: it could be guessed", text.len())
     } else if text.len() > Secret::LEN_MAX {
         format!(
-            "the token has more than {} bytes: is this the right place?",
+            "the {key} has more than {} bytes: is this the right place?",
             Secret::LEN_MAX
         )
     } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        "the token has characters that no HTTP header can carry".to_owned()
+        format!("the {key} has characters that no HTTP header can carry")
     } else {
         return Ok(Secret::new(text));
     };
@@ -296,7 +325,7 @@ fn strong(text: &str, raw: &Spanned<String>) -> Check<Secret> {
     Err(Problem::at(raw.span(), what, "from here", help))
 }
 
-pub(crate) fn log(raw: &RawLog) -> Check<Log> {
+pub(crate) fn log(raw: &RawLog, dir: &Path) -> Check<Log> {
     let formats = [
         ("auto", LogFormat::Auto),
         ("text", LogFormat::Text),
@@ -317,7 +346,33 @@ pub(crate) fn log(raw: &RawLog) -> Check<Log> {
             &levels.map(|level| (level.name(), level)),
             defaults::LOG.level,
         )?,
+        access: access(raw, dir)?,
     })
+}
+
+fn access(raw: &RawLog, dir: &Path) -> Check<Option<AccessLog>> {
+    let formats = [
+        ("off", None),
+        ("json", Some(AccessFormat::Json)),
+        ("combined", Some(AccessFormat::Combined)),
+    ];
+    let format = value::choice("access", &raw.access, &formats, None)?;
+    match (format, &raw.access_file) {
+        (None, Some(file)) if raw.access.is_none() => Err(Problem::at(
+            file.span(),
+            "`access_file` is named, and nothing would be written to it",
+            "for which lines?",
+            "add access = \"json\" or access = \"combined\", or leave `access_file` out",
+        )),
+        (None, _) => Ok(None),
+        (Some(format), file) => Ok(Some(AccessLog {
+            format,
+            file: file
+                .as_ref()
+                .map(|file| below("access_file", file, dir))
+                .transpose()?,
+        })),
+    }
 }
 
 /// Whether a process could not listen on both.

@@ -1,5 +1,9 @@
 //! A value that must not be shown.
 
+use crate::config::file::Text;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 
 /// Text that comes from a file or the environment and is never printed.
@@ -36,6 +40,51 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Debug)]
+pub(crate) enum RawSecret {
+    /// A table: a file or a variable.
+    From(RawSource),
+    /// The secret itself, which has no place here; the text is not kept.
+    Literal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { file = \"...\" } or { env = \"...\" }"
+)]
+pub(crate) struct RawSource {
+    pub(crate) file: Text,
+    pub(crate) env: Text,
+}
+
+impl<'de> Deserialize<'de> for RawSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSecret, D::Error> {
+        struct Shape;
+        impl<'de> Visitor<'de> for Shape {
+            type Value = RawSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table: { file = \"...\" } or { env = \"...\" }")
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<RawSecret, E> {
+                Ok(RawSecret::Literal)
+            }
+
+            fn visit_i64<E: Error>(self, _: i64) -> Result<RawSecret, E> {
+                Ok(RawSecret::Literal)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSecret, A::Error> {
+                RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawSecret::From)
+            }
+        }
+        deserializer.deserialize_any(Shape)
     }
 }
 

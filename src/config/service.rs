@@ -5,13 +5,17 @@ use crate::config::defaults;
 use crate::config::docker::{copying, fits_naming};
 use crate::config::error::Problem;
 use crate::config::file::{
-    RawEject, RawHealth, RawPreview, RawService, RawSticky, RawTimeouts, RawWarmup, Value,
+    RawEject, RawHealth, RawRetryBudget, RawService, RawTimeouts, RawWarmup, Value,
 };
 use crate::config::judgement::judgement;
-use crate::config::process::{secret, unmeaning};
+use crate::config::mirror::mirror;
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::steps::{percent, steps};
-use crate::config::types::{Eject, Health, PoolSpec, Preview, Service, Sticky, Timeouts, Warmup};
+use crate::config::tls;
+use crate::config::types::{
+    Ask, Eject, Health, PoolSpec, Protocol, RetryBudget, Service, Timeouts, Warmup,
+};
+use crate::config::users::{preview, rules, sticky};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
@@ -22,6 +26,11 @@ use toml::Spanned;
 const STRATEGIES: [(&str, Strategy); 2] = [
     (Strategy::Canary.name(), Strategy::Canary),
     (Strategy::BlueGreen.name(), Strategy::BlueGreen),
+];
+const PROTOCOLS: [(&str, Protocol); 3] = [
+    ("http/1.1", Protocol::Http1),
+    ("h2c", Protocol::H2),
+    ("h2", Protocol::H2),
 ];
 const UNDECIDED: [(&str, Undecided); 3] = [
     ("promote", Undecided::Promote),
@@ -48,23 +57,24 @@ pub(crate) fn of_pools(
         paths: prefixes(&raw.paths)?,
         blue,
         green,
+        protocol: value::choice("protocol", &raw.protocol, &PROTOCOLS, Protocol::Http1)?,
+        tls: tls::backend(&raw.tls, &hosts(&raw.hosts)?, dir)?,
         copy: copying(&raw.copy)?,
         strategy: value::choice("strategy", &raw.strategy, &STRATEGIES, Strategy::Canary)?,
         steps: steps(&raw.steps)?,
         monitor: time("monitor", &raw.monitor, LONG, defaults::MONITOR)?,
-        holdback: raw
-            .holdback
-            .as_ref()
-            .map(|raw| percent("holdback", raw))
-            .transpose()?,
+        holdback: holdback(raw)?,
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
         hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         preview: preview(&raw.preview, dir)?,
+        rules: rules(&raw.rules)?,
+        mirror: mirror(&raw.mirror)?,
         timeouts: timeouts(&raw.timeouts)?,
         eject: eject(&raw.eject)?,
+        retry_budget: retry_budget(&raw.retry_budget)?,
         judgement: judgement(raw)?,
         step_deadline: step_deadline(raw)?,
         approve_deadline: approve_deadline(raw)?,
@@ -85,10 +95,17 @@ pub(crate) fn of_pools(
             defaults::TOTAL_REQUESTS_MIN,
         )?,
     };
+    fits_tls(&service, raw)?;
+    tls::fits_members(&service, &raw.tls)?;
     fits_naming(&service, &raw.copy)?;
     fits_holdback(&service, raw)?;
     fits_deadline(&service.plan(None), raw)?;
     Ok(service)
+}
+
+fn holdback(raw: &RawService) -> Check<Option<Weight>> {
+    let share = |raw| percent("holdback", raw);
+    raw.holdback.as_ref().map(share).transpose()
 }
 
 fn step_deadline(raw: &RawService) -> Check<Duration> {
@@ -146,14 +163,32 @@ fn checked_name(raw: &Spanned<String>) -> Check<String> {
     ))
 }
 
+fn ask(raw: &RawHealth) -> Check<Ask> {
+    match (&raw.path, &raw.grpc) {
+        (None, None) => Ok(Ask::Connect),
+        (Some(path), None) => value::path("path", path, true).map(Ask::Path),
+        (None, Some(name)) if name.get_ref().len() < 126 && name.get_ref().is_ascii() => {
+            Ok(Ask::Grpc(name.get_ref().clone()))
+        }
+        (None, Some(name)) => Err(Problem::at(
+            name.span(),
+            "`grpc` is no name of a gRPC service",
+            "not a name",
+            "write grpc = \"\" for the whole server, or a name like \"my.package.Greeter\"",
+        )),
+        (Some(_), Some(grpc)) => Err(Problem::at(
+            grpc.span(),
+            "`health` has a `path` and a `grpc`",
+            "and this",
+            "write one of them",
+        )),
+    }
+}
+
 fn health(raw: &RawHealth) -> Check<Health> {
     let default = defaults::HEALTH;
     Ok(Health {
-        path: raw
-            .path
-            .as_ref()
-            .map(|p| value::path("path", p, true))
-            .transpose()?,
+        ask: ask(raw)?,
         port: match &raw.port {
             None => default.port,
             given => Some(value::number("port", given, 1..=65_535, 0)?),
@@ -195,57 +230,6 @@ fn warmup(raw: &RawWarmup) -> Check<Warmup> {
     })
 }
 
-fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
-    let wrong = |what: &str| {
-        Err(Problem::at(
-            table.span(),
-            what,
-            "this table",
-            "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }",
-        ))
-    };
-    match table.get_ref() {
-        RawSticky {
-            cookie: Some(name),
-            header: None,
-        } => value::token("cookie", name).map(Sticky::Cookie),
-        RawSticky {
-            cookie: None,
-            header: Some(name),
-        } => {
-            unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Sticky::Header)
-        }
-        RawSticky {
-            cookie: Some(_),
-            header: Some(_),
-        } => wrong("`sticky` names a cookie and a header: only one can decide"),
-        RawSticky {
-            cookie: None,
-            header: None,
-        } => wrong("`sticky` names neither a cookie nor a header"),
-    }
-}
-
-fn preview(raw: &Value<RawPreview>, dir: &Path) -> Check<Option<Preview>> {
-    let Some(table) = raw else { return Ok(None) };
-    let Some(token) = &table.get_ref().token else {
-        return Err(Problem::at(
-            table.span(),
-            "`preview` has no `token`: everybody would see green",
-            "this table",
-            "write preview = { token = { env = \"SHIFTER_PREVIEW\" } }, 32 bytes or more",
-        ));
-    };
-    let header = match &table.get_ref().header {
-        None => defaults::PREVIEW_HEADER.to_owned(),
-        Some(name) => unmeaning(name, value::token("header", name)?.to_ascii_lowercase())?,
-    };
-    Ok(Some(Preview {
-        header,
-        token: secret(token, dir)?,
-    }))
-}
-
 fn timeouts(raw: &RawTimeouts) -> Check<Timeouts> {
     let default = defaults::TIMEOUTS;
     Ok(Timeouts {
@@ -266,6 +250,15 @@ fn eject(raw: &RawEject) -> Check<Eject> {
             defaults::EJECT.failures,
         )?,
         span: value::duration("for", &raw.span, SHORT, defaults::EJECT.span)?,
+    })
+}
+
+fn retry_budget(raw: &RawRetryBudget) -> Check<RetryBudget> {
+    let default = defaults::RETRY_BUDGET;
+    let each = |key, raw, most, default| value::number(key, raw, 0..=most, default);
+    Ok(RetryBudget {
+        percent: each("percent", &raw.percent, 100, default.percent)?,
+        per_second: each("per_second", &raw.per_second, 10_000, default.per_second)?,
     })
 }
 
@@ -297,6 +290,27 @@ fn on_no_data(raw: &RawService) -> Check<Undecided> {
             "write \"rollback\" or \"hold\"; a person can still promote with `shifter promote`",
         )),
         _ => Ok(chosen),
+    }
+}
+
+/// HTTP/2 has one name with TLS and one without.
+fn fits_tls(service: &Service, raw: &RawService) -> Check<()> {
+    let Some(raw) = &raw.protocol else {
+        return Ok(());
+    };
+    let wrong = |what, label, help| Err(Problem::at(raw.span(), what, label, help));
+    match (raw.get_ref().as_str(), &service.tls) {
+        ("h2", None) => wrong(
+            "`protocol` is \"h2\", which is HTTP/2 by TLS, and there is no `tls`",
+            "without TLS",
+            "write tls = true, or protocol = \"h2c\" for HTTP/2 without TLS",
+        ),
+        ("h2c", Some(_)) => wrong(
+            "`protocol` is \"h2c\", which is HTTP/2 without TLS, and `tls` is on",
+            "with TLS",
+            "write protocol = \"h2\", or leave `tls` out",
+        ),
+        _ => Ok(()),
     }
 }
 

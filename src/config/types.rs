@@ -1,13 +1,18 @@
 //! The checked configuration: whoever holds one of these values need not check it again.
 
+use crate::config::certificate::Certificate;
 use crate::config::host::Host;
+use crate::config::mirror::Mirror;
 use crate::config::secret::Secret;
+use crate::config::users::{Preview, Rule, Sticky};
 use crate::core::plan::{Moment, Step, Strategy, Undecided};
 use crate::core::stats::Margin;
 use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
+use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,10 +52,85 @@ pub struct Proxy {
     pub via: bool,
     /// The header that carries the request id, made when it is absent.
     pub request_id_header: String,
-    /// Whether `X-Forwarded-*` of the request are believed: only behind another proxy.
-    pub trust_forwarded: bool,
+    /// What sticky cookies are signed with; `None`: a key of this shifter's own.
+    pub cookie_secret: Option<Secret>,
+    /// Whose `X-Forwarded-*` are believed: only of proxies in front.
+    pub trust: Trust,
+    /// Whether those who are trusted begin each connection with the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// What is taken from one user.
+    pub limits: Limits,
+    /// How users are met with TLS; `None`: they are not.
+    pub tls: Option<Tls>,
     /// How the process ends.
     pub shutdown: Shutdown,
+}
+
+/// How users are met with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The addresses that they reach by TLS; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Chosen by the name that a user asks for, the first where none fits; at least one.
+    pub certificates: Vec<Certificate>,
+    /// Users must have a certificate of one of these authorities; none: of nobody.
+    pub client_ca: Vec<CertificateDer<'static>>,
+    /// The longest time for a handshake.
+    pub handshake_timeout: Duration,
+    /// Whether who comes without TLS is sent to `https`, and to which port.
+    pub redirect: Option<u16>,
+    /// The `Strict-Transport-Security` of answers.
+    pub hsts: Option<String>,
+}
+
+impl Proxy {
+    /// Every address that users reach, those without TLS first.
+    pub fn all_listen(&self) -> Vec<SocketAddr> {
+        let tls = self.tls.iter().flat_map(|tls| &tls.listen);
+        self.listen.iter().chain(tls).copied().collect()
+    }
+}
+
+/// Who is believed about the users that it speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Who connects is the user.
+    Nobody,
+    /// Whoever connects: there is no other way to reach shifter.
+    Everybody,
+    /// Proxies with an address in one of these networks; at least one.
+    Named(Vec<IpNet>),
+}
+
+impl Trust {
+    /// Whether this address is believed.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        match self {
+            Trust::Nobody => false,
+            Trust::Everybody => true,
+            Trust::Named(networks) => networks.iter().any(|network| network.contains(&address)),
+        }
+    }
+}
+
+/// What is taken from one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's header; more is answered with 431.
+    pub header: usize,
+    /// Fields of a header; more is answered with 431.
+    pub headers: usize,
+    /// Bytes of a request's target; more is answered with 414.
+    pub uri: usize,
+    /// Bytes of a request's body; more is answered with 413. `None`: any.
+    pub body: Option<u64>,
+    /// From the first byte of a header to its last.
+    pub header_time: Duration,
+    /// Connections of one address at a time; more are answered with 429. `None`: any.
+    pub connections_per_address: Option<u32>,
+    /// Requests of one address in a second; more are answered with 429. `None`: any.
+    pub requests_per_address: Option<u32>,
 }
 
 /// How the process ends on SIGTERM.
@@ -73,13 +153,33 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
-/// What is told on standard error.
+/// What is told: on standard error, and about each request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// For people or for machines.
     pub format: LogFormat,
     /// The least important message that is shown.
     pub level: LogLevel,
+    /// A line for each request; `None`: none.
+    pub access: Option<AccessLog>,
+}
+
+/// Where a line for each request goes, and how it looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The shape of the lines.
+    pub format: AccessFormat,
+    /// The file, reopened on SIGHUP and SIGUSR1; `None`: standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// The shape of lines about requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object on each line.
+    Json,
+    /// As Apache and nginx write it.
+    Combined,
 }
 
 /// The shape of log lines.
@@ -176,6 +276,10 @@ pub struct Service {
     pub blue: PoolSpec,
     /// The version that is to replace it, when there is one.
     pub green: Option<PoolSpec>,
+    /// What its members speak.
+    pub protocol: Protocol,
+    /// How the members are met with TLS; `None`: they are not.
+    pub tls: Option<BackendTls>,
     /// How green's containers are made from blue's, where shifter makes them.
     pub copy: Copying,
     /// The recipe, unless the command line names another.
@@ -198,10 +302,16 @@ pub struct Service {
     pub sticky: Option<Sticky>,
     /// Who may see green before it has a share.
     pub preview: Option<Preview>,
+    /// Who goes elsewhere than the weights say, in the order of the file: the first that fits decides.
+    pub rules: Vec<Rule>,
+    /// What is copied to a green without users; `None`: nothing.
+    pub mirror: Option<Mirror>,
     /// How long each part of a request may take.
     pub timeouts: Timeouts,
     /// When one member is left out for a while.
     pub eject: Eject,
+    /// How often requests may be tried again.
+    pub retry_budget: RetryBudget,
     /// The margins of the judge.
     pub judgement: Judgement,
     /// The longest time for each step that is not a share.
@@ -353,8 +463,8 @@ pub enum Pull {
 /// How a pool's members are seen to be well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// The path that must answer 200 to 399; `None`: that it accepts a connection is enough.
-    pub path: Option<String>,
+    /// What is asked.
+    pub ask: Ask,
     /// The port to ask, when it is not the one that serves.
     pub port: Option<u16>,
     /// From one check to the next.
@@ -367,6 +477,48 @@ pub struct Health {
     pub fall: u32,
     /// How long all of green must be well without a break before it counts as ready.
     pub min_ready: Duration,
+}
+
+/// How a service's members are met with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTls {
+    /// The name that their certificate must have; `None`: their address.
+    pub server_name: Option<String>,
+    /// Whether the certificate is looked at.
+    pub verify: bool,
+    /// Who may have signed it; none: whom the system trusts.
+    pub ca: Vec<CertificateDer<'static>>,
+    /// What we show them.
+    pub certificate: Option<Certificate>,
+}
+
+impl BackendTls {
+    /// The name that a member's certificate must have.
+    pub fn name_of(&self, addr: SocketAddr) -> String {
+        let name = self.server_name.clone();
+        name.unwrap_or_else(|| addr.ip().to_canonical().to_string())
+    }
+}
+
+/// What a service's members speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, as almost every app does.
+    #[default]
+    Http1,
+    /// HTTP/2 from the first byte on ("prior knowledge"), as gRPC servers do: `h2c`, and by TLS `h2`.
+    H2,
+}
+
+/// What is asked to see whether a member is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// That it accepts a connection is enough.
+    Connect,
+    /// This path must answer 200 to 399.
+    Path(String),
+    /// This service of gRPC's health checking protocol must be SERVING; the empty name is the whole server.
+    Grpc(String),
 }
 
 /// Requests of our own to each member of green, so that no user pays for cold caches.
@@ -451,24 +603,6 @@ pub enum HookCall {
     Post(String),
 }
 
-/// Who sends this header with this value is answered by green, whatever its share, and is not judged by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preview {
-    /// The header's name, in lower case; it is not passed on.
-    pub header: String,
-    /// Its value.
-    pub token: Secret,
-}
-
-/// What keeps a user on one colour.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sticky {
-    /// A cookie of this name, set by shifter.
-    Cookie(String),
-    /// A header of this name (lower case), set by the caller.
-    Header(String),
-}
-
 /// How long each part of a request may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -491,6 +625,15 @@ pub struct Eject {
     pub failures: u32,
     /// For how long.
     pub span: Duration,
+}
+
+/// How often requests may be tried again; the two together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Of the requests of the last ten seconds.
+    pub percent: u32,
+    /// In any case, on average over ten seconds.
+    pub per_second: u32,
 }
 
 /// The margins of the judge.

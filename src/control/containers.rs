@@ -137,7 +137,11 @@ impl Ward {
     /// What is wrong with a pool's containers and was not told yet.
     pub(super) fn new_troubles(&mut self, color: Color, place: &Place) -> Vec<String> {
         let seen = self.docker.containers[color.index()].as_deref();
-        let troubles = pools::unreachable(place, seen.unwrap_or_default());
+        let mut troubles = pools::unreachable(place, seen.unwrap_or_default());
+        // Users and checks may notice an end before the engine tells of it: then this is why.
+        if self.run.as_ref().is_some_and(|run| run.lost[color.index()]) {
+            troubles.extend(self.docker.fallen[color.index()].clone());
+        }
         self.docker.untold(color, troubles)
     }
 

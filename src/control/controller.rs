@@ -18,6 +18,7 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::fixed;
 use crate::metrics::Metrics;
+use crate::store::board::Published;
 use crate::store::journal::{Journal, JournalError};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
@@ -199,6 +200,9 @@ impl Controller {
         let Some(published) = snapshot.services.get(i).cloned() else {
             return;
         };
+        if !self.board.draining() {
+            self.let_go(i, &published, now);
+        }
         let ward = &mut self.wards[i];
         let reading = ward.read(&published, now);
         let service = &ward.route.service;
@@ -232,6 +236,25 @@ impl Controller {
         events.push(Event::Tick);
         for event in events {
             self.happen(i, event, now);
+        }
+    }
+
+    /// What is still open on a pool that is on its way out ends, and people are told how much that is.
+    fn let_go(&mut self, i: usize, published: &Published, now: Time) {
+        let ward = &self.wards[i];
+        let Some((color, open, within)) = health::farewell(ward, published, now) else {
+            return;
+        };
+        if open > 0 {
+            let (id, service) = (
+                ward.run.as_ref().map(|run| run.saved.id),
+                &ward.route.service,
+            );
+            let text = format!(
+                "{color} is on its way out: {open} requests are still open on it, and WebSockets are closed one by one within {} s",
+                within.as_secs()
+            );
+            self.ledger.tell(service, id, "drain", text);
         }
     }
 
@@ -336,18 +359,18 @@ impl Controller {
                     ward.route.green = fixed::pools(&ward.settings, &ward.saved.running).1;
                 }
                 self.publish();
+                self.mirror_anew(i);
                 self.start_green(i);
             }
             Action::WarmGreen => self.start_warm_up(i),
             Action::SmokeGreen => self.start_smoke(i),
             Action::RunHooks(at) => self.run_hooks(i, *at),
             Action::SetWeight(weight) => {
-                let back = *weight == Weight::NONE && ward.route.weight > Weight::NONE;
-                ward.route.weight = *weight;
-                ward.route.epoch += u32::from(back);
-                ward.saved.epoch = ward.route.epoch;
-                ward.start_share(*weight);
+                let before = ward.weigh(*weight);
                 self.publish();
+                if before == Weight::NONE {
+                    self.tell_mirrored(i);
+                }
             }
             Action::SwapRoles => {
                 ward.swap_roles();

@@ -7,6 +7,7 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::store::board::{Health, Published};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// What the checks say that the machine must know.
 pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
@@ -54,6 +55,24 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
         }
     }
     events
+}
+
+/// Tells the tunnels of a pool that is on its way out to end one by one; how many are open, when that is news.
+pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color, i64, Duration)> {
+    let run = ward.run.as_ref()?;
+    let (leaving, within) = (run.rollout.leaving(now), run.rollout.plan().drain);
+    let mut news = None;
+    for color in Color::BOTH {
+        let within = (leaving == Some(color)).then_some(within);
+        for backend in &published.pools[color.index()] {
+            if backend.let_go(within) && within.is_some() {
+                let open = news.map_or(0, |(_, open, _)| open);
+                let more = backend.in_flight.load(Relaxed);
+                news = Some((color, open + more, run.rollout.plan().drain));
+            }
+        }
+    }
+    news
 }
 
 /// Whether the pool that was let go has no request under way.

@@ -122,7 +122,12 @@ async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Result<(), 
 }
 
 async fn post(address: &str, facts: &Facts, limit: Duration) -> Result<(), String> {
-    let client = super::smoke::client(limit)?;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(limit)
+        .build()
+        .map_err(|error| error.to_string())?;
     let body = serde_json::to_string(facts).unwrap_or_default();
     let request = client
         .post(address)

@@ -86,7 +86,12 @@ impl Controller {
         let old = &self.config;
         let fixed = [
             ("[proxy] listen", old.proxy.listen != new.proxy.listen),
+            (
+                "[proxy.tls] listen",
+                old.proxy.all_listen() != new.proxy.all_listen(),
+            ),
             ("[proxy] threads", old.proxy.threads != new.proxy.threads),
+            ("[log] access", old.log.access != new.log.access),
             ("[admin]", old.admin != new.admin),
             ("[docker] host", old.docker.host != new.docker.host),
             ("state", old.state != new.state),
@@ -95,6 +100,9 @@ impl Controller {
             return Err(Refusal::Configuration(format!(
                 "{key} cannot change while shifter runs; put it back, or restart shifter"
             )));
+        }
+        if let Some(why) = expired(old, new) {
+            return Err(Refusal::Configuration(why));
         }
         for ward in &self.wards {
             let name = &ward.route.service;
@@ -121,4 +129,16 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a certificate that is new and useless; one that is in use may stay.
+fn expired(old: &Config, new: &Config) -> Option<String> {
+    let now = jiff::Timestamp::now().as_second();
+    let all = |config: &Config| {
+        let tls = config.proxy.tls.clone();
+        tls.map(|tls| tls.certificates).unwrap_or_default()
+    };
+    let known = all(old);
+    let mut fresh = all(new).into_iter().filter(|one| !known.contains(one));
+    fresh.find(|one| one.expired(now))?.worry(now)
 }

@@ -150,9 +150,10 @@ impl Controller {
         };
         let spec = run.settings.warmup.clone();
         let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
+        let way = (ward.settings.protocol, ward.settings.tls.clone());
         tokio::spawn(async move {
             let text = match spec {
-                Some(spec) => warm::warm(spec, host, backends).await,
+                Some(spec) => warm::warm(spec, way, host, backends).await,
                 None => "the configuration has no warm-up any more".to_owned(),
             };
             let _ = own.send(Mail::Warmed { rollout, text }).await;
@@ -170,6 +171,8 @@ impl Controller {
             .flatten();
         let green = smoke::Target {
             host: ward.host(),
+            protocol: ward.settings.protocol,
+            tls: ward.settings.tls.clone(),
             backends: green_addresses(ward),
             containers: containers
                 .map(|one| (one.name.clone(), one.id.clone()))

@@ -1,7 +1,7 @@
 //! What others see of the controller: the table, the view, the recording.
 
 use crate::control::controller::Controller;
-use crate::control::view::{API_VERSION, View};
+use crate::control::view::{API_VERSION, ServiceView, View};
 use crate::control::{expose, narrate};
 use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::table::{Color, Table};
@@ -57,7 +57,10 @@ impl Controller {
             .map(|(i, ward)| {
                 let metrics = self.metrics.service(&ward.route.service);
                 let upgraded = Color::BOTH.map(|color| metrics.pool(color).upgraded.get());
-                ward.view(snapshot.services.get(i), upgraded, now)
+                ServiceView {
+                    mirror: self.mirrored(i),
+                    ..ward.view(snapshot.services.get(i), upgraded, now)
+                }
             })
             .collect();
         for (ward, published) in self.wards.iter().zip(&snapshot.services) {

@@ -1,9 +1,10 @@
 //! Smoke checks: each backend of green is asked what it must answer, out of sight of users.
 
-use crate::config::{HttpCheck, Pull, SmokeCheck};
+use crate::config::{BackendTls, HttpCheck, Protocol, Pull, SmokeCheck};
 use crate::driver::docker::labels::Owner;
 use crate::driver::docker::oneshot::{self, OneShot};
 use crate::driver::docker::{Engine, EngineError};
+use crate::visit::{Question, Way};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ const BODY_MAX: usize = 1 << 20;
 pub struct Target {
     /// The host that requests carry.
     pub host: String,
+    /// What green speaks.
+    pub protocol: Protocol,
+    /// How it is met with TLS.
+    pub tls: Option<BackendTls>,
     /// Where green listens.
     pub backends: Vec<SocketAddr>,
     /// Name and id of green's containers.
@@ -48,7 +53,7 @@ pub async fn smoke(checks: &[SmokeCheck], green: &Target) -> Result<String, Stri
 
 async fn ask_all(check: &HttpCheck, green: &Target) -> Result<usize, String> {
     for backend in &green.backends {
-        let asked = ask(check, &green.host, *backend).await;
+        let asked = ask(check, green, *backend).await;
         asked.map_err(|error| format!("{} {} on {backend}: {error}", check.method, check.path))?;
     }
     Ok(green.backends.len())
@@ -102,43 +107,37 @@ fn ended(what: String, ran: Result<(i64, String), EngineError>) -> Result<(), St
     }
 }
 
-/// A client that follows nothing and reuses nothing: checks must see what a first visitor sees.
-pub(super) fn client(timeout: Duration) -> Result<reqwest::Client, String> {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(timeout)
-        .build()
-        .map_err(|error| error.to_string())
+async fn ask(check: &HttpCheck, green: &Target, backend: SocketAddr) -> Result<(), String> {
+    let asked = tokio::time::timeout(check.timeout, answered(check, green, backend)).await;
+    asked.unwrap_or_else(|_| Err(format!("no answer within {} ms", check.timeout.as_millis())))
 }
 
-async fn ask(check: &HttpCheck, host: &str, backend: SocketAddr) -> Result<(), String> {
-    let method = reqwest::Method::from_bytes(check.method.as_bytes())
+async fn answered(check: &HttpCheck, green: &Target, backend: SocketAddr) -> Result<(), String> {
+    let method = http::Method::from_bytes(check.method.as_bytes())
         .map_err(|_| format!("`{}` is no HTTP method", check.method))?;
-    let mut request = client(check.timeout)?
-        .request(method, format!("http://{backend}{}", check.path))
-        .header("host", host)
-        .header("x-shifter-probe", "smoke");
+    let mut question = Question {
+        method,
+        ..Question::get(&check.path, &green.host)
+    };
+    question = question.with("x-shifter-probe", "smoke");
     for (name, value) in &check.headers {
-        request = request.header(name, value);
+        question = question.with(name, value);
     }
-    let mut answer = request
-        .send()
-        .await
-        .map_err(|error| said(&error, check.timeout))?;
-    let status = answer.status().as_u16();
-    if status != check.expect {
-        return Err(format!("expected {}, got {status}", check.expect));
+    let said = |error: std::io::Error| error.to_string();
+    let way = Way::new(green.protocol, green.tls.as_ref())?;
+    let mut answer = way.ask(backend, question).await.map_err(said)?;
+    if answer.status() != check.expect {
+        return Err(format!(
+            "expected {}, got {}",
+            check.expect,
+            answer.status()
+        ));
     }
     let Some(wanted) = &check.contains else {
         return Ok(());
     };
     let mut body = Vec::new();
-    while let Some(part) = answer
-        .chunk()
-        .await
-        .map_err(|error| said(&error, check.timeout))?
-    {
+    while let Some(part) = answer.part().await.map_err(said)? {
         body.extend_from_slice(&part);
         if body.len() > BODY_MAX {
             break;
@@ -149,17 +148,4 @@ async fn ask(check: &HttpCheck, host: &str, backend: SocketAddr) -> Result<(), S
     } else {
         Err(format!("the answer does not contain `{wanted}`"))
     }
-}
-
-fn said(error: &reqwest::Error, timeout: Duration) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} ms", timeout.as_millis());
-    }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = inner.to_string();
-        source = inner.source();
-    }
-    text
 }

@@ -46,8 +46,30 @@ pub struct ServiceView {
     /// Whether the configuration says where the next version comes.
     #[serde(default)]
     pub green_configured: bool,
+    /// What copies of requests told about green, where some were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorView>,
     /// The rollout under way, or the last one since the start.
     pub rollout: Option<RolloutView>,
+}
+
+/// How a green without users answered copies of blue's requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MirrorView {
+    /// With blue's status and length.
+    pub same: u64,
+    /// With another status.
+    pub other_status: u64,
+    /// With blue's status and another length.
+    pub other_length: u64,
+    /// Not, or not in time.
+    pub failed: u64,
+    /// Not sent, because too many were under way.
+    pub dropped: u64,
+    /// Mean time to blue's first byte in milliseconds, of those that green answered.
+    pub blue_ms: Option<f64>,
+    /// The same for green, with the time to connect.
+    pub green_ms: Option<f64>,
 }
 
 /// One pool, over the last ten seconds.

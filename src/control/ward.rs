@@ -6,15 +6,16 @@ use crate::control::ledger;
 use crate::control::recording::Line;
 use crate::control::run::Run;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
-use crate::core::judge::{Control, Policy, Verdict};
+use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
-use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Stats};
+use crate::core::stats::{Baseline, History, SAMPLES_MIN, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::docker::pools;
 use crate::driver::fixed;
+use crate::metrics::MirrorCounts;
 use crate::store::board::{BackendState, Health, Published};
 use crate::store::journal::{SavedRollout, SavedService};
 use crate::store::window::{Cursor, Reading, Window};
@@ -66,7 +67,9 @@ pub struct Ward {
     pub last: Option<RolloutView>,
     /// What is known of its containers, where its pools are containers.
     pub docker: Seen,
-    histories: [History; 2],
+    /// Copies of requests that were made for greens before this one.
+    pub mirrored_before: MirrorCounts,
+    pub(super) histories: [History; 2],
     recent: VecDeque<[Stats; 2]>,
     reader: Option<(Arc<Window>, Cursor)>,
 }
@@ -97,6 +100,7 @@ impl Ward {
             run: None,
             last: None,
             docker: Seen::default(),
+            mirrored_before: MirrorCounts::default(),
             histories: Default::default(),
             recent: VecDeque::new(),
             reader: None,
@@ -183,7 +187,7 @@ impl Ward {
     }
 
     /// What a green that serves alone is compared with now.
-    fn baseline(&self) -> Baseline {
+    pub(super) fn baseline(&self) -> Baseline {
         let history = &self.histories[Color::Blue.index()];
         self.past().unwrap_or_else(|| history.baseline())
     }
@@ -247,60 +251,6 @@ impl Ward {
             run.verdict = Some(verdict);
         }
         run.verdict.clone()
-    }
-
-    /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
-    pub fn start_share(&mut self, weight: Weight) {
-        self.route.mark += 1;
-        self.route.limits = None;
-        let baseline = self.baseline();
-        let Some(run) = &mut self.run else { return };
-        run.step_spans = Default::default();
-        run.verdict = None;
-        if weight == Weight::NONE || run.rollout.step_index().is_none() {
-            return;
-        }
-        let last = run.rollout.step_index() == run.rollout.plan().last_shift();
-        let control = if weight == Weight::ALL {
-            Control::History(baseline)
-        } else {
-            Control::Concurrent
-        };
-        run.record(&Line::Start {
-            last,
-            control,
-            weight: weight.as_basis_points(),
-        });
-        run.judge.start_step(last, control);
-        self.freeze_limits(weight);
-    }
-
-    /// Freezes the limits of this share when blue has enough samples; true when they are new.
-    pub fn freeze_limits(&mut self, weight: Weight) -> bool {
-        if weight == Weight::NONE || self.route.limits.is_some() {
-            return false;
-        }
-        let baseline = self.baseline();
-        let history = &self.histories[Color::Blue.index()];
-        let Some(run) = &mut self.run else {
-            return false;
-        };
-        let limits = if weight == Weight::ALL {
-            let alone = |limits| Limits {
-                blue: limits,
-                fail: limits,
-                pass: limits,
-            };
-            baseline.limits.map(alone)
-        } else {
-            let (fail, pass) = run.judge.margins();
-            Limits::freeze(&history.total().latency, fail, pass)
-        };
-        let Some(limits) = limits else { return false };
-        self.route.limits = Some(limits);
-        run.judge.set_limits(Some(limits));
-        run.record(&Line::Limits(limits));
-        true
     }
 
     /// What is to be remembered when green becomes the new blue.
@@ -413,6 +363,7 @@ impl Ward {
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
+            mirror: None,
             green_configured: self.settings.green.is_some() || self.is_docker(),
             rollout: self
                 .run

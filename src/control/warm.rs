@@ -1,35 +1,39 @@
 //! Warm-up: requests of our own to each backend of green, so that no user pays for cold caches.
 
-use crate::config::Warmup;
+use crate::config::{BackendTls, Protocol, Warmup};
+use crate::visit::{Question, Way};
 use futures::stream::{self, StreamExt};
 use std::net::SocketAddr;
 
 /// Sends the warm-up and says in one line what came of it.
 ///
 /// A request that fails is no reason to stop: what warms up may stutter. The smoke checks decide.
-pub async fn warm(spec: Warmup, host: String, backends: Vec<SocketAddr>) -> String {
-    let client = match super::smoke::client(spec.timeout) {
-        Ok(client) => client,
+pub async fn warm(
+    spec: Warmup,
+    (protocol, tls): (Protocol, Option<BackendTls>),
+    host: String,
+    backends: Vec<SocketAddr>,
+) -> String {
+    let way = match Way::new(protocol, tls.as_ref()) {
+        Ok(way) => way,
         Err(error) => return format!("no warm-up: {error}"),
     };
-    let urls: Vec<String> = backends
+    let visits: Vec<(SocketAddr, String)> = backends
         .iter()
         .flat_map(|backend| {
             let paths = spec.paths.iter().cycle().take(spec.requests as usize);
-            paths.map(move |path| format!("http://{backend}{path}"))
+            paths.map(move |path| (*backend, path.clone()))
         })
         .collect();
-    let all = urls.len();
-    let answers = stream::iter(urls).map(|url| {
-        let request = client
-            .get(url)
-            .header("host", &host)
-            .header("x-shifter-probe", "warmup");
+    let all = visits.len();
+    let answers = stream::iter(visits).map(|(backend, path)| {
+        let (way, host) = (way.clone(), host.clone());
         async move {
-            match request.send().await {
-                Ok(answer) => answer.status().as_u16() < 500 && answer.bytes().await.is_ok(),
-                Err(_) => false,
-            }
+            let question = Question::get(&path, &host).with("x-shifter-probe", "warmup");
+            let visit = visit(&way, backend, question);
+            tokio::time::timeout(spec.timeout, visit)
+                .await
+                .unwrap_or(false)
         }
     });
     let at_a_time = spec.concurrency.max(1) as usize;
@@ -39,4 +43,18 @@ pub async fn warm(spec: Warmup, host: String, backends: Vec<SocketAddr>) -> Stri
         .count()
         .await;
     format!("warm-up: {good} of {all} requests answered")
+}
+
+/// Whether a whole answer below 500 came.
+async fn visit(way: &Way, backend: SocketAddr, question: Question<'_>) -> bool {
+    let Ok(mut answer) = way.ask(backend, question).await else {
+        return false;
+    };
+    loop {
+        match answer.part().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return answer.status() < 500,
+            Err(_) => return false,
+        }
+    }
 }

@@ -13,7 +13,7 @@ pub enum Class {
     Ok,
     /// A whole answer of 500 or above.
     ServerError,
-    /// Nobody listened, or no route led there.
+    /// Nobody listened, no route led there, or TLS could not be agreed on.
     ConnectRefused,
     /// The connection was not made in time.
     ConnectTimeout,

@@ -12,13 +12,11 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 mod reading;
+mod refusal;
 
 pub use crate::core::event::{Action, Event};
 pub use crate::core::outcome::Outcome;
 pub use crate::core::phase::Phase;
-
-/// Why a person cannot have green grow now.
-const BLIND: &str = "Docker does not answer, so nobody knows what runs: green gets no more until it does. `shifter rollback` works";
 
 /// One attempt to replace blue by green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,37 +75,6 @@ impl Rollout {
             Phase::Promoted => self.on_promoted(event, now),
             Phase::RollingBack { outcome } => self.on_rolling_back(outcome, &event, now),
             Phase::Finished { .. } => vec![],
-        }
-    }
-
-    /// Why a person's request cannot be met now; `None` when it can.
-    pub fn refuses(&self, event: &Event) -> Option<&'static str> {
-        let (step, paused) = match &self.phase {
-            Phase::Running { step } => (*step, false),
-            Phase::Paused { step } => (*step, true),
-            Phase::Promoted => {
-                return match event {
-                    Event::Abort(_) => None,
-                    _ => Some("green is promoted already; only `shifter rollback` is left"),
-                };
-            }
-            Phase::RollingBack { .. } => return Some("the rollout is going back to blue already"),
-            Phase::Finished { .. } => return Some("the rollout is over"),
-        };
-        let fit = self.fit_to_serve(step);
-        match event {
-            Event::Promote | Event::Approve | Event::Resume if self.blind() => Some(BLIND),
-            Event::SetWeight(weight) if self.blind() && *weight > self.weight => Some(BLIND),
-            Event::Approve if !matches!(self.plan.steps.get(step), Some(Step::Approve)) => {
-                Some("no step waits for an approval")
-            }
-            Event::Approve if paused => Some("the rollout is paused; resume it first"),
-            Event::Promote | Event::SetWeight(_) if !fit => {
-                Some("green has not passed its checks yet; no user may see it")
-            }
-            Event::Pause if paused => Some("the rollout is paused already"),
-            Event::Resume if !paused => Some("the rollout is not paused"),
-            _ => None,
         }
     }
 
@@ -327,6 +294,16 @@ impl Rollout {
             Event::Drained if warm_over => self.retire(),
             Event::Tick if drain_over => self.retire(),
             _ => vec![],
+        }
+    }
+
+    /// The pool that is on its way out by now: what is still open on it must end.
+    pub fn leaving(&self, now: Time) -> Option<Color> {
+        let warm_over = now.since(self.since) >= self.plan.keep_blue;
+        match self.phase {
+            Phase::RollingBack { .. } => Some(Color::Green),
+            Phase::Promoted if warm_over && !self.green_down && !self.blind() => Some(Color::Blue),
+            _ => None,
         }
     }
 

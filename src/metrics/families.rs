@@ -2,7 +2,7 @@
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,6 +53,11 @@ const UPGRADED: Spec = Spec {
     help: "WebSockets and other upgraded connections that are open.",
     labels: &["service", "pool"],
 };
+const UPGRADED_CLOSED: Spec = Spec {
+    name: "shifter_upgraded_connections_closed_total",
+    help: "WebSockets and other upgraded connections that were closed because their pool was let go.",
+    labels: &["service", "pool"],
+};
 const UPSTREAM_ERRORS: Spec = Spec {
     name: "shifter_upstream_errors_total",
     help: "Attempts that a pool failed below HTTP, also when another one saved the request.",
@@ -61,6 +66,21 @@ const UPSTREAM_ERRORS: Spec = Spec {
 const RETRIES: Spec = Spec {
     name: "shifter_upstream_retries_total",
     help: "Requests tried again after this pool failed them.",
+    labels: &["service", "pool"],
+};
+const RETRIES_REFUSED: Spec = Spec {
+    name: "shifter_upstream_retries_refused_total",
+    help: "Requests not tried again after this pool failed them, because the retry budget was spent.",
+    labels: &["service", "pool"],
+};
+const MIRRORED: Spec = Spec {
+    name: "shifter_mirror_requests_total",
+    help: "Requests of blue copied to a green without users, by how its answer compares with blue's; dropped are those without room.",
+    labels: &["service", "result"],
+};
+const MIRROR_FIRST_BYTE: Spec = Spec {
+    name: "shifter_mirror_first_byte_seconds_total",
+    help: "Time to the first byte of all answers that were compared, together.",
     labels: &["service", "pool"],
 };
 const REQUEST_BYTES: Spec = Spec {
@@ -181,8 +201,12 @@ pub(super) struct Families {
     pub(super) first_byte: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) upgraded: IntGaugeVec,
+    pub(super) upgraded_closed: IntCounterVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) retries: IntCounterVec,
+    pub(super) retries_refused: IntCounterVec,
+    pub(super) mirrored: IntCounterVec,
+    pub(super) mirror_first_byte: CounterVec,
     pub(super) request_bytes: IntCounterVec,
     pub(super) response_bytes: IntCounterVec,
     pub(super) client_gave_up: IntCounterVec,
@@ -219,8 +243,12 @@ impl Families {
             first_byte: histograms(r, &FIRST_BYTE, &SECONDS)?,
             in_flight: int_gauges(r, &IN_FLIGHT)?,
             upgraded: int_gauges(r, &UPGRADED)?,
+            upgraded_closed: counters(r, &UPGRADED_CLOSED)?,
             upstream_errors: counters(r, &UPSTREAM_ERRORS)?,
             retries: counters(r, &RETRIES)?,
+            retries_refused: counters(r, &RETRIES_REFUSED)?,
+            mirrored: counters(r, &MIRRORED)?,
+            mirror_first_byte: sums(r, &MIRROR_FIRST_BYTE)?,
             request_bytes: counters(r, &REQUEST_BYTES)?,
             response_bytes: counters(r, &RESPONSE_BYTES)?,
             client_gave_up: counters(r, &CLIENT_GAVE_UP)?,
@@ -251,7 +279,10 @@ impl Families {
         for family in [
             &self.requests,
             &self.upstream_errors,
+            &self.upgraded_closed,
             &self.retries,
+            &self.retries_refused,
+            &self.mirrored,
             &self.request_bytes,
         ] {
             drop_series(family, service);
@@ -264,6 +295,7 @@ impl Families {
         ] {
             drop_series(family, service);
         }
+        drop_series(&self.mirror_first_byte, service);
         for family in [
             &self.duration,
             &self.first_byte,
@@ -340,6 +372,12 @@ pub(super) fn labels_of(family: &IntGaugeVec, with: &[(&str, &str)], wanted: &st
 
 fn counters(r: &Registry, spec: &Spec) -> prometheus::Result<IntCounterVec> {
     let family = IntCounterVec::new(Opts::new(spec.name, spec.help), spec.labels)?;
+    r.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn sums(r: &Registry, spec: &Spec) -> prometheus::Result<CounterVec> {
+    let family = CounterVec::new(Opts::new(spec.name, spec.help), spec.labels)?;
     r.register(Box::new(family.clone()))?;
     Ok(family)
 }

@@ -5,19 +5,28 @@
 //! The judge never reads these numbers: it has its own counts. Prometheus is for people.
 
 mod families;
+mod mirror;
 mod service;
 
+pub use mirror::{Compared, MirrorCounts, MirrorMetrics};
 pub use service::{FindingGauges, METRICS, PHASES, PoolMetrics, ServiceMetrics, VERDICTS};
 
 use families::{Families, FamiliesRef};
 use prometheus::{
-    Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CONNECTIONS: &str = "Open connections of users.";
+const TLS_FAILURES: &str = "Connections of users that did not come to TLS: not in time, no common version, no certificate of theirs.";
+const CERTIFICATE: &str = "When a certificate that users see expires, in seconds of Unix time.";
 const UNROUTED: &str = "Requests whose host and path belong to no service.";
+const REFUSED: &str =
+    "Requests and connections that were not taken: no valid HTTP, too large, too many.";
+const ACCESS_DROPPED: &str =
+    "Lines of the access log that were lost: the disk or the reader is too slow.";
 const CONTROLLER_UP: &str = "Whether the controller runs; traffic goes on without it.";
 const DOCKER_CONNECTED: &str =
     "Whether Docker answers, or nobody asks it; nothing advances without it.";
@@ -25,6 +34,9 @@ const STATE_WRITABLE: &str = "Whether decisions can be recorded; weights do not 
 const VERSION: &str = "Version of the routing table in force.";
 const RELOAD_OK: &str = "Whether the last attempt to reload the configuration succeeded.";
 const RELOAD_AT: &str = "When the configuration in force was loaded.";
+
+/// The statuses of requests that are not taken.
+const REFUSALS: [u16; 8] = [400, 405, 413, 414, 429, 431, 501, 505];
 
 /// All families of this process.
 pub struct Metrics {
@@ -35,6 +47,12 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Requests that no service answers for.
     pub unrouted: IntCounter,
+    /// Handshakes that came to nothing.
+    pub tls_failures: IntCounter,
+    certificates: GaugeVec,
+    /// Lines of the access log that were lost.
+    pub access_dropped: IntCounter,
+    refused: IntCounterVec,
     /// 1 while the controller runs.
     pub controller_up: IntGauge,
     /// 1 while what is decided can be recorded.
@@ -73,12 +91,27 @@ impl Metrics {
         for result in ["success", "failure"] {
             reloads.with_label_values(&[result]);
         }
+        let expiry = Opts::new("shifter_certificate_expiry_timestamp_seconds", CERTIFICATE);
+        let certificates = GaugeVec::new(expiry, &["cert", "name"])?;
+        r.register(Box::new(certificates.clone()))?;
+        let refused = IntCounterVec::new(
+            Opts::new("shifter_http_refused_requests_total", REFUSED),
+            &["code"],
+        )?;
+        r.register(Box::new(refused.clone()))?;
+        for code in REFUSALS {
+            refused.with_label_values(&[&code.to_string()]);
+        }
         let metrics = Metrics {
             registry: r.clone(),
             families: Families::register(r)?,
             services: Mutex::default(),
             connections: gauge(r, "shifter_connections", CONNECTIONS)?,
             unrouted: counter(r, "shifter_http_unrouted_requests_total", UNROUTED)?,
+            tls_failures: counter(r, "shifter_tls_handshake_failures_total", TLS_FAILURES)?,
+            certificates,
+            access_dropped: counter(r, "shifter_access_log_dropped_lines_total", ACCESS_DROPPED)?,
+            refused,
             controller_up: gauge(r, "shifter_controller_up", CONTROLLER_UP)?,
             docker_connected: gauge(r, "shifter_docker_connected", DOCKER_CONNECTED)?,
             state_writable: gauge(r, "shifter_state_writable", STATE_WRITABLE)?,
@@ -115,6 +148,13 @@ impl Metrics {
         }
     }
 
+    /// Counts a request that was not taken; a status that is not used for that counts as 400.
+    pub fn refused(&self, status: u16) {
+        let known = REFUSALS.contains(&status);
+        let code = if known { status } else { REFUSALS[0] };
+        self.refused.with_label_values(&[&code.to_string()]).inc();
+    }
+
     /// The version of the table in force.
     pub fn routing_version(&self, version: u64) {
         self.version.set(i64::try_from(version).unwrap_or(i64::MAX));
@@ -128,6 +168,17 @@ impl Metrics {
         self.reload_ok.set(i64::from(ok));
         if ok {
             self.reload_at.set(unix_now());
+        }
+    }
+
+    /// Until when the certificates are good: file, first name, second of Unix time.
+    pub fn set_certificates<'a>(&self, all: impl Iterator<Item = (String, &'a str, i64)>) {
+        self.certificates.reset();
+        for (file, name, ends) in all {
+            let labels = [file.as_str(), name];
+            self.certificates
+                .with_label_values(&labels)
+                .set(ends as f64);
         }
     }
 

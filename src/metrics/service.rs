@@ -5,6 +5,7 @@ use crate::core::plan::Strategy;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
 use crate::metrics::families::{Families, FamiliesRef, drop_series, labels_of};
+use crate::metrics::mirror::MirrorMetrics;
 use crate::metrics::unix_now;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
 
@@ -48,8 +49,12 @@ pub struct PoolMetrics {
     pub in_flight: IntGauge,
     /// WebSockets and other upgraded connections that are open.
     pub upgraded: IntGauge,
+    /// Those that were closed because the pool was let go.
+    pub upgraded_closed: IntCounter,
     /// Requests that were tried again after this pool failed them.
     pub retries: IntCounter,
+    /// Requests that were not tried again because the budget was spent.
+    pub retries_refused: IntCounter,
     /// Bytes of request bodies.
     pub request_bytes: IntCounter,
     /// Bytes of response bodies.
@@ -92,6 +97,8 @@ pub struct ServiceMetrics {
     families: FamiliesRef,
     /// Blue's and green's.
     pub pools: [PoolMetrics; 2],
+    /// Copies for a green without users.
+    pub mirror: MirrorMetrics,
     evaluations: [IntCounter; 4],
 }
 
@@ -150,6 +157,7 @@ impl ServiceMetrics {
             name: name.to_owned(),
             families: families.clone(),
             pools,
+            mirror: MirrorMetrics::new(name, families),
             evaluations,
         };
         metrics.set_weight(0.0);
@@ -159,6 +167,15 @@ impl ServiceMetrics {
     /// The handles of a colour.
     pub fn pool(&self, color: Color) -> &PoolMetrics {
         &self.pools[color.index()]
+    }
+
+    /// Requests that have ended since the start.
+    pub fn ended(&self) -> u64 {
+        let pools = self.pools.iter();
+        pools
+            .flat_map(|pool| pool.codes.iter().chain([&pool.other]))
+            .map(IntCounter::get)
+            .sum()
     }
 
     /// Green's share as set, 0 to 1.
@@ -348,7 +365,9 @@ impl PoolMetrics {
             errors: reasons.collect(),
             in_flight: families.in_flight.with_label_values(&labels),
             upgraded: families.upgraded.with_label_values(&labels),
+            upgraded_closed: families.upgraded_closed.with_label_values(&labels),
             retries: families.retries.with_label_values(&labels),
+            retries_refused: families.retries_refused.with_label_values(&labels),
             request_bytes: families.request_bytes.with_label_values(&labels),
             response_bytes: families.response_bytes.with_label_values(&labels),
             client_gave_up: families.client_gave_up.with_label_values(&labels),

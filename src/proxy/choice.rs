@@ -19,15 +19,16 @@ pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
     of(service, color, None, now).or_else(|| elsewhere(service, color, now))
 }
 
-/// The backend for who may see green whatever its share; none where there is no green.
-pub fn preview(service: &Service, now: Time) -> Option<Spot> {
-    of(service, Color::Green, None, now)
+/// The backend of this pool and no other, whatever its share; `None` when nobody of it can take a request.
+pub fn within(service: &Service, color: Color, now: Time) -> Option<Spot> {
+    of(service, color, None, now)
 }
 
-/// Where a request goes that `failed` could not take: another of the same pool, else the other pool.
-pub fn second(service: &Service, failed: Spot, now: Time) -> Option<Spot> {
-    of(service, failed.color, Some(failed.member), now)
-        .or_else(|| elsewhere(service, failed.color, now))
+/// Where a request goes that `failed` could not take: another of the same pool, else the other pool,
+/// unless it is for nobody else.
+pub fn second(service: &Service, failed: Spot, strict: bool, now: Time) -> Option<Spot> {
+    let other = || elsewhere(service, failed.color, now).filter(|_| !strict);
+    of(service, failed.color, Some(failed.member), now).or_else(other)
 }
 
 fn of(service: &Service, color: Color, not: Option<usize>, now: Time) -> Option<Spot> {

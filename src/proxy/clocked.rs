@@ -5,12 +5,17 @@
 //! connections and users who stop reading are timed here as well: most deadlines are met, and then
 //! no timer is touched, where Pingora would set one for each request.
 
+use crate::proxy::alarm::Line;
+use crate::proxy::http1::Refusal;
+use crate::proxy::strict::{Rules, Strict};
+use crate::proxy::wire::Wire;
 use async_trait::async_trait;
 use http::HeaderValue;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::proxy::Session;
@@ -23,21 +28,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-
-/// The longest time from the first byte of a request's header to its last.
-pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Joins an answer's header and a short body in one segment; Pingora reads into buffers of its own.
 const WRITE_BUFFER: usize = 1_460;
 
 /// The longest wait for a user to take the next part of an answer.
-const WRITE_STALL: Duration = Duration::from_secs(60);
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// A user's connection.
 pub struct Clocked {
-    stream: BufWriter<TcpStream>,
+    stream: Strict<BufWriter<Wire>>,
+    tls: Option<Arc<SslDigest>>,
     digest: Arc<SocketDigest>,
     /// The user's address as `X-Forwarded-For` wants it.
     pub client: Option<HeaderValue>,
@@ -57,18 +59,20 @@ pub struct Clocked {
 }
 
 impl Clocked {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted; with rules when it is HTTP/1.
     pub fn new(
-        stream: TcpStream,
+        stream: Wire,
         client: SocketAddr,
+        http1: Option<Rules>,
         header_deadline: Duration,
         keepalive_idle: Duration,
     ) -> Clocked {
-        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        let digest = SocketDigest::from_raw_fd(stream.tcp().as_raw_fd());
         // Known already: saves a system call. It was never set before.
         let _ = digest.peer_addr.set(Some(PingoraAddr::Inet(client)));
         Clocked {
-            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            tls: stream.tunnel().map(|tunnel| Arc::new(tunnel.digest())),
+            stream: Strict::new(BufWriter::with_capacity(WRITE_BUFFER, stream), http1),
             digest: Arc::new(digest),
             client: HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok(),
             header_deadline,
@@ -87,11 +91,33 @@ impl Clocked {
         (**session.as_http1()?.stream()).as_any().downcast_ref()
     }
 
+    /// A hold on the user's socket, while the system has descriptors.
+    pub fn line(&self) -> Option<Line> {
+        Line::to(self.stream.get_ref().get_ref().tcp())
+    }
+
     /// A request ended: the next byte begins another one's header.
     pub fn request_ended(&self) {
+        self.stream.request_ended();
         let until = self.millis() + millis(self.keepalive_idle);
         self.until.store(until, Relaxed);
         self.idle.store(true, Relaxed);
+    }
+
+    /// The header of a request is complete.
+    pub fn request_began(&self) {
+        self.stream.request_began();
+        self.answer_within(None);
+    }
+
+    /// Why the body under way is not taken.
+    pub fn body_refused(&self) -> Option<Refusal> {
+        self.stream.body_refused()
+    }
+
+    /// An upgrade was agreed to.
+    pub fn becomes_tunnel(&self) {
+        self.stream.becomes_tunnel();
     }
 
     /// The header is complete; the next deadline, if any, is the answer's.
@@ -240,11 +266,20 @@ impl Shutdown for Clocked {
 
 impl UniqueID for Clocked {
     fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().as_raw_fd()
+        self.stream.get_ref().get_ref().tcp().as_raw_fd()
     }
 }
 
-impl Ssl for Clocked {}
+impl Ssl for Clocked {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.tls.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        let http2 = self.stream.get_ref().get_ref().tunnel()?.is_http2();
+        Some(if http2 { ALPN::H2 } else { ALPN::H1 })
+    }
+}
 
 impl GetTimingDigest for Clocked {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {

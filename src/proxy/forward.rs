@@ -1,40 +1,72 @@
 //! Headers that a proxy adds or takes away on the way, in both directions.
 
+use crate::config::{Limits, Trust};
 use crate::proxy::balance::dice;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::live::Settings;
-use http::header::{CONTENT_TYPE, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, STRICT_TRANSPORT_SECURITY,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
-
-/// The largest header of a request; Pingora alone takes 1 MiB.
-const HEADER_MAX: usize = 64 * 1024;
+use std::net::{IpAddr, SocketAddr};
 
 // Names that are known when this is compiled are not parsed for each request.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
+/// Tells green that a request is a copy, whose answer nobody waits for.
+pub const MIRROR: HeaderName = HeaderName::from_static("x-shifter-mirror");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What is known to backends by these names is ours, or HTTP's.
+const DOUBLED: [&str; 9] = [
+    "content-length",
+    "content-type",
+    "forwarded",
+    "host",
+    "proxy",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
 
 /// The longest request id that is kept.
 const ID_MAX: usize = 128;
 
 /// Refuses what must not be forwarded, as an error with the status of the answer.
-pub fn gate(session: &Session) -> Result<()> {
+pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     let request = session.req_header();
     let refuse = |status, why| Error::e_explain(ErrorType::HTTPStatus(status), why);
     if matches!(request.method, Method::TRACE | Method::CONNECT) {
         return refuse(405, "method");
     }
-    if session
-        .as_http1()
-        .is_some_and(|http1| http1.get_headers_raw_bytes().len() > HEADER_MAX)
-    {
+    // Over HTTP/1 `wire` has seen to most of this, and to more.
+    let fields = request
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    if request.headers.len() > limits.headers || fields.sum::<usize>() > limits.header {
         return refuse(431, "header size");
+    }
+    if request.raw_path().len() > limits.uri {
+        return refuse(414, "target size");
+    }
+    let length = request
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if let (Some(most), Some(length)) = (limits.body, length)
+        && length > most
+    {
+        return refuse(413, "body size");
     }
     let mut hosts = request.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -58,6 +90,140 @@ pub fn gate(session: &Session) -> Result<()> {
         return refuse(501, "transfer coding");
     }
     Ok(())
+}
+
+/// The host that a request is for: HTTP/2 has it in the pseudo-header `:authority`.
+pub fn authority(request: &RequestHeader) -> &[u8] {
+    match (request.headers.get(HOST), request.uri.authority()) {
+        (Some(host), _) => host.as_bytes(),
+        (None, Some(authority)) => authority.as_str().as_bytes(),
+        (None, None) => b"",
+    }
+}
+
+fn host(request: &RequestHeader) -> Option<HeaderValue> {
+    match request.headers.get(HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(request.uri.authority()?.as_str()).ok(),
+    }
+}
+
+/// The user's address.
+fn client(session: &Session) -> Option<HeaderValue> {
+    if let Some(clocked) = Clocked::of(session) {
+        return clocked.client.clone();
+    }
+    HeaderValue::from_str(&peer(session)?.to_string()).ok()
+}
+
+/// The address of who is connected, or of whom the PROXY protocol named.
+pub fn peer(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip().to_canonical())
+}
+
+/// The user's address: behind proxies that are trusted the last one that they did not make up.
+pub fn user(session: &Session, trust: &Trust) -> Option<IpAddr> {
+    let mut user = peer(session)?;
+    if !trust.trusts(user) {
+        return Some(user);
+    }
+    let lines = session.req_header().headers.get_all(FORWARDED_FOR);
+    let lines: Vec<&str> = lines.iter().filter_map(|line| line.to_str().ok()).collect();
+    for said in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Some(address) = address(said.trim()) else {
+            break;
+        };
+        user = address;
+        // Where everybody is trusted only who connects is known to be a proxy.
+        if *trust == Trust::Everybody || !trust.trusts(user) {
+            break;
+        }
+    }
+    Some(user)
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let alone = bare.parse::<IpAddr>().ok();
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    Some(alone.or_else(with_port)?.to_canonical())
+}
+
+/// Headers that shifter writes, spelt so that a CGI program cannot tell them from ours (`X_Forwarded_For`).
+fn remove_doubles(request: &mut RequestHeader, own: &HeaderName) {
+    let doubles: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|name| {
+            let spelt = name.as_str();
+            spelt.contains('_') && {
+                let meant = spelt.replace('_', "-");
+                meant == own.as_str() || DOUBLED.contains(&meant.as_str())
+            }
+        })
+        .cloned()
+        .collect();
+    for name in doubles {
+        request.remove_header(&name);
+    }
+}
+
+/// Whether the user came by TLS.
+pub fn by_tls(session: &Session) -> bool {
+    session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// Whether the user came by TLS, to us or to a trusted proxy in front.
+pub fn by_https(session: &Session, settings: &Settings) -> bool {
+    let said = || {
+        let proto = session.req_header().headers.get(FORWARDED_PROTO);
+        proto.is_some_and(|proto| proto.as_bytes() == b"https")
+    };
+    let trusted = || peer(session).is_some_and(|peer| settings.trust.trusts(peer));
+    by_tls(session) || (said() && trusted())
+}
+
+/// Where to send who came without TLS and should have; `None` for who may stay.
+///
+/// The host is the user's own word, and goes back to the same user only.
+pub fn redirect(session: &Session, settings: &Settings) -> Option<HeaderValue> {
+    let port = settings.redirect?;
+    let request = session.req_header();
+    if by_https(session, settings) {
+        return None;
+    }
+    let authority = Authority::try_from(authority(request)).ok()?;
+    let path = request
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let (host, path) = (
+        authority.host(),
+        if path.starts_with('/') { path } else { "/" },
+    );
+    let target = match port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    };
+    HeaderValue::try_from(target).ok()
+}
+
+/// One `Cookie` for a backend that speaks HTTP/1: HTTP/2 may bring it in pieces (RFC 9113, 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<()> {
+    let mut pieces = request.headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (pieces.next(), pieces.next()) else {
+        return Ok(());
+    };
+    let mut all = first.as_bytes().to_vec();
+    for piece in std::iter::once(second).chain(pieces) {
+        all.extend(b"; ");
+        all.extend(piece.as_bytes());
+    }
+    request.remove_header(&COOKIE);
+    request.insert_header(COOKIE, all)
 }
 
 /// The id of a request: its own when it is sane, else a new one.
@@ -84,26 +250,40 @@ fn fresh_id() -> HeaderValue {
 /// Completes the request for a backend.
 pub fn request(
     session: &Session,
+    backend: Option<SocketAddr>,
     settings: &Settings,
     id: Option<&HeaderValue>,
     request: &mut RequestHeader,
 ) -> Result<()> {
-    let trusted = settings.trust_forwarded;
+    if session.is_http2() && request.version != Version::HTTP_2 {
+        join_cookies(request)?;
+    }
+    // HTTP/1.0 may come without a host, HTTP/1.1 may not go without one (RFC 9112, 3.2).
+    if request.uri.authority().is_none()
+        && !request.headers.contains_key(&HOST)
+        && let Some(backend) = backend
+    {
+        request.insert_header(HOST, backend.to_string())?;
+    }
+    let trusted = peer(session).is_some_and(|peer| settings.trust.trusts(peer));
+    remove_doubles(request, &settings.request_id);
     if !trusted {
         request.remove_header(&FORWARDED_FOR);
         request.remove_header(&FORWARDED);
     }
     // Known as httpoxy: CGI programs take it for the environment variable HTTP_PROXY.
     request.remove_header(&PROXY);
-    if let Some(client) = Clocked::of(session).and_then(|clocked| clocked.client.clone()) {
+    request.remove_header(&MIRROR);
+    if let Some(client) = client(session) {
         request.append_header("X-Forwarded-For", client)?;
     }
     if !trusted || !request.headers.contains_key(&FORWARDED_PROTO) {
-        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static("http"))?;
+        let scheme = if by_tls(session) { "https" } else { "http" };
+        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
     }
     if !trusted || !request.headers.contains_key(&FORWARDED_HOST) {
-        match session.req_header().headers.get(HOST) {
-            Some(host) => request.insert_header("X-Forwarded-Host", host.clone())?,
+        match host(session.req_header()) {
+            Some(host) => request.insert_header("X-Forwarded-Host", host)?,
             None => {
                 request.remove_header(&FORWARDED_HOST);
             }
@@ -113,10 +293,10 @@ pub fn request(
         request.insert_header(settings.request_id_written.clone(), id.clone())?;
     }
     if settings.via {
-        let came = if session.req_header().version == Version::HTTP_10 {
-            "1.0 shifter"
-        } else {
-            "1.1 shifter"
+        let came = match session.req_header().version {
+            Version::HTTP_10 => "1.0 shifter",
+            Version::HTTP_2 => "2.0 shifter",
+            _ => "1.1 shifter",
         };
         request.append_header(VIA, HeaderValue::from_static(came))?;
     }
@@ -125,6 +305,7 @@ pub fn request(
 
 /// Completes the answer for a user.
 pub fn response(
+    session: &Session,
     settings: &Settings,
     id: Option<&HeaderValue>,
     response: &mut ResponseHeader,
@@ -135,11 +316,40 @@ pub fn response(
     if settings.via {
         response.append_header(VIA, HeaderValue::from_static("1.1 shifter"))?;
     }
+    if let Some(hsts) = &settings.hsts
+        && by_tls(session)
+        && !response.headers.contains_key(STRICT_TRANSPORT_SECURITY)
+    {
+        response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+    }
     Ok(())
 }
 
-/// Takes away what a backend said about its own connection.
+/// Takes away what a backend said about its own connection (RFC 9110, 7.6.1).
+///
+/// Not `Connection` itself, which Pingora replaces, and nothing of an agreement on an upgrade.
 pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let kept = [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, CONNECTION];
+    let named: Vec<HeaderName> = response
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !kept.contains(name))
+        .collect();
+    // A client that must upgrade is told to what.
+    let upgrade = response.status == StatusCode::UPGRADE_REQUIRED;
+    for name in named.iter().filter(|name| !(upgrade && **name == UPGRADE)) {
+        response.remove_header(name);
+    }
+    if !upgrade {
+        response.remove_header(&UPGRADE);
+    }
+    response.remove_header(&TE);
     response.remove_header(&KEEP_ALIVE);
     response.remove_header(&PROXY_CONNECTION);
 }

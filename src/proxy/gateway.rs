@@ -1,18 +1,20 @@
 //! What happens to a request at each of Pingora's turning points.
 
+use crate::config::Protocol;
 use crate::core::class::Class;
 use crate::metrics::Metrics;
-use crate::proxy::choice::{self, Spot};
-use crate::proxy::clocked::Clocked;
-use crate::proxy::live::{Live, Preview};
+use crate::proxy::alarm::{Alarm, Line};
+use crate::proxy::clocked::{Clocked, WRITE_STALL};
+use crate::proxy::edge::Edge;
+use crate::proxy::live::Live;
 use crate::proxy::record::{Record, classify};
-use crate::proxy::{forward, reply, route};
+use crate::proxy::{attempt, forward, grpc, mirror, reply, secure};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{EXPECT, HOST, SET_COOKIE};
+use http::header::{EXPECT, SET_COOKIE};
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -33,76 +35,30 @@ pub struct Gateway {
     live: Arc<ArcSwap<Live>>,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
+    edge: Arc<Edge>,
 }
 
 impl Gateway {
-    /// Charges a failed attempt, and gives the request to another backend where one can take it.
-    fn elsewhere(record: &mut Record, class: Class) -> bool {
-        let now = Clock::now();
-        record.charge(class, now);
-        record.failed_attempt(class, now);
-        if record.tries >= record.live().settings.retries {
-            return false;
-        }
-        let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
-            return false;
-        };
-        let Some(next) = choice::second(service, failed, now) else {
-            return false;
-        };
-        service.metrics(failed.color).retries.inc();
-        record.tries += 1;
-        record.hold(next);
-        true
-    }
-
     /// A gateway that follows the board.
-    pub fn new(board: Arc<Board>, metrics: Arc<Metrics>) -> Gateway {
+    pub fn new(board: Arc<Board>, metrics: Arc<Metrics>, edge: Arc<Edge>) -> Gateway {
         Gateway {
             live: Live::follow(&board, metrics.clone()),
             board,
             metrics,
+            edge,
         }
+    }
+
+    /// What every connection shares.
+    pub fn edge(&self) -> &Arc<Edge> {
+        &self.edge
     }
 
     /// Sends an answer of our own and keeps the connection.
     async fn refuse(session: &mut Session, record: &Record, status: u16) -> Result<bool> {
-        let name = &record.live().settings.request_id;
-        reply::send(session, status, record.id.as_ref().map(|id| (name, id))).await?;
+        let settings = &record.live().settings;
+        reply::send(session, status, settings, record.id.as_ref(), None).await?;
         Ok(true)
-    }
-
-    /// Chooses service, colour and backend, once for the whole request.
-    fn route(&self, session: &Session, record: &mut Record) -> Result<Spot, u16> {
-        let request = session.req_header();
-        let live = record.live().clone();
-        let host = request
-            .headers
-            .get(HOST)
-            .map_or(&b""[..], |host| host.as_bytes());
-        let Some(at) = live.routes.find(host, request.uri.path()) else {
-            self.metrics.unrouted.inc();
-            return Err(404);
-        };
-        let service = &live.services[at];
-        let asked = |preview: &Preview| preview.asked(&request.headers);
-        if service.preview.as_ref().is_some_and(asked)
-            && let Some(spot) = choice::preview(service, record.started())
-        {
-            record.preview(at);
-            return Ok(spot);
-        }
-        let place = service.line.place(&request.headers);
-        record.tell = place.tell.then_some(place.point);
-        let color = route::color(service.weight, place.point);
-        record.route(at, color);
-        let now = record.started();
-        let spot = choice::first(service, color, now);
-        if spot.is_none_or(|spot| spot.color != color) {
-            record.charge(Class::NoBackend, now);
-            record.failed_attempt(Class::NoBackend, now);
-        }
-        spot.ok_or(503)
     }
 }
 
@@ -119,7 +75,7 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, record: &mut Record) -> Result<()> {
         if let Some(clocked) = Clocked::of(session) {
-            clocked.answer_within(None);
+            clocked.request_began();
         }
         let settings = &record.live().settings;
         if self.board.draining() {
@@ -129,15 +85,27 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(Some(0));
         }
         session.set_read_timeout(Some(CLIENT_READ));
+        if session.is_http2() {
+            // One user who takes nothing must not hold a backend for ever; over HTTP/1 `Clocked` sees to it.
+            session.set_write_timeout(Some(WRITE_STALL));
+        }
         // Without it the first of two pipelined requests is answered with 400.
         session.set_pipelining_enabled(true);
         let id = forward::request_id(session, &settings.request_id);
         record.id = Some(id);
-        forward::gate(session)
+        forward::gate(session, &record.live().settings.limits)?;
+        self.edge.pace(session, &record.live().settings)
     }
 
     async fn request_filter(&self, session: &mut Session, record: &mut Record) -> Result<bool> {
-        match self.route(session, record) {
+        let (live, id) = (record.live(), record.id.as_ref());
+        if let Some(location) = forward::redirect(session, &live.settings)
+            && live.find(session.req_header()).is_some()
+        {
+            reply::send(session, 308, &live.settings, id, Some(location)).await?;
+            return Ok(true);
+        }
+        match attempt::first(record, session.req_header(), &self.metrics) {
             Ok(spot) => record.hold(spot),
             Err(status) => return Gateway::refuse(session, record, status).await,
         }
@@ -178,11 +146,22 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         _reused: bool,
         peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
+        fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         record: &mut Record,
     ) -> Result<()> {
         if !record.member().is_some_and(|member| member.state.gone()) {
+            if let Some(service) = record.service()
+                && session.is_http2()
+                && service.protocol == Protocol::Http1
+                && (service.reads_longer || record.uploading)
+            {
+                let first_byte = service.first_byte;
+                record.line = Line::to_backend(fd);
+                if !record.uploading {
+                    record.ring_after(first_byte);
+                }
+            }
             return Ok(());
         }
         let error = Error::explain(ErrorType::ConnectRefused, "the backend has left meanwhile");
@@ -197,8 +176,12 @@ impl ProxyHttp for Gateway {
         error: Box<Error>,
     ) -> Box<Error> {
         let mut error = error.into_up();
-        let class = classify(Some(&error), 0);
-        let again = Gateway::elsewhere(record, class);
+        if *error.etype() == ErrorType::TLSHandshakeFailure
+            && let (Some(service), Some(member)) = (record.service(), record.member())
+        {
+            secure::tell(&service.name, &member.state.id, &error);
+        }
+        let again = attempt::again(record, &error);
         error.set_retry(again);
         error
     }
@@ -211,9 +194,17 @@ impl ProxyHttp for Gateway {
         record: &mut Record,
         reused: bool,
     ) -> Box<Error> {
-        if Clocked::of(session).is_some_and(Clocked::expired) {
-            // The user's connection keeps the time, the backend let it pass.
+        let rang = record.alarm.as_ref().is_some_and(Alarm::rang);
+        if rang || Clocked::of(session).is_some_and(Clocked::expired) {
+            // The user's connection or the alarm keeps the time, the backend let it pass.
             let mut late = Error::explain(ErrorType::ReadTimedout, "first byte").into_up();
+            late.set_retry(false);
+            return late;
+        }
+        (record.line, record.alarm) = (None, None);
+        if record.uploading && *error.etype() == ErrorType::ReadTimedout && session.is_http2() {
+            // Pingora does not time the parts of a body over HTTP/2: it was the user who was silent.
+            let mut late = Error::explain(ErrorType::ReadTimedout, "request body").into_down();
             late.set_retry(false);
             return late;
         }
@@ -223,7 +214,8 @@ impl ProxyHttp for Gateway {
         let unanswered = session.response_written().is_none() && !record.has_answer();
         if !reused && whole && unanswered && class == Class::Reset && method.is_safe() {
             // It died with the request in its hands: what only reads can be asked of another one.
-            error.set_retry(Gateway::elsewhere(record, class));
+            let again = attempt::again(record, &error);
+            error.set_retry(again);
             return error;
         }
         if method.is_idempotent() && whole {
@@ -248,6 +240,10 @@ impl ProxyHttp for Gateway {
         if !record.uploading {
             return Ok(());
         }
+        let most = record.live().settings.limits.body;
+        if most.is_some_and(|most| session.body_bytes_read() as u64 > most) {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "body size").into_down());
+        }
         if end {
             record.uploaded();
         }
@@ -256,6 +252,12 @@ impl ProxyHttp for Gateway {
             && let Some(clocked) = Clocked::of(session)
         {
             clocked.answer_within(wait.filter(|_| end));
+        }
+        if end
+            && record.waits()
+            && let Some(wait) = wait
+        {
+            record.ring_after(wait);
         }
         Ok(())
     }
@@ -272,8 +274,10 @@ impl ProxyHttp for Gateway {
         {
             request.remove_header(&preview.header);
         }
+        let backend = record.member().map(|member| member.state.addr);
         forward::request(
             session,
+            backend,
             &record.live().settings,
             record.id.as_ref(),
             request,
@@ -297,6 +301,9 @@ impl ProxyHttp for Gateway {
             clocked.answer_within(None);
         }
         record.answered(response.status.as_u16());
+        if grpc::is(&response.headers) {
+            record.grpc_failed = grpc::failed(&response.headers);
+        }
         forward::strip_hop_by_hop(response);
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());
@@ -315,21 +322,29 @@ impl ProxyHttp for Gateway {
         }
         // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            record.upgraded();
+            let user = Clocked::of(session);
+            if let Some(user) = user {
+                user.becomes_tunnel();
+            }
+            record.upgraded(user.and_then(Clocked::line));
             // A tunnel may be silent for hours.
             session.set_read_timeout(None);
         }
         if self.board.draining() {
             session.set_keepalive(None);
         }
-        if let Some(point) = record.tell
-            && let Some(cookie) = record
-                .service()
-                .and_then(|service| service.line.cookie(point))
-        {
-            response.append_header(SET_COOKIE, cookie)?;
+        if let (Some(point), Some(service)) = (record.tell, record.service()) {
+            let secure = forward::by_https(session, &record.live().settings);
+            if let Some(cookie) = service.line.cookie(point, secure) {
+                response.append_header(SET_COOKIE, cookie)?;
+            }
         }
-        forward::response(&record.live().settings, record.id.as_ref(), response)
+        forward::response(
+            session,
+            &record.live().settings,
+            record.id.as_ref(),
+            response,
+        )
     }
 
     async fn fail_to_proxy(
@@ -338,7 +353,10 @@ impl ProxyHttp for Gateway {
         error: &Error,
         record: &mut Record,
     ) -> FailToProxy {
-        let status = reply::status(error);
+        let refused = Clocked::of(session).and_then(Clocked::body_refused);
+        let status = refused
+            .map(|refused| refused.status)
+            .or(reply::status(error));
         session.set_keepalive(None);
         let written = session.response_written().is_some_and(is_final);
         if let (Some(status), false) = (status, written) {
@@ -351,6 +369,18 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        record: &mut Record,
+    ) -> Result<()> {
+        if let Some(failed) = grpc::failed(trailers) {
+            record.grpc_failed = Some(failed);
+        }
+        Ok(())
+    }
+
     async fn logging(&self, session: &mut Session, error: Option<&Error>, record: &mut Record) {
         let status = session
             .response_written()
@@ -358,10 +388,15 @@ impl ProxyHttp for Gateway {
         let class = match error {
             // Our own 503 is no answer of a backend.
             None if record.spot().is_none() => Class::NoBackend,
+            None if record.grpc_failed == Some(true) => Class::ServerError,
             error => classify(error, status),
         };
         record.end(status, class);
         record.bytes(session.body_bytes_read(), session.body_bytes_sent());
+        self.edge.ended(session, record, status, error);
+        if error.is_none() {
+            mirror::copy(session, record, status);
+        }
     }
 
     /// A client that left is its own business and is counted; a flood of such lines helps nobody.

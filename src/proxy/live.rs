@@ -1,17 +1,25 @@
 //! What the request path reads: one value, swapped whole when the board publishes.
 
-use crate::config::{Config, Eject, Secret};
+use crate::config::{Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Trust};
 use crate::core::table::Color;
+use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::metrics::{Metrics, PoolMetrics, ServiceMetrics};
+use crate::proxy::budget::Spent;
+use crate::proxy::forward;
+use crate::proxy::mirror::Mirror;
 use crate::proxy::pin::{Line, Pin};
 use crate::proxy::route::{Fnv, Routes};
+use crate::proxy::seal::Seal;
+use crate::proxy::secure::Secure;
 use crate::proxy::upgrade::Dialer;
 use crate::store::board::{BackendState, Published, Snapshot};
 use crate::store::window::Window;
+use crate::visit::Way;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
@@ -22,6 +30,9 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// and so often, before it is given up.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Requests at a time on one connection to an HTTP/2 backend, as its servers usually allow.
+const H2_STREAMS: usize = 100;
 
 /// Everything that a request needs to know, as published.
 #[derive(Debug)]
@@ -46,7 +57,13 @@ pub struct Settings {
     /// The same as Pingora writes it, without an allocation.
     pub request_id_written: Bytes,
     /// Whether `X-Forwarded-*` of a request are believed.
-    pub trust_forwarded: bool,
+    pub trust: Trust,
+    /// What is taken from one user.
+    pub limits: Limits,
+    /// The port that who comes without TLS is sent to.
+    pub redirect: Option<u16>,
+    /// The `Strict-Transport-Security` of answers by TLS.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// One service as the request path sees it.
@@ -63,14 +80,25 @@ pub struct Service {
     pub pools: [Vec<Member>; 2],
     /// When a member is left out for a while.
     pub eject: Eject,
+    /// How often requests may be tried again.
+    pub budget: RetryBudget,
+    spent: Arc<Spent>,
     /// Who may see green whatever its share.
     pub preview: Option<Preview>,
+    /// Who goes elsewhere than the weight says: the first that fits decides.
+    pub rules: Vec<Rule>,
+    /// What copies to a green without users.
+    pub mirror: Option<Mirror>,
     /// The longest wait for an answer's header.
     pub first_byte: Duration,
     /// Pingora's own timeout for reads is longer than that, so that the wait must be kept by us.
     pub reads_longer: bool,
+    /// What the members speak.
+    pub protocol: Protocol,
     /// Opens connections for upgrades.
     pub dialer: Arc<Dialer>,
+    /// What people call the versions in both pools.
+    pub releases: [String; 2],
     metrics: Arc<ServiceMetrics>,
 }
 
@@ -125,13 +153,15 @@ impl Live {
     /// What the board published; counters of newcomers go on from the value before.
     pub fn new(snapshot: &Snapshot, metrics: &Metrics, old: Option<&Live>) -> Live {
         let config = &snapshot.config;
+        let chosen = config.proxy.cookie_secret.as_ref();
+        let secret = chosen.map_or(snapshot.key.expose(), |chosen| chosen.expose().as_bytes());
         let services: Vec<Service> = snapshot
             .services
             .iter()
             .filter_map(|published| {
                 let name = &published.route.service;
                 let known = old.and_then(|old| old.services.iter().find(|s| s.name == *name));
-                Service::new(published, config, metrics, known)
+                Service::new(published, config, secret, metrics, known)
             })
             .collect();
         let index = |name: &str| services.iter().position(|service| service.name == name);
@@ -140,6 +170,13 @@ impl Live {
             settings: Settings::new(config),
             services,
         }
+    }
+
+    /// The service that answers a request.
+    pub fn find(&self, request: &RequestHeader) -> Option<usize> {
+        let host = forward::authority(request);
+        let found = self.routes.find(host, request.uri.path())?;
+        Some(found.service)
     }
 
     /// A value that follows the board: before `publish` returns, new requests go by it.
@@ -166,7 +203,13 @@ impl Settings {
             via: proxy.via,
             request_id_written: Bytes::copy_from_slice(request_id.as_str().as_bytes()),
             request_id,
-            trust_forwarded: proxy.trust_forwarded,
+            trust: proxy.trust.clone(),
+            limits: proxy.limits.clone(),
+            redirect: proxy.tls.as_ref().and_then(|tls| tls.redirect),
+            hsts: proxy
+                .tls
+                .as_ref()
+                .and_then(|tls| HeaderValue::from_str(tls.hsts.as_ref()?).ok()),
         }
     }
 }
@@ -176,16 +219,18 @@ impl Service {
     fn new(
         published: &Published,
         config: &Config,
+        secret: &[u8],
         metrics: &Metrics,
         old: Option<&Service>,
     ) -> Option<Service> {
         let route = &published.route;
         let spec = config.service(&route.service)?;
         let timeouts = &spec.timeouts;
+        let secure = spec.tls.as_ref().map(Secure::new);
         let pools = Color::BOTH.map(|color| {
             published.pools[color.index()]
                 .iter()
-                .map(|state| Member::new(&route.service, state, timeouts))
+                .map(|state| Member::new(spec, secure.as_ref(), state))
                 .collect()
         });
         Some(Service {
@@ -195,6 +240,7 @@ impl Service {
                 pin: Pin::new(spec.sticky.as_ref()),
                 salt: route.salt,
                 epoch: route.epoch,
+                seal: Seal::new(secret, &route.service),
                 newcomers: old
                     .map(|old| old.line.newcomers.clone())
                     .unwrap_or_default(),
@@ -202,11 +248,21 @@ impl Service {
             window: published.window.clone(),
             pools,
             eject: spec.eject.clone(),
+            budget: spec.retry_budget,
+            spent: old.map(|old| old.spent.clone()).unwrap_or_default(),
             preview: spec.preview.as_ref().and_then(Preview::new),
+            rules: spec.rules.clone(),
+            mirror: mirror(spec, old.and_then(|old| old.mirror.as_ref())),
             first_byte: timeouts.first_byte,
             reads_longer: timeouts.first_byte < timeouts.read,
+            protocol: spec.protocol,
             dialer: Arc::new(Dialer {
                 timeout: timeouts.connect,
+            }),
+            releases: Color::BOTH.map(|color| {
+                route
+                    .pool(color)
+                    .map_or_else(String::new, |pool| pool.release.clone())
             }),
             metrics: metrics.service(&route.service),
         })
@@ -217,18 +273,48 @@ impl Service {
         self.metrics.pool(color)
     }
 
+    /// Whether one more request may be tried again, which then counts.
+    pub fn may_retry(&self, now: Time) -> bool {
+        self.spent.take(&self.budget, self.metrics.ended(), now)
+    }
+
+    /// All Prometheus handles.
+    pub fn all_metrics(&self) -> Arc<ServiceMetrics> {
+        self.metrics.clone()
+    }
+
     /// The members of a pool.
     pub fn pool(&self, color: Color) -> &[Member] {
         &self.pools[color.index()]
     }
 }
 
+fn mirror(spec: &crate::config::Service, old: Option<&Mirror>) -> Option<Mirror> {
+    let wanted = spec.mirror.as_ref()?;
+    match Way::new(spec.protocol, spec.tls.as_ref()) {
+        Ok(way) => Some(Mirror::new(wanted, way, old)),
+        Err(error) => {
+            tracing::error!(service = spec.name, %error, "nothing can be copied to green");
+            None
+        }
+    }
+}
+
 impl Member {
-    fn new(service: &str, state: &Arc<BackendState>, timeouts: &crate::config::Timeouts) -> Member {
+    fn new(
+        service: &crate::config::Service,
+        secure: Option<&Secure>,
+        state: &Arc<BackendState>,
+    ) -> Member {
+        let timeouts = &service.timeouts;
         let mut peer = HttpPeer::new(state.addr, false, String::new());
         // A new generation on the same address never gets a connection of the old one.
-        peer.group_key = group_key(service, &state.id);
+        peer.group_key = group_key(&service.name, &state.id);
         let options = &mut peer.options;
+        if service.protocol == Protocol::H2 {
+            options.set_http_version(2, 2);
+            options.max_h2_streams = H2_STREAMS;
+        }
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
         // Pingora has one timeout for reads of header and body: the longer one, so that nothing is cut
@@ -243,6 +329,9 @@ impl Member {
             #[cfg(target_os = "linux")]
             user_timeout: Duration::ZERO,
         });
+        if let Some(secure) = secure {
+            secure.dress(&mut peer, state.addr);
+        }
         Member {
             state: state.clone(),
             peer,
@@ -266,6 +355,8 @@ impl Member {
         peer.options.idle_timeout = Some(Duration::ZERO);
         peer.options.read_timeout = None;
         peer.options.custom_l4 = Some(dialer.clone());
+        // An upgrade is a thing of HTTP/1.1.
+        peer.options.set_http_version(1, 1);
         peer
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::config::Sticky;
 use crate::core::weight::{Weight, newcomer, point, salted};
+use crate::proxy::balance::dice;
 use crate::proxy::route::Fnv;
+use crate::proxy::seal::Seal;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -10,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The longest caller id that is looked at; of a longer one only this much counts.
 const ID_MAX: usize = 512;
+
+/// Cookies of our name whose signature is looked at; a browser sends one, or one for each domain above.
+const COOKIES_MAX: usize = 4;
 
 /// What keeps a caller on one colour.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub struct Line {
     pub salt: u64,
     /// Cookies of another epoch pin nobody.
     pub epoch: u32,
+    /// Tells our cookies from those that others wrote.
+    pub seal: Seal,
     /// Counts newcomers; outlives the entry.
     pub newcomers: Arc<AtomicU64>,
 }
@@ -52,59 +59,78 @@ pub struct Line {
 pub struct Place {
     /// Where it stands now.
     pub point: u16,
+    /// It has stood there before, as its cookie or header says.
+    pub known: bool,
     /// It has no cookie of this epoch: it gets one.
     pub tell: bool,
+}
+
+impl Place {
+    fn known(point: u16) -> Place {
+        Place {
+            point,
+            known: true,
+            tell: false,
+        }
+    }
 }
 
 impl Line {
     /// Where the caller with these headers stands.
     pub fn place(&self, headers: &HeaderMap) -> Place {
         match &self.pin {
-            Pin::None => Place {
-                point: self.next(),
-                tell: false,
-            },
+            Pin::None => self.newcomer(false),
             Pin::Cookie(name) => match self.seat(headers, name) {
-                Some(seat) => Place {
-                    point: self.turned(seat),
-                    tell: false,
-                },
-                None => Place {
-                    point: self.next(),
-                    tell: true,
-                },
+                Some(seat) => Place::known(self.turned(seat)),
+                None => self.newcomer(true),
             },
             Pin::Header(name) => {
-                let point = match headers.get(name) {
-                    Some(id) => {
-                        let id = id.as_bytes();
-                        point(salted(Fnv::hash(&id[..id.len().min(ID_MAX)]), self.salt))
-                    }
-                    None => self.next(),
-                };
-                Place { point, tell: false }
+                let id = headers.get(name).map(|id| self.point_of_id(id));
+                id.map_or_else(|| self.newcomer(false), Place::known)
             }
         }
     }
 
+    fn newcomer(&self, tell: bool) -> Place {
+        Place {
+            point: newcomer(self.newcomers.fetch_add(1, Ordering::Relaxed), self.salt),
+            known: false,
+            tell,
+        }
+    }
+
+    /// The point of a caller who is not to be told: its own where a pin says one, else any.
+    pub fn point_of(&self, headers: &HeaderMap) -> u16 {
+        let own = match &self.pin {
+            Pin::None => None,
+            Pin::Cookie(name) => self.seat(headers, name).map(|seat| self.turned(seat)),
+            Pin::Header(name) => headers.get(name).map(|id| self.point_of_id(id)),
+        };
+        own.unwrap_or_else(|| point(dice()))
+    }
+
+    fn point_of_id(&self, id: &HeaderValue) -> u16 {
+        let id = id.as_bytes();
+        point(salted(Fnv::hash(&id[..id.len().min(ID_MAX)]), self.salt))
+    }
+
     /// The `Set-Cookie` that brings a caller back to `point`; `None` when no cookie is used.
     ///
-    /// The value is `epoch.seat`. A seat is a point before the release's salt turned it, so that the
-    /// same users are not the canaries of every release.
-    pub fn cookie(&self, point: u16) -> Option<HeaderValue> {
+    /// The value is `epoch.seat.signature`. A seat is a point before the release's salt turned it, so that
+    /// the same users are not the canaries of every release. `secure`: never to be sent without TLS.
+    pub fn cookie(&self, point: u16, secure: bool) -> Option<HeaderValue> {
         let Pin::Cookie(name) = &self.pin else {
             return None;
         };
         let seat = (point + Weight::FULL - self.turn()) % Weight::FULL;
+        let signature = self.seal.sign(self.epoch, seat);
+        let signature = std::str::from_utf8(&signature).ok()?;
+        let secure = if secure { "; Secure" } else { "" };
         let text = format!(
-            "{name}={}.{seat}; Path=/; HttpOnly; SameSite=Lax",
+            "{name}={}.{seat}.{signature}; Path=/; HttpOnly; SameSite=Lax{secure}",
             self.epoch
         );
         HeaderValue::from_str(&text).ok()
-    }
-
-    fn next(&self) -> u16 {
-        newcomer(self.newcomers.fetch_add(1, Ordering::Relaxed), self.salt)
     }
 
     fn turn(&self) -> u16 {
@@ -115,29 +141,35 @@ impl Line {
         (seat + self.turn()) % Weight::FULL
     }
 
-    /// The seat in the first cookie of this name that is valid now.
+    /// The seat in the first cookie of this name that is valid now: ours, and of this epoch.
     fn seat(&self, headers: &HeaderMap, name: &str) -> Option<u16> {
         // HTTP/2 clients may send several cookie lines (RFC 9113, 8.2.3).
         headers
             .get_all(COOKIE)
             .iter()
             .flat_map(|line| line.as_bytes().split(|&b| b == b';'))
-            .find_map(|pair| {
+            .filter_map(|pair| {
                 let value = pair
                     .trim_ascii()
                     .strip_prefix(name.as_bytes())?
                     .strip_prefix(b"=")?;
-                self.read(std::str::from_utf8(value).ok()?)
+                self.claim(std::str::from_utf8(value).ok()?)
             })
+            .take(COOKIES_MAX)
+            .find(|(seat, signature)| self.seal.holds(self.epoch, *seat, signature.as_bytes()))
+            .map(|(seat, _)| seat)
     }
 
-    fn read(&self, value: &str) -> Option<u16> {
-        let (epoch, seat) = value.split_once('.')?;
+    /// The seat that a value of this epoch claims, with its signature, which nobody has looked at yet.
+    fn claim<'a>(&self, value: &'a str) -> Option<(u16, &'a str)> {
+        let (epoch, rest) = value.split_once('.')?;
+        let (seat, signature) = rest.split_once('.')?;
         let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
         if !digits(epoch) || !digits(seat) || epoch.parse() != Ok(self.epoch) {
             return None;
         }
-        seat.parse().ok().filter(|seat| *seat < Weight::FULL)
+        let seat = seat.parse().ok().filter(|seat| *seat < Weight::FULL)?;
+        Some((seat, signature))
     }
 }
 
@@ -150,6 +182,7 @@ mod tests {
             pin,
             salt,
             epoch,
+            seal: Seal::new(b"secret", "app"),
             newcomers: Arc::default(),
         }
     }
@@ -165,7 +198,7 @@ mod tests {
     }
 
     fn value(line: &Line, point: u16) -> String {
-        let cookie = line.cookie(point).unwrap();
+        let cookie = line.cookie(point, false).unwrap();
         cookie
             .to_str()
             .unwrap()
@@ -181,37 +214,43 @@ mod tests {
             let line = cookie_line(salt, 3);
             for point in [0, 1, 499, 500, 9_999] {
                 let headers = sent(&format!("other=1; {}; more=2", value(&line, point)));
-                assert_eq!(
-                    line.place(&headers),
-                    Place { point, tell: false },
-                    "salt {salt}"
-                );
+                assert_eq!(line.place(&headers), Place::known(point), "salt {salt}");
             }
         }
     }
 
     #[test]
     fn attributes_keep_the_cookie_from_scripts_and_other_sites() {
-        let cookie = cookie_line(0, 0).cookie(5).unwrap();
-        let cookie = cookie.to_str().unwrap();
-        assert!(
-            cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"),
-            "{cookie}"
-        );
+        for (secure, end) in [(false, "SameSite=Lax"), (true, "SameSite=Lax; Secure")] {
+            let cookie = cookie_line(0, 0).cookie(5, secure).unwrap();
+            let cookie = cookie.to_str().unwrap();
+            let expected = format!("; Path=/; HttpOnly; {end}");
+            assert!(cookie.ends_with(&expected), "{cookie}");
+        }
     }
 
     #[test]
     fn another_epoch_or_nonsense_is_a_newcomer() {
         let line = cookie_line(0, 3);
+        let (good, old) = (value(&line, 17), value(&cookie_line(0, 2), 17));
+        let mut stranger = cookie_line(0, 3);
+        stranger.seal = Seal::new(b"secret", "other");
+        let (_, signature) = good.rsplit_once('.').unwrap();
         for bad in [
-            "pin=2.17",
-            "pin=3.10000",
+            "pin=3.17",
+            "pin=3.17.",
             "pin=3.",
             "pin=3",
-            "pin=+3.5",
-            "pin=3.5.6",
             "pin=",
-            "in=3.5",
+            &old,
+            &old.replace("pin=2", "pin=3"),
+            &value(&stranger, 17),
+            &format!("pin=3.10017.{signature}"),
+            &format!("pin=3.18.{signature}"),
+            &format!("pin=+3.17.{signature}"),
+            &format!("pin=3.17.{}", signature.to_uppercase()),
+            &format!("{good}.6"),
+            good.strip_prefix('p').unwrap(),
         ] {
             let before = line.newcomers.load(Ordering::Relaxed);
             assert!(line.place(&sent(bad)).tell, "{bad}");
@@ -224,13 +263,7 @@ mod tests {
         let line = cookie_line(0, 3);
         let mut headers = sent("a=1");
         headers.append(COOKIE, value(&line, 42).parse().unwrap());
-        assert_eq!(
-            line.place(&headers),
-            Place {
-                point: 42,
-                tell: false
-            }
-        );
+        assert_eq!(line.place(&headers), Place::known(42));
     }
 
     #[test]

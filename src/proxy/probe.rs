@@ -1,15 +1,15 @@
 //! Active checks: are the members of all pools well, green's before it has a share included.
 
-use crate::config::{Config, Health as Spec, Host};
-use crate::proxy::descriptors;
+use crate::config::{Ask, BackendTls, Config, Health as Spec, Host, Protocol};
+use crate::proxy::{descriptors, grpc};
 use crate::store::board::{BackendState, Board, Health, Snapshot};
-use http::header::HOST;
-use reqwest::redirect::Policy;
+use crate::visit::{Question, Way};
+use http::Method;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -24,6 +24,9 @@ pub struct Probes {
 struct Target {
     backend: Arc<BackendState>,
     spec: Spec,
+    protocol: Protocol,
+    tls: Option<BackendTls>,
+    way: Way,
     host: String,
 }
 
@@ -31,47 +34,32 @@ impl Target {
     fn same(&self, other: &Target) -> bool {
         Arc::ptr_eq(&self.backend, &other.backend)
             && self.spec == other.spec
+            && self.protocol == other.protocol
+            && self.tls == other.tls
             && self.host == other.host
     }
 }
 
 impl Probes {
     /// Starts checks for what is published, and follows.
-    ///
-    /// # Errors
-    /// When no HTTP client can be made.
-    pub fn start(board: &Arc<Board>) -> std::io::Result<Probes> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            // A kept connection would not show that new ones are refused.
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!(
-                "shifter/",
-                env!("CARGO_PKG_VERSION"),
-                " (health check)"
-            ))
-            .build()
-            .map_err(std::io::Error::other)?;
+    pub fn start(board: &Arc<Board>) -> Probes {
         let (sender, snapshots) = watch::channel(board.snapshot());
         board.follow(move |snapshot| {
             sender.send_replace(snapshot.clone());
         });
         let mut following = JoinSet::new();
-        following.spawn(follow(Arc::downgrade(board), client, snapshots));
-        Ok(Probes {
+        following.spawn(follow(Arc::downgrade(board), snapshots));
+        Probes {
             _following: following,
-        })
+        }
     }
 }
 
+const AGENT: &str = concat!("shifter/", env!("CARGO_PKG_VERSION"), " (health check)");
+
 type Key = (String, String);
 
-async fn follow(
-    board: std::sync::Weak<Board>,
-    client: reqwest::Client,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-) {
+async fn follow(board: std::sync::Weak<Board>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
     let mut tasks = JoinSet::new();
     let mut running: HashMap<Key, (Target, AbortHandle)> = HashMap::new();
     loop {
@@ -87,11 +75,7 @@ async fn follow(
         });
         for (key, target) in wanted {
             let Some(board) = board.upgrade() else { return };
-            let task = tasks.spawn(watch_over(
-                Arc::downgrade(&board),
-                client.clone(),
-                target.clone(),
-            ));
+            let task = tasks.spawn(watch_over(Arc::downgrade(&board), target.clone()));
             running.insert(key, (target, task));
         }
         while tasks.try_join_next().is_some() {}
@@ -105,18 +89,28 @@ fn targets(snapshot: &Snapshot) -> HashMap<Key, Target> {
     let mut targets = HashMap::new();
     for published in &snapshot.services {
         let name = &published.route.service;
-        let Some(spec) = snapshot
-            .config
-            .service(name)
-            .map(|service| service.health.clone())
-        else {
+        let Some(service) = snapshot.config.service(name) else {
             continue;
+        };
+        let protocol = match &service.health.ask {
+            Ask::Grpc(_) => Protocol::H2,
+            _ => service.protocol,
+        };
+        let way = match Way::new(protocol, service.tls.as_ref()) {
+            Ok(way) => way,
+            Err(error) => {
+                log::error!("the members of `{name}` cannot be checked: {error}");
+                continue;
+            }
         };
         for backend in published.pools.iter().flatten() {
             let host = host(&snapshot.config, name, backend.addr);
             let target = Target {
                 backend: backend.clone(),
-                spec: spec.clone(),
+                spec: service.health.clone(),
+                protocol: service.protocol,
+                tls: service.tls.clone(),
+                way: way.clone(),
                 host,
             };
             targets.insert((name.clone(), backend.id.clone()), target);
@@ -138,7 +132,7 @@ fn host(config: &Config, service: &str, addr: SocketAddr) -> String {
     exact.unwrap_or_else(|| addr.to_string())
 }
 
-async fn watch_over(board: std::sync::Weak<Board>, client: reqwest::Client, target: Target) {
+async fn watch_over(board: std::sync::Weak<Board>, target: Target) {
     let mut tally = Tally {
         health: target.backend.health(),
         good: 0,
@@ -149,63 +143,80 @@ async fn watch_over(board: std::sync::Weak<Board>, client: reqwest::Client, targ
     loop {
         ticks.tick().await;
         // Without a descriptor nothing was learnt.
-        let Some(well) = check(&client, &target).await else {
+        let Some(checked) = check(&target).await else {
             continue;
         };
         let Some(board) = board.upgrade() else { return };
-        if let Some(health) = tally.count(well, &target.spec) {
-            log::info!(
-                "backend {} is {}",
-                target.backend.id,
-                if health == Health::Up { "up" } else { "down" }
-            );
+        if let Some(health) = tally.count(checked.is_ok(), &target.spec) {
+            let id = &target.backend.id;
+            match checked {
+                Ok(()) => log::info!("backend {id} is up"),
+                Err(why) => log::info!("backend {id} is down: {why}"),
+            }
             board.set_health(&target.backend, health);
         }
     }
 }
 
-/// Whether the backend is well; `None` when we could not ask.
-async fn check(client: &reqwest::Client, target: &Target) -> Option<bool> {
+/// Whether the backend is well, and why not; `None` when we could not ask.
+async fn check(target: &Target) -> Option<Result<(), String>> {
     let spec = &target.spec;
     let mut addr = target.backend.addr;
     addr.set_port(spec.port.unwrap_or(addr.port()));
     let answered = async {
-        match &spec.path {
-            None => match TcpStream::connect(addr).await {
-                Err(error) if descriptors::exhausted(&error) => None,
-                connected => Some(connected.is_ok()),
-            },
-            // The body is not read: the connection closes with the answer.
-            Some(path) => {
-                let request = client.get(format!("http://{addr}{path}"));
-                match request.header(HOST, &target.host).send().await {
-                    Err(error) if is_ours(&error) => None,
-                    answer => {
-                        let good = |code| (200..400).contains(&code);
-                        Some(answer.is_ok_and(|answer| good(answer.status().as_u16())))
-                    }
-                }
-            }
+        match &spec.ask {
+            Ask::Connect => target.way.knock(addr).await.map(|()| Ok(())),
+            Ask::Path(path) => good(target, addr, path).await,
+            Ask::Grpc(service) => serving(target, addr, service).await,
         }
     };
-    tokio::time::timeout(spec.timeout, answered)
-        .await
-        .unwrap_or(Some(false))
+    match tokio::time::timeout(spec.timeout, answered).await {
+        Err(_) => Some(Err(format!(
+            "no answer within {} ms",
+            spec.timeout.as_millis()
+        ))),
+        Ok(Err(error)) if descriptors::exhausted(&error) => None,
+        Ok(Err(error)) => Some(Err(error.to_string())),
+        Ok(Ok(judged)) => Some(judged),
+    }
 }
 
-/// Whether a failed request has the want of descriptors somewhere below.
-fn is_ours(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(descriptors::exhausted)
-        {
-            return true;
-        }
-        cause = error.source();
+/// Whether a path answers 200 to 399; the body is not read.
+async fn good(target: &Target, addr: SocketAddr, path: &str) -> io::Result<Result<(), String>> {
+    let question = Question::get(path, &target.host).with("user-agent", AGENT);
+    Ok(match target.way.ask(addr, question).await?.status() {
+        200..400 => Ok(()),
+        status => Err(format!("{path} answers {status}")),
+    })
+}
+
+/// Whether a gRPC service says of itself that it serves.
+async fn serving(target: &Target, addr: SocketAddr, name: &str) -> io::Result<Result<(), String>> {
+    let wrong = || Err("its gRPC health check does not say SERVING".to_owned());
+    let Some(body) = grpc::health_request(name) else {
+        return Ok(wrong());
+    };
+    let question = Question {
+        method: Method::POST,
+        body: body.into(),
+        ..Question::get("/grpc.health.v1.Health/Check", &target.host)
+    };
+    let question = question
+        .with("content-type", "application/grpc")
+        .with("te", "trailers")
+        .with("user-agent", AGENT);
+    let mut answer = target.way.ask(addr, question).await?;
+    let mut body = vec![];
+    while let Ok(Some(part)) = answer.part().await
+        && body.len() <= grpc::SERVING.len()
+    {
+        body.extend_from_slice(&part);
     }
-    false
+    Ok(if body == grpc::SERVING {
+        Ok(())
+    } else {
+        wrong()
+    })
 }
 
 /// Checks in a row.
@@ -243,7 +254,7 @@ mod tests {
     #[test]
     fn rise_and_fall_are_counted_in_a_row() {
         let spec = Spec {
-            path: None,
+            ask: Ask::Connect,
             port: None,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

@@ -6,15 +6,17 @@
 use crate::core::class::Class;
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::choice::Spot;
 use crate::proxy::live::{Live, Member, Service};
+use crate::proxy::tunnel::Tunnel;
 use crate::store::Clock;
 use crate::store::window::Begun;
 use http::HeaderValue;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The status in metrics of a request whose client left before an answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
@@ -39,9 +41,18 @@ pub struct Record {
     pub tries: u32,
     /// The point to tell the caller in a cookie.
     pub tell: Option<u16>,
+    /// Nobody but the pool that it was given to may answer it.
+    pub strict: bool,
+    /// The connection to the backend, where the user's cannot keep the backend's time.
+    pub line: Option<Line>,
+    /// What ends the wait for the answer's header on that connection.
+    pub alarm: Option<Alarm>,
+    /// How a gRPC call ended, once the backend has said it.
+    pub grpc_failed: Option<bool>,
     /// The request's id, once it is known.
     pub id: Option<HeaderValue>,
     upgraded: bool,
+    tunnel: Option<Tunnel>,
     ended: bool,
 }
 
@@ -67,8 +78,13 @@ impl Record {
             first_byte: None,
             tries: 0,
             tell: None,
+            strict: false,
+            line: None,
+            alarm: None,
+            grpc_failed: None,
             id: None,
             upgraded: false,
+            tunnel: None,
             ended: false,
         }
     }
@@ -111,11 +127,11 @@ impl Record {
         });
     }
 
-    /// It was sent to see green: nobody is judged by it.
-    pub fn preview(&mut self, service: usize) {
+    /// It goes where somebody chose: nobody is judged by it.
+    pub fn chosen(&mut self, service: usize, color: Color) {
         self.routed = Some(Routed {
             service,
-            color: Color::Green,
+            color,
             begun: None,
         });
     }
@@ -146,6 +162,28 @@ impl Record {
         self.uploaded = Some(Instant::now());
     }
 
+    /// The backend has so long for its answer's header, where there is a line to it.
+    pub fn ring_after(&mut self, wait: Duration) {
+        self.alarm = self.line.as_ref().map(|line| line.shut_after(wait));
+    }
+
+    /// From its header to now.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// From the start, or from the end of the body, to the answer's header.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.first_byte.map(Duration::from_micros)
+    }
+
+    /// The pool that it was last given to, or was meant for.
+    pub fn color(&self) -> Option<Color> {
+        self.spot
+            .map(|spot| spot.color)
+            .or(Some(self.routed?.color))
+    }
+
     /// Whether the answer's header is still to come.
     pub fn waits(&self) -> bool {
         self.first_byte.is_none()
@@ -154,6 +192,7 @@ impl Record {
     /// The answer's header is there.
     pub fn answered(&mut self, status: u16) {
         let now = Instant::now();
+        (self.line, self.alarm) = (None, None);
         let asked = self.uploaded.unwrap_or(self.started);
         let micros = now.duration_since(asked).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
@@ -224,12 +263,20 @@ impl Record {
     }
 
     /// The upgrade was agreed on: what is judged is over, the tunnel is only in flight.
-    pub fn upgraded(&mut self) {
+    ///
+    /// On the user's connection it ends when its backend is let go.
+    pub fn upgraded(&mut self, user: Option<Line>) {
         self.end(101, Class::Ok);
         self.upgraded = true;
-        if let (Some(service), Some(spot)) = (self.service(), self.spot) {
-            service.metrics(spot.color).upgraded.inc();
-        }
+        let (Some(service), Some(member), Some(spot)) = (self.service(), self.member(), self.spot)
+        else {
+            return;
+        };
+        let metrics = service.metrics(spot.color);
+        metrics.upgraded.inc();
+        let closed = metrics.upgraded_closed.clone();
+        let leaving = member.state.leaving();
+        self.tunnel = user.map(|user| Tunnel::open(user, leaving, closed));
     }
 
     /// Counts its end, once: in the judge's window and in the metrics.
@@ -328,6 +375,8 @@ fn upstream_fault(kind: &ErrorType) -> Class {
     match kind {
         ConnectTimedout | TLSHandshakeTimedout => Class::ConnectTimeout,
         ConnectRefused | ConnectNoRoute | ConnectError => Class::ConnectRefused,
+        // Nobody there whom we may speak to.
+        TLSHandshakeFailure | InvalidCert | HandshakeError => Class::ConnectRefused,
         ReadTimedout | WriteTimedout => Class::Timeout,
         ConnectionClosed | ReadError | WriteError => Class::Reset,
         // No local port, no descriptor left: ours.
@@ -354,6 +403,8 @@ mod tests {
             (ConnectRefused, Class::ConnectRefused),
             (ConnectNoRoute, Class::ConnectRefused),
             (ConnectTimedout, Class::ConnectTimeout),
+            (TLSHandshakeFailure, Class::ConnectRefused),
+            (TLSHandshakeTimedout, Class::ConnectTimeout),
             (ReadTimedout, Class::Timeout),
             (WriteTimedout, Class::Timeout),
             (ConnectionClosed, Class::Reset),

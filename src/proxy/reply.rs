@@ -1,8 +1,13 @@
 //! Answers of our own: a status, one line for people, the request's id, and nothing of the inside.
 
+use crate::proxy::forward::by_tls;
+use crate::proxy::live::Settings;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
-use http::{HeaderName, HeaderValue, Method};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, SERVER,
+    STRICT_TRANSPORT_SECURITY,
+};
+use http::{HeaderValue, Method};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -11,9 +16,11 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 pub async fn send(
     session: &mut Session,
     status: u16,
-    id: Option<(&HeaderName, &HeaderValue)>,
+    settings: &Settings,
+    id: Option<&HeaderValue>,
+    location: Option<HeaderValue>,
 ) -> Result<()> {
-    let said = id.and_then(|(_, id)| id.to_str().ok()).unwrap_or("-");
+    let said = id.and_then(|id| id.to_str().ok()).unwrap_or("-");
     let body = Bytes::from(format!("{}\nrequest id: {said}\n", sentence(status)));
     let mut header = ResponseHeader::build(status, Some(8))?;
     header.insert_header(SERVER, HeaderValue::from_static("shifter"))?;
@@ -23,8 +30,14 @@ pub async fn send(
     )?;
     header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     header.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    if let Some((name, id)) = id {
-        header.insert_header(name.clone(), id.clone())?;
+    if let Some(id) = id {
+        header.insert_header(settings.request_id.clone(), id.clone())?;
+    }
+    if let Some(hsts) = settings.hsts.as_ref().filter(|_| by_tls(session)) {
+        header.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+    }
+    if let Some(location) = location {
+        header.insert_header(LOCATION, location)?;
     }
     match status {
         405 => header.insert_header(
@@ -44,14 +57,34 @@ pub async fn send(
     Ok(())
 }
 
+/// An answer for a connection on which nothing else will be said.
+pub fn bare(status: u16) -> Vec<u8> {
+    let reason = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
+    let body = format!("{}\n", sentence(status));
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nserver: shifter\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         cache-control: no-store\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 fn sentence(status: u16) -> &'static str {
     match status {
+        308 => "This is at https.",
         400 => "The request is not valid HTTP.",
         404 => "No service answers for this host and path.",
         405 => "This method is not allowed here.",
         408 => "The request did not come in time.",
+        413 => "The request's body is too large.",
+        414 => "The request's target is too long.",
+        429 => "Too many requests came from this address.",
         431 => "The request's header is too large.",
         501 => "This transfer coding is not supported.",
+        505 => "This version of HTTP is not supported.",
         502 => "The service broke off its answer, or gave none.",
         503 => "The service is not available now.",
         504 => "The service did not answer in time.",

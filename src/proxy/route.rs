@@ -20,6 +20,28 @@ pub struct Routes {
     any: Paths,
 }
 
+/// The service of a request, and by what it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// Its place.
+    pub service: usize,
+    /// The entry of `hosts` that fits.
+    pub host: Entry<'a>,
+    /// The entry of `paths` that fits, without a `/` at the end.
+    pub path: &'a str,
+}
+
+/// Which kind of entry fits a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// The host itself.
+    Exact(&'a str),
+    /// Names below this, which begins with a dot.
+    Below(&'a str),
+    /// Every host.
+    Any,
+}
+
 /// Path prefixes and the service of each, longest first.
 #[derive(Debug, Default)]
 struct Paths(Vec<(Box<str>, usize)>);
@@ -76,35 +98,44 @@ impl Routes {
     /// The service of a request: the exact host before `*.suffix` before `*`, then the longest prefix.
     ///
     /// `host` is the `Host` header as it came; `path` is compared as it came, byte by byte.
-    pub fn find(&self, host: &[u8], path: &str) -> Option<usize> {
+    pub fn find(&self, host: &[u8], path: &str) -> Option<Found<'_>> {
         let mut buffer = Vec::new();
+        let any = || self.any.find(path, Entry::Any);
         let Some(host) = bare_host(host, &mut buffer) else {
-            return self.any.find(path);
+            return any();
         };
-        let exact = self.exact.get(host).and_then(|paths| paths.find(path));
+        let exact = self
+            .exact
+            .get_key_value(host)
+            .and_then(|(name, paths)| paths.find(path, Entry::Exact(name)));
         exact
             .or_else(|| {
                 let matching = |suffix: &str| host.len() > suffix.len() && host.ends_with(suffix);
                 self.below
                     .iter()
                     .filter(|(suffix, _)| matching(suffix))
-                    .find_map(|(_, paths)| paths.find(path))
+                    .find_map(|(suffix, paths)| paths.find(path, Entry::Below(suffix)))
             })
-            .or_else(|| self.any.find(path))
+            .or_else(any)
     }
 }
 
 impl Paths {
-    fn find(&self, path: &str) -> Option<usize> {
-        self.0
+    fn find<'a>(&'a self, path: &str, host: Entry<'a>) -> Option<Found<'a>> {
+        let (prefix, service) = self
+            .0
             .iter()
-            .find(|(prefix, _)| begins_with(path, prefix))
-            .map(|(_, service)| *service)
+            .find(|(prefix, _)| begins_with(path, prefix))?;
+        Some(Found {
+            service: *service,
+            host,
+            path: prefix,
+        })
     }
 }
 
 /// Whether `path` is `prefix` or lies below it: `/a` holds `/a` and `/a/b`, not `/ab`.
-fn begins_with(path: &str, prefix: &str) -> bool {
+pub fn begins_with(path: &str, prefix: &str) -> bool {
     match path.as_bytes().get(prefix.len()) {
         None | Some(b'/') => path.starts_with(prefix),
         Some(_) => prefix.is_empty(),
@@ -215,6 +246,26 @@ mod tests {
         Routes::new(&config, |name| name[1..].parse().ok())
     }
 
+    fn at(routes: &Routes, host: &[u8], path: &str) -> Option<usize> {
+        routes.find(host, path).map(|found| found.service)
+    }
+
+    #[test]
+    fn what_was_found_says_by_what() {
+        let routes = routes(&[
+            (&["a.org"], &["/api/"]),
+            (&["*.org"], &["/"]),
+            (&["*"], &["/x"]),
+        ]);
+        let found = |host: &str, path| {
+            let found = routes.find(host.as_bytes(), path).unwrap();
+            (found.host, found.path)
+        };
+        assert_eq!(found("A.org:80", "/api/7"), (Entry::Exact("a.org"), "/api"));
+        assert_eq!(found("a.org", "/7"), (Entry::Below(".org"), ""));
+        assert_eq!(found("a.com", "/x"), (Entry::Any, "/x"));
+    }
+
     #[test]
     fn the_more_exact_host_wins_and_then_the_longer_path() {
         let routes = routes(&[
@@ -225,7 +276,7 @@ mod tests {
             (&["api.eu.example.com"], &["/v1"]),
             (&["api.eu.example.com"], &["/v1/users"]),
         ]);
-        let found = |host: &str, path| routes.find(host.as_bytes(), path);
+        let found = |host: &str, path| at(&routes, host.as_bytes(), path);
         assert_eq!(found("elsewhere.org", "/"), Some(0));
         assert_eq!(
             found("example.com", "/"),
@@ -253,17 +304,17 @@ mod tests {
     #[test]
     fn a_path_that_the_exact_host_does_not_know_falls_to_the_next() {
         let routes = routes(&[(&["a.org"], &["/api"]), (&["*.org", "*"], &["/web"])]);
-        assert_eq!(routes.find(b"a.org", "/api/x"), Some(0));
-        assert_eq!(routes.find(b"a.org", "/web"), Some(1));
-        assert_eq!(routes.find(b"a.org", "/"), None);
+        assert_eq!(at(&routes, b"a.org", "/api/x"), Some(0));
+        assert_eq!(at(&routes, b"a.org", "/web"), Some(1));
+        assert_eq!(at(&routes, b"a.org", "/"), None);
     }
 
     #[test]
     fn an_ipv6_host_keeps_its_brackets_and_loses_its_port() {
         let routes = routes(&[(&["::1"], &["/"])]);
-        assert_eq!(routes.find(b"[::1]:8080", "/"), Some(0));
-        assert_eq!(routes.find(b"[::1]", "/"), Some(0));
-        assert_eq!(routes.find(b"::1", "/"), None);
+        assert_eq!(at(&routes, b"[::1]:8080", "/"), Some(0));
+        assert_eq!(at(&routes, b"[::1]", "/"), Some(0));
+        assert_eq!(at(&routes, b"::1", "/"), None);
     }
 
     #[test]
@@ -278,7 +329,7 @@ mod tests {
             b".a.org",
             b"",
         ] {
-            assert_eq!(routes.find(host, "/"), None, "{host:?}");
+            assert_eq!(at(&routes, host, "/"), None, "{host:?}");
         }
     }
 

@@ -3,13 +3,15 @@
 use crate::config::Config;
 use crate::core::table::{Color, Route, Table};
 use crate::core::time::Time;
+use crate::store::key::Key;
 use crate::store::window::Window;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
 
 /// What active checks say about a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub struct BackendState {
     pub ejected_until: AtomicU64,
     health: AtomicU8,
     gone: AtomicBool,
+    leaving: watch::Sender<Option<Duration>>,
 }
 
 impl BackendState {
@@ -50,6 +53,7 @@ impl BackendState {
             ejected_until: AtomicU64::new(0),
             health: AtomicU8::new(Health::Unknown as u8),
             gone: AtomicBool::new(false),
+            leaving: watch::Sender::new(None),
         }
     }
 
@@ -65,6 +69,20 @@ impl BackendState {
     /// Whether no table names it any more: by now somebody else may have its address.
     pub fn gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Within which time tunnels on it must end; `None` while it stays.
+    pub fn leaving(&self) -> watch::Receiver<Option<Duration>> {
+        self.leaving.subscribe()
+    }
+
+    /// Says within which time tunnels on it must end, or that it stays; true when that is news.
+    pub fn let_go(&self, within: Option<Duration>) -> bool {
+        self.leaving.send_if_modified(|known| {
+            let news = *known != within;
+            *known = within;
+            news
+        })
     }
 
     /// Whether a new request may be sent there: not down, and not ejected.
@@ -91,6 +109,8 @@ pub struct Snapshot {
     pub table: Arc<Table>,
     /// The configuration.
     pub config: Arc<Config>,
+    /// What cookies are signed with, where the configuration names nothing else.
+    pub key: Arc<Key>,
     /// One entry for each route of the table, in its order.
     pub services: Vec<Arc<Published>>,
 }
@@ -123,11 +143,17 @@ struct Publishing {
 }
 
 impl Board {
-    /// An empty table under a configuration.
+    /// An empty table under a configuration, with a key that ends with the process.
     pub fn new(config: Arc<Config>) -> Board {
+        Board::keyed(config, Key::random())
+    }
+
+    /// The same with a key that is kept.
+    pub fn keyed(config: Arc<Config>, key: Key) -> Board {
         let snapshot = Snapshot {
             table: Arc::default(),
             config,
+            key: Arc::new(key),
             services: vec![],
         };
         Board {
@@ -174,6 +200,7 @@ impl Board {
         let snapshot = Arc::new(Snapshot {
             table: Arc::new(table),
             config,
+            key: old.key.clone(),
             services,
         });
         self.snapshot.store(snapshot.clone());

@@ -6,6 +6,7 @@
 pub mod board;
 pub mod clock;
 pub mod journal;
+pub mod key;
 pub mod lock;
 pub mod saved;
 pub mod window;
@@ -13,4 +14,5 @@ pub mod window;
 pub use board::Board;
 pub use clock::Clock;
 pub use journal::Journal;
+pub use key::Key;
 pub use lock::FolderLock;

@@ -3,7 +3,8 @@
 //! It is ruled by variables: `VERSION`, `PORT`, `ERRORS` (percent of answers that are 500), `LATENCY_MS`,
 //! `BOOT_MS` (until it listens), `WARM_MS` (until `/health` is 200), `SLOW_FIRST` (so many requests take
 //! `SLOW_MS` each), `DATABASE` (a file that must have the column `COLUMN`), `EXIT_AT_START` (its exit code),
-//! `EXIT_AFTER_MS`, `IGNORE_TERM`. `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app schema` looks
+//! `EXIT_AFTER_MS`, `IGNORE_TERM`, `BIND` (the addresses that it listens on, else all), `LEASH` (it ends when
+//! its standard input does). `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app schema` looks
 //! for its column; `app sleep` does nothing for long. A WebSocket is an echo. SIGTERM: nothing new is
 //! accepted, what is under way is answered (not with `RUDE`), WebSockets are cut.
 
@@ -31,11 +32,16 @@ fn var(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn addresses(usual: &str) -> Vec<String> {
+    let bind = std::env::var("BIND").unwrap_or_else(|_| usual.to_owned());
+    bind.split(',').map(str::to_owned).collect()
+}
+
 fn main() {
     let port = var("PORT").unwrap_or(3000);
     match std::env::args().nth(1).as_deref() {
         Some("check") => {
-            let own = format!("127.0.0.1:{port}");
+            let own = format!("{}:{port}", addresses("127.0.0.1")[0]);
             let address = std::env::args().nth(2).unwrap_or(own);
             std::process::exit(i32::from(!check(&address)))
         }
@@ -85,14 +91,24 @@ fn serve(port: u64) {
             std::process::exit(3);
         });
     }
+    if var("LEASH").is_some() {
+        std::thread::spawn(|| {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(0);
+        });
+    }
     std::thread::sleep(Duration::from_millis(var("BOOT_MS").unwrap_or(0)));
     let begun = Instant::now();
-    let listener = TcpListener::bind(("0.0.0.0", port as u16)).expect("a port");
-    listener.set_nonblocking(true).expect("a socket");
+    let listen = |address: &String| {
+        let listener = TcpListener::bind((address.as_str(), port as u16)).expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        listener
+    };
+    let listeners: Vec<TcpListener> = addresses("0.0.0.0").iter().map(listen).collect();
     eprintln!("listening on {port}");
     while !STOPPING.load(SeqCst) {
-        match listener.accept() {
-            Ok((stream, _)) => {
+        match listeners.iter().find_map(|listener| listener.accept().ok()) {
+            Some((stream, _)) => {
                 let _ = stream.set_nonblocking(false);
                 let _ = stream.set_nodelay(true);
                 std::thread::Builder::new()
@@ -100,10 +116,10 @@ fn serve(port: u64) {
                     .spawn(move || answer_all(stream, begun))
                     .ok();
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            None => std::thread::sleep(Duration::from_millis(1)),
         }
     }
-    drop(listener);
+    drop(listeners);
     while UNDER_WAY.load(SeqCst) > 0 && var("RUDE").is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }

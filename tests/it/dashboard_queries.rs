@@ -221,6 +221,7 @@ fn selectors(expr: &str) -> Vec<String> {
 /// The families of a service that has a rollout, backends and releases; a histogram by its parts.
 fn families() -> BTreeSet<String> {
     let metrics = Metrics::new().unwrap();
+    metrics.set_certificates([("app.pem".to_owned(), "a.test", 1)].into_iter());
     let service = metrics.service("api");
     service.set_backends(Color::Blue, [("127.0.0.1:3001", true)].into_iter());
     service.set_release(Color::Blue, Some("1.0"));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_over_many_cutovers() {
     let (blue, green) = pair();
-    let fast = "steps = [{ weight = 5, hold = \"100ms\", deadline = \"100ms\" }, { weight = 50, hold = \"100ms\", deadline = \"100ms\" }, { weight = 100, hold = \"100ms\", deadline = \"100ms\" }]\nmonitor = \"1h\"\nkeep_blue = \"1s\"\n";
+    let fast = "steps = [{ weight = 5, hold = \"100ms\", deadline = \"100ms\" }, { weight = 50, hold = \"100ms\", deadline = \"100ms\" }, { weight = 100, hold = \"100ms\", deadline = \"100ms\" }]\nmonitor = \"1h\"\nkeep_blue = \"2s\"\n";
     let home = Home::new(&blue, &green, &format!("{fast}{PATIENT}"));
     let shifter = home.serve().await;
     let cutovers = size("SHIFTER_LOST_CUTOVERS", 20);

@@ -8,17 +8,24 @@
     unreachable_pub
 )]
 
+mod corpus;
 mod crash;
 mod dashboard_queries;
 mod docker;
+mod edge;
+mod handover;
+mod http2;
 mod lost;
 mod metrics;
+mod mirror;
 mod observed;
 mod process;
 mod prometheus;
 mod proxy;
 mod reload;
 mod rollback;
+mod routing;
 mod support;
+mod tls;
 mod upstreams;
 mod verdicts;

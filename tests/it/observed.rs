@@ -2,10 +2,11 @@
 
 use crate::dashboard_queries::check_all;
 use crate::prometheus::Prometheus;
-use crate::support::apps::pair;
+use crate::support::apps::{free_port, pair};
 use crate::support::client::Client;
 use crate::support::load::{Load, Plan, size};
 use crate::support::shifter::{Home, PATIENT, STILL, outcome_of, phase_of};
+use crate::support::tls::Authority;
 use shifter::core::plan::Strategy;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +26,14 @@ async fn firing(base: &str, client: &reqwest::Client) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_has_data_and_the_alert_fires() {
     let (blue, green) = pair();
-    let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}"));
+    let tls = format!(
+        "[proxy.tls]\nlisten = \"{}\"\ncertificates = [{{ cert = \"one.pem\", key = \"one.key\" }}]\n",
+        free_port()
+    );
+    let home = Home::new(&blue, &green, &format!("{STILL}{PATIENT}{tls}"));
+    Authority::new()
+        .sign(&["app"])
+        .write(home.folder.path(), "one");
     let _shifter = home.serve().await;
     let client = reqwest::Client::new();
     let prometheus = Prometheus::scraping(home.admin, &client).await;

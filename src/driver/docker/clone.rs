@@ -6,7 +6,8 @@
 use crate::driver::docker::labels::{Owner, personal};
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig,
-    HostConfig, ImageConfig, NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
+    HostConfig, ImageConfig, NetworkingConfig, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use std::collections::{BTreeMap, HashMap};
 use thiserror::Error;
@@ -333,7 +334,26 @@ fn host_settings(name: &str, host: &HostConfig, remarks: &mut Vec<String>) -> Ho
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
+        ulimits: host
+            .ulimits
+            .as_ref()
+            .map(|limits| limits.iter().map(as_asked).collect()),
         ..host.clone()
+    }
+}
+
+/// A limit as it is asked for: Podman shows `RLIMIT_NOFILE` and takes `nofile`.
+fn as_asked(limit: &ResourcesUlimits) -> ResourcesUlimits {
+    let name = limit
+        .name
+        .as_deref()
+        .map(|name| match name.strip_prefix("RLIMIT_") {
+            Some(name) => name.to_ascii_lowercase(),
+            None => name.to_owned(),
+        });
+    ResourcesUlimits {
+        name,
+        ..limit.clone()
     }
 }
 
@@ -484,6 +504,25 @@ mod tests {
 
     fn cloned(config: ContainerConfig, host: HostConfig, changes: &Changes) -> Spec {
         clone(&blue(config, host), &image(), changes, &owner(), false).expect("a copy")
+    }
+
+    #[test]
+    fn limits_of_podman_are_asked_for_as_it_takes_them() {
+        let limits = ["nofile", "RLIMIT_NPROC"].map(|name| ResourcesUlimits {
+            name: Some(name.to_owned()),
+            soft: Some(1),
+            hard: Some(2),
+        });
+        let host = HostConfig {
+            ulimits: Some(limits.to_vec()),
+            ..host()
+        };
+        let spec = cloned(config(), host, &changes());
+        let asked = spec.body.host_config.and_then(|host| host.ulimits);
+        let asked = asked.expect("limits");
+        let names: Vec<_> = asked.iter().map(|limit| limit.name.as_deref()).collect();
+        assert_eq!(names, [Some("nofile"), Some("nproc")]);
+        assert_eq!((asked[1].soft, asked[1].hard), (Some(1), Some(2)));
     }
 
     #[test]

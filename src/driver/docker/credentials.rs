@@ -1,31 +1,75 @@
 //! Credentials for registries, as `docker login` left them, and one repair of how bollard sends them.
 
 use bollard::auth::DockerCredentials;
-use docker_credential::DockerCredential;
+use docker_credential::{CredentialRetrievalError as Fault, DockerCredential};
+use std::path::PathBuf;
 
 /// The name under which `docker login` keeps Docker Hub.
 const HUB: &str = "https://index.docker.io/v1/";
 
 /// What was left for the registry of this image; `None` when nothing was.
-pub fn of(reference: &str) -> Option<DockerCredentials> {
+///
+/// # Errors
+/// Why something that was left cannot be used.
+pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
     let registry = registry(reference);
-    match docker_credential::get_credential(registry).ok()? {
-        DockerCredential::UsernamePassword(username, password) => Some(DockerCredentials {
+    let found = match docker_credential::get_credential(registry) {
+        Ok(found) => found,
+        Err(Fault::ConfigNotFound | Fault::NoCredentialConfigured) => return Ok(None),
+        Err(Fault::ConfigReadError) if !config().is_some_and(|file| file.exists()) => {
+            return Ok(None);
+        }
+        Err(Fault::HelperFailure {
+            helper,
+            stdout,
+            stderr,
+        }) => {
+            let said = format!("{} {}", stdout.trim(), stderr.trim());
+            // Helpers fail so when they know nobody there (github.com/docker/docker-credential-helpers).
+            if said.contains("credentials not found") {
+                return Ok(None);
+            }
+            return Err(format!("{helper} says: {}", said.trim()));
+        }
+        Err(fault) => return Err(fault.to_string().trim().to_owned()),
+    };
+    let serveraddress = Some(registry.to_owned());
+    Ok(Some(match found {
+        DockerCredential::UsernamePassword(username, password) => DockerCredentials {
             username: Some(username),
             password: Some(password),
-            serveraddress: Some(registry.to_owned()),
+            serveraddress,
             ..DockerCredentials::default()
-        }),
-        DockerCredential::IdentityToken(token) => Some(DockerCredentials {
+        },
+        DockerCredential::IdentityToken(token) => DockerCredentials {
             identitytoken: Some(token),
-            serveraddress: Some(registry.to_owned()),
+            serveraddress,
             ..DockerCredentials::default()
-        }),
-    }
+        },
+    }))
+}
+
+/// Where `docker login` leaves them.
+fn config() -> Option<PathBuf> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    Some(folder?.join("config.json"))
+}
+
+/// Whether an engine's words say that the registry wants (other) credentials.
+pub fn wanted(words: &str) -> bool {
+    [
+        "unauthorized",
+        "no basic auth credentials",
+        "denied",
+        "authentication required",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 /// The registry of an image: what stands before the first slash and looks like a host.
-fn registry(reference: &str) -> &str {
+pub fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
         _ => HUB,

@@ -44,6 +44,7 @@ fn labelled(name: &str, members: &[&Container]) -> Result<Labelled, String> {
         hosts: label("hosts"),
         paths: label("paths"),
         health: label("health"),
+        protocol: label("protocol"),
         network: label("network"),
         ports: [
             Some(port(blue.unwrap_or(first))?),

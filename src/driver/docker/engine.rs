@@ -6,6 +6,7 @@
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
 use crate::driver::docker::credentials;
+use crate::driver::docker::fault::{CALL, said};
 use crate::driver::docker::tasks::{self, Task};
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -22,13 +23,10 @@ use bollard::query_parameters::{
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;
-use thiserror::Error;
 
-/// The longest wait for an answer; bollard's own limit covers the header only.
-const CALL: Duration = Duration::from_secs(10);
+pub use crate::driver::docker::fault::EngineError;
 
 /// Bytes of a command's output that are kept.
 const OUTPUT_MAX: usize = 1_000;
@@ -53,41 +51,6 @@ const EVENTS: [&str; 14] = [
     "connect",
     "disconnect",
 ];
-
-/// Why the engine did not do what it was asked.
-#[derive(Debug, Error)]
-pub enum EngineError {
-    /// Nobody answers.
-    #[error("Docker cannot be reached: {0}. Is dockerd running, and does DOCKER_HOST name it?")]
-    Unreachable(String),
-    /// It is there, and we may not.
-    #[error(
-        "no permission for Docker's socket: {0}. Run shifter in the group that owns the socket (`usermod -aG docker USER`, or `--group-add` in a container)"
-    )]
-    Forbidden(String),
-    /// A proxy before the engine lets only some calls through.
-    #[error(
-        "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
-    )]
-    Denied(&'static str),
-    /// No answer in time.
-    #[error("Docker did not answer within {seconds} s when asked to {what}")]
-    Late {
-        /// How long we waited.
-        seconds: u64,
-        /// For what.
-        what: &'static str,
-    },
-    /// What was named is not there.
-    #[error("{0}")]
-    Missing(String),
-    /// The name is in use.
-    #[error("{0}")]
-    Taken(String),
-    /// The engine refuses; its own words.
-    #[error("Docker could not {0}: {1}")]
-    Refused(&'static str, String),
-}
 
 /// A Docker engine: the one at `host`, else the one that `DOCKER_HOST` names, else the local one.
 #[derive(Clone, Debug, Default)]
@@ -243,11 +206,25 @@ impl Engine {
             tag: tag.map(str::to_owned),
             ..CreateImageOptions::default()
         };
-        let credentials = credentials::of(reference);
+        let registry = || credentials::registry(reference).to_owned();
+        let credentials = credentials::of(reference).map_err(|why| EngineError::Credentials {
+            registry: registry(),
+            why,
+        })?;
         let mut layers: HashMap<String, (i64, i64)> = HashMap::new();
         let mut steps = docker.create_image(Some(options), None, credentials);
         while let Some(step) = steps.next().await {
-            let step = step.map_err(|error| said("fetch the image", &error))?;
+            let step = step.map_err(|error| match said("fetch the image", &error) {
+                EngineError::Refused(_, words) | EngineError::Missing(words)
+                    if credentials::wanted(&words) =>
+                {
+                    EngineError::Unauthorized {
+                        registry: registry(),
+                        words,
+                    }
+                }
+                other => other,
+            })?;
             if let (Some(layer), Some(detail)) = (step.id, step.progress_detail)
                 && let (Some(done), Some(all)) = (detail.current, detail.total)
             {
@@ -471,46 +448,6 @@ async fn within<T>(
         }),
         Ok(answer) => answer.map_err(|error| said(what, &error)),
     }
-}
-
-/// What an error means to people.
-fn said(what: &'static str, error: &Error) -> EngineError {
-    match error {
-        Error::DockerResponseServerError {
-            status_code,
-            message,
-        } => match status_code {
-            403 => EngineError::Denied(what),
-            404 => EngineError::Missing(message.clone()),
-            409 if message.contains("is already in use") => EngineError::Taken(message.clone()),
-            _ => EngineError::Refused(what, message.clone()),
-        },
-        Error::DockerStreamError { error } => EngineError::Refused(what, error.clone()),
-        Error::RequestTimeoutError => EngineError::Late {
-            seconds: CALL.as_secs(),
-            what,
-        },
-        Error::JsonDataError { message, .. } => EngineError::Refused(what, message.clone()),
-        other => {
-            let text = deepest(other);
-            if text.contains("Permission denied") {
-                EngineError::Forbidden(text)
-            } else {
-                EngineError::Unreachable(text)
-            }
-        }
-    }
-}
-
-/// The innermost cause: the outer ones only say that something failed.
-fn deepest(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    text
 }
 
 /// Docker's own rule; anything else would become part of the path of the request.

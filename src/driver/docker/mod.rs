@@ -9,6 +9,7 @@ pub mod container;
 pub mod credentials;
 pub mod discovery;
 pub mod engine;
+mod fault;
 pub mod labels;
 pub mod oneshot;
 pub mod pools;

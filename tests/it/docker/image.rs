@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The base image's place is taken by the libraries of this host: no registry is asked.
-fn base(engine: &Engine, folder: &Path) {
+pub(super) fn base(engine: &Engine, folder: &Path) {
     let root = folder.join("root");
     let linked = Command::new("ldd")
         .arg(env!("CARGO_BIN_EXE_shifter"))
@@ -45,7 +45,7 @@ fn base(engine: &Engine, folder: &Path) {
 }
 
 /// The last stage, with the files that the first one would have made.
-fn build(engine: &Engine, folder: &Path, tag: &str) {
+pub(super) fn build(engine: &Engine, folder: &Path, tag: &str) {
     let context = folder.join("context");
     std::fs::create_dir_all(context.join("state")).unwrap();
     let stripped = Command::new("strip")

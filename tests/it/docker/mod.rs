@@ -1,12 +1,15 @@
-//! Containers, on a real engine: the rows of the guide to blue-green deployment with Docker, and faults.
+//! Containers, on a real engine and on a fake one: the rows of the guide to blue-green deployment with Docker, and faults.
 
 mod calls;
 mod checks;
+mod compose;
 mod engine_lost;
+mod fake;
 mod faults;
 mod front;
 mod image;
 mod labels;
+mod registry;
 mod rows;
 mod schema;
 mod swarm;

@@ -175,14 +175,14 @@ async fn row_05_dockers_healthcheck_is_waited_for() {
     shifter.share(5.0).await;
     let took = begun.elapsed();
     println!("healthy after 2.5 s, checked each second: a share after {took:?}");
-    assert!((2_500..7_000).contains(&took.as_millis()), "{took:?}");
+    assert!((2_500..20_000).contains(&took.as_millis()), "{took:?}");
     shifter.verb("abort").await.unwrap();
     shifter.phase("finished").await;
 
     engine.configure(
         &shifter.home,
         &format!(
-            "blue = {{ container = \"{}\", port = 3000 }}\nstep_deadline = \"4s\"\n{}",
+            "blue = {{ container = \"{}\", port = 3000 }}\nstep_deadline = \"8s\"\n{}",
             engine.named("blue"),
             still()
         ),
@@ -193,7 +193,7 @@ async fn row_05_dockers_healthcheck_is_waited_for() {
     let end = shifter.phase("finished").await;
     assert_eq!(outcome_of(&end), "never_fit", "{:?}", end.rollout);
     let reason = end.rollout.unwrap().reason.unwrap();
-    assert!(reason.contains("not healthy within 4s"), "{reason}");
+    assert!(reason.contains("not healthy within 8s"), "{reason}");
     let deadline = Instant::now() + Duration::from_secs(5);
     while !shifter
         .notes()

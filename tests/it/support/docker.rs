@@ -158,14 +158,7 @@ impl Engine {
     }
 
     pub fn configure(&self, home: &Home, keys: &str) {
-        let text = format!(
-            "{}docker.host = \"{}\"\n\n[service.{}]\n\
-             health = {{ path = \"/health\", interval = \"100ms\", timeout = \"5s\", rise = 1, fall = 2 }}\nholdback = 0\ndrain = \"5s\"\n{keys}\n",
-            home.head(),
-            self.host(),
-            self.name
-        );
-        std::fs::write(home.config(), text).unwrap();
+        configure(home, &self.host(), &self.name, keys);
     }
 
     /// Blue in a container of its own, and shifter before it.
@@ -173,6 +166,16 @@ impl Engine {
         self.run("blue", "app:blue", &["--restart", "unless-stopped"]);
         self.home(more).serve().await
     }
+}
+
+/// Writes the configuration of one service whose containers are at `host`.
+pub fn configure(home: &Home, host: &str, service: &str, keys: &str) {
+    let text = format!(
+        "{}docker.host = \"{host}\"\n\n[service.{service}]\n\
+         health = {{ path = \"/health\", interval = \"100ms\", timeout = \"5s\", rise = 1, fall = 2 }}\nholdback = 0\ndrain = \"5s\"\n{keys}\n",
+        home.head(),
+    );
+    std::fs::write(home.config(), text).unwrap();
 }
 
 impl Drop for Engine {

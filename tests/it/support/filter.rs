@@ -109,8 +109,21 @@ async fn serve(
     Some(())
 }
 
+/// The calls that SECURITY.md names, in its table: of a level, and of those below it.
+pub fn named(level: &str) -> Vec<String> {
+    let text = std::fs::read_to_string("SECURITY.md").unwrap();
+    let mut calls: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter(|(_, rest)| rest.starts_with("discover") || rest.starts_with(level))
+        .map(|(call, _)| call.to_owned())
+        .collect();
+    calls.sort();
+    calls
+}
+
 /// A call without its names: `POST /containers/{}/start`.
-fn shape(line: &str) -> String {
+pub fn shape(line: &str) -> String {
     let mut words = line.split(' ');
     let method = words.next().unwrap_or_default();
     let path = words.next().unwrap_or_default();

@@ -4,10 +4,14 @@ pub mod apps;
 pub mod backend;
 pub mod client;
 pub mod docker;
+pub mod fake;
 pub mod filter;
+pub mod h2;
 pub mod load;
 pub mod rig;
 pub mod shifter;
+pub mod strict;
+pub mod tls;
 pub mod websocket;
 
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@ use shifter::config::Config;
 use shifter::core::table::{Color, Route, Table};
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
-use shifter::proxy::{Proxy, Stopped};
+use shifter::proxy::{Listeners, Proxy, Stopped};
 use shifter::store::board::BackendState;
 use shifter::store::window::Cursor;
 use shifter::store::{Board, Clock};
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub struct Rig {
     pub addr: SocketAddr,
+    tls: Option<SocketAddr>,
     pub board: Arc<Board>,
     pub metrics: Arc<Metrics>,
     pub proxy: Option<Proxy>,
@@ -75,16 +76,25 @@ impl Rig {
         let board = Arc::new(Board::new(config.clone()));
         board.publish(table.clone(), None, Clock::now());
         let metrics = Arc::new(Metrics::new().unwrap());
-        let listeners = shifter::proxy::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let addr = listeners[0].local_addr().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let wanted = 1 + usize::from(config.proxy.tls.is_some());
+        let listeners = shifter::proxy::bind(&vec![any; wanted], Listeners::default()).unwrap();
+        let at = |i: usize| listeners.all.get(i).map(|one| one.local_addr().unwrap());
+        let (addr, tls) = (at(0).unwrap(), at(1));
         let proxy = Proxy::start(&board, &config, &metrics, listeners).unwrap();
         Rig {
             addr,
+            tls,
             board,
             metrics,
             proxy: Some(proxy),
             table,
         }
+    }
+
+    /// Where it listens with TLS.
+    pub fn tls(&self) -> SocketAddr {
+        self.tls.expect("a [proxy.tls]")
     }
 
     /// Publishes a change of the service `app`.

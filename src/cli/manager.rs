@@ -1,0 +1,31 @@
+//! The service manager above us (systemd): news for it, and listeners that it keeps.
+
+use crate::proxy::Listeners;
+use sd_notify::NotifyState;
+use std::net::TcpListener;
+
+/// Says it to a service manager, where there is one that wants to know (`Type=notify`).
+pub fn tell(news: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(false, news) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+/// Listeners that a service manager keeps (`systemd.socket(5)`).
+pub fn inherited() -> Listeners {
+    let Ok(fds) = sd_notify::listen_fds() else {
+        return Listeners::default();
+    };
+    let all: Vec<TcpListener> = fds.filter_map(take_fd).collect();
+    let shared = !all.is_empty();
+    Listeners { all, shared }
+}
+
+#[allow(unsafe_code)]
+fn take_fd(fd: std::os::fd::RawFd) -> Option<TcpListener> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the variables that were just read say that these descriptors are this process's to take, and they were removed.
+    let listener = unsafe { TcpListener::from_raw_fd(fd) };
+    listener.set_nonblocking(true).ok()?;
+    Some(listener)
+}

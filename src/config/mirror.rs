@@ -1,0 +1,62 @@
+//! Copies of requests for a green that has no users yet.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{Many, Scalar, Value};
+use crate::config::steps::percent;
+use crate::config::value::{self, Check, SHORT};
+use crate::core::weight::Weight;
+use http::HeaderName;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What of blue's requests is copied to green, whose answers are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The share of those that only read.
+    pub share: Weight,
+    /// Headers that are not copied.
+    pub strip: Vec<HeaderName>,
+    /// Copies under way at a time; those above it are dropped.
+    pub concurrency: u32,
+    /// The longest wait for a whole answer.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table: { percent = 10 }")]
+pub(crate) struct RawMirror {
+    percent: Value<f64>,
+    strip: Option<Many>,
+    concurrency: Value<i64>,
+    timeout: Value<Scalar>,
+}
+
+pub(crate) fn mirror(raw: &Value<RawMirror>) -> Check<Option<Mirror>> {
+    let Some(table) = raw else { return Ok(None) };
+    let raw = table.get_ref();
+    let Some(share) = &raw.percent else {
+        return Err(Problem::at(
+            table.span(),
+            "`mirror` has no `percent`: nothing would be copied",
+            "this table",
+            "write mirror = { percent = 10 } for a tenth of what only reads",
+        ));
+    };
+    let mut strip = vec![];
+    for name in raw.strip.iter().flat_map(|many| &many.items) {
+        let text = value::token("strip", name)?;
+        strip.extend(text.parse::<HeaderName>().ok());
+    }
+    Ok(Some(Mirror {
+        share: percent("percent", share)?,
+        strip,
+        concurrency: value::number(
+            "concurrency",
+            &raw.concurrency,
+            1..=1_000,
+            defaults::MIRROR_CONCURRENCY,
+        )?,
+        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::MIRROR_TIMEOUT)?,
+    }))
+}

@@ -1,0 +1,317 @@
+//! Which users see what: who stays on a colour, who may see green early, and the rules that people write.
+
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{Text, Value};
+use crate::config::process::{secret, unmeaning};
+use crate::config::secret::{RawSecret, Secret};
+use crate::config::steps::percent;
+use crate::config::value::{self, Check};
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+use http::HeaderName;
+use http::header::COOKIE;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::Spanned;
+
+/// More rules of one service are a mistake; each costs every request something.
+const RULES_MAX: usize = 32;
+
+/// More conditions of one rule are a mistake.
+const CONDITIONS_MAX: usize = 8;
+
+/// The longest value that a condition waits for.
+const VALUE_MAX: usize = 256;
+
+/// Stands for any value.
+const ANY: &str = "*";
+
+/// Who sends this header with this value is answered by green, whatever its share, and is not judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// The header's name, in lower case; it is not passed on.
+    pub header: String,
+    /// Its value.
+    pub token: Secret,
+}
+
+/// What keeps a user on one colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sticky {
+    /// A cookie of this name, set by shifter.
+    Cookie(String),
+    /// A header of this name (lower case), set by the caller.
+    Header(String),
+}
+
+/// Sends the requests that it fits somewhere else than the weights would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// All of these must hold; at least one.
+    pub when: Vec<Condition>,
+    /// Where such a request goes.
+    pub then: Then,
+    /// Whether it leads to a green without a share too.
+    pub early: bool,
+    /// Whether nobody else answers when that pool has nobody.
+    pub strict: bool,
+}
+
+/// What a rule asks of a request; a value of `None` is any value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A line of this header has this value, byte by byte.
+    Header(HeaderName, Option<String>),
+    /// A cookie of this name has this value.
+    Cookie(String, Option<String>),
+    /// A parameter of the query has this value; both as they are written, not decoded.
+    Query(String, Option<String>),
+    /// The path is this one or below it, by whole segments.
+    Below(String),
+    /// The path is this one.
+    Exactly(String),
+}
+
+/// Where a rule leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// To a pool.
+    Pool(Color),
+    /// To green with this share instead of the rollout's.
+    Weight(Weight),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { cookie = \"shifter\" } or { header = \"x-user-id\" }"
+)]
+pub(crate) struct RawSticky {
+    pub(crate) cookie: Text,
+    pub(crate) header: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { token = { env = \"SHIFTER_PREVIEW\" } }"
+)]
+pub(crate) struct RawPreview {
+    pub(crate) header: Text,
+    pub(crate) token: Value<RawSecret>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a rule: { header = { \"x-beta\" = \"1\" }, to = \"green\" }"
+)]
+pub(crate) struct RawRule {
+    #[serde(default)]
+    header: Values,
+    #[serde(default)]
+    cookie: Values,
+    #[serde(default)]
+    query: Values,
+    path: Text,
+    exact_path: Text,
+    to: Text,
+    weight: Value<f64>,
+    early: Option<bool>,
+    strict: Option<bool>,
+}
+
+type Values = BTreeMap<Spanned<String>, Spanned<String>>;
+
+pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
+    let wrong = |what: &str| {
+        Err(Problem::at(
+            table.span(),
+            what,
+            "this table",
+            "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }",
+        ))
+    };
+    match table.get_ref() {
+        RawSticky {
+            cookie: Some(name),
+            header: None,
+        } => value::token("cookie", name).map(Sticky::Cookie),
+        RawSticky {
+            cookie: None,
+            header: Some(name),
+        } => {
+            unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Sticky::Header)
+        }
+        RawSticky {
+            cookie: Some(_),
+            header: Some(_),
+        } => wrong("`sticky` names a cookie and a header: only one can decide"),
+        RawSticky {
+            cookie: None,
+            header: None,
+        } => wrong("`sticky` names neither a cookie nor a header"),
+    }
+}
+
+pub(crate) fn preview(raw: &Value<RawPreview>, dir: &Path) -> Check<Option<Preview>> {
+    let Some(table) = raw else { return Ok(None) };
+    let Some(token) = &table.get_ref().token else {
+        return Err(Problem::at(
+            table.span(),
+            "`preview` has no `token`: everybody would see green",
+            "this table",
+            "write preview = { token = { env = \"SHIFTER_PREVIEW\" } }, 32 bytes or more",
+        ));
+    };
+    let header = match &table.get_ref().header {
+        None => defaults::PREVIEW_HEADER.to_owned(),
+        Some(name) => unmeaning(name, value::token("header", name)?.to_ascii_lowercase())?,
+    };
+    Ok(Some(Preview {
+        header,
+        token: secret("token", token, dir)?,
+    }))
+}
+
+/// The rules, in the order of the file: the first that fits decides.
+pub(crate) fn rules(raw: &[Spanned<RawRule>]) -> Check<Vec<Rule>> {
+    if let Some(beyond) = raw.get(RULES_MAX) {
+        return Err(Problem::at(
+            beyond.span(),
+            format!(
+                "`rules` has {} entries; at most {RULES_MAX} are taken",
+                raw.len()
+            ),
+            "one too many",
+            "join some of them: every request is held against each",
+        ));
+    }
+    let mut rules: Vec<Rule> = Vec::with_capacity(raw.len());
+    for table in raw {
+        let rule = rule(table)?;
+        if let Some(same) = rules.iter().position(|known| known.when == rule.when) {
+            return Err(Problem::at(
+                table.span(),
+                format!(
+                    "this rule fits what rule {} fits: it would never be reached",
+                    same + 1
+                ),
+                "the second one",
+                "leave it out; the first rule that fits decides",
+            ));
+        }
+        rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn rule(table: &Spanned<RawRule>) -> Check<Rule> {
+    let raw = table.get_ref();
+    let wrong = |what: &str, help: &str| Err(Problem::at(table.span(), what, "this rule", help));
+    let pools = Color::BOTH.map(|color| (color.name(), Then::Pool(color)));
+    let then = match (&raw.to, &raw.weight) {
+        (Some(_), None) => value::choice("to", &raw.to, &pools, Then::Pool(Color::Blue))?,
+        (None, Some(weight)) => Then::Weight(percent("weight", weight)?),
+        (Some(_), Some(_)) => {
+            return wrong(
+                "a rule has a `to` or a `weight`, not both",
+                "write to = \"green\" for all of them, or weight = 20 for a fifth",
+            );
+        }
+        (None, None) => {
+            return wrong(
+                "this rule leads nowhere",
+                "write to = \"green\", to = \"blue\" or weight = 20",
+            );
+        }
+    };
+    let when = conditions(raw)?;
+    if when.is_empty() {
+        return wrong(
+            "this rule has no condition: it would take every request from the rollout",
+            "name who is meant: header = { \"x-beta\" = \"1\" }, or cookie, query, path",
+        );
+    }
+    if when.len() > CONDITIONS_MAX {
+        return wrong(
+            "this rule has more than 8 conditions",
+            "all conditions of a rule must hold together: is it meant to be several rules?",
+        );
+    }
+    Ok(Rule {
+        when,
+        then,
+        early: raw.early.unwrap_or(false),
+        strict: raw.strict.unwrap_or(false),
+    })
+}
+
+fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
+    let mut all = vec![];
+    for (name, wanted) in &raw.header {
+        let header = header(name)?;
+        all.push(Condition::Header(
+            header,
+            wanted_value("header", wanted, &[])?,
+        ));
+    }
+    for (name, wanted) in &raw.cookie {
+        let text = value::token("cookie", name)?;
+        all.push(Condition::Cookie(
+            text,
+            wanted_value("cookie", wanted, &[';', ' '])?,
+        ));
+    }
+    for (name, wanted) in &raw.query {
+        let text = wanted_value("query", name, &['&', '=', '#', ' '])?.unwrap_or(ANY.to_owned());
+        let wanted = wanted_value("query", wanted, &['&', '#', ' '])?;
+        all.push(Condition::Query(text, wanted));
+    }
+    if let Some(path) = &raw.path {
+        let path = value::path("path", path, false)?;
+        all.push(Condition::Below(path.trim_end_matches('/').to_owned()));
+    }
+    if let Some(path) = &raw.exact_path {
+        all.push(Condition::Exactly(value::path("exact_path", path, false)?));
+    }
+    Ok(all)
+}
+
+fn header(name: &Spanned<String>) -> Check<HeaderName> {
+    let text = value::token("header", name)?;
+    let parsed = text.parse::<HeaderName>().ok();
+    // Users of HTTP/2 send it in pieces.
+    parsed.filter(|header| header != COOKIE).ok_or_else(|| {
+        Problem::at(
+            name.span(),
+            "the header `cookie` has many values in one",
+            "not as a header",
+            "write cookie = { name = \"value\" }",
+        )
+    })
+}
+
+/// A value that a request may have; `None` for `*`, which is any.
+fn wanted_value(key: &str, raw: &Spanned<String>, never: &[char]) -> Check<Option<String>> {
+    let text = raw.get_ref();
+    if text == ANY {
+        return Ok(None);
+    }
+    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !never.contains(&c);
+    if !text.is_empty() && text.len() <= VALUE_MAX && text.trim() == text && text.chars().all(plain)
+    {
+        return Ok(Some(text.clone()));
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`{key}` has \"{}\", which no request has there",
+            value::brief(text)
+        ),
+        "never",
+        "write the text as requests carry it, up to 256 plain characters, or \"*\" for any value",
+    ))
+}

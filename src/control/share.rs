@@ -1,0 +1,74 @@
+//! What begins anew when green gets another share: the evidence, and the limits that latency is held against.
+
+use crate::control::recording::Line;
+use crate::control::ward::Ward;
+use crate::core::judge::Control;
+use crate::core::stats::Limits;
+use crate::core::table::Color;
+use crate::core::weight::Weight;
+
+impl Ward {
+    /// Green has this share from now on; the one before it.
+    pub fn weigh(&mut self, weight: Weight) -> Weight {
+        let before = std::mem::replace(&mut self.route.weight, weight);
+        let back = weight == Weight::NONE && before > Weight::NONE;
+        self.route.epoch += u32::from(back);
+        self.saved.epoch = self.route.epoch;
+        self.start_share(weight);
+        before
+    }
+
+    /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
+    pub fn start_share(&mut self, weight: Weight) {
+        self.route.mark += 1;
+        self.route.limits = None;
+        let baseline = self.baseline();
+        let Some(run) = &mut self.run else { return };
+        run.step_spans = Default::default();
+        run.verdict = None;
+        if weight == Weight::NONE || run.rollout.step_index().is_none() {
+            return;
+        }
+        let last = run.rollout.step_index() == run.rollout.plan().last_shift();
+        let control = if weight == Weight::ALL {
+            Control::History(baseline)
+        } else {
+            Control::Concurrent
+        };
+        run.record(&Line::Start {
+            last,
+            control,
+            weight: weight.as_basis_points(),
+        });
+        run.judge.start_step(last, control);
+        self.freeze_limits(weight);
+    }
+
+    /// Freezes the limits of this share when blue has enough samples; true when they are new.
+    pub fn freeze_limits(&mut self, weight: Weight) -> bool {
+        if weight == Weight::NONE || self.route.limits.is_some() {
+            return false;
+        }
+        let baseline = self.baseline();
+        let history = &self.histories[Color::Blue.index()];
+        let Some(run) = &mut self.run else {
+            return false;
+        };
+        let limits = if weight == Weight::ALL {
+            let alone = |limits| Limits {
+                blue: limits,
+                fail: limits,
+                pass: limits,
+            };
+            baseline.limits.map(alone)
+        } else {
+            let (fail, pass) = run.judge.margins();
+            Limits::freeze(&history.total().latency, fail, pass)
+        };
+        let Some(limits) = limits else { return false };
+        self.route.limits = Some(limits);
+        run.judge.set_limits(Some(limits));
+        run.record(&Line::Limits(limits));
+        true
+    }
+}

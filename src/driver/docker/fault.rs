@@ -1,0 +1,104 @@
+//! What goes wrong with the engine, in words that say what to do.
+
+use bollard::errors::Error;
+use std::error::Error as _;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The longest wait for an answer; bollard's own limit covers the header only.
+pub(super) const CALL: Duration = Duration::from_secs(10);
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// Nobody answers.
+    #[error("Docker cannot be reached: {0}. Is dockerd running, and does DOCKER_HOST name it?")]
+    Unreachable(String),
+    /// It is there, and we may not.
+    #[error(
+        "no permission for Docker's socket: {0}. Run shifter in the group that owns the socket (`usermod -aG docker USER`, or `--group-add` in a container)"
+    )]
+    Forbidden(String),
+    /// A proxy before the engine lets only some calls through.
+    #[error(
+        "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
+    )]
+    Denied(&'static str),
+    /// No answer in time.
+    #[error("Docker did not answer within {seconds} s when asked to {what}")]
+    Late {
+        /// How long we waited.
+        seconds: u64,
+        /// For what.
+        what: &'static str,
+    },
+    /// What was named is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// The name is in use.
+    #[error("{0}")]
+    Taken(String),
+    /// What `docker login` left cannot be used.
+    #[error(
+        "the credentials for {registry} cannot be read: {why}. `docker login {registry}` as the user that runs shifter writes them anew; DOCKER_CONFIG says where they are"
+    )]
+    Credentials {
+        /// For which registry.
+        registry: String,
+        /// What is wrong with them.
+        why: String,
+    },
+    /// The registry does not give the image to whoever we said we are.
+    #[error(
+        "{words}. Log in as the user that runs shifter, `docker login {registry}`; DOCKER_CONFIG says where the credentials are"
+    )]
+    Unauthorized {
+        /// The registry.
+        registry: String,
+        /// The engine's words.
+        words: String,
+    },
+    /// The engine refuses; its own words.
+    #[error("Docker could not {0}: {1}")]
+    Refused(&'static str, String),
+}
+
+/// What an error means to people.
+pub(super) fn said(what: &'static str, error: &Error) -> EngineError {
+    match error {
+        Error::DockerResponseServerError {
+            status_code,
+            message,
+        } => match status_code {
+            403 => EngineError::Denied(what),
+            404 => EngineError::Missing(message.clone()),
+            409 if message.contains("is already in use") => EngineError::Taken(message.clone()),
+            _ => EngineError::Refused(what, message.clone()),
+        },
+        Error::DockerStreamError { error } => EngineError::Refused(what, error.clone()),
+        Error::RequestTimeoutError => EngineError::Late {
+            seconds: CALL.as_secs(),
+            what,
+        },
+        Error::JsonDataError { message, .. } => EngineError::Refused(what, message.clone()),
+        other => {
+            let text = deepest(other);
+            if text.contains("Permission denied") {
+                EngineError::Forbidden(text)
+            } else {
+                EngineError::Unreachable(text)
+            }
+        }
+    }
+}
+
+/// The innermost cause: the outer ones only say that something failed.
+fn deepest(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}

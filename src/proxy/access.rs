@@ -1,0 +1,475 @@
+//! One line about one request: what is told, how it is written, and what never is.
+//!
+//! Users choose most of what stands here. So every line is plain ASCII without control characters
+//! whatever they send, each part has a longest length, and what a query calls a secret is left out.
+
+use crate::config::AccessFormat;
+use crate::core::table::Color;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The longest part of a line, in bytes before escaping.
+const PART_MAX: usize = 2_048;
+
+/// Keys of a query whose values nobody should find in a log, wherever one of these is part of the key.
+const SECRETS: [&str; 16] = [
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "pwd",
+    "apikey",
+    "api_key",
+    "api-key",
+    "auth",
+    "credential",
+    "session",
+    "signature",
+    "jwt",
+    "otp",
+    "cookie",
+    "private",
+];
+
+/// Keys that are too short to be looked for inside of others.
+const SECRETS_ALONE: [&str; 8] = [
+    "key",
+    "sig",
+    "code",
+    "sid",
+    "pass",
+    "pin",
+    "state",
+    "access_key",
+];
+
+/// What is left of a secret.
+const HIDDEN: &[u8] = b"***";
+
+/// What is known about a request at its end.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// The user's address, as far as it can be believed.
+    pub client: IpAddr,
+    /// The method; empty when no request could be read.
+    pub method: &'a str,
+    /// The target, as it came.
+    pub target: &'a [u8],
+    /// Such as `HTTP/1.1`; empty when no request could be read.
+    pub version: &'static str,
+    /// The host that was asked for.
+    pub host: &'a [u8],
+    /// What the user got; 0 for nothing.
+    pub status: u16,
+    /// Where it went.
+    pub service: Option<&'a str>,
+    /// And to which pool.
+    pub pool: Option<Color>,
+    /// What people call the version in that pool.
+    pub release: Option<&'a str>,
+    /// The backend that had it last.
+    pub backend: Option<&'a str>,
+    /// From the header to the end of the answer.
+    pub total: Duration,
+    /// From the header, or the end of the body, to the answer's header.
+    pub first_byte: Option<Duration>,
+    /// Bytes of the request's body.
+    pub received: usize,
+    /// Bytes of the answer's body.
+    pub sent: usize,
+    /// The request's id.
+    pub id: &'a [u8],
+    /// Where the user came from.
+    pub referer: &'a [u8],
+    /// What the user's program calls itself.
+    pub agent: &'a [u8],
+    /// Why it was not taken.
+    pub refused: Option<&'a str>,
+}
+
+impl Entry<'_> {
+    /// Nothing is known but who it was.
+    pub fn of(client: IpAddr) -> Entry<'static> {
+        Entry {
+            client,
+            method: "",
+            target: b"",
+            version: "",
+            host: b"",
+            status: 0,
+            service: None,
+            pool: None,
+            release: None,
+            backend: None,
+            total: Duration::ZERO,
+            first_byte: None,
+            received: 0,
+            sent: 0,
+            id: b"",
+            referer: b"",
+            agent: b"",
+            refused: None,
+        }
+    }
+}
+
+/// The line of now, with its end.
+pub fn line(format: AccessFormat, entry: &Entry<'_>) -> String {
+    let now = jiff::Zoned::now();
+    match format {
+        AccessFormat::Json => json(entry, &now),
+        AccessFormat::Combined => combined(entry, &now),
+    }
+}
+
+fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
+    let mut line = format!("{{\"time\":\"{:.3}\"", now.timestamp());
+    let mut text = |key: &str, value: &[u8]| {
+        if !value.is_empty() {
+            let _ = write!(line, ",\"{key}\":\"");
+            json_text(&mut line, value);
+            line.push('"');
+        }
+    };
+    text("client", entry.client.to_string().as_bytes());
+    text("method", entry.method.as_bytes());
+    text("host", entry.host);
+    text("target", &without_secrets(entry.target));
+    text("version", entry.version.as_bytes());
+    text("service", entry.service.unwrap_or_default().as_bytes());
+    text("pool", entry.pool.map_or("", Color::name).as_bytes());
+    text("release", entry.release.unwrap_or_default().as_bytes());
+    text("backend", entry.backend.unwrap_or_default().as_bytes());
+    text("request_id", entry.id);
+    text("referer", &without_secrets(entry.referer));
+    text("user_agent", entry.agent);
+    text("refused", entry.refused.unwrap_or_default().as_bytes());
+    let _ = write!(
+        line,
+        ",\"status\":{},\"bytes_received\":{},\"bytes_sent\":{},\"seconds\":{:.6}",
+        entry.status,
+        entry.received,
+        entry.sent,
+        entry.total.as_secs_f64()
+    );
+    if let Some(first_byte) = entry.first_byte {
+        let _ = write!(
+            line,
+            ",\"first_byte_seconds\":{:.6}",
+            first_byte.as_secs_f64()
+        );
+    }
+    line.push_str("}\n");
+    line
+}
+
+/// Apache's combined format, and behind it `service/pool release backend id total first-byte`.
+fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
+    let mut line = format!(
+        "{} - - [{}] \"",
+        entry.client,
+        now.strftime("%d/%b/%Y:%H:%M:%S %z")
+    );
+    if entry.method.is_empty() {
+        line.push('-');
+    } else {
+        plain(&mut line, entry.method.as_bytes());
+        line.push(' ');
+        plain(&mut line, &without_secrets(entry.target));
+        line.push(' ');
+        line.push_str(entry.version);
+    }
+    let _ = write!(line, "\" {} {} \"", entry.status, entry.sent);
+    let or_dash =
+        |line: &mut String, value: &[u8]| plain(line, if value.is_empty() { b"-" } else { value });
+    or_dash(&mut line, &without_secrets(entry.referer));
+    line.push_str("\" \"");
+    or_dash(&mut line, entry.agent);
+    line.push_str("\" \"");
+    or_dash(&mut line, entry.service.unwrap_or_default().as_bytes());
+    line.push('/');
+    line.push_str(entry.pool.map_or("-", Color::name));
+    for value in [
+        entry.release.unwrap_or_default().as_bytes(),
+        entry.backend.unwrap_or_default().as_bytes(),
+        entry.id,
+    ] {
+        line.push_str("\" \"");
+        or_dash(&mut line, value);
+    }
+    let _ = write!(line, "\" {:.6} ", entry.total.as_secs_f64());
+    match entry.first_byte {
+        Some(first_byte) => {
+            let _ = writeln!(line, "{:.6}", first_byte.as_secs_f64());
+        }
+        None => line.push_str("-\n"),
+    }
+    line
+}
+
+fn cut(value: &[u8]) -> (&[u8], &str) {
+    match value.get(..PART_MAX) {
+        Some(start) if value.len() > PART_MAX => (start, "..."),
+        _ => (value, ""),
+    }
+}
+
+/// Text of JSON in ASCII: nothing that a terminal obeys, and one line.
+fn json_text(line: &mut String, value: &[u8]) {
+    let (value, more) = cut(value);
+    for character in String::from_utf8_lossy(value).chars() {
+        match character {
+            '"' | '\\' => line.extend(['\\', character]),
+            ' '..='~' => line.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(line, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    line.push_str(more);
+}
+
+/// As nginx escapes: `\x0A` for what is not plain.
+fn plain(line: &mut String, value: &[u8]) {
+    let (value, more) = cut(value);
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' | 0..b' ' | 0x7f.. => {
+                let _ = write!(line, "\\x{byte:02X}");
+            }
+            _ => line.push(char::from(byte)),
+        }
+    }
+    line.push_str(more);
+}
+
+/// A target or an address of the web without user, password, and values that its query calls secret.
+fn without_secrets(target: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    let target = target.get(..2 * PART_MAX).unwrap_or(target);
+    let query = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let (path, query) = target.split_at(query.unwrap_or(target.len()));
+    let user = user_of(path);
+    if query.is_empty() && user.is_none() {
+        return target.into();
+    }
+    let mut told = match user {
+        Some((start, end)) => [&path[..start], HIDDEN, &path[end..]].concat(),
+        None => path.to_vec(),
+    };
+    for pair in query.split_inclusive(|byte| b"&;?#".contains(byte)) {
+        let (pair, end) = match pair.split_last() {
+            Some((last, rest)) if b"&;?#".contains(last) => (rest, &pair[rest.len()..]),
+            _ => (pair, &b""[..]),
+        };
+        match pair.iter().position(|&byte| byte == b'=') {
+            Some(at) if is_secret(&pair[..at]) => {
+                told.extend(&pair[..=at]);
+                told.extend(HIDDEN);
+            }
+            _ => told.extend(pair),
+        }
+        told.extend(end);
+    }
+    told.into()
+}
+
+/// Where user and password stand in `https://user:password@host/`.
+fn user_of(path: &[u8]) -> Option<(usize, usize)> {
+    let start = path.windows(3).position(|window| window == b"://")? + 3;
+    let authority = path[start..].iter().position(|&byte| byte == b'/');
+    let authority = &path[start..authority.map_or(path.len(), |end| start + end)];
+    let at = authority.iter().rposition(|&byte| byte == b'@')?;
+    Some((start, start + at))
+}
+
+fn is_secret(key: &[u8]) -> bool {
+    let key = decoded(key);
+    let key = key.trim();
+    SECRETS_ALONE.contains(&key) || SECRETS.iter().any(|secret| key.contains(secret))
+}
+
+/// A query's key as the app reads it, in lower case.
+fn decoded(key: &[u8]) -> String {
+    let mut text = Vec::with_capacity(key.len());
+    let mut rest = key;
+    while let [first, more @ ..] = rest {
+        let digit = |at: usize| char::from(*more.get(at)?).to_digit(16);
+        let escaped = (*first == b'%')
+            .then(|| Some(16 * digit(0)? + digit(1)?))
+            .flatten();
+        match escaped.and_then(|byte| u8::try_from(byte).ok()) {
+            Some(byte) => {
+                text.push(byte);
+                rest = &more[2..];
+            }
+            None => {
+                text.push(if *first == b'+' { b' ' } else { *first });
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry<'a>(target: &'a [u8], agent: &'a [u8]) -> Entry<'a> {
+        Entry {
+            method: "GET",
+            target,
+            version: "HTTP/1.1",
+            host: b"app.example",
+            status: 200,
+            service: Some("app"),
+            pool: Some(Color::Green),
+            release: Some("app:1.1"),
+            backend: Some("10.0.0.1:80"),
+            total: Duration::from_micros(1_500),
+            first_byte: Some(Duration::from_micros(1_200)),
+            sent: 7,
+            id: b"abc",
+            agent,
+            ..Entry::of("192.0.2.1".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn lines_look_as_tools_expect_them() {
+        let entry = entry(b"/a?b=c", b"curl/8");
+        let json: serde_json::Value =
+            serde_json::from_str(&line(AccessFormat::Json, &entry)).unwrap();
+        for (key, value) in [
+            ("service", "app"),
+            ("pool", "green"),
+            ("release", "app:1.1"),
+            ("backend", "10.0.0.1:80"),
+            ("target", "/a?b=c"),
+            ("client", "192.0.2.1"),
+            ("request_id", "abc"),
+        ] {
+            assert_eq!(json[key], value);
+        }
+        assert_eq!(
+            (&json["status"], &json["bytes_sent"]),
+            (&200.into(), &7.into())
+        );
+        assert_eq!(json["first_byte_seconds"], 0.0012);
+        assert!(
+            json["time"]
+                .as_str()
+                .unwrap()
+                .parse::<jiff::Timestamp>()
+                .is_ok()
+        );
+        let line = line(AccessFormat::Combined, &entry);
+        let (start, rest) = line.split_once(" [").unwrap();
+        let (when, rest) = rest.split_once("] ").unwrap();
+        assert_eq!(start, "192.0.2.1 - -");
+        assert_eq!(when.len(), "10/Oct/2000:13:55:36 -0700".len(), "{when}");
+        assert_eq!(
+            rest,
+            "\"GET /a?b=c HTTP/1.1\" 200 7 \"-\" \"curl/8\" \"app/green\" \"app:1.1\" \"10.0.0.1:80\" \"abc\" 0.001500 0.001200\n"
+        );
+        let unread = Entry {
+            status: 400,
+            ..Entry::of("::1".parse().unwrap())
+        };
+        assert!(
+            combined(&unread, &jiff::Zoned::now())
+                .contains("] \"-\" 400 0 \"-\" \"-\" \"-/-\" \"-\" \"-\" \"-\" 0.000000 -\n")
+        );
+    }
+
+    #[test]
+    fn what_a_query_calls_a_secret_is_left_out() {
+        for (target, told) in [
+            ("/a?token=abc&b=c", "/a?token=***&b=c"),
+            ("/a?b=c&access_token=abc", "/a?b=c&access_token=***"),
+            ("/a?API_KEY=abc;x=1", "/a?API_KEY=***;x=1"),
+            ("/a?t%6fken=abc", "/a?t%6fken=***"),
+            ("/a?user[password]=a=b&c", "/a?user[password]=***&c"),
+            (
+                "/a?key=abc&keyboard=qwertz&monkey=1",
+                "/a?key=***&keyboard=qwertz&monkey=1",
+            ),
+            ("/a?b=c#token=abc", "/a?b=c#token=***"),
+            (
+                "/a?X-Amz-Signature=abc&X-Amz-Credential=d",
+                "/a?X-Amz-Signature=***&X-Amz-Credential=***",
+            ),
+            ("/a?code=abc&state=d", "/a?code=***&state=***"),
+            ("https://me:secret@host/a?b", "https://***@host/a?b"),
+            ("https://host/@a", "https://host/@a"),
+            ("/token=abc", "/token=abc"),
+            ("/a?", "/a?"),
+            ("", ""),
+        ] {
+            let got = without_secrets(target.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&got), told);
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_line_whatever_is_sent() {
+        let long = [b'a'; 100_000];
+        for nasty in [
+            &b"\r\nHTTP/1.1 200 OK"[..],
+            b"\x1b[2J\x1b[31m",
+            b"\" 200 0 \"-\" \"forged\"\n127.0.0.1 - - ",
+            b"\xff\xfe\x00\x80",
+            "\u{202e}\u{2028}\u{85}\u{1f600}".as_bytes(),
+            b"\\\"\\",
+            b"\x7f\x08",
+            &long,
+        ] {
+            let entry = Entry {
+                host: nasty,
+                referer: nasty,
+                id: nasty,
+                release: std::str::from_utf8(nasty).ok(),
+                ..entry(nasty, nasty)
+            };
+            for format in [AccessFormat::Json, AccessFormat::Combined] {
+                let line = line(format, &entry);
+                assert_one_line(&line);
+                assert!(line.len() < 16 * PART_MAX, "{} bytes", line.len());
+            }
+            let json: serde_json::Value =
+                serde_json::from_str(&line(AccessFormat::Json, &entry)).unwrap();
+            let agent = json["user_agent"].as_str().unwrap();
+            assert_eq!(
+                agent.trim_end_matches("..."),
+                String::from_utf8_lossy(cut(nasty).0)
+            );
+        }
+    }
+
+    fn assert_one_line(line: &str) {
+        let (text, end) = line.split_at(line.len() - 1);
+        assert_eq!(end, "\n");
+        assert!(
+            text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+            "{line:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_one_line(target in prop::collection::vec(any::<u8>(), 0..300), agent in prop::collection::vec(any::<u8>(), 0..300)) {
+            let entry = Entry { host: &agent, referer: &target, id: &target, ..entry(&target, &agent) };
+            let json = line(AccessFormat::Json, &entry);
+            assert_one_line(&json);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
+            let combined = line(AccessFormat::Combined, &entry);
+            assert_one_line(&combined);
+            // No part ends another: the quotes are ours.
+            prop_assert_eq!(combined.matches('"').count(), 14);
+        }
+    }
+}

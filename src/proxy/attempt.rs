@@ -1,0 +1,63 @@
+//! To which backend a request is given: first, and again when that one could not take it.
+
+use crate::core::class::Class;
+use crate::metrics::Metrics;
+use crate::proxy::choice::{self, Spot};
+use crate::proxy::decide::decide;
+use crate::proxy::record::{Record, classify};
+use crate::store::Clock;
+use pingora::Error;
+use pingora::http::RequestHeader;
+
+/// Chooses service, colour and backend, once for the whole request; the error is the status of our answer.
+///
+/// # Errors
+/// 404 where no service answers, 503 where nobody of it can.
+pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) -> Result<Spot, u16> {
+    let live = record.live().clone();
+    let Some(at) = live.find(request) else {
+        metrics.unrouted.inc();
+        return Err(404);
+    };
+    let now = record.started();
+    let decision = decide(&live.services[at], request, now);
+    let (color, spot) = (decision.color, decision.spot);
+    record.tell = decision.tell();
+    record.strict = decision.strict;
+    if decision.counts() {
+        record.route(at, color);
+    } else {
+        record.chosen(at, color);
+    }
+    if spot.is_none_or(|spot| spot.color != color) {
+        record.charge(Class::NoBackend, now);
+        record.failed_attempt(Class::NoBackend, now);
+    }
+    spot.ok_or(503)
+}
+
+/// Charges a failed attempt, and gives the request to another backend where one can take it and the
+/// budget allows it; whether it did.
+pub fn again(record: &mut Record, error: &Error) -> bool {
+    let (now, class) = (Clock::now(), classify(Some(error), 0));
+    record.charge(class, now);
+    record.failed_attempt(class, now);
+    if record.tries >= record.live().settings.retries {
+        return false;
+    }
+    let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
+        return false;
+    };
+    let Some(next) = choice::second(service, failed, record.strict, now) else {
+        return false;
+    };
+    let metrics = service.metrics(failed.color);
+    if !service.may_retry(now) {
+        metrics.retries_refused.inc();
+        return false;
+    }
+    metrics.retries.inc();
+    record.tries += 1;
+    record.hold(next);
+    true
+}

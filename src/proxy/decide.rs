@@ -1,0 +1,122 @@
+//! Where a request goes, and why: the one place where that is decided.
+//!
+//! [`Gateway`](crate::proxy::gateway::Gateway) acts on it, `shifter route` tells it.
+
+use crate::config::Then;
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::proxy::choice::{self, Spot};
+use crate::proxy::live::Service;
+use crate::proxy::pin::Place;
+use crate::proxy::{route, rule};
+use pingora::http::RequestHeader;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What decided.
+    pub by: By,
+    /// The pool that it is meant for.
+    pub color: Color,
+    /// The backend; `None` when nobody can take it. Its pool is the other one when that one has nobody.
+    pub spot: Option<Spot>,
+    /// Whether nobody of the other pool may answer instead.
+    pub strict: bool,
+    /// A rule that fits and was passed over.
+    pub passed: Option<(usize, Hindrance)>,
+}
+
+/// What decides where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The preview header with its token.
+    Preview,
+    /// The rule at this place.
+    Rule(usize),
+    /// The weight and the caller's place: what the judge looks at.
+    Weight(Place),
+}
+
+/// Why a rule that fits does not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Green has no share, and the rule is not for that.
+    NoShare,
+    /// Its pool has nobody who could answer.
+    Nobody,
+}
+
+impl Decision {
+    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample.
+    pub fn counts(&self) -> bool {
+        matches!(self.by, By::Weight(_))
+    }
+
+    /// The point to tell the caller in a cookie.
+    pub fn tell(&self) -> Option<u16> {
+        match self.by {
+            By::Weight(place) => place.tell.then_some(place.point),
+            By::Preview | By::Rule(_) => None,
+        }
+    }
+}
+
+/// Decides about a request of a service.
+pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision {
+    let asked = |preview: &crate::proxy::live::Preview| preview.asked(&request.headers);
+    if service.preview.as_ref().is_some_and(asked)
+        && let Some(spot) = choice::within(service, Color::Green, now)
+    {
+        return Decision {
+            by: By::Preview,
+            color: Color::Green,
+            spot: Some(spot),
+            strict: false,
+            passed: None,
+        };
+    }
+    let mut passed = None;
+    if let Some(at) = rule::first(&service.rules, request) {
+        match by_rule(service, at, request, now) {
+            Ok(decision) => return decision,
+            Err(hindrance) => passed = Some((at, hindrance)),
+        }
+    }
+    let place = service.line.place(&request.headers);
+    let color = route::color(service.weight, place.point);
+    Decision {
+        by: By::Weight(place),
+        color,
+        spot: choice::first(service, color, now),
+        strict: false,
+        passed,
+    }
+}
+
+fn by_rule(
+    service: &Service,
+    at: usize,
+    request: &RequestHeader,
+    now: Time,
+) -> Result<Decision, Hindrance> {
+    let rule = &service.rules[at];
+    let color = match rule.then {
+        Then::Pool(color) => color,
+        Then::Weight(weight) => route::color(weight, service.line.point_of(&request.headers)),
+    };
+    // Bad news takes green's share, and with it those whom rules sent there.
+    if color == Color::Green && service.weight.as_basis_points() == 0 && !rule.early {
+        return Err(Hindrance::NoShare);
+    }
+    let spot = choice::within(service, color, now);
+    if spot.is_none() && !rule.strict {
+        return Err(Hindrance::Nobody);
+    }
+    Ok(Decision {
+        by: By::Rule(at),
+        color,
+        spot,
+        strict: rule.strict,
+        passed: None,
+    })
+}

@@ -1,0 +1,281 @@
+//! One request of our own to a member: a health check, a part of the warm-up, a smoke check.
+//!
+//! Each has a connection of its own, so that it sees what a first visitor sees. It follows nothing,
+//! knows no proxy, and is ended by whoever waits for it no longer.
+
+use crate::config::{BackendTls, Protocol};
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+/// How the members of a service are spoken to.
+#[derive(Clone)]
+pub struct Way {
+    protocol: Protocol,
+    tls: Option<(BackendTls, TlsConnector)>,
+}
+
+/// What is asked.
+pub struct Question<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, with its query.
+    pub path: &'a str,
+    /// The host that it is for.
+    pub host: &'a str,
+    /// More headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl<'a> Question<'a> {
+    /// A GET without more headers.
+    pub fn get(path: &'a str, host: &'a str) -> Question<'a> {
+        Question {
+            method: Method::GET,
+            path,
+            host,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// The same with one more header, when HTTP allows it.
+    pub fn with(mut self, name: &str, value: &str) -> Question<'a> {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// An answer; its body is read as far as somebody asks for it.
+pub struct Answer {
+    response: Response<Incoming>,
+    _line: Line,
+}
+
+impl Answer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The next part of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// When the member breaks it off.
+    pub async fn part(&mut self) -> io::Result<Option<Bytes>> {
+        while let Some(frame) = self.response.body_mut().frame().await {
+            if let Ok(data) = frame.map_err(cause)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Way {
+    /// The way to members that speak this.
+    ///
+    /// # Errors
+    /// When the TLS cannot be set up.
+    pub fn new(protocol: Protocol, tls: Option<&BackendTls>) -> Result<Way, String> {
+        let secure = |tls: &BackendTls| {
+            let config = client(tls, protocol).map_err(|error| error.to_string())?;
+            Ok::<_, String>((tls.clone(), TlsConnector::from(Arc::new(config))))
+        };
+        Ok(Way {
+            protocol,
+            tls: tls.map(secure).transpose()?,
+        })
+    }
+
+    /// Whether they are spoken to in HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.protocol == Protocol::H2
+    }
+
+    /// Connects, and lets go again.
+    ///
+    /// # Errors
+    /// When there is no connection, or no TLS on it.
+    pub async fn knock(&self, addr: SocketAddr) -> io::Result<()> {
+        self.connect(addr).await.map(|_| ())
+    }
+
+    /// Asks, and waits for the answer's header.
+    ///
+    /// # Errors
+    /// When there is no connection, no TLS on it, or no answer.
+    pub async fn ask(&self, addr: SocketAddr, question: Question<'_>) -> io::Result<Answer> {
+        let io = TokioIo::new(self.connect(addr).await?);
+        let (response, line) = match self.protocol {
+            Protocol::Http1 => {
+                let (mut sender, line) = http1::handshake(io).await.map_err(cause)?;
+                let line = Line(tokio::spawn(line).abort_handle());
+                let request = question.request(None)?;
+                (sender.send_request(request).await, line)
+            }
+            Protocol::H2 => {
+                let executor = TokioExecutor::new();
+                let (mut sender, line) = http2::handshake(executor, io).await.map_err(cause)?;
+                let line = Line(tokio::spawn(line).abort_handle());
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let request = question.request(Some(scheme))?;
+                (sender.send_request(request).await, line)
+            }
+        };
+        Ok(Answer {
+            response: response.map_err(cause)?,
+            _line: line,
+        })
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> io::Result<Box<dyn Io>> {
+        let stream = TcpStream::connect(addr).await?;
+        let _ = stream.set_nodelay(true);
+        let Some((tls, connector)) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(tls.name_of(addr)).map_err(io::Error::other)?;
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+}
+
+/// A connection that ends with whoever asked on it.
+struct Line(AbortHandle);
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Question<'_> {
+    /// The request; with a scheme in the shape that HTTP/2 has.
+    fn request(self, scheme: Option<&str>) -> io::Result<Request<Full<Bytes>>> {
+        let uri = match scheme {
+            Some(scheme) => format!("{scheme}://{}{}", self.host, self.path),
+            None => self.path.to_owned(),
+        };
+        let mut request = Request::builder().method(self.method).uri(uri);
+        if scheme.is_none() && !self.headers.contains_key(HOST) {
+            request = request.header(HOST, self.host);
+        }
+        let mut request = request
+            .body(Full::new(self.body))
+            .map_err(io::Error::other)?;
+        request.headers_mut().extend(self.headers);
+        Ok(request)
+    }
+}
+
+/// What the system said below an error of HTTP, where it did.
+fn cause(error: hyper::Error) -> io::Error {
+    let mut source = std::error::Error::source(&error);
+    let mut said = error.to_string();
+    while let Some(inner) = source {
+        said = inner.to_string();
+        source = inner.source();
+    }
+    io::Error::other(said)
+}
+
+/// What our side of a handshake with members needs.
+fn client(tls: &BackendTls, protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?;
+    let builder = if !tls.verify {
+        let anybody = Arc::new(Anybody(provider));
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(anybody)
+    } else if tls.ca.is_empty() {
+        builder.with_root_certificates(SYSTEM.clone())
+    } else {
+        let mut roots = RootCertStore::empty();
+        for authority in &tls.ca {
+            roots.add(authority.clone())?;
+        }
+        builder.with_root_certificates(roots)
+    };
+    let mut config = match &tls.certificate {
+        Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = match protocol {
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::H2 => vec![b"h2".to_vec()],
+    };
+    Ok(config)
+}
+
+/// Whom the system trusts; those that cannot be read are left out.
+static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
+
+/// Takes every certificate: somebody wrote `insecure = true`.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
