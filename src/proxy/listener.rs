@@ -184,7 +184,13 @@ impl Doors {
         }
         // Wakes the connections that wait for a next request.
         ServerApp::cleanup(&*self.app).await;
-        let ended = async { while self.loops.join_next().await.is_some() {} };
+        let ended = async {
+            while self.loops.join_next().await.is_some() {}
+            // A request of HTTP/2 is counted by a task of its own, a moment after its connection's end.
+            while self.board.in_flight() > 0 {
+                tokio::time::sleep(STOP_LOOK).await;
+            }
+        };
         let in_time = tokio::time::timeout(deadline, ended).await.is_ok();
         let left = if in_time { 0 } else { self.board.in_flight() };
         self.phase.send_replace(Phase::Cut);
