@@ -4,6 +4,8 @@
 
 use async_trait::async_trait;
 use clap::Parser;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::*;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
@@ -26,6 +28,12 @@ struct Args {
     /// Where users reach it.
     #[arg(long)]
     listen: SocketAddr,
+    /// PEM file of the certificate: users come by TLS, with HTTP/2 where they offer it.
+    #[arg(long, requires = "key")]
+    cert: Option<String>,
+    /// PEM file of its key.
+    #[arg(long)]
+    key: Option<String>,
     /// Threads that move requests.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -68,7 +76,26 @@ fn main() {
         next: AtomicUsize::new(0),
     };
     let mut service = http_proxy_service(&server.configuration, proxy);
-    service.add_tcp(&args.listen.to_string());
+    let listen = args.listen.to_string();
+    match (&args.cert, &args.key) {
+        (Some(cert), Some(key)) => {
+            let mut tls = match TlsSettings::intermediate(cert, key) {
+                Ok(tls) => tls,
+                Err(problem) => {
+                    eprintln!("bare_pingora: {cert}, {key}: {problem}");
+                    std::process::exit(2);
+                }
+            };
+            tls.enable_h2();
+            service.add_tls_with_settings(&listen, None, tls);
+        }
+        _ => service.add_tcp(&listen),
+    }
+    let mut speaks = HttpServerOptions::default();
+    speaks.h2c = true;
+    if let Some(app) = service.app_logic_mut() {
+        app.server_options = Some(speaks);
+    }
     server.add_service(service);
     server.run_forever();
 }

@@ -5,9 +5,11 @@ import re
 import resource
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
+import shapes
 from servers import descendants
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -42,9 +44,39 @@ def memory(pid):
     return {"rss": rss, "pss": pss}
 
 
-def wrk(url, connections, seconds):
+def load(server, options, connections, seconds):
+    """One round of the shape of load that is measured."""
+    if options.shape.http2:
+        return h2load(server.url, max(1, connections // shapes.STREAMS), seconds)
+    text = shapes.script(options.shape, getattr(server, "cookies", None))
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(text)
+        script.flush()
+        return wrk(server.url, connections, seconds, script.name)
+
+
+def h2load(url, connections, seconds):
+    """As `wrk`, by HTTP/2."""
+    with tempfile.NamedTemporaryFile("r", suffix=".tsv") as log:
+        command = ["h2load", "-t1", f"-c{connections}", f"-m{shapes.STREAMS}", f"-D{seconds}", f"--log-file={log.name}", url]
+        started = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True)
+        took = sorted(int(line.split("\t")[2]) for line in log)
+    text = done.stdout
+    counts = re.search(r"requests: (\d+) total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    if done.returncode != 0 or not counts or not took:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr or text}")
+    total, _, succeeded, _, _ = map(int, counts.groups())
+    return {
+        "requests": succeeded, "seconds": time.monotonic() - started, "wrong": total - succeeded,
+        "rps": float(re.search(r"finished in .*?, ([\d.]+) req/s", text)[1]),
+        "p50_ms": took[len(took) // 2] / 1e3, "p99_ms": took[int(len(took) * 0.99)] / 1e3,
+    }
+
+
+def wrk(url, connections, seconds, script=None):
     """One round; latencies in milliseconds, and the number of answers that were not right."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *(["-s", script] if script else []), url]
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     text = done.stdout
@@ -67,10 +99,10 @@ def wrk(url, connections, seconds):
     }
 
 
-def round_of(server, connections, seconds):
-    """wrk against a server, with the CPU time that the server spent on it."""
+def round_of(server, options, connections, seconds):
+    """Load on a server, with the CPU time that the server spent on it."""
     before = cpu_seconds(server.process.pid)
-    result = wrk(server.url, connections, seconds)
+    result = load(server, options, connections, seconds)
     result["cpu_us"] = (cpu_seconds(server.process.pid) - before) / max(1, result["requests"]) * 1e6
     return {**result, **memory(server.process.pid)}
 

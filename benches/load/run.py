@@ -2,15 +2,17 @@
 """shifter beside its peers on this machine: CPU time per request, requests/s, latency, memory.
 
     benches/load/run.py                        all that are here, 5 rounds of 5 s, interleaved
+    benches/load/run.py --shape all            the same for TLS, HTTP/2, large bodies, ... (shapes.py)
     benches/load/run.py --idle 9000            memory of idle keep-alive connections
     benches/load/run.py --keepalive 1000       memory under load on 1,000 connections
     benches/load/run.py --requests 10000000    memory before, during and after so many requests
 
-Load is wrk on loopback, on the cores that the proxies use too: requests/s are of this machine and
+Load is wrk (h2load for HTTP/2) on loopback, on the cores that the proxies use too: requests/s are of this machine and
 this moment; CPU time per request, and its ratios within a round, are what carries over.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -24,6 +26,7 @@ import time
 
 import measure
 import servers
+import shapes
 
 MB = 1e6
 
@@ -31,6 +34,7 @@ MB = 1e6
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", default=",".join(servers.PROXIES), help="of %(default)s")
+    p.add_argument("--shape", default="plain", help="of all, " + ", ".join(shapes.SHAPES) + " (%(default)s)")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=int, default=5, help="of a round")
     p.add_argument("--connections", type=int, default=64)
@@ -48,6 +52,10 @@ def arguments():
     unknown = [name for name in options.only if name not in servers.PROXIES]
     if unknown:
         p.error(f"no proxy is called {unknown[0]}: choose of {', '.join(servers.PROXIES)}")
+    options.shapes = list(shapes.SHAPES) if options.shape == "all" else [name.strip() for name in options.shape.split(",")]
+    unknown = [name for name in options.shapes if name not in shapes.SHAPES]
+    if unknown:
+        p.error(f"no shape is called {unknown[0]}: choose of all, {', '.join(shapes.SHAPES)}")
     return options
 
 
@@ -74,7 +82,7 @@ class Bench:
     def start(self):
         if not shutil.which("wrk"):
             raise SystemExit(f"wrk is not installed: {servers.INSTALL['wrk']}")
-        kind, running, self.ports = servers.backends(self.folder, self.options.profile)
+        kind, running, self.ports = servers.backends(self.folder, self.options.profile, self.options.shape.body)
         self.running += running
         for server in running:
             server.wait()
@@ -95,14 +103,19 @@ class Bench:
         folder = os.path.join(self.folder, name)
         os.makedirs(folder)
         command, port, env = servers.PROXIES[name](folder, self.ports, self.options)
-        server = servers.Server(name, command, port, folder, env)
+        server = servers.Server(name, command, port, folder, env, self.options.shape.tls)
         self.running.append(server)
-        server.wait()
+        if self.options.shape.http2 and not self.options.shape.tls and name in ("nginx", "haproxy"):
+            server.wait_open()  # their ports for HTTP/2 without TLS speak nothing else
+        else:
+            server.wait()
         if name == "shifter":
             refused = servers.shifter_weight(folder, self.options)
             if refused:
                 say(f"shifter sends everything to blue: {refused}")
                 self.notes.append(refused)
+        if self.options.shape.sticky:
+            server.cookies = servers.cookies(server)
         return server
 
     def check_shares(self):
@@ -119,13 +132,13 @@ class Bench:
 def throughput(bench, options):
     """Rounds in turn (A B C, A B C), so that what else the machine does hits all alike."""
     idle = {s.name: measure.memory(s.process.pid) for s in bench.proxies}
-    for server in [bench.direct, *bench.proxies]:
-        measure.wrk(server.url, options.connections, 2)
+    for server in bench.proxies:
+        measure.load(server, options, options.connections, 2)
     rounds = []
     for number in range(options.rounds):
         row = {"direct": measure.wrk(bench.direct.url, options.connections, options.seconds)}
         for server in bench.proxies:
-            row[server.name] = measure.round_of(server, options.connections, options.seconds)
+            row[server.name] = measure.round_of(server, options, options.connections, options.seconds)
         rounds.append(row)
         say(f"round {number + 1} of {options.rounds}: " + ", ".join(
             f"{name} {r['cpu_us']:.1f}" for name, r in row.items() if "cpu_us" in r) + " us/request")
@@ -170,7 +183,7 @@ def loaded_memory(bench, options):
     for server in bench.proxies:
         before = measure.memory(server.process.pid)
         with measure.Peak(server.process.pid) as peak:
-            result = measure.round_of(server, options.keepalive, options.seconds)
+            result = measure.round_of(server, options, options.keepalive, options.seconds)
         raw[server.name] = {"before": before, "peak": {"rss": peak.rss, "pss": peak.pss}, **result}
         table.append([server.name, f"{before['pss'] / MB:.1f}", f"{peak.pss / MB:.1f}", f"{peak.rss / MB:.1f}",
                       f"{result['rps']:,.0f}", f"{result['p99_ms']:.1f}", str(result["wrong"])])
@@ -223,23 +236,33 @@ def main():
     if wanted > servers.CONNECTIONS:
         raise SystemExit(f"{wanted} connections are too many: the limit of open files allows {servers.CONNECTIONS} (ulimit -Hn)")
     build(options)
+    what = idle_memory if options.idle else loaded_memory if options.keepalive else soak if options.requests else throughput
+    results = os.path.join(servers.ROOT, "benches", "load", "results")
+    os.makedirs(results, exist_ok=True)
+    wrong = 0
+    for name in options.shapes:
+        options.shape = shapes.SHAPES[name]
+        print(f"\n{name}: {options.shape.what}\n")
+        result, notes = one(what, options)
+        path = os.path.join(results, time.strftime("%Y%m%dT%H%M%S") + f"-{what.__name__}-{name}.json")
+        with open(path, "w") as f:
+            asked = {k: v for k, v in vars(options).items() if not k.startswith("shifter_") and k != "shape"}
+            json.dump({"machine": machine(), "asked": asked, "shape": dataclasses.asdict(options.shape), "notes": notes, **result}, f, indent=1)
+        say(f"raw figures: {os.path.relpath(path)}")
+        wrong += result["wrong"]
+    if wrong:
+        raise SystemExit(f"{wrong} answers were missing or wrong: the figures do not count")
+
+
+def one(what, options):
+    """One shape of load, from the start of all servers to their end."""
     with tempfile.TemporaryDirectory(prefix="shifter-load-") as folder:
         bench = Bench(options, folder)
         try:
             bench.start()
-            what = idle_memory if options.idle else loaded_memory if options.keepalive else soak if options.requests else throughput
-            result = what(bench, options)
+            return what(bench, options), bench.notes
         finally:
             bench.stop()
-    results = os.path.join(servers.ROOT, "benches", "load", "results")
-    os.makedirs(results, exist_ok=True)
-    path = os.path.join(results, time.strftime("%Y%m%dT%H%M%S") + f"-{what.__name__}.json")
-    with open(path, "w") as f:
-        asked = {k: v for k, v in vars(options).items() if not k.startswith("shifter_")}
-        json.dump({"machine": machine(), "asked": asked, "notes": bench.notes, **result}, f, indent=1)
-    say(f"raw figures: {os.path.relpath(path)}")
-    if result["wrong"]:
-        raise SystemExit(f"{result['wrong']} answers were missing or wrong: the figures do not count")
 
 
 if __name__ == "__main__":

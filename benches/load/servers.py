@@ -11,11 +11,14 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
 
-BODY = "x" * 128
+import shapes
+
+MEMORY = 1024  # bytes of an answer that the configuration of a backend may hold itself
 # Connections that a proxy may hold: each needs a file on both sides.
 CONNECTIONS = min(30_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200) // 2)
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -54,8 +57,8 @@ def descendants(pid):
 class Server:
     """One process (and its children) that listens on a port of its own."""
 
-    def __init__(self, name, command, port, folder, env=None):
-        self.name, self.port, self.command = name, port, command
+    def __init__(self, name, command, port, folder, env=None, tls=False):
+        self.name, self.port, self.command, self.tls = name, port, command, tls
         self.log = os.path.join(folder, f"{name}.log")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
@@ -64,14 +67,19 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/"
+
+    def ask(self, headers=None):
+        """One request; the answer."""
+        request = urllib.request.Request(self.url, headers=headers or {})
+        return urllib.request.urlopen(request, timeout=2, context=ssl._create_unverified_context())
 
     def wait(self, seconds=30):
         """Until it answers 200 through to a backend; its log when it does not."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                with urllib.request.urlopen(self.url, timeout=2) as answer:
+                with self.ask() as answer:
                     if answer.status == 200:
                         return
                 problem = f"status {answer.status}"
@@ -81,6 +89,17 @@ class Server:
                 with open(self.log, errors="replace") as log:
                     tail = log.read()[-2000:]
                 raise SystemExit(f"{self.name} does not serve ({problem}): {' '.join(self.command)}\n{tail}")
+            time.sleep(0.05)
+
+    def wait_open(self, seconds=30):
+        """Until somebody listens on its port."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+            except OSError as problem:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{self.name} does not listen ({problem}): {' '.join(self.command)}")
             time.sleep(0.05)
 
     def stop(self):
@@ -120,15 +139,21 @@ http {{
 """
 
 
-def backends(folder, profile):
-    """Two backends that answer 128 bytes: nginx when there is one, else the example app."""
+def backends(folder, profile, body=128):
+    """Two backends that answer so many bytes: nginx when there is one, else the example app (128 bytes)."""
     ports = [free_port(), free_port()]
     if shutil.which("nginx"):
+        answer = f'return 200 "{"x" * body}";'
+        if body > MEMORY:
+            write(folder, "body", "x" * body)
+            answer = f"root {folder}; try_files /body =404; sendfile on; open_file_cache max=1;"
         listen = "".join(
-            f'  server {{ listen 127.0.0.1:{p} backlog=4096; location / {{ return 200 "{BODY}"; }} }}\n' for p in ports)
+            f'  server {{ listen 127.0.0.1:{p} backlog=4096; location / {{ {answer} }} }}\n' for p in ports)
         path = write(folder, "backend.conf", NGINX_HEAD.format(name="backend", connections=2 * CONNECTIONS) + listen + "}\n")
         server = Server("backend", ["nginx", "-p", folder, "-c", path], ports[0], folder)
-        return "nginx, one worker, 128 bytes from memory", [server], ports
+        return f"nginx, one worker, {body} bytes", [server], ports
+    if body != 128:
+        raise SystemExit(f"answers of {body} bytes need nginx as backend: {INSTALL['nginx']}")
     app = binary(profile, "examples", "app")
     servers = [Server(f"backend-{p}", [app, "--listen", f"127.0.0.1:{p}"], p, folder) for p in ports]
     return "examples/app (no nginx here: slower, CPU per request is still the proxy's own)", servers, ports
@@ -139,13 +164,16 @@ def backends(folder, profile):
 def bare(folder, ports, options):
     port = free_port()
     command = [binary(options.profile, "examples", "bare_pingora"), "--listen", f"127.0.0.1:{port}", "--threads", "1"]
+    if options.shape.tls:
+        cert, key, _ = shapes.certificate(folder)
+        command += ["--cert", cert, "--key", key]
     return command + [f"127.0.0.1:{p}" for p in ports], port, {}
 
 
 SHIFTER = """state = "{state}"
 
 [proxy]
-listen = "127.0.0.1:{listen}"
+listen = {listen}
 threads = 1
 max_connections = {connections}
 keepalive_requests = 1000000000
@@ -156,11 +184,13 @@ listen = "127.0.0.1:{admin}"
 
 [log]
 level = "warn"
-
+{log}
+{tls}
 [service.bench]
 blue = "127.0.0.1:{blue}"
 green = "127.0.0.1:{green}"
 deadline = "24h"
+{sticky}
 """
 
 
@@ -172,7 +202,16 @@ def shifter(folder, ports, options):
     if options.shifter_config:
         with open(options.shifter_config) as f:
             template = f.read()
-    values = {"state": state, "connections": CONNECTIONS, "listen": port, "admin": admin, "blue": ports[0], "green": ports[1]}
+    shape, tls = options.shape, ""
+    if shape.tls:
+        cert, key, _ = shapes.certificate(folder)
+        tls = f'[proxy.tls]\nlisten = "127.0.0.1:{port}"\ncertificates = [{{ cert = "{cert}", key = "{key}" }}]\n'
+    values = {
+        "state": state, "connections": CONNECTIONS, "admin": admin, "blue": ports[0], "green": ports[1], "tls": tls,
+        "listen": '"off"' if shape.tls else f'"127.0.0.1:{port}"',
+        "log": f'access = "combined"\naccess_file = "{folder}/access.log"' if shape.access_log else "",
+        "sticky": 'sticky = { cookie = "shifter" }' if shape.sticky else "",
+    }
     path = write(folder, "shifter.toml", re.sub(r"\{(\w+)\}", lambda m: str(values.get(m[1], m[0])), template))
     options.shifter_admin = f"http://127.0.0.1:{admin}/metrics"
     return [options.shifter_bin, "serve", "--config", path], port, {}
@@ -212,9 +251,15 @@ def green_share(options):
 def nginx(folder, ports, options):
     port = free_port()
     upstream = "".join(f" server 127.0.0.1:{p};" for p in ports)
+    tls = ""
+    if options.shape.tls:
+        cert, key, _ = shapes.certificate(folder)
+        tls = f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off;"
+    log = "access_log access.log combined;" if options.shape.access_log else ""
     path = write(folder, "nginx.conf", NGINX_HEAD.format(name="nginx", connections=2 * CONNECTIONS) + f"""
   upstream pool {{{upstream} keepalive 1024; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096;
+  server {{ listen 127.0.0.1:{port} backlog=4096{" ssl" if options.shape.tls else ""}{" http2" if options.shape.http2 else ""};
+    {tls} {log}
     location / {{ proxy_pass http://pool; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}
 """)
@@ -223,7 +268,16 @@ def nginx(folder, ports, options):
 
 def haproxy(folder, ports, options):
     port = free_port()
-    servers = "\n".join(f"  server s{p} 127.0.0.1:{p}" for p in ports)
+    shape = options.shape
+    servers = "\n".join(f"  server s{p} 127.0.0.1:{p}" + (f" cookie s{p}" if shape.sticky else "") for p in ports)
+    bind = f"127.0.0.1:{port} backlog 4096"
+    if shape.tls:
+        _, _, both = shapes.certificate(folder)
+        bind += f" ssl crt {both} alpn h2,http/1.1"
+    elif shape.http2:
+        bind += " proto h2"
+    # A container's way: lines go to who reads the output, here a file.
+    log = "option httplog\n  log stdout format raw daemon" if shape.access_log else ""
     path = write(folder, "haproxy.cfg", f"""global
   nbthread 1
   maxconn {CONNECTIONS}
@@ -235,10 +289,12 @@ defaults
   timeout http-keep-alive 600s
   http-reuse always
 frontend f
-  bind 127.0.0.1:{port} backlog 4096
+  bind {bind}
+  {log}
   default_backend b
 backend b
   balance roundrobin
+  {"cookie shifter insert indirect nocache" if shape.sticky else ""}
 {servers}
 """)
     return ["haproxy", "-db", "-f", path], port, {}
@@ -258,9 +314,19 @@ def envoy(folder, ports, options):
             "name": "envoy.filters.http.router",
             "typed_config": {"@type": f"{types}.http.router.v3.Router"}}],
     }
+    if options.shape.access_log:
+        manager["access_log"] = [{"name": "envoy.access_loggers.file", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": f"{folder}/access.log"}}]
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    if options.shape.tls:
+        cert, key, _ = shapes.certificate(folder)
+        chain["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"], "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
+                "tls_certificates": [{"certificate_chain": {"filename": cert}, "private_key": {"filename": key}}]}}}
     path = write(folder, "envoy.json", {"static_resources": {
-        "listeners": [{"name": "in", "address": address(port), "filter_chains": [{"filters": [{
-            "name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]}],
+        "listeners": [{"name": "in", "address": address(port), "filter_chains": [chain]}],
         "clusters": [{
             "name": "pool", "type": "STATIC", "lb_policy": "ROUND_ROBIN", "connect_timeout": "5s",
             "circuit_breakers": {"thresholds": [{"max_connections": CONNECTIONS, "max_pending_requests": CONNECTIONS, "max_requests": CONNECTIONS}]},
@@ -272,10 +338,19 @@ def envoy(folder, ports, options):
 
 def caddy(folder, ports, options):
     port = free_port()
+    apps, more = {}, {"protocols": ["h1", "h2", "h2c"]}
+    if options.shape.tls:
+        cert, key, _ = shapes.certificate(folder)
+        apps["tls"] = {"certificates": {"load_files": [{"certificate": cert, "key": key}]}}
+        more = {"tls_connection_policies": [{"fallback_sni": "bench", "default_sni": "bench"}]}
+    if options.shape.access_log:
+        more["logs"] = {"default_logger_name": "all"}
     path = write(folder, "caddy.json", {
         "admin": {"disabled": True},
-        "apps": {"http": {"servers": {"bench": {
-            "listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True},
+        "logging": {"logs": {"default": {"level": "WARN", "exclude": ["http.log.access.all"]}, "access": {
+            "writer": {"output": "file", "filename": f"{folder}/access.log", "roll": False}, "include": ["http.log.access.all"]}}},
+        "apps": {**apps, "http": {"servers": {"bench": {
+            "listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, **more,
             "idle_timeout": "10m",
             "routes": [{"handle": [{
                 "handler": "reverse_proxy",
@@ -300,8 +375,21 @@ def real_path(name):
 PROXIES = {"bare": bare, "shifter": shifter, "haproxy": haproxy, "nginx": nginx, "envoy": envoy, "caddy": caddy}
 
 
+def cookies(server):
+    """What so many new users were told to carry."""
+    given = []
+    for _ in range(shapes.USERS):
+        with server.ask(shapes.BROWSER) as answer:
+            told = answer.headers.get("set-cookie")
+            if told:
+                given.append(told.split(";")[0])
+    return given
+
+
 def available(name, options):
     """Whether it can be started here; else what to do for it."""
+    if options.shape.sticky and name in ("nginx", "envoy", "caddy"):
+        return "it is not measured with sticky users"
     if name in ("bare", "shifter"):
         path = options.shifter_bin if name == "shifter" else binary(options.profile, "examples", "bare_pingora")
         return None if os.path.exists(path) else f"{path} is not there: build it, or leave out --no-build"

@@ -2,16 +2,18 @@
 """What a profile-guided build watches: `train.py SHIFTER` puts that program under the loads of a day.
 
 Small answers on kept-alive connections with both pools, bodies both ways, a connection for each
-request, sticky users, requests that fail. About a minute; the program ends by SIGTERM and writes
+request, TLS and HTTP/2. About a minute; the program ends by SIGTERM and writes
 what it counted.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
 import types
 
 import servers
+import shapes
 
 POST = 'wrk.method = "POST"\nwrk.body = string.rep("x", 2048)\nwrk.headers["content-type"] = "application/json"\n'
 BROWSER = """wrk.headers["user-agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -29,27 +31,44 @@ def load(url, seconds, connections, folder, script=None, *more):
     subprocess.run([*command, url], check=True, stdout=subprocess.DEVNULL)
 
 
+def plain(url, folder):
+    load(url, 20, 64, folder)
+    load(url, 10, 16, folder, BROWSER)
+    load(url, 5, 16, folder, POST)
+    load(url, 5, 8, folder, None, "-H", "Connection: close")
+
+
+def by_tls(url, folder):
+    load(url, 8, 64, folder)
+    load(url, 4, 8, folder, None, "-H", "Connection: close")
+    if shutil.which("h2load"):
+        subprocess.run(["h2load", "-t1", "-c4", "-m16", "-D8", url], check=True, stdout=subprocess.DEVNULL)
+
+
 def main(program):
-    with tempfile.TemporaryDirectory(prefix="shifter-train-") as folder:
-        options = types.SimpleNamespace(profile="release", shifter_bin=program, shifter_config=None, shifter_weight="set-weight 50")
-        _, running, ports = servers.backends(folder, "release")
-        try:
-            for server in running:
-                server.wait()
-            command, port, env = servers.shifter(folder, ports, options)
-            shifter = servers.Server("shifter", command, port, folder, env)
-            running.append(shifter)
-            shifter.wait()
-            refused = servers.shifter_weight(folder, options)
-            if refused:
-                sys.exit(refused)
-            load(shifter.url, 20, 64, folder)
-            load(shifter.url, 10, 16, folder, BROWSER)
-            load(shifter.url, 5, 16, folder, POST)
-            load(shifter.url, 5, 8, folder, None, "-H", "Connection: close")
-        finally:
-            for server in reversed(running):
-                server.stop()
+    for shape, train in [("plain", plain), ("tls", by_tls)]:
+        with tempfile.TemporaryDirectory(prefix="shifter-train-") as folder:
+            watched(program, shapes.SHAPES[shape], train, folder)
+
+
+def watched(program, shape, train, folder):
+    options = types.SimpleNamespace(
+        profile="release", shape=shape, shifter_bin=program, shifter_config=None, shifter_weight="set-weight 50")
+    _, running, ports = servers.backends(folder, "release")
+    try:
+        for server in running:
+            server.wait()
+        command, port, env = servers.shifter(folder, ports, options)
+        shifter = servers.Server("shifter", command, port, folder, env, shape.tls)
+        running.append(shifter)
+        shifter.wait()
+        refused = servers.shifter_weight(folder, options)
+        if refused:
+            sys.exit(refused)
+        train(shifter.url, folder)
+    finally:
+        for server in reversed(running):
+            server.stop()
 
 
 main(sys.argv[1])

@@ -3,6 +3,7 @@
 use crate::config::{Limits, Trust};
 use crate::proxy::balance::dice;
 use crate::proxy::clocked::Clocked;
+use crate::proxy::grammar::{decimal, is_host, is_target};
 use crate::proxy::live::Settings;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, STRICT_TRANSPORT_SECURITY,
@@ -59,13 +60,25 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     if request.raw_path().len() > limits.uri {
         return refuse(414, "target size");
     }
-    let length = request
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if let (Some(most), Some(length)) = (limits.body, length)
-        && length > most
-    {
+    // `wire` reads HTTP/1 only, and what came over HTTP/2 may have to be said in HTTP/1.
+    if session.is_http2() {
+        if !is_target(request.raw_path(), request.method.as_str().as_bytes()) {
+            return refuse(400, "target");
+        }
+        if !is_host(authority(request)) {
+            return refuse(400, "host");
+        }
+    }
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    let length = match (lengths.next(), lengths.next()) {
+        (None, _) => 0,
+        (Some(length), None) => match decimal(length.as_bytes()) {
+            Some(length) => length,
+            None => return refuse(400, "length"),
+        },
+        (Some(_), Some(_)) => return refuse(400, "several lengths"),
+    };
+    if limits.body.is_some_and(|most| length > most) {
         return refuse(413, "body size");
     }
     let mut hosts = request.headers.get_all(HOST).iter();

@@ -232,11 +232,15 @@ impl ProxyHttp for Gateway {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         record: &mut Record,
     ) -> Result<()> {
         // No `.await` here: it would bring Pingora's upgrade bug back (see `upgrade`).
+        // An empty last frame of HTTP/2 would be a last chunk, and Pingora's own a second one: the next request's beginning.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         if !record.uploading {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! `tests/http1/corpus.txt`: what is valid is served, and nothing else reaches a backend.
 
 use crate::support::PATIENCE;
+use crate::support::escaped::unescaped;
 use crate::support::rig::Rig;
 use crate::support::strict::{Seen, Strict};
 use std::fmt::Write;
@@ -16,8 +17,9 @@ const CORPUS: &str = include_str!("../http1/corpus.txt");
 /// So long nothing may come before a request counts as waited for: it is unfinished.
 const SILENCE: Duration = Duration::from_millis(150);
 
+/// What must become of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
     Accept,
     Refuse,
     May,
@@ -32,9 +34,20 @@ struct Case {
     bytes: Vec<u8>,
 }
 
+impl Verdict {
+    pub fn named(name: &str) -> Verdict {
+        match name {
+            "accept" => Verdict::Accept,
+            "refuse" => Verdict::Refuse,
+            "may" => Verdict::May,
+            other => panic!("{other} is no verdict"),
+        }
+    }
+}
+
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// All that is valid came through, and was answered.
     Accepted,
     /// Nothing came through but what is valid before it.
@@ -45,6 +58,32 @@ enum Fate {
     Passed,
     /// What is valid did not come through, or was not answered.
     Lost,
+}
+
+impl Fate {
+    /// What became of a case that holds so many requests before its odd one, and got so many answers with status 200.
+    pub fn of(verdict: Verdict, requests: usize, seen: &[Seen], good: usize) -> Fate {
+        let whole = seen.iter().filter(|seen| seen.whole).count();
+        // A request that is cut short is none: the backend waits for its end, and sees the connection close.
+        match verdict {
+            _ if seen.iter().any(|seen| !seen.faults.is_empty()) => Fate::Passed,
+            Verdict::Accept if whole == requests && good == requests => Fate::Accepted,
+            Verdict::Accept => Fate::Lost,
+            Verdict::Refuse | Verdict::May if whole < requests => Fate::Lost,
+            Verdict::Refuse | Verdict::May if whole == requests => Fate::Refused,
+            Verdict::Refuse | Verdict::May if whole == requests + 1 => Fate::Mended,
+            Verdict::Refuse | Verdict::May => Fate::Passed,
+        }
+    }
+
+    /// Whether it is what the verdict wants.
+    pub fn fits(self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Accept => self == Fate::Accepted,
+            Verdict::Refuse => self == Fate::Refused,
+            Verdict::May => matches!(self, Fate::Refused | Fate::Mended),
+        }
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -64,12 +103,8 @@ fn cases() -> Vec<Case> {
                 Some((verdict, count)) => (verdict, Some(count.parse().unwrap())),
                 None => (verdict, None),
             };
-            let (verdict, usual) = match verdict {
-                "accept" => (Verdict::Accept, 1),
-                "refuse" => (Verdict::Refuse, 0),
-                "may" => (Verdict::May, 0),
-                other => panic!("{other} is no verdict"),
-            };
+            let verdict = Verdict::named(verdict);
+            let usual = usize::from(verdict == Verdict::Accept);
             let requests = requests.unwrap_or(usual);
             let mut text = bytes.as_bytes();
             let bytes = unescaped(&mut text, false);
@@ -81,42 +116,6 @@ fn cases() -> Vec<Case> {
             }
         })
         .collect()
-}
-
-/// Reads `\r`, `\x00`, `\(A*3)`; inside of the last up to its end.
-fn unescaped(text: &mut &[u8], inside: bool) -> Vec<u8> {
-    let mut bytes = vec![];
-    while let [first, rest @ ..] = *text {
-        *text = rest;
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if inside && *first == b'*' && rest.get(count) == Some(&b')') {
-            let times: usize = std::str::from_utf8(&rest[..count])
-                .unwrap()
-                .parse()
-                .unwrap();
-            *text = &rest[count + 1..];
-            return bytes.repeat(times);
-        }
-        if *first != b'\\' {
-            bytes.push(*first);
-            continue;
-        }
-        *text = &rest[1..];
-        match rest[0] {
-            b'r' => bytes.push(b'\r'),
-            b'n' => bytes.push(b'\n'),
-            b't' => bytes.push(b'\t'),
-            b'\\' => bytes.push(b'\\'),
-            b'(' => bytes.extend(unescaped(text, true)),
-            b'x' => {
-                let digits = std::str::from_utf8(&rest[1..3]).unwrap();
-                bytes.push(u8::from_str_radix(digits, 16).unwrap());
-                *text = &rest[3..];
-            }
-            other => panic!("\\{} means nothing", other as char),
-        }
-    }
-    bytes
 }
 
 /// Sends a case in pieces of so many bytes; the answers' statuses, and whether the connection was closed.
@@ -182,19 +181,8 @@ async fn fate(
     backend.take();
     let (statuses, _) = sent(addr, case, piece).await;
     let seen = backend.take();
-    let whole = seen.iter().filter(|seen| seen.whole).count();
-    let odd = seen.iter().any(|seen| !seen.faults.is_empty());
     let good = statuses.iter().filter(|status| **status == 200).count();
-    // A request that is cut short is none: the backend waits for its end, and sees the connection close.
-    let fate = match case.verdict {
-        _ if odd => Fate::Passed,
-        Verdict::Accept if whole == case.requests && good == case.requests => Fate::Accepted,
-        Verdict::Accept => Fate::Lost,
-        Verdict::Refuse | Verdict::May if whole < case.requests => Fate::Lost,
-        Verdict::Refuse | Verdict::May if whole == case.requests => Fate::Refused,
-        Verdict::Refuse | Verdict::May if whole == case.requests + 1 => Fate::Mended,
-        Verdict::Refuse | Verdict::May => Fate::Passed,
-    };
+    let fate = Fate::of(case.verdict, case.requests, &seen, good);
     (fate, statuses, seen)
 }
 
@@ -227,12 +215,7 @@ async fn what_is_valid_is_served_and_nothing_else_reaches_a_backend() {
         };
         for &piece in pieces {
             let (fate, statuses, seen) = fate(rig.addr, &backend, case, piece).await;
-            let right = match case.verdict {
-                Verdict::Accept => fate == Fate::Accepted,
-                Verdict::Refuse => fate == Fate::Refused,
-                Verdict::May => matches!(fate, Fate::Refused | Fate::Mended),
-            };
-            if !right {
+            if !fate.fits(case.verdict) {
                 write!(wrong, "{fate:?} {piece} {}", told(case, &seen, &statuses)).unwrap();
             }
         }
@@ -243,7 +226,7 @@ async fn what_is_valid_is_served_and_nothing_else_reaches_a_backend() {
 // ---- The same against others ----------------------------------------------------------------------
 
 /// A proxy of somebody else's; it ends when this is dropped.
-struct Peer {
+pub struct Peer {
     child: Child,
     _dir: tempfile::TempDir,
 }
@@ -255,7 +238,13 @@ impl Drop for Peer {
     }
 }
 
-fn peer(name: &str, port: u16, backend: SocketAddr) -> Option<Peer> {
+/// nginx or HAProxy before a backend; `None` when it is not installed. By HTTP/2 without TLS, or by HTTP/1.
+pub fn peer(name: &str, http2: bool, port: u16, backend: SocketAddr) -> Option<Peer> {
+    let (nginx, haproxy) = if http2 {
+        (" http2", " proto h2")
+    } else {
+        ("", "")
+    };
     let dir = tempfile::tempdir().unwrap();
     let (root, file) = (dir.path().display(), dir.path().join("conf"));
     let (config, command) = match name {
@@ -264,7 +253,7 @@ fn peer(name: &str, port: u16, backend: SocketAddr) -> Option<Peer> {
                 "daemon off; pid {root}/pid; error_log {root}/error.log;\nevents {{ worker_connections 512; }}\n\
                  http {{ access_log off; client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;\n\
                  uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
-                 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{backend}; proxy_http_version 1.1;\n\
+                 server {{ listen 127.0.0.1:{port}{nginx}; location / {{ proxy_pass http://{backend}; proxy_http_version 1.1;\n\
                  proxy_set_header Host $http_host; proxy_set_header Connection \"\"; proxy_request_buffering off; }} }} }}\n"
             ),
             vec![
@@ -278,7 +267,7 @@ fn peer(name: &str, port: u16, backend: SocketAddr) -> Option<Peer> {
         _ => (
             format!(
                 "defaults\n mode http\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n\
-                 frontend f\n bind 127.0.0.1:{port}\n default_backend b\nbackend b\n server s {backend}\n"
+                 frontend f\n bind 127.0.0.1:{port}{haproxy}\n default_backend b\nbackend b\n server s {backend}\n"
             ),
             vec![
                 "haproxy".to_owned(),
@@ -327,7 +316,7 @@ async fn the_same_corpus_against_others() {
                 .local_addr()
                 .unwrap()
                 .port();
-            other = peer(name, port, backend.addr);
+            other = peer(name, false, port, backend.addr);
             if other.is_some() {
                 addr = Some(SocketAddr::from(([127, 0, 0, 1], port)));
             }

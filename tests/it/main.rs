@@ -12,6 +12,7 @@ mod corpus;
 mod crash;
 mod dashboard_queries;
 mod docker;
+mod downgrade;
 mod edge;
 mod handover;
 mod http2;
