@@ -336,6 +336,7 @@ impl World {
                 "I5 the whole rollout's deadline has passed; {at}"
             );
         }
+        self.check_suspicion(event, before, at);
         let under_way = before.step.is_some();
         let bad = match event {
             Event::Judged(Verdict::Fail { .. }) => under_way && !self.blue_down,
@@ -380,6 +381,26 @@ impl World {
                 "nothing advances by itself while paused; {at}"
             );
         }
+    }
+
+    /// Suspicion asks blue, and convicts nobody before the share's deadline.
+    fn check_suspicion(&self, event: &Event, before: &Before, at: &str) {
+        if self.rollout.challenged() {
+            let rest = self.rollout.plan().challenge.rest();
+            assert_eq!(self.routed, rest, "a challenge is blue's share; {at}");
+        }
+        let Event::Judged(Verdict::Suspect { .. }) = event else {
+            return;
+        };
+        let late = before
+            .shift
+            .is_some_and(|(_, deadline)| self.now.since(before.entered) >= deadline);
+        let ended = self.rollout.step_index() != before.step;
+        assert!(!ended || late, "suspicion alone ended it; {at}");
+        assert!(
+            self.routed <= before.weight,
+            "suspicion gave green more; {at}"
+        );
     }
 
     fn policy_promotes(&self, verdict: &Verdict, before: &Before) -> bool {
@@ -525,8 +546,11 @@ impl World {
                 step_requests: self.rng.below(60),
                 total_requests: self.rng.below(400),
             }),
-            76..=79 => Event::Judged(Verdict::NoData),
-            80..=84 => Event::Approve,
+            76..=78 => Event::Judged(Verdict::NoData),
+            79..=82 => Event::Judged(Verdict::Suspect {
+                reason: "worse than blue's past".into(),
+            }),
+            83 | 84 => Event::Approve,
             85..=94 => return (self.drained(), mark),
             _ => Event::Tick,
         };
@@ -599,6 +623,7 @@ fn random_plan(rng: &mut Rng) -> Plan {
         on_no_data: undecided(rng.below(4)),
         step_requests_min: 30,
         total_requests_min: 200,
+        challenge: Weight::percent(10 * rng.below(3) as u16).unwrap(),
     }
 }
 

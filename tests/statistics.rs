@@ -9,7 +9,7 @@ mod vectors;
 #[path = "support/worlds.rs"]
 mod worlds;
 
-use canary::{Ending, canary, longest, plan};
+use canary::{Ending, blue_green, canary, longest, plan};
 use drive::{End, Run, alone, drive as rollout, fixed, many, steady, wilson};
 use proptest::prelude::*;
 use shifter::core::judge::{Cause, Control, Judge, Policy, Verdict};
@@ -356,4 +356,41 @@ fn what_is_held_back_tells_an_incident_from_a_regression() {
     };
     assert!(rolled_back(0) >= 10);
     assert_eq!(rolled_back(5), 0);
+}
+
+fn swaps(runs: u64, world: World, fault: Fault, challenge: u16) -> Vec<Ending> {
+    let (plan, policy) = (blue_green(0, challenge), Policy::default());
+    many(2, runs, |run| {
+        let mut traffic = Traffic::new(run, 50.0, longest(&plan), world, fault);
+        traffic.incident_at(100);
+        canary(&mut traffic, &plan, &policy, policy.amber)
+    })
+}
+
+/// A green that has everything, and an incident that hits both: blue's past convicts it, a blue that is asked does not.
+#[test]
+fn blue_is_asked_before_an_incident_is_green_s_fault() {
+    let convicted = swaps(20, World::Incident, Fault::NONE, 0);
+    assert!(ended(&convicted, "rolled_back") >= 10);
+    let asked = swaps(20, World::Incident, Fault::NONE, 25);
+    assert_eq!(ended(&asked, "rolled_back"), 0);
+    assert!(asked.iter().all(|ending| ending.challenges > 0));
+    let quiet = swaps(20, World::Iid, Fault::NONE, 25);
+    let shared: u64 = quiet.iter().map(|ending| ending.shared).sum();
+    assert_eq!(shared, 0, "where nothing is wrong green has everything");
+}
+
+/// A worse green that has everything costs no more users when blue is asked first.
+#[test]
+fn asking_blue_costs_no_more_users_than_blue_s_past() {
+    let past = swaps(20, World::Wave, Fault::ALL[2], 0);
+    let asked = swaps(20, World::Wave, Fault::ALL[2], 25);
+    assert_eq!(ended(&asked, "rolled_back"), 20);
+    let failed = |endings: &[Ending]| endings.iter().map(|ending| ending.failed).sum::<u64>();
+    assert!(
+        failed(&asked) <= failed(&past),
+        "{} {}",
+        failed(&asked),
+        failed(&past)
+    );
 }

@@ -10,6 +10,7 @@
 
 #[path = "../../tests/support/canary.rs"]
 mod canary;
+mod cutover;
 #[path = "../../tests/support/drive.rs"]
 mod drive;
 mod rollout;
@@ -38,10 +39,11 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
+    ("cutover", "", cutover::cutover),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
     ("alone", "fixed", green_alone),
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
             );
             return ExitCode::from(2);
         }

@@ -69,6 +69,12 @@ pub(crate) const LOG: Log = Log {
     access: None,
 };
 
+/// What blue gets back while a green that has everything is under suspicion.
+pub(crate) const CHALLENGE: Weight = match Weight::percent(25) {
+    Some(share) => share,
+    None => Weight::NONE,
+};
+
 /// What a canary leaves on blue during its last watch.
 pub(crate) const CANARY_HOLDBACK: Weight = match Weight::percent(5) {
     Some(share) => share,

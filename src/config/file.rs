@@ -78,6 +78,7 @@ pub(crate) struct RawService {
     pub(crate) steps: Value<Vec<Spanned<RawStep>>>,
     pub(crate) monitor: Value<Scalar>,
     pub(crate) holdback: Value<f64>,
+    pub(crate) challenge: Value<f64>,
     #[serde(default)]
     pub(crate) health: RawHealth,
     pub(crate) warmup: Option<RawWarmup>,

@@ -82,6 +82,7 @@ impl Service {
             deadline,
             drain: self.drain,
             keep_blue: self.keep_blue,
+            challenge: self.challenge,
             on_inconclusive: self.on_inconclusive,
             on_no_data: self.on_no_data,
             step_requests_min: self.step_requests_min,

@@ -64,6 +64,7 @@ pub(crate) fn of_pools(
         steps: steps(&raw.steps)?,
         monitor: time("monitor", &raw.monitor, LONG, defaults::MONITOR)?,
         holdback: holdback(raw)?,
+        challenge: challenge(raw)?,
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
@@ -106,6 +107,22 @@ pub(crate) fn of_pools(
 fn holdback(raw: &RawService) -> Check<Option<Weight>> {
     let share = |raw| percent("holdback", raw);
     raw.holdback.as_ref().map(share).transpose()
+}
+
+fn challenge(raw: &RawService) -> Check<Weight> {
+    let Some(raw) = &raw.challenge else {
+        return Ok(defaults::CHALLENGE);
+    };
+    let share = percent("challenge", raw)?;
+    if share.as_basis_points() <= 5_000 {
+        return Ok(share);
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!("`challenge` is {share}: it must be 0 to 50"),
+        "too much",
+        "write the percentage that blue gets back for a while, such as 25; with 0 blue's past alone decides",
+    ))
 }
 
 fn step_deadline(raw: &RawService) -> Check<Duration> {

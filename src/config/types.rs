@@ -290,6 +290,8 @@ pub struct Service {
     pub monitor: Duration,
     /// The share that stays on blue during the last watch, as a control; `None`: 5 % in a canary, nothing in blue-green.
     pub holdback: Option<Weight>,
+    /// The share that blue gets back while a green that has everything looks worse than blue's past; none: the past alone decides.
+    pub challenge: Weight,
     /// How a pool's members are seen to be well.
     pub health: Health,
     /// Requests of our own before any user sees green.

@@ -319,10 +319,7 @@ impl Controller {
         if shrinks && !grows(&actions, present) {
             let decided = Instant::now();
             self.perform_all(i, &actions);
-            let service = &self.wards[i].route.service;
-            self.metrics
-                .service(service)
-                .rolled_back_in(decided.elapsed().as_secs_f64());
+            self.tell_way_back(i, decided.elapsed());
             crash::point("back.after-publish");
             let saved = self.save(i, now);
             let _ = self.ledger.watch(saved);

@@ -12,6 +12,7 @@ pub fn verdict_name(verdict: &Verdict) -> &'static str {
         Verdict::Pass => "pass",
         Verdict::Fail { .. } => "fail",
         Verdict::Inconclusive { .. } => "inconclusive",
+        Verdict::Suspect { .. } => "suspect",
         Verdict::NoData => "no_data",
     }
 }

@@ -50,10 +50,21 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
 }
 
 fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
-    if before.phase() == after.phase() && before.since() == after.since() {
-        return None;
-    }
     let said = |kind, text| Some(Said { kind, text });
+    if before.phase() == after.phase() && before.since() == after.since() {
+        let shares = format!("weight {} → {}", before.weight(), after.weight());
+        let line = evidence.unwrap_or_default();
+        return match (before.challenged(), after.challenged()) {
+            (false, true) => said(
+                "weight",
+                format!(
+                    "{shares}: green is under suspicion, blue gets a little back to show whether it does better: {line}"
+                ),
+            ),
+            (true, false) => said("weight", format!("{shares}: blue did no better: {line}")),
+            _ => None,
+        };
+    }
     match after.step()? {
         Step::Start => said("phase", "waiting for green to be healthy".to_owned()),
         Step::Warm => said("phase", "green is healthy; warming it up".to_owned()),

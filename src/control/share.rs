@@ -22,7 +22,9 @@ impl Ward {
     pub fn start_share(&mut self, weight: Weight) {
         self.route.mark += 1;
         self.route.limits = None;
-        let baseline = self.baseline();
+        let Some(control) = self.control(weight) else {
+            return;
+        };
         let Some(run) = &mut self.run else { return };
         run.step_spans = Default::default();
         run.verdict = None;
@@ -30,11 +32,6 @@ impl Ward {
             return;
         }
         let last = run.rollout.step_index() == run.rollout.plan().last_shift();
-        let control = if weight == Weight::ALL {
-            Control::History(baseline)
-        } else {
-            Control::Concurrent
-        };
         run.record(&Line::Start {
             last,
             control,
@@ -44,26 +41,35 @@ impl Ward {
         self.freeze_limits(weight);
     }
 
+    /// What a green with this share is compared with.
+    fn control(&self, weight: Weight) -> Option<Control> {
+        let rollout = &self.run.as_ref()?.rollout;
+        let asks_blue = rollout.plan().challenge > Weight::NONE && !rollout.degraded();
+        Some(match weight {
+            Weight::ALL if asks_blue => Control::Suspicion(self.suspicion()),
+            Weight::ALL => Control::History(self.baseline()),
+            _ => Control::Concurrent,
+        })
+    }
+
     /// Freezes the limits of this share when blue has enough samples; true when they are new.
     pub fn freeze_limits(&mut self, weight: Weight) -> bool {
         if weight == Weight::NONE || self.route.limits.is_some() {
             return false;
         }
-        let baseline = self.baseline();
+        let Some(control) = self.control(weight) else {
+            return false;
+        };
         let history = &self.histories[Color::Blue.index()];
         let Some(run) = &mut self.run else {
             return false;
         };
-        let limits = if weight == Weight::ALL {
-            let alone = |limits| Limits {
-                blue: limits,
-                fail: limits,
-                pass: limits,
-            };
-            baseline.limits.map(alone)
-        } else {
-            let (fail, pass) = run.judge.margins();
-            Limits::freeze(&history.total().latency, fail, pass)
+        let limits = match control.past() {
+            Some(past) => past.limits.map(Limits::alone),
+            None => {
+                let (fail, pass) = run.judge.margins();
+                Limits::freeze(&history.total().latency, fail, pass)
+            }
         };
         let Some(limits) = limits else { return false };
         self.route.limits = Some(limits);

@@ -5,11 +5,21 @@ use crate::control::view::{API_VERSION, ServiceView, View};
 use crate::control::{expose, narrate};
 use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::table::{Color, Table};
+use crate::core::weight::Weight;
 use crate::store::Clock;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Controller {
+    /// How long it took until blue had everything again; a challenge takes green nothing for good.
+    pub(super) fn tell_way_back(&self, i: usize, took: Duration) {
+        let route = &self.wards[i].route;
+        if route.weight == Weight::NONE {
+            let metrics = self.metrics.service(&route.service);
+            metrics.rolled_back_in(took.as_secs_f64());
+        }
+    }
+
     /// Publishes what the wards want; when this returns, new requests are routed by it.
     pub(super) fn publish(&mut self) {
         let routes = self.wards.iter().map(|ward| ward.route.clone()).collect();

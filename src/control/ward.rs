@@ -186,6 +186,16 @@ impl Ward {
         own.or_else(|| self.run.as_ref()?.past)
     }
 
+    /// What a green that serves alone is suspected by now.
+    pub(super) fn suspicion(&self) -> Baseline {
+        let history = &self.histories[Color::Blue.index()];
+        let kept = || self.run.as_ref()?.past;
+        match history.total().requests >= SAMPLES_MIN {
+            true => history.suspicion(),
+            false => kept().unwrap_or_else(|| history.suspicion()),
+        }
+    }
+
     /// What a green that serves alone is compared with now.
     pub(super) fn baseline(&self) -> Baseline {
         let history = &self.histories[Color::Blue.index()];

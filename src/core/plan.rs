@@ -156,6 +156,9 @@ pub struct Plan {
     pub drain: Duration,
     /// How long blue stays warm after the promotion, so that a rollback is at hand.
     pub keep_blue: Duration,
+    /// Blue's share while a green that has everything is under suspicion; none: blue's past alone decides.
+    #[serde(default = "no_challenge")]
+    pub challenge: Weight,
     /// At a share's deadline with evidence that shows neither harm nor safety.
     pub on_inconclusive: Undecided,
     /// At a share's deadline with too few requests to say anything.
@@ -164,6 +167,11 @@ pub struct Plan {
     pub step_requests_min: u64,
     /// Green requests in the whole rollout below which the last share has no data.
     pub total_requests_min: u64,
+}
+
+/// What plans of before were made without.
+fn no_challenge() -> Weight {
+    Weight::NONE
 }
 
 impl Plan {

@@ -4,7 +4,7 @@
 //! The controller feeds it and performs what it says; every action is safe to repeat.
 
 use crate::core::judge::Verdict;
-use crate::core::plan::{Plan, Step, Undecided};
+use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
 use crate::core::time::{Time, shown};
 use crate::core::weight::Weight;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 mod reading;
 mod refusal;
+mod verdict;
 
 pub use crate::core::event::{Action, Event};
 pub use crate::core::outcome::Outcome;
@@ -40,6 +41,9 @@ pub struct Rollout {
     /// Since when nobody knows what runs where: nothing may advance, going back is always possible.
     #[serde(default)]
     blind: Option<Time>,
+    /// A green that had everything is under suspicion: blue has a little back, to show whether it does better.
+    #[serde(default)]
+    challenged: bool,
 }
 
 impl Rollout {
@@ -56,6 +60,7 @@ impl Rollout {
             blue_down: false,
             green_down: false,
             blind: None,
+            challenged: false,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -142,6 +147,11 @@ impl Rollout {
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
             Event::Restarted { same: true } if paused => vec![Action::SetWeight(self.weight)],
+            // Nothing was proven while nobody looked: blue keeps what it has back.
+            Event::Restarted { same: true } if self.challenged => {
+                self.since = now;
+                vec![Action::SetWeight(self.weight)]
+            }
             Event::Restarted { same: true } => self.enter_again(step, now),
             Event::Promote => self.promote(step, now),
             Event::Pause => self.pause(step, now),
@@ -202,75 +212,6 @@ impl Rollout {
         }
     }
 
-    /// The decision table of `analysis.md` 3.5, rows 3 to 8 (rows 1 and 2 are a failed verdict).
-    fn on_verdict(
-        &mut self,
-        step: usize,
-        verdict: &Verdict,
-        held: bool,
-        late: bool,
-        now: Time,
-    ) -> Vec<Action> {
-        let last = self.plan.last_shift() == Some(step);
-        match verdict {
-            Verdict::Fail { .. } => vec![],
-            Verdict::Pass if held => self.enter(step + 1, now),
-            Verdict::Inconclusive {
-                leaning_worse: true,
-                ..
-            } if late => {
-                // Not a proven regression, so not called one; but silence that leans worse is no pass.
-                let reason = "nothing was proven in time, and green leans worse".to_owned();
-                self.roll_back(Outcome::Inconclusive { reason }, now)
-            }
-            Verdict::Inconclusive {
-                step_requests,
-                total_requests,
-                ..
-            } if late => {
-                let enough = if last {
-                    *total_requests >= self.plan.total_requests_min
-                } else {
-                    *step_requests >= self.plan.step_requests_min
-                };
-                let policy = if enough {
-                    self.plan.on_inconclusive
-                } else {
-                    self.plan.on_no_data
-                };
-                self.on_undecided(policy, step, enough, now)
-            }
-            Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
-            _ => vec![],
-        }
-    }
-
-    fn on_undecided(
-        &mut self,
-        policy: Undecided,
-        step: usize,
-        enough: bool,
-        now: Time,
-    ) -> Vec<Action> {
-        match policy {
-            Undecided::Hold => vec![],
-            Undecided::Promote => self.enter(step + 1, now),
-            Undecided::Rollback => {
-                let reason = if enough {
-                    "neither harm nor safety was shown in time"
-                } else {
-                    "too few requests to judge green by"
-                };
-                self.roll_back(
-                    Outcome::Inconclusive {
-                        reason: reason.to_owned(),
-                    },
-                    now,
-                )
-            }
-        }
-    }
-
     fn on_promoted(&mut self, event: Event, now: Time) -> Vec<Action> {
         let warm_over = now.since(self.since) >= self.plan.keep_blue;
         let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
@@ -325,6 +266,7 @@ impl Rollout {
     fn enter(&mut self, step: usize, now: Time) -> Vec<Action> {
         self.phase = Phase::Running { step };
         self.since = now;
+        self.challenged = false;
         match self.plan.steps.get(step) {
             Some(Step::Start) => vec![Action::StartGreen],
             Some(Step::Warm) => vec![Action::WarmGreen],
@@ -370,6 +312,7 @@ impl Rollout {
     fn set_weight(&mut self, step: usize, weight: Weight, now: Time) -> Vec<Action> {
         self.phase = Phase::Paused { step };
         self.since = now;
+        self.challenged = false;
         self.route(weight)
     }
 
@@ -389,6 +332,7 @@ impl Rollout {
     fn roll_back(&mut self, outcome: Outcome, now: Time) -> Vec<Action> {
         self.phase = Phase::RollingBack { outcome };
         self.since = now;
+        self.challenged = false;
         self.route(Weight::NONE)
     }
 

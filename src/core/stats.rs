@@ -67,6 +67,15 @@ impl Margin {
 }
 
 impl Limits {
+    /// For a green that serves alone: there is no blue whose slow requests could be counted.
+    pub fn alone(limits: [u64; 3]) -> Limits {
+        Limits {
+            blue: limits,
+            fail: limits,
+            pass: limits,
+        }
+    }
+
     /// Freezes limits from blue's histogram; `None` below [`SAMPLES_MIN`] samples.
     pub fn freeze(blue: &Histogram, fail: Margin, pass: Margin) -> Option<Limits> {
         if blue.count() < SAMPLES_MIN {
@@ -237,8 +246,17 @@ impl History {
         self.seconds.min(60 * Self::MINUTES as u64)
     }
 
-    /// What a green that serves alone is compared with (`analysis.md` 3.6): `None` for latency without enough samples.
+    /// What a green that serves alone is convicted by (`analysis.md` 3.6): `None` for latency without enough samples.
     pub fn baseline(&self) -> Baseline {
+        self.baseline_within(&Slack::CONVICTING)
+    }
+
+    /// The same for a green that is only to be suspected: a wrong suspicion costs little, so it leaves less room.
+    pub fn suspicion(&self) -> Baseline {
+        self.baseline_within(&Slack::SUSPECTING)
+    }
+
+    fn baseline_within(&self, slack: &Slack) -> Baseline {
         let total = self.total();
         let busy = || self.minutes.iter().filter(|minute| minute.requests >= 100);
         let worst_failures = busy().map(Stats::failure_rate).fold(0.0, f64::max);
@@ -255,14 +273,38 @@ impl History {
                     .filter(|minute| minute.latency.count() >= 100)
                     .map(|minute| minute.latency.quantile(q))
                     .fold(total.latency.quantile(q), f64::max);
-                micros(1.25 * worst + 5.0)
+                micros(slack.times_latency * worst + slack.plus_millis)
             })
         });
         Baseline {
-            failure_rate: (1.5 * worst_failures.max(plain) + 0.005).min(most.min(0.5)),
+            failure_rate: (slack.times_failures * worst_failures.max(plain) + slack.plus_failures)
+                .min(most.min(0.5)),
             limits,
         }
     }
+}
+
+/// How much worse than the worst minute of blue's past is no news.
+struct Slack {
+    times_failures: f64,
+    plus_failures: f64,
+    times_latency: f64,
+    plus_millis: f64,
+}
+
+impl Slack {
+    const CONVICTING: Slack = Slack {
+        times_failures: 1.5,
+        plus_failures: 0.005,
+        times_latency: 1.25,
+        plus_millis: 5.0,
+    };
+    const SUSPECTING: Slack = Slack {
+        times_failures: 1.2,
+        plus_failures: 0.001,
+        times_latency: 1.10,
+        plus_millis: 1.0,
+    };
 }
 
 /// Blue's past as a fixed control: the rates that a green serving alone must not exceed.

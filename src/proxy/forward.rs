@@ -69,14 +69,8 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
             return refuse(400, "host");
         }
     }
-    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
-    let length = match (lengths.next(), lengths.next()) {
-        (None, _) => 0,
-        (Some(length), None) => match decimal(length.as_bytes()) {
-            Some(length) => length,
-            None => return refuse(400, "length"),
-        },
-        (Some(_), Some(_)) => return refuse(400, "several lengths"),
+    let Some(length) = said_length(request) else {
+        return refuse(400, "length");
     };
     if limits.body.is_some_and(|most| length > most) {
         return refuse(413, "body size");
@@ -103,6 +97,16 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
         return refuse(501, "transfer coding");
     }
     Ok(())
+}
+
+/// What a request says of its body's length, 0 where it says nothing; `None` where it says no number, or several.
+fn said_length(request: &RequestHeader) -> Option<u64> {
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Some(0),
+        (Some(length), None) => decimal(length.as_bytes()),
+        (Some(_), Some(_)) => None,
+    }
 }
 
 /// The host that a request is for: HTTP/2 has it in the pseudo-header `:authority`.

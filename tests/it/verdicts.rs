@@ -204,6 +204,40 @@ async fn errors_after_the_swap_go_back_in_the_watch() {
         start.elapsed()
     );
     assert_eq!(code, Some(3), "{}", home.log());
+    let log = follower.log();
+    assert!(log.contains("green is under suspicion"), "{log}");
+    assert!(log.contains("against blue"), "convicted beside blue: {log}");
+    load.stop().await;
+}
+
+/// Errors of both: beside each other blue does no better, and green has everything again when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_of_both_after_the_swap_is_not_green_s_fault() {
+    let (blue, green) = pair();
+    let home = Home::new(&blue, &green, JUDGED);
+    let _shifter = home.serve().await;
+    let load = Load::start(home.proxy, tolerant(1_000.0));
+    load.more(3_000).await;
+    let mut follower =
+        home.spawn(&mut home.command(&["run", "--strategy", "blue-green", "--output", "json"]));
+    home.share(100.0).await;
+    load.more(2_000).await;
+    for app in [&blue, &green] {
+        app.app.error_ppm.store(200_000, Relaxed);
+    }
+    home.share(75.0).await;
+    let asked = Instant::now();
+    for app in [&blue, &green] {
+        app.app.error_ppm.store(0, Relaxed);
+    }
+    // It takes about 20 s to show that green is as good as blue.
+    while home.service().await.weight_percent < 100.0 {
+        assert!(asked.elapsed() < Duration::from_secs(90), "{}", home.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("blue was asked for {:?}", asked.elapsed());
+    assert!(follower.child.try_wait().unwrap().is_none());
+    assert!(follower.log().contains("green is under suspicion"));
     load.stop().await;
 }
 

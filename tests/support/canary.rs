@@ -26,15 +26,30 @@ pub(crate) struct Ending {
     pub(crate) cause: Option<Cause>,
     /// A share was left at its deadline, by policy and not by evidence.
     pub(crate) silent: bool,
+    /// Green's failed requests until then.
+    pub(crate) failed: u64,
+    /// How often blue was asked whether it does better.
+    pub(crate) challenges: u32,
+    /// Seconds in which blue had something back.
+    pub(crate) shared: u64,
 }
 
-/// The plan of a service for which two addresses are set, and the percentage that stays on blue.
+/// The plan of a canary whose last share leaves so many percent on blue; where it is none, blue's past alone decides.
 pub(crate) fn plan(holdback: u16) -> Plan {
+    configured(Strategy::Canary, holdback, 0)
+}
+
+/// The plan of a blue-green rollout that keeps `holdback` percent on blue and gives it `challenge` percent back under suspicion.
+pub(crate) fn blue_green(holdback: u16, challenge: u16) -> Plan {
+    configured(Strategy::BlueGreen, holdback, challenge)
+}
+
+fn configured(strategy: Strategy, holdback: u16, challenge: u16) -> Plan {
     let text = format!(
-        "[service.app]\nblue = \"127.0.0.1:3001\"\ngreen = \"127.0.0.1:3002\"\nholdback = {holdback}\n"
+        "[service.app]\nblue = \"127.0.0.1:3001\"\ngreen = \"127.0.0.1:3002\"\nholdback = {holdback}\nchallenge = {challenge}\n"
     );
     let config = Config::parse("simulated.toml", &text).unwrap_or_else(|error| panic!("{error}"));
-    config.services[0].plan(Some(Strategy::Canary))
+    config.services[0].plan(Some(strategy))
 }
 
 /// The most seconds that the shares of a plan may take.
@@ -56,7 +71,9 @@ pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy, lean: 
     let (mut rollout, _) = Rollout::start(plan.clone(), Time(0));
     let mut actions = rollout.on(Event::Ready, Time(0));
     let (mut limits, mut share) = (None, Weight::NONE);
+    let mut compared = Control::Concurrent;
     let (mut green, mut silent) = (0, false);
+    let (mut failed, mut challenges, mut shared) = (0, 0, 0);
     for second in 1.. {
         for action in actions {
             let Action::SetWeight(weight) = action else {
@@ -64,22 +81,29 @@ pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy, lean: 
             };
             share = weight;
             let last = rollout.step_index() == plan.last_shift();
-            judge.start_step(last, control(weight, &history));
+            challenges += u32::from(rollout.challenged());
+            compared = control(weight, plan, &history);
+            judge.start_step(last, compared);
             limits = None;
         }
         if limits.is_none() {
-            limits = freeze(share, &history, &judge);
+            limits = freeze(&compared, &history, &judge);
             judge.set_limits(limits);
             traffic.limits(limits);
         }
         let tick = traffic.second_kept(share.ratio(), &mut history);
         green += tick.green.requests;
+        failed += tick.green.failed;
+        shared += u64::from(rollout.challenged());
         judge.tick(&tick);
         let mut verdict = judge.verdict();
         if let Verdict::Inconclusive { leaning_worse, .. } = &mut verdict {
             *leaning_worse = judge.ln_e() > lean.ln();
         }
-        let undecided = !matches!(verdict, Verdict::Pass | Verdict::Fail { .. });
+        let undecided = !matches!(
+            verdict,
+            Verdict::Pass | Verdict::Fail { .. } | Verdict::Suspect { .. }
+        );
         let now = Time(1_000 * second);
         actions = rollout.on(Event::Judged(verdict), now);
         actions.extend(rollout.on(Event::Tick, now));
@@ -92,28 +116,26 @@ pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy, lean: 
                 share: share.as_basis_points() / 100,
                 cause: judge.cause(),
                 silent,
+                failed,
+                challenges,
+                shared,
             };
         }
     }
     unreachable!("every share has a deadline")
 }
 
-fn control(weight: Weight, history: &History) -> Control {
-    if weight == Weight::ALL {
-        Control::History(history.baseline())
-    } else {
-        Control::Concurrent
+fn control(weight: Weight, plan: &Plan, history: &History) -> Control {
+    match weight {
+        Weight::ALL if plan.challenge > Weight::NONE => Control::Suspicion(history.suspicion()),
+        Weight::ALL => Control::History(history.baseline()),
+        _ => Control::Concurrent,
     }
 }
 
-fn freeze(weight: Weight, history: &History, judge: &Judge) -> Option<Limits> {
-    if weight == Weight::ALL {
-        let alone = |limits| Limits {
-            blue: limits,
-            fail: limits,
-            pass: limits,
-        };
-        return history.baseline().limits.map(alone);
+fn freeze(control: &Control, history: &History, judge: &Judge) -> Option<Limits> {
+    if let Some(past) = control.past() {
+        return past.limits.map(Limits::alone);
     }
     let (fail, pass) = judge.margins();
     Limits::freeze(&history.total().latency, fail, pass)

@@ -516,7 +516,7 @@ fn check_mark(check: &mut Check, judge: &Judge, mark: &Mark) {
     let verdict = match judge.verdict() {
         Verdict::Pass => "PASS",
         Verdict::Fail { .. } => "FAIL",
-        Verdict::Inconclusive { .. } | Verdict::NoData => "CONTINUE",
+        Verdict::Inconclusive { .. } | Verdict::NoData | Verdict::Suspect { .. } => "CONTINUE",
     };
     check.same(&at("verdict"), verdict, mark.verdict.as_str());
 }

@@ -28,6 +28,11 @@ pub enum Verdict {
         /// Why, in numbers.
         reason: String,
     },
+    /// Green serves alone and looks worse than blue's past: blue is to be asked whether it would do better now.
+    Suspect {
+        /// Why, in numbers.
+        reason: String,
+    },
     /// Not enough evidence either way yet.
     Inconclusive {
         /// The evidence of harm is above the amber line: never promote on silence.
@@ -49,6 +54,18 @@ pub enum Control {
     Concurrent,
     /// Blue's past, because green serves alone: an incident outside looks like green's fault.
     History(Baseline),
+    /// Blue's past, which may only raise suspicion: blue is warm and can be asked again.
+    Suspicion(Baseline),
+}
+
+impl Control {
+    /// Blue's past, where green serves alone.
+    pub fn past(&self) -> Option<&Baseline> {
+        match self {
+            Control::Concurrent => None,
+            Control::History(baseline) | Control::Suspicion(baseline) => Some(baseline),
+        }
+    }
 }
 
 /// Judges one rollout, second by second.
@@ -132,7 +149,7 @@ impl Judge {
         let warm = self.seconds >= self.policy.warmup_s;
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             let mut seen = metric.seen(tick, warm);
-            if let Control::History(_) = self.control {
+            if self.control.past().is_some() {
                 seen.block = Block {
                     blue: 0,
                     blue_bad: 0,
@@ -151,14 +168,22 @@ impl Judge {
 
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
-        ln_sum(&self.weighted())
+        ln_sum(&self.weighted(Track::ln_e))
     }
 
-    fn weighted(&self) -> [f64; 4] {
+    /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
+    ///
+    /// It convicts nobody: what happens outside looks the same. So it may be gathered as often as one
+    /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
+    pub fn ln_suspicion(&self) -> f64 {
+        ln_sum(&self.weighted(Track::ln_suspicion))
+    }
+
+    fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
         for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
             if weight > 0.0 {
-                *term = weight.ln() + track.ln_e();
+                *term = weight.ln() + ln_e(track);
             }
         }
         terms
@@ -191,7 +216,12 @@ impl Judge {
         if self.step.green == 0 {
             return Verdict::NoData;
         }
-        let leaning_worse = self.ln_e() > self.policy.amber.ln();
+        if self.ln_suspicion() >= self.policy.suspicion.ln() {
+            return Verdict::Suspect {
+                reason: self.report().suspicion(),
+            };
+        }
+        let leaning_worse = self.ln_e().max(self.ln_suspicion()) > self.policy.amber.ln();
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }
@@ -223,7 +253,7 @@ impl Judge {
         let each_second = self.recent.iter().all(|s| 2 * s.green_bad >= s.green);
         let green_down = all.green >= 10 && 10 * all.green_bad >= 9 * all.green && each_second;
         let blue_better = all.blue > 0 && 2 * all.blue_bad * all.green <= all.green_bad * all.blue;
-        green_down && (blue_better || matches!(self.control, Control::History(_)))
+        green_down && (blue_better || self.control.past().is_some())
     }
 
     /// Failed requests that green cost beyond blue's rate, over the whole rollout.
@@ -237,10 +267,10 @@ impl Judge {
     }
 
     fn step_excess(&self) -> f64 {
-        let rate = match &self.control {
-            Control::History(baseline) => baseline.failure_rate,
-            Control::Concurrent if self.step.blue == 0 => 0.0,
-            Control::Concurrent => self.step.blue_bad as f64 / self.step.blue as f64,
+        let rate = match self.control.past() {
+            Some(baseline) => baseline.failure_rate,
+            None if self.step.blue == 0 => 0.0,
+            None => self.step.blue_bad as f64 / self.step.blue as f64,
         };
         self.step.green_bad as f64 - self.step.green as f64 * rate
     }
@@ -412,6 +442,39 @@ mod tests {
         judge.start_step(true, Control::History(with_limits));
         feed(&mut judge, 120, pool(0, 0), timed(500, [100, 20, 1]));
         assert_eq!(judge.verdict(), Verdict::Pass);
+    }
+
+    #[test]
+    fn blue_s_past_may_only_raise_suspicion_where_blue_can_be_asked() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::Suspicion(PAST));
+        feed(&mut judge, 60, pool(0, 0), pool(500, 60));
+        assert_eq!(judge.cause(), None, "an incident looks like this, too");
+        assert!(judge.ln_e() < 1e-12, "and is no evidence of harm");
+        let Verdict::Suspect { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert!(
+            reason
+                .starts_with("green 12% errors (3,600 of 30,000), where blue's past allows 0.65%"),
+            "{reason}"
+        );
+        judge.start_step(true, Control::Concurrent);
+        feed(&mut judge, 60, pool(125, 15), pool(375, 45));
+        assert_eq!(judge.cause(), None, "blue does no better");
+        judge.start_step(true, Control::Suspicion(PAST));
+        assert!(judge.ln_suspicion() < 1e-12, "it begins anew");
+        judge.start_step(true, Control::Concurrent);
+        feed(&mut judge, 60, pool(125, 0), pool(375, 45));
+        assert_eq!(judge.cause(), Some(Cause::Evidence), "blue does better");
+    }
+
+    #[test]
+    fn a_green_that_is_down_is_not_asked_about() {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_step(true, Control::Suspicion(PAST));
+        feed(&mut judge, 5, pool(0, 0), pool(25, 25));
+        assert_eq!(judge.cause(), Some(Cause::Outage));
     }
 
     #[test]

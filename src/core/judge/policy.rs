@@ -16,6 +16,8 @@ pub struct Policy {
     pub alpha_pass: f64,
     /// Evidence of harm above which green is never promoted.
     pub amber: f64,
+    /// Evidence against blue's past from which blue is asked whether it would do better.
+    pub suspicion: f64,
     /// Weight of each metric in the evidence of harm; they add up to 1.
     pub weights: [f64; 4],
     /// Odds ratio that is tolerated before green counts as worse.
@@ -32,6 +34,8 @@ pub struct Policy {
     pub rho: f64,
     /// The same while green serves alone and is compared with the past.
     pub history_rho: f64,
+    /// The same where that only raises suspicion.
+    pub suspicion_rho: f64,
     /// Evidence (in nats) that one burst may add below `burst_rps`.
     pub burst_low: f64,
     /// The same from `burst_rps` on.
@@ -72,6 +76,7 @@ impl Default for Policy {
             alpha: 0.01,
             alpha_pass: 0.05,
             amber: 1.5,
+            suspicion: 10.0,
             weights: [0.5, 0.15, 0.15, 0.20],
             omega0: [1.10, 1.0, 1.0, 1.0],
             delta0_ppm: [1_000, 0, 0, 0],
@@ -80,6 +85,7 @@ impl Default for Policy {
             horizon_s: 1_800.0,
             rho: 0.5,
             history_rho: 0.25,
+            suspicion_rho: 0.5,
             burst_low: 3.0,
             burst_high: 1.0,
             burst_rps: 5.0,
@@ -137,6 +143,15 @@ impl Policy {
     pub fn history_betting(&self) -> Betting {
         Betting {
             rho: self.history_rho,
+            ..self.betting()
+        }
+    }
+
+    /// How wealth is bet while green serves alone and blue can be asked: a burst may raise suspicion.
+    pub fn suspicion_betting(&self) -> Betting {
+        Betting {
+            rho: self.suspicion_rho,
+            burst_high: self.burst_low,
             ..self.betting()
         }
     }

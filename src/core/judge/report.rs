@@ -1,7 +1,7 @@
 //! The evidence in numbers, and in one line of words.
 
 use super::track::Track;
-use super::{Control, Judge, Verdict};
+use super::{Judge, Verdict};
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,10 @@ pub struct Finding {
     pub ln_e_pass: Option<f64>,
 }
 
+fn errors() -> Metric {
+    Metric::Err
+}
+
 impl Finding {
     /// The odds ratio of all counts as if they were one block, by Haldane and Anscombe: half a request
     /// more in each cell keeps it finite.
@@ -99,6 +103,12 @@ pub struct Report {
     pub ln_e: f64,
     /// The highest that it was.
     pub ln_e_max: f64,
+    /// Evidence of this step that green, serving alone, is worse than blue's past.
+    #[serde(default)]
+    pub ln_suspicion: f64,
+    /// Where blue is asked again.
+    #[serde(default)]
+    pub ln_suspect: f64,
     /// Where green fails: `ln(1 / alpha)`.
     pub ln_limit: f64,
     /// Where a metric passes: `ln(1 / alpha_pass)`.
@@ -109,6 +119,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// The metric that weighs most in the evidence of harm.
     pub blamed: Metric,
+    /// The metric that weighs most in the suspicion.
+    #[serde(default = "errors")]
+    pub suspected: Metric,
     /// The rule that makes green fail.
     pub cause: Option<Cause>,
     /// Failed requests that green cost beyond blue's rate.
@@ -128,13 +141,15 @@ pub struct Report {
 impl Judge {
     /// The evidence as it stands.
     pub fn report(&self) -> Report {
-        let weighted = self.weighted();
-        let heaviest = |best: usize, m: usize| {
-            if weighted[m] > weighted[best] {
-                m
-            } else {
-                best
-            }
+        let heaviest = |weighted: [f64; 4]| {
+            let heavier = |best: usize, m: usize| {
+                if weighted[m] > weighted[best] {
+                    m
+                } else {
+                    best
+                }
+            };
+            Metric::ALL[(1..4).fold(0, heavier)]
         };
         let findings = self.tracks.iter().zip(Metric::ALL);
         let recent = self.recent.iter().fold([0; 4], |[nb, xb, ng, xg], s| {
@@ -142,6 +157,8 @@ impl Judge {
         });
         Report {
             ln_e: self.ln_e(),
+            ln_suspicion: self.ln_suspicion(),
+            ln_suspect: self.policy.suspicion.ln(),
             ln_e_max: self.ln_e_max,
             ln_limit: self.policy.ln_limit(),
             ln_pass: self.policy.ln_pass(),
@@ -149,7 +166,8 @@ impl Judge {
             findings: findings
                 .map(|(track, metric)| self.finding(track, metric))
                 .collect(),
-            blamed: Metric::ALL[(1..4).fold(0, heaviest)],
+            blamed: heaviest(self.weighted(Track::ln_e)),
+            suspected: heaviest(self.weighted(Track::ln_suspicion)),
             cause: self.cause(),
             excess_failures: self.excess(),
             max_excess_failures: self.policy.max_excess_failures,
@@ -172,10 +190,7 @@ impl Judge {
             odds: (blue_only > 0.0).then(|| green_only / blue_only),
             odds_low,
             odds_high: odds_high.is_finite().then_some(odds_high),
-            tolerated: match &self.control {
-                Control::History(baseline) => metric.tolerated(baseline),
-                Control::Concurrent => None,
-            },
+            tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
             ln_e_fail: track.ln_e(),
             ln_e_pass: track.ln_e_pass(),
         }
@@ -193,7 +208,7 @@ impl Report {
     /// One plain line on a verdict.
     pub fn line(&self, verdict: &Verdict) -> String {
         match verdict {
-            Verdict::Fail { reason } => reason.clone(),
+            Verdict::Fail { reason } | Verdict::Suspect { reason } => reason.clone(),
             Verdict::Pass => self.success(),
             Verdict::NoData => "green has had no request in this step that could be judged".into(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
@@ -218,6 +233,16 @@ impl Report {
         }
     }
 
+    /// Why blue is asked again, in numbers.
+    pub fn suspicion(&self) -> String {
+        format!(
+            "{}, suspicion {}, blue is asked from {} on",
+            self.words_on(self.suspected),
+            against_one(self.ln_suspicion),
+            against_one(self.ln_suspect)
+        )
+    }
+
     fn outage(&self) -> String {
         let [blue, blue_bad, green, green_bad] = self.recent;
         let beside = if blue == 0 {
@@ -233,7 +258,11 @@ impl Report {
     }
 
     fn blamed_words(&self) -> String {
-        self.finding(self.blamed)
+        self.words_on(self.blamed)
+    }
+
+    fn words_on(&self, metric: Metric) -> String {
+        self.finding(metric)
             .map_or_else(String::new, |f| self.comparison(f))
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Track {
     /// under "green is not worse" while its kind of step runs, and stands still while the other kind
     /// does; so in every second at most one factor moves, and the product is a supermartingale too.
     history: Option<HistoryFail>,
+    /// Evidence against blue's past of this step, where it may only raise suspicion: no part of the product.
+    #[serde(default)]
+    suspicion: Option<HistoryFail>,
     pub(super) pass: Pass,
     open: Block,
     open_good_enough: (u64, u64),
@@ -48,6 +51,7 @@ impl Track {
         Track {
             fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
             history: None,
+            suspicion: None,
             pass: Pass::LeftOut,
             open: Block::default(),
             open_good_enough: (0, 0),
@@ -80,18 +84,25 @@ impl Track {
                 policy.final_delta1_ppm,
             )),
             (Control::Concurrent, _, _) => Pass::Concurrent(PassProcess::new(showing, 1.0, 0)),
-            (Control::History(baseline), ..) => match metric.tolerated(baseline) {
-                Some(rate) => Pass::History(AbsoluteTest::new(showing, rate)),
-                None => Pass::LeftOut,
-            },
-        };
-        if let Control::History(baseline) = control
-            && let Some(rate) = metric.tolerated(baseline)
-        {
-            match &mut self.history {
-                Some(history) => history.tolerate(rate),
-                None => self.history = Some(HistoryFail::new(policy.history_betting(), rate)),
+            (Control::History(baseline) | Control::Suspicion(baseline), ..) => {
+                match metric.tolerated(baseline) {
+                    Some(rate) => Pass::History(AbsoluteTest::new(showing, rate)),
+                    None => Pass::LeftOut,
+                }
             }
+        };
+        let alone = |betting, rate| Some(HistoryFail::new(betting, rate));
+        let rate = control.past().and_then(|past| metric.tolerated(past));
+        self.suspicion = None;
+        match (control, rate, &mut self.history) {
+            (Control::Suspicion(_), Some(rate), _) => {
+                self.suspicion = alone(policy.suspicion_betting(), rate);
+            }
+            (Control::History(_), Some(rate), Some(history)) => history.tolerate(rate),
+            (Control::History(_), Some(rate), none) => {
+                *none = alone(policy.history_betting(), rate)
+            }
+            _ => {}
         }
     }
 
@@ -109,8 +120,9 @@ impl Track {
                     return;
                 }
                 pass.block(block.seconds, block.green, block.green_bad);
-                if let Some(history) = &mut self.history {
-                    history.block(block.seconds, block.green, block.green_bad);
+                // Both are there when a rollout was judged by blue's past before blue could be asked.
+                if let Some(alone) = self.suspicion.as_mut().or(self.history.as_mut()) {
+                    alone.block(block.seconds, block.green, block.green_bad);
                 }
             }
             Pass::Concurrent(pass) => {
@@ -142,6 +154,11 @@ impl Track {
     /// Evidence that green is worse.
     pub(super) fn ln_e(&self) -> f64 {
         self.fail.ln_e() + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+    }
+
+    /// Evidence of this step that green is worse than blue's past, where that is no evidence of harm.
+    pub(super) fn ln_suspicion(&self) -> f64 {
+        self.suspicion.as_ref().map_or(0.0, HistoryFail::ln_e)
     }
 
     /// Evidence that green is good enough, where that is asked.

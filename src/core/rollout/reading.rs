@@ -51,6 +51,11 @@ impl Rollout {
         self.blue_down
     }
 
+    /// Whether blue has a little back, to show whether it does better than a green under suspicion.
+    pub fn challenged(&self) -> bool {
+        self.challenged
+    }
+
     /// How it ended, or is ending: known from the promotion or the rollback on.
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {

@@ -1,0 +1,102 @@
+//! What the judge's verdicts on a share lead to.
+
+use crate::core::judge::Verdict;
+use crate::core::outcome::Outcome;
+use crate::core::plan::Undecided;
+use crate::core::rollout::{Action, Rollout};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+
+impl Rollout {
+    /// The decision table of `analysis.md` 3.5, rows 3 to 8 (rows 1 and 2 are a failed verdict).
+    pub(super) fn on_verdict(
+        &mut self,
+        step: usize,
+        verdict: &Verdict,
+        held: bool,
+        late: bool,
+        now: Time,
+    ) -> Vec<Action> {
+        let last = self.plan.last_shift() == Some(step);
+        match verdict {
+            Verdict::Fail { .. } => vec![],
+            Verdict::Pass if held => self.enter(step + 1, now),
+            Verdict::Pass if self.challenged => self.clear(),
+            Verdict::Suspect { .. } if late => {
+                let reason = "nothing was proven in time, and green leans worse".to_owned();
+                self.roll_back(Outcome::Inconclusive { reason }, now)
+            }
+            Verdict::Suspect { .. } => self.challenge(),
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            } if late => {
+                // Not a proven regression, so not called one; but silence that leans worse is no pass.
+                let reason = "nothing was proven in time, and green leans worse".to_owned();
+                self.roll_back(Outcome::Inconclusive { reason }, now)
+            }
+            Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            } if late => {
+                let enough = if last {
+                    *total_requests >= self.plan.total_requests_min
+                } else {
+                    *step_requests >= self.plan.step_requests_min
+                };
+                let policy = if enough {
+                    self.plan.on_inconclusive
+                } else {
+                    self.plan.on_no_data
+                };
+                self.on_undecided(policy, step, enough, now)
+            }
+            Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
+            _ => vec![],
+        }
+    }
+
+    /// Blue gets a little back for as long as green is under suspicion: beside each other, whatever
+    /// happens outside happens to both.
+    fn challenge(&mut self) -> Vec<Action> {
+        if self.challenged || self.weight < Weight::ALL || self.plan.challenge == Weight::NONE {
+            return vec![];
+        }
+        self.challenged = true;
+        let share = self.plan.challenge.rest();
+        self.route(share)
+    }
+
+    /// Green did as well as blue: it has everything again.
+    fn clear(&mut self) -> Vec<Action> {
+        self.challenged = false;
+        self.route(Weight::ALL)
+    }
+
+    fn on_undecided(
+        &mut self,
+        policy: Undecided,
+        step: usize,
+        enough: bool,
+        now: Time,
+    ) -> Vec<Action> {
+        match policy {
+            Undecided::Hold => vec![],
+            Undecided::Promote => self.enter(step + 1, now),
+            Undecided::Rollback => {
+                let reason = if enough {
+                    "neither harm nor safety was shown in time"
+                } else {
+                    "too few requests to judge green by"
+                };
+                self.roll_back(
+                    Outcome::Inconclusive {
+                        reason: reason.to_owned(),
+                    },
+                    now,
+                )
+            }
+        }
+    }
+}
