@@ -394,3 +394,17 @@ fn asking_blue_costs_no_more_users_than_blue_s_past() {
         failed(&past)
     );
 }
+
+/// Clustered errors of sticky users: each retry counted as evidence makes false rollbacks, one failure in ten seconds does not.
+#[test]
+fn retries_of_sticky_users_are_no_evidence() {
+    let rolled_back = |world| ended(&canaries(150, world, Fault::NONE, 50.0, 5), "rolled_back");
+    let (each, once) = (
+        rolled_back(World::ClustersCounted),
+        rolled_back(World::ClustersSticky),
+    );
+    assert!(
+        each >= 3 && once <= 1,
+        "{each} of 150 with each retry, {once} with one failure in ten seconds"
+    );
+}

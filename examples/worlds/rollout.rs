@@ -103,6 +103,7 @@ pub(crate) fn healthy(size: &Size) {
         .into_iter()
         .map(|world| (world, Incident::Middle, 5));
     let more = [
+        (World::ClustersCounted, Incident::Middle, 5),
         (World::Incident, Incident::Anywhere, 5),
         (World::Incident, Incident::Middle, 0),
         (World::Incident, Incident::Anywhere, 0),

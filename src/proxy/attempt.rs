@@ -25,7 +25,7 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     record.tell = decision.tell();
     record.strict = decision.strict;
     if decision.counts() {
-        record.route(at, color);
+        record.route(at, color, decision.seat());
     } else {
         record.chosen(at, color);
     }

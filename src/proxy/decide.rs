@@ -52,6 +52,14 @@ impl Decision {
         matches!(self.by, By::Weight(_))
     }
 
+    /// Where a sticky user sits who has been here before: who tries again is judged once.
+    pub fn seat(&self) -> Option<u16> {
+        match self.by {
+            By::Weight(place) => place.known.then_some(place.point),
+            By::Preview | By::Rule(_) => None,
+        }
+    }
+
     /// The point to tell the caller in a cookie.
     pub fn tell(&self) -> Option<u16> {
         match self.by {

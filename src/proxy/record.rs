@@ -115,11 +115,10 @@ impl Record {
         self.service()?.pool(spot.color).get(spot.member)
     }
 
-    /// Counts its start on the pool that is to be judged by it.
-    pub fn route(&mut self, service: usize, color: Color) {
-        let begun = self.live.services[service]
-            .window
-            .begin(color, self.started());
+    /// Counts its start on the pool that is to be judged by it; `seat` is that of a sticky user.
+    pub fn route(&mut self, service: usize, color: Color, seat: Option<u16>) {
+        let window = &self.live.services[service].window;
+        let begun = window.begin(color, self.started()).by(seat);
         self.routed = Some(Routed {
             service,
             color,

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod journal;
 pub mod key;
 pub mod lock;
+pub mod repeats;
 pub mod saved;
 pub mod window;
 

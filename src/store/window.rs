@@ -13,6 +13,7 @@ use crate::core::class::Class;
 use crate::core::stats::{Histogram, Limits, PoolTick, Stats, Tick};
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::store::repeats::Repeats;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -65,6 +66,7 @@ pub struct Window {
     pub limits: Option<Limits>,
     opened: Time,
     shards: Box<[Pair]>,
+    repeats: Repeats,
 }
 
 /// What a request must hand back when it ends: the second in which it started.
@@ -73,6 +75,14 @@ pub struct Begun {
     color: Color,
     second: u64,
     timed: bool,
+    seat: Option<u16>,
+}
+
+impl Begun {
+    /// The same of a sticky user with this seat, whose failures are counted once in a while.
+    pub fn by(self, seat: Option<u16>) -> Begun {
+        Begun { seat, ..self }
+    }
 }
 
 impl Window {
@@ -84,6 +94,7 @@ impl Window {
             limits,
             opened: now,
             shards,
+            repeats: Repeats::default(),
         }
     }
 
@@ -97,6 +108,7 @@ impl Window {
             color,
             second,
             timed: false,
+            seat: None,
         }
     }
 
@@ -132,9 +144,14 @@ impl Window {
     }
 
     /// Counts a request's end on the pool that it was first given to (intention to treat).
+    ///
+    /// A sticky user's failure that follows another closely is counted neither as request nor as failure.
     pub fn end(&self, begun: Begun, class: Class, now: Time) {
         let shard = self.shard(begun.color);
-        if let Some(failed) = class.failed() {
+        let repeat = |seat| self.repeats.repeated(begun.color, seat, now);
+        if let Some(failed) = class.failed()
+            && !(failed && begun.seat.is_some_and(repeat))
+        {
             shard.requests.fetch_add(1, Relaxed);
             if failed {
                 shard.failed.fetch_add(1, Relaxed);

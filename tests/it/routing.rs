@@ -1,7 +1,7 @@
 //! Who goes where, and who cannot be talked into it: cookies, rules, small weights, the retry budget.
 
 use crate::support::apps::pair;
-use crate::support::backend::{Act, Backend};
+use crate::support::backend::{Act, Backend, answer};
 use crate::support::client::{Client, get};
 use crate::support::h2::User;
 use crate::support::load::Load;
@@ -567,5 +567,21 @@ async fn without_a_budget_nothing_is_tried_again() -> Done {
     assert_eq!(get(rig.addr, "/", "").await?.status, 502);
     assert_eq!(blue.requests(), 0);
     rig.judged_to_be(Green, 1, 1).await;
+    Ok(())
+}
+
+/// A user whose page fails tries again at once: the judge hears of it once, the metrics each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sticky_user_who_tries_again_is_judged_once() -> Done {
+    let blue = Backend::start(|_| Act::Say(answer(500, "no"))).await;
+    let rig = Rig::app(&[blue.addr], &[], STICKY).await;
+    let cookie = format!("Cookie: pin={}\r\n", told(rig.addr, "app").await);
+    for _ in 0..20 {
+        assert_eq!(get(rig.addr, "/", &cookie).await?.status, 500);
+    }
+    // The one that got the cookie, by nobody yet, and one of the twenty.
+    rig.judged_to_be(Blue, 2, 2).await;
+    let series = "shifter_http_requests_total{code=\"500\",pool=\"blue\",service=\"app\"}";
+    assert_eq!(rig.metric(series), 21.0);
     Ok(())
 }

@@ -28,8 +28,10 @@ pub(crate) enum World {
     ColdStart,
     /// Each pool's latency drifts by itself (AR(1), 5 %).
     PrivateDrift,
-    /// An error makes its client retry three times on average, on the same pool.
+    /// An error makes its client retry three times on average, on the same pool; a user's failure counts once in ten seconds.
     ClustersSticky,
+    /// The same, and each retry counts.
+    ClustersCounted,
     /// The same, each retry on a pool by chance.
     ClustersByRequest,
 }
@@ -57,12 +59,16 @@ impl World {
             World::ColdStart => "AR + cold start x4",
             World::PrivateDrift => "AR + private drift 5%",
             World::ClustersSticky => "AR + clustered errors, sticky",
+            World::ClustersCounted => "AR + clustered errors, sticky, each retry counted",
             World::ClustersByRequest => "AR + clustered errors, per request",
         }
     }
 
     const fn clustered(self) -> bool {
-        matches!(self, World::ClustersSticky | World::ClustersByRequest)
+        matches!(
+            self,
+            World::ClustersSticky | World::ClustersCounted | World::ClustersByRequest
+        )
     }
 }
 
@@ -351,15 +357,20 @@ impl Traffic {
         };
         for _ in 0..failed {
             let mut at = self.at as f64;
+            let mut counted = self.at as u64;
             for _ in 0..times.sample(&mut self.rng) {
                 let wait: f64 = Exp1.sample(&mut self.rng);
                 at += 1.0 + wait;
-                let sticky = self.world == World::ClustersSticky;
-                let on = if sticky {
-                    pool
-                } else {
-                    usize::from(self.chance(weight))
+                let on = match self.world {
+                    World::ClustersByRequest => usize::from(self.chance(weight)),
+                    _ => pool,
                 };
+                if self.world == World::ClustersSticky {
+                    if (at as u64) < counted + 10 {
+                        continue;
+                    }
+                    counted = at as u64;
+                }
                 if let Some(slot) = self.retries[on].get_mut(at as usize) {
                     *slot += 1;
                 }
