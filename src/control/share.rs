@@ -24,6 +24,7 @@ impl Ward {
         self.route.limits = None;
         let baseline = self.baseline();
         let Some(run) = &mut self.run else { return };
+        self.route.ceilings = run.judge.policy().slo.latency;
         run.step_spans = Default::default();
         run.verdict = None;
         if weight == Weight::NONE || run.rollout.step_index().is_none() {
