@@ -48,6 +48,7 @@ fn live(more: &str) -> Live {
             salt: 7,
             epoch: 1,
             limits: None,
+            ceilings: Default::default(),
             mark: 1,
         })
         .collect();
@@ -128,7 +129,7 @@ fn judge_tick(c: &mut Criterion) {
             fail: [2_100, 3_200, 4_300],
             pass: [11_500, 13_000, 14_500],
         };
-        let window = Window::new(1, Some(limits), Time(0));
+        let window = Window::new(1, Some(limits), [None; 3], Time(0));
         let (mut cursor, mut history) = (Cursor::new(&window), History::default());
         let mut judge = Judge::new(Policy::default());
         judge.set_limits(Some(limits));

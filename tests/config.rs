@@ -6,6 +6,7 @@
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 use shifter::config::{Ask, Config, ConfigError, Host, SmokeCheck, Sticky};
+use shifter::core::judge::Slo;
 use shifter::core::plan::{Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
 use std::fs;
@@ -98,7 +99,7 @@ fn every_broken_file_gets_one_message_with_file_line_what_and_how() {
 }
 
 /// The last value that is taken and the first that is refused.
-const LIMITS: [(&str, &str); 22] = [
+const LIMITS: [(&str, &str); 24] = [
     (
         "steps = [{ weight = 5 }, { weight = 5.01 }, { weight = 100 }]",
         "steps = [{ weight = 5 }, { weight = 5 }, { weight = 100 }]",
@@ -148,6 +149,14 @@ const LIMITS: [(&str, &str); 22] = [
         "sticky = { header = \"Cookie\" }",
     ),
     ("on_inconclusive = \"promote\"", "on_no_data = \"promote\""),
+    (
+        "slo = { max_p99 = \"9s\" }",
+        "slo = { max_p99 = \"9001ms\" }",
+    ),
+    (
+        "slo = { max_error_rate = \"90%\" }",
+        "slo = { max_error_rate = \"0%\" }",
+    ),
 ];
 
 #[test]
@@ -315,7 +324,7 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 25] = [
+    let tables: [(&toml::Value, Vec<String>); 26] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
         (&root["proxy"]["limits"], keys_of("[proxy.limits]", "")),
@@ -352,6 +361,7 @@ fn the_reference_has_every_key() {
         (&service["eject"], inline("eject")),
         (&service["retry_budget"], inline("retry_budget")),
         (&service["mirror"], inline("mirror")),
+        (&service["slo"], inline("slo")),
         (
             &service["rules"][0],
             keys_of("[[service.example.rules]]", ""),
@@ -502,7 +512,7 @@ fn blue_green_is_one_share_with_a_watch() {
 fn values_arrive() {
     let text = "[service.web]\nblue = [\"127.0.0.1:1\", \"[::1]:2\"]\nhosts = [\"WWW.example.com\", \"*.example.org\"]\n\
                 paths = [\"/api/\", \"/\"]\nsticky = { header = \"X-User-Id\" }\nerror_margin = \"0.25pp\"\n\
-                latency_margin = \"20% + 5ms\"\nconfidence = 0.95\nmax_excess_failures = 10\ndrain = \"1h 30m\"\n\
+                latency_margin = \"20% + 5ms\"\nconfidence = 0.95\nmax_excess_failures = 10\nslo = { max_error_rate = \"2.5%\", max_p90 = \"300ms\" }\ndrain = \"1h 30m\"\n\
                 [service.api]\nblue = \"127.0.0.1:3\"\n";
     let config = parse(text);
     let names: Vec<&str> = config.services.iter().map(|s| s.name.as_str()).collect();
@@ -529,6 +539,13 @@ fn values_arrive() {
     assert_eq!(
         (web.judgement.max_excess_failures, web.drain),
         (Some(10), minutes(90))
+    );
+    assert_eq!(
+        web.judgement.slo,
+        Slo {
+            error_rate: Some(0.025),
+            latency: [None, Some(300_000), None]
+        }
     );
     assert_eq!(web.green, None);
     let pool = web.blue.pool();

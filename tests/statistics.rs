@@ -12,7 +12,10 @@ mod worlds;
 use canary::{Ending, blue_green, canary, longest, plan};
 use drive::{End, Run, alone, drive as rollout, fixed, many, steady, wilson};
 use proptest::prelude::*;
-use shifter::core::judge::{Cause, Control, Judge, Policy, Verdict};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_distr::{Binomial, Distribution, Poisson};
+use shifter::core::judge::{Cause, Control, Judge, Policy, Slo, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
 };
@@ -83,6 +86,7 @@ fn pool(counts: [u64; 8]) -> PoolTick {
         timed,
         slow_fail: [a, b, c],
         slow_pass: [d, e, f],
+        slow_slo: [f, e, d],
     }
 }
 
@@ -98,6 +102,10 @@ fn ticks() -> impl Strategy<Value = Vec<(u8, Tick)>> {
 fn judge_all(ticks: &[(u8, Tick)]) -> Vec<(Verdict, String)> {
     let mut judge = Judge::new(Policy {
         max_excess_failures: Some(200),
+        slo: Slo {
+            error_rate: Some(0.5),
+            latency: [Some(1); 3],
+        },
         ..Policy::default()
     });
     let past = Baseline {
@@ -262,6 +270,65 @@ fn green_that_equals_blue_is_hardly_ever_rolled_back() {
             "{}: {hits} of {of} false rollbacks",
             world.name()
         );
+    }
+}
+
+/// Rollouts that go back although green is exactly at its limits, in ten minutes of 10 requests a second.
+fn broken_limits(runs: u64, alone: bool) -> usize {
+    let slo = Slo {
+        error_rate: Some(0.05),
+        latency: [None, None, Some(800_000)],
+    };
+    let policy = Policy {
+        slo,
+        warmup_s: 0,
+        ..Policy::default()
+    };
+    let past = Baseline {
+        failure_rate: 0.05,
+        limits: None,
+    };
+    let went_back = many(2, runs, |run| {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(run);
+        let mut judge = Judge::new(policy.clone());
+        if alone {
+            judge.start_step(true, Control::History(past));
+        }
+        let mut second = |requests: f64| {
+            let requests = Poisson::new(requests).unwrap().sample(&mut rng) as u64;
+            let failed = Binomial::new(requests, 0.05).unwrap().sample(&mut rng);
+            let timed = requests - failed;
+            let slow = Binomial::new(timed, 0.01).unwrap().sample(&mut rng);
+            PoolTick {
+                requests,
+                failed,
+                timed,
+                slow_slo: [0, 0, slow],
+                ..PoolTick::default()
+            }
+        };
+        (0..600).any(|_| {
+            let blue = if alone {
+                PoolTick::default()
+            } else {
+                second(10.0)
+            };
+            judge.tick(&Tick {
+                blue,
+                green: second(10.0),
+            });
+            judge.cause().is_some()
+        })
+    });
+    went_back.into_iter().filter(|back| *back).count()
+}
+
+#[test]
+fn green_exactly_at_its_absolute_limits_keeps_the_budget_of_false_rollbacks() {
+    for alone in [true, false] {
+        let hits = broken_limits(2_000, alone);
+        println!("alone {alone}: {hits} of 2,000 at the limits were rolled back");
+        assert!(hits <= 20, "alone {alone}: {hits} of 2,000");
     }
 }
 

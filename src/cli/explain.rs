@@ -6,7 +6,7 @@ use crate::cli::history::{outcome, started, took};
 use crate::cli::output::{self, Table, tame};
 use crate::cli::{Global, ask};
 use crate::control::view::API_VERSION;
-use crate::core::judge::report::{against_one, grouped, percent, times};
+use crate::core::judge::report::{against_one, beyond, grouped, percent, times};
 use crate::core::judge::{Finding, Metric, Report};
 use crate::exit::Exit;
 use crate::store::journal::Note;
@@ -124,6 +124,13 @@ fn evidence(report: &Report) -> String {
         table.row(row(finding));
     }
     let mut text = format!("\nevidence\n{}", table.render("  "));
+    for rail in &report.rails {
+        text.push_str(&format!(
+            "  limit: {}, evidence {}\n",
+            beyond(rail),
+            against_one(rail.ln_e)
+        ));
+    }
     text.push_str(&format!(
         "  all together: {} at its highest; green fails at {}. A green that is not worse gets that far with a chance of at most {}\n",
         against_one(report.ln_e_max),

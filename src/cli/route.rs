@@ -218,6 +218,7 @@ fn at_rest(service: &Spec) -> Route {
         salt: 0,
         epoch: 0,
         limits: None,
+        ceilings: Default::default(),
         mark: 1,
     }
 }

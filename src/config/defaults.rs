@@ -1,9 +1,10 @@
 //! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
 
+use crate::config::judgement::Judgement;
 use crate::config::types::{
-    Ask, Eject, Health, Judgement, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown,
-    Timeouts,
+    Ask, Eject, Health, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown, Timeouts,
 };
+use crate::core::judge::Slo;
 use crate::core::plan::Undecided;
 use crate::core::stats::Margin;
 use crate::core::weight::Weight;
@@ -167,6 +168,10 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
     },
     latency_grace: seconds(30),
     max_excess_failures: None,
+    slo: Slo {
+        error_rate: None,
+        latency: [None; 3],
+    },
 };
 
 /// A green that was taken off: its logs are wanted for a while.

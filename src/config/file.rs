@@ -102,6 +102,7 @@ pub(crate) struct RawService {
     pub(crate) latency_margin: Value<Scalar>,
     pub(crate) latency_grace: Value<Scalar>,
     pub(crate) max_excess_failures: Value<i64>,
+    pub(crate) slo: Value<RawSlo>,
     pub(crate) step_deadline: Value<Scalar>,
     pub(crate) approve_deadline: Value<Scalar>,
     pub(crate) deadline: Value<Scalar>,
@@ -180,6 +181,18 @@ pub(crate) struct RawHook {
     pub(crate) post: Text,
     pub(crate) timeout: Value<Scalar>,
     pub(crate) optional: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { max_error_rate = \"5%\", max_p99 = \"800ms\" }"
+)]
+pub(crate) struct RawSlo {
+    pub(crate) max_error_rate: Value<Scalar>,
+    pub(crate) max_p50: Value<Scalar>,
+    pub(crate) max_p90: Value<Scalar>,
+    pub(crate) max_p99: Value<Scalar>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,13 +1,46 @@
-//! Checks of the judge's margins.
+//! The judge's margins and limits.
 
 use crate::config::defaults::JUDGEMENT;
 use crate::config::error::Problem;
-use crate::config::file::{RawService, Scalar, Value};
-use crate::config::types::Judgement;
+use crate::config::file::{RawService, RawSlo, Scalar, Value};
 use crate::config::value::{self, Check};
+use crate::core::judge::{Metric, Slo};
 use crate::core::stats::Margin;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
+
+/// A request is waited for 10 s until it counts as slow: a limit must lie below that.
+const CEILING: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(9);
+
+/// The margins of the judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// 1 minus the chance of a false rollback, above 0.5 and below 1.
+    pub confidence: f64,
+    /// How much higher green's error ratio may be, as a ratio: 0.001 is 0.1 percentage points.
+    pub error_margin: f64,
+    /// How much slower green may be.
+    pub latency_margin: Margin,
+    /// Time from green's first request in which latency is not judged, so that caches may fill; whole seconds.
+    pub latency_grace: Duration,
+    /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
+    pub max_excess_failures: Option<u64>,
+    /// What green may not do, however blue does.
+    pub slo: Slo,
+}
+
+impl Judgement {
+    /// The chance of a false rollback that is accepted.
+    pub fn alpha(&self) -> f64 {
+        1.0 - self.confidence
+    }
+
+    /// The error margin in parts per million.
+    pub fn error_margin_ppm(&self) -> u32 {
+        (self.error_margin * 1e6).round() as u32
+    }
+}
 
 /// The margins of a service.
 pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
@@ -36,7 +69,57 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
                 0,
             )?),
         },
+        slo: raw.slo.as_ref().map_or(Ok(JUDGEMENT.slo), slo)?,
     })
+}
+
+fn slo(table: &Spanned<RawSlo>) -> Check<Slo> {
+    let raw = table.get_ref();
+    let error_rate = raw.max_error_rate.as_ref().map(max_error_rate);
+    let mut limits = Slo {
+        error_rate: error_rate.transpose()?,
+        ..Slo::default()
+    };
+    for (metric, time) in [
+        (Metric::P50, &raw.max_p50),
+        (Metric::P90, &raw.max_p90),
+        (Metric::P99, &raw.max_p99),
+    ] {
+        let (Some(level), Some(time)) = (metric.level(), time) else {
+            continue;
+        };
+        let ceiling =
+            value::duration_at(Slo::key(metric), &time.get_ref().0, time.span(), CEILING)?;
+        limits.latency[level] = Some(u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX));
+    }
+    if limits == Slo::default() {
+        return Err(Problem::at(
+            table.span(),
+            "`slo` limits nothing",
+            "this table",
+            "for example: slo = { max_error_rate = \"5%\", max_p99 = \"800ms\" }",
+        ));
+    }
+    Ok(limits)
+}
+
+fn max_error_rate(raw: &Spanned<Scalar>) -> Check<f64> {
+    let text = &raw.get_ref().0;
+    let percent = text
+        .strip_suffix('%')
+        .and_then(|n| n.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if (0.001..=90.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(Problem::at(
+            raw.span(),
+            format!(
+                "`max_error_rate` is \"{}\": it must be 0.001% to 90%",
+                value::brief(text)
+            ),
+            "not a share of requests",
+            "write percent in quotes: \"5%\" lets one request in twenty fail",
+        )),
+    }
 }
 
 fn confidence(raw: &Value<f64>) -> Check<f64> {

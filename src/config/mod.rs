@@ -33,15 +33,16 @@ pub use certificate::Certificate;
 pub use docker::image;
 pub use error::ConfigError;
 pub use host::Host;
+pub use judgement::Judgement;
 pub use labelled::Labelled;
 pub use mirror::Mirror;
 pub(crate) use read::nearest;
 pub use secret::Secret;
 pub use types::{
     Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
-    Eject, Find, Health, Hook, HookCall, HttpCheck, Judgement, Limits, Log, LogFormat, LogLevel,
-    Naming, PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts,
-    Tls, Trust, Warmup,
+    Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, Naming,
+    PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
+    Trust, Warmup,
 };
 pub use users::{Condition, Preview, Rule, Sticky, Then};
 

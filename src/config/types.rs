@@ -2,11 +2,11 @@
 
 use crate::config::certificate::Certificate;
 use crate::config::host::Host;
+use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
 use crate::config::secret::Secret;
 use crate::config::users::{Preview, Rule, Sticky};
 use crate::core::plan::{Moment, Step, Strategy, Undecided};
-use crate::core::stats::Margin;
 use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
 use ipnet::IpNet;
@@ -636,31 +636,4 @@ pub struct RetryBudget {
     pub percent: u32,
     /// In any case, on average over ten seconds.
     pub per_second: u32,
-}
-
-/// The margins of the judge.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judgement {
-    /// 1 minus the chance of a false rollback, above 0.5 and below 1.
-    pub confidence: f64,
-    /// How much higher green's error ratio may be, as a ratio: 0.001 is 0.1 percentage points.
-    pub error_margin: f64,
-    /// How much slower green may be.
-    pub latency_margin: Margin,
-    /// Time from green's first request in which latency is not judged, so that caches may fill; whole seconds.
-    pub latency_grace: Duration,
-    /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
-    pub max_excess_failures: Option<u64>,
-}
-
-impl Judgement {
-    /// The chance of a false rollback that is accepted.
-    pub fn alpha(&self) -> f64 {
-        1.0 - self.confidence
-    }
-
-    /// The error margin in parts per million.
-    pub fn error_margin_ppm(&self) -> u32 {
-        (self.error_margin * 1e6).round() as u32
-    }
 }

@@ -26,6 +26,7 @@ impl Ward {
             return;
         };
         let Some(run) = &mut self.run else { return };
+        self.route.ceilings = run.judge.policy().slo.latency;
         run.step_spans = Default::default();
         run.verdict = None;
         if weight == Weight::NONE || run.rollout.step_index().is_none() {

@@ -91,6 +91,7 @@ impl Ward {
             salt: 0,
             epoch: saved.epoch,
             limits: None,
+            ceilings: Default::default(),
             mark: 1,
         };
         Ward {
@@ -148,6 +149,7 @@ impl Ward {
         policy.delta0_ppm[0] = u64::from(settings.error_margin_ppm());
         policy.warmup_s = settings.latency_grace.as_secs();
         policy.max_excess_failures = settings.max_excess_failures;
+        policy.slo = settings.slo;
         policy
     }
 

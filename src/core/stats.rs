@@ -25,6 +25,9 @@ pub struct PoolTick {
     pub slow_fail: [u64; 3],
     /// Of `timed`, those above the PASS limit of each level (blue: above its own quantile).
     pub slow_pass: [u64; 3],
+    /// Of `timed`, those above the absolute limit of each level, where there is one.
+    #[serde(default)]
+    pub slow_slo: [u64; 3],
 }
 
 /// Both pools' counts over one second.
@@ -49,6 +52,9 @@ pub struct Limits {
     /// `1.50 d_j + 10 ms`, in the last step `1.25 d_j + 5 ms`: within it green is good enough.
     pub pass: [u64; 3],
 }
+
+/// Absolute limits of latency in microseconds, one for each of [`QUANTILES`], where there are some.
+pub type Ceilings = [Option<u64>; 3];
 
 /// How far green's latency may lie above blue's: a ratio and milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,15 +98,14 @@ impl Limits {
 
     /// Seconds after which every request that started in a second is either done or slow, at most 10.
     pub fn settle_seconds(&self) -> u64 {
-        let longest = self
-            .fail
-            .iter()
-            .chain(&self.pass)
-            .copied()
-            .max()
-            .unwrap_or(0);
-        (longest.div_ceil(1_000_000) + 1).min(10)
+        settle_seconds(self.fail.iter().chain(&self.pass).copied())
     }
+}
+
+/// Seconds after which a request that started in a second is either done or above all of these limits, at most 10.
+pub fn settle_seconds(limits: impl Iterator<Item = u64>) -> u64 {
+    let longest = limits.max().unwrap_or(0);
+    (longest.div_ceil(1_000_000) + 1).min(10)
 }
 
 fn micros(millis: f64) -> u64 {

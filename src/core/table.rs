@@ -3,7 +3,7 @@
 //! The control plane publishes a [`Table`], the data plane follows it. Nothing else passes between
 //! them in that direction, so "what is routed is what was decided" can be read off one value.
 
-use crate::core::stats::Limits;
+use crate::core::stats::{Ceilings, Limits};
 use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -91,6 +91,8 @@ pub struct Route {
     pub epoch: u32,
     /// The latency limits of this step, once they are frozen.
     pub limits: Option<Limits>,
+    /// The absolute latency limits of the rollout.
+    pub ceilings: Ceilings,
     /// Counts of entries with different marks are never judged together: raised at each step.
     pub mark: u64,
 }

@@ -249,10 +249,8 @@ impl Publishing {
         now: Time,
     ) -> Arc<Published> {
         let window = match old {
-            Some(old) if old.window.mark == route.mark && old.window.limits == route.limits => {
-                old.window.clone()
-            }
-            _ => Arc::new(Window::new(route.mark, route.limits, now)),
+            Some(old) if old.window.counts_for(route) => old.window.clone(),
+            _ => Arc::new(Window::new(route.mark, route.limits, route.ceilings, now)),
         };
         let pools = Color::BOTH.map(|color| {
             let backends = route
@@ -323,6 +321,7 @@ mod tests {
             salt: 0,
             epoch: 0,
             limits: None,
+            ceilings: Default::default(),
             mark: 1,
         };
         Table {

@@ -10,8 +10,8 @@
 //! counts as slow, so that a hanging pool is seen before its timeouts.
 
 use crate::core::class::Class;
-use crate::core::stats::{Histogram, Limits, PoolTick, Stats, Tick};
-use crate::core::table::Color;
+use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
+use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::store::repeats::Repeats;
 use std::cell::Cell;
@@ -31,6 +31,7 @@ struct Slot {
     timed: AtomicU32,
     slow_fail: [AtomicU32; 3],
     slow_pass: [AtomicU32; 3],
+    slow_slo: [AtomicU32; 3],
 }
 
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub struct Window {
     pub mark: u64,
     /// The limits that latency is counted against.
     pub limits: Option<Limits>,
+    /// The absolute limits beside them.
+    pub ceilings: Ceilings,
     opened: Time,
     shards: Box<[Pair]>,
     repeats: Repeats,
@@ -87,15 +90,21 @@ impl Begun {
 
 impl Window {
     /// Fresh counters for a mark.
-    pub fn new(mark: u64, limits: Option<Limits>, now: Time) -> Window {
+    pub fn new(mark: u64, limits: Option<Limits>, ceilings: Ceilings, now: Time) -> Window {
         let shards = (0..SHARDS).map(|_| Pair::default()).collect();
         Window {
             mark,
             limits,
+            ceilings,
             opened: now,
             shards,
             repeats: Repeats::default(),
         }
+    }
+
+    /// Whether these are the counters of this entry of the table.
+    pub fn counts_for(&self, route: &Route) -> bool {
+        self.mark == route.mark && self.limits == route.limits && self.ceilings == route.ceilings
     }
 
     /// Counts a request's start.
@@ -128,6 +137,11 @@ impl Window {
         }
         let slot = &shard.ring[begun.second as usize % RING];
         slot.timed.fetch_add(1, Relaxed);
+        for (slow, ceiling) in slot.slow_slo.iter().zip(self.ceilings) {
+            if ceiling.is_some_and(|ceiling| first_byte > ceiling) {
+                slow.fetch_add(1, Relaxed);
+            }
+        }
         let Some(limits) = &self.limits else { return };
         let (fail, pass) = match begun.color {
             Color::Blue => (&limits.blue, &limits.blue),
@@ -170,7 +184,8 @@ impl Window {
     }
 
     fn settle_seconds(&self) -> u64 {
-        self.limits.map_or(1, |limits| limits.settle_seconds())
+        let compared = self.limits.map_or(1, |limits| limits.settle_seconds());
+        compared.max(settle_seconds(self.ceilings.into_iter().flatten()))
     }
 
     fn shard(&self, color: Color) -> &Shard {
@@ -190,6 +205,7 @@ impl Window {
             for level in 0..3 {
                 sum.slow_fail[level] += take(&slot.slow_fail[level]);
                 sum.slow_pass[level] += take(&slot.slow_pass[level]);
+                sum.slow_slo[level] += take(&slot.slow_slo[level]);
             }
         }
         let open = started.saturating_sub(excluded + done);
@@ -197,6 +213,7 @@ impl Window {
         for level in 0..3 {
             sum.slow_fail[level] += open;
             sum.slow_pass[level] += open;
+            sum.slow_slo[level] += open;
         }
         sum
     }
@@ -284,6 +301,7 @@ impl Cursor {
                     tick.timed = latency.timed;
                     tick.slow_fail = latency.slow_fail;
                     tick.slow_pass = latency.slow_pass;
+                    tick.slow_slo = latency.slow_slo;
                 }
             }
             reading.ticks.push(Tick { blue, green });
@@ -317,7 +335,7 @@ mod tests {
 
     #[test]
     fn failures_count_in_the_second_of_their_end_and_latency_in_that_of_their_start() {
-        let window = Window::new(1, Some(limits()), at(0));
+        let window = Window::new(1, Some(limits()), [None; 3], at(0));
         let mut cursor = Cursor::new(&window);
         let mut begun = window.begin(Color::Green, at(500));
         window.answered(&mut begun, 1_200, at(501));
@@ -348,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_request_that_hangs_is_slow_at_every_level_once_and_only_once() {
-        let window = Window::new(1, Some(limits()), at(0));
+        let window = Window::new(1, Some(limits()), [None; 3], at(0));
         let mut cursor = Cursor::new(&window);
         let mut begun = window.begin(Color::Green, at(100));
         let mut slow = 0;
@@ -369,8 +387,29 @@ mod tests {
     }
 
     #[test]
+    fn absolute_limits_are_counted_without_a_blue_and_for_what_hangs() {
+        let window = Window::new(1, None, [None, None, Some(2_500_000)], at(0));
+        let mut cursor = Cursor::new(&window);
+        for (start, micros) in [(100, 2_400_000), (200, 2_600_000)] {
+            let mut begun = window.begin(Color::Green, at(start));
+            let end = at(start + micros / 1_000);
+            window.answered(&mut begun, micros, end);
+            window.end(begun, Class::Ok, end);
+        }
+        let _hangs = window.begin(Color::Green, at(300));
+        let (mut timed, mut slow) = (0, [0; 3]);
+        for second in 1..=20 {
+            for tick in cursor.read(&window, at(second * 1_000)).ticks {
+                timed += tick.green.timed;
+                (0..3).for_each(|level| slow[level] += tick.green.slow_slo[level]);
+            }
+        }
+        assert_eq!((timed, slow[2]), (3, 2));
+    }
+
+    #[test]
     fn a_long_download_after_a_quick_header_is_not_slow() {
-        let window = Window::new(1, Some(limits()), at(0));
+        let window = Window::new(1, Some(limits()), [None; 3], at(0));
         let mut cursor = Cursor::new(&window);
         let mut begun = window.begin(Color::Green, at(100));
         window.answered(&mut begun, 500, at(101));
@@ -385,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_a_client_caused_is_in_no_count() {
-        let window = Window::new(1, Some(limits()), at(0));
+        let window = Window::new(1, Some(limits()), [None; 3], at(0));
         let mut cursor = Cursor::new(&window);
         for class in [Class::ClientGaveUp, Class::Unknown] {
             let begun = window.begin(Color::Blue, at(10));
@@ -400,7 +439,7 @@ mod tests {
 
     #[test]
     fn no_count_is_lost_or_doubled_under_threads_and_a_reader_that_oversleeps() {
-        let window = Window::new(1, Some(limits()), at(0));
+        let window = Window::new(1, Some(limits()), [None; 3], at(0));
         let mut cursor = Cursor::new(&window);
         let (mut requests, mut failed, mut latency) = (0, 0, 0);
         let mut now = 0;

@@ -485,6 +485,7 @@ fn tick(c: &[u64; 13]) -> Tick {
         timed: requests.saturating_sub(failed),
         slow_fail,
         slow_pass,
+        ..PoolTick::default()
     };
     Tick {
         blue: pool(c[0], c[1], blue_slow, blue_slow),

@@ -2,18 +2,22 @@
 //!
 //! Four metrics are judged: failed requests, and requests slower than blue's p50, p90 and p99. For each,
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
-//! it is good enough in this step. The evidence of harm is the weighted average of the four: an average
-//! of e-values is an e-value however they depend on each other.
+//! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
+//! process more for each absolute limit: an average of e-values is an e-value however they depend on
+//! each other.
 
 mod policy;
+mod rail;
 pub mod report;
 mod track;
 
 pub use policy::Policy;
+pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
 
 use crate::core::sequential::{Block, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
+use rail::Rail;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
 
@@ -79,6 +83,7 @@ pub struct Judge {
     control: Control,
     limits: Option<Limits>,
     tracks: [Track; 4],
+    rails: Vec<Rail>,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -95,6 +100,7 @@ impl Judge {
     pub fn new(policy: Policy) -> Judge {
         let tracks = Metric::ALL.map(|metric| Track::new(&policy, metric));
         let mut judge = Judge {
+            rails: Rail::all(&policy),
             policy,
             last: false,
             control: Control::Concurrent,
@@ -158,6 +164,9 @@ impl Judge {
             }
             track.tick(&seen);
         }
+        for rail in &mut self.rails {
+            rail.tick(tick, warm);
+        }
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
@@ -168,7 +177,9 @@ impl Judge {
 
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
-        ln_sum(&self.weighted(Track::ln_e))
+        let compared = self.weighted(Track::ln_e).into_iter();
+        let terms: Vec<f64> = compared.chain(self.limited()).collect();
+        ln_sum(&terms)
     }
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
@@ -179,14 +190,31 @@ impl Judge {
         ln_sum(&self.weighted(Track::ln_suspicion))
     }
 
+    /// What each comparison weighs in the evidence. The limits' share is taken off all alike.
     fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
+        let rest = (1.0 - self.policy.rails_share(self.rails.len())).ln();
         for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
             if weight > 0.0 {
-                *term = weight.ln() + ln_e(track);
+                *term = weight.ln() + rest + ln_e(track);
             }
         }
         terms
+    }
+
+    /// What each absolute limit weighs in it.
+    fn limited(&self) -> impl Iterator<Item = f64> {
+        let share = self.policy.rails_share(self.rails.len());
+        let each = (share / self.rails.len().max(1) as f64).ln();
+        self.rails.iter().map(move |rail| each + rail.ln_e())
+    }
+
+    /// The absolute limit that weighs more than every comparison, if one does.
+    fn broken(&self) -> Option<usize> {
+        let compared = self.weighted(Track::ln_e).into_iter().fold(0.0, f64::max);
+        let limited = self.limited().enumerate();
+        let most = limited.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (most.1 > compared).then_some(most.0)
     }
 
     /// Why green fails, if it does.
@@ -194,7 +222,10 @@ impl Judge {
         if self.outage() {
             Some(Cause::Outage)
         } else if self.ln_e_max >= self.policy.ln_limit() {
-            Some(Cause::Evidence)
+            Some(match self.broken() {
+                Some(_) => Cause::Slo,
+                None => Cause::Evidence,
+            })
         } else if self
             .policy
             .max_excess_failures
@@ -297,6 +328,7 @@ mod tests {
             timed: requests,
             slow_fail: slow,
             slow_pass: slow,
+            ..PoolTick::default()
         }
     }
 
@@ -562,6 +594,93 @@ mod tests {
         );
     }
 
+    fn limited(slo: Slo) -> Judge {
+        Judge::new(Policy {
+            slo,
+            ..Policy::default()
+        })
+    }
+
+    const ERRORS: Slo = Slo {
+        error_rate: Some(0.05),
+        latency: [None; 3],
+    };
+
+    #[test]
+    fn beyond_an_absolute_limit_a_green_that_equals_blue_goes() {
+        let mut free = Judge::new(Policy::default());
+        let mut judge = limited(ERRORS);
+        for judge in [&mut free, &mut judge] {
+            feed(judge, 60, pool(100, 12), pool(100, 12));
+        }
+        assert_eq!(free.cause(), None, "it is as good as blue");
+        assert_eq!(judge.cause(), Some(Cause::Slo));
+        let Verdict::Fail { reason } = judge.verdict() else {
+            panic!("{:?}", judge.verdict())
+        };
+        assert!(
+            reason.starts_with(
+                "green 12% errors (720 of 6,000), where max_error_rate allows 5.0%, evidence "
+            ),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn no_single_request_breaks_an_absolute_limit() {
+        let mut judge = limited(ERRORS);
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 1, pool(0, 0), pool(1, 1));
+        feed(&mut judge, 3, pool(0, 0), pool(0, 0));
+        feed(&mut judge, 1, pool(0, 0), pool(2, 2));
+        assert_eq!(judge.cause(), None, "{}", judge.report().failure());
+    }
+
+    #[test]
+    fn an_absolute_limit_of_latency_needs_no_blue_and_waits_for_the_warm_up() {
+        let slo = Slo {
+            error_rate: None,
+            latency: [None, None, Some(800_000)],
+        };
+        let slow = PoolTick {
+            slow_slo: [0, 0, 10],
+            ..timed(100, [0; 3])
+        };
+        let mut judge = limited(slo);
+        judge.start_step(true, Control::History(PAST));
+        feed(&mut judge, 30, pool(0, 0), slow);
+        assert_eq!(judge.report().rails[0].requests, 0, "warm-up");
+        feed(&mut judge, 60, pool(0, 0), slow);
+        assert_eq!(judge.cause(), Some(Cause::Slo));
+        let reason = judge.report().failure();
+        assert!(
+            reason.starts_with(
+                "green 10% above 800 ms (600 of 6,000), where max_p99 allows 1.0%, evidence "
+            ),
+            "{reason}"
+        );
+        let mut judge = limited(slo);
+        judge.start_step(true, Control::History(PAST));
+        let within = PoolTick {
+            slow_slo: [100, 100, 1],
+            ..slow
+        };
+        feed(&mut judge, 900, pool(0, 0), within);
+        assert_eq!(judge.cause(), None, "one in a hundred is what p99 allows");
+    }
+
+    #[test]
+    fn absolute_limits_are_looked_at_in_every_share() {
+        let mut judge = limited(ERRORS);
+        feed(&mut judge, 5, pool(95, 10), pool(50, 6));
+        let beside = judge.report().rails[0].ln_e;
+        judge.start_step(true, Control::History(PAST));
+        assert!((judge.report().rails[0].ln_e - beside).abs() < 1e-12);
+        feed(&mut judge, 5, pool(0, 0), pool(50, 6));
+        let rail = judge.report().rails[0].clone();
+        assert!(rail.ln_e > beside && rail.requests == 500, "{rail:?}");
+    }
+
     #[test]
     fn impossible_counts_and_settings_do_no_harm() {
         let wild = PoolTick {
@@ -570,9 +689,14 @@ mod tests {
             timed: 1,
             slow_fail: [7; 3],
             slow_pass: [7; 3],
+            slow_slo: [7; 3],
         };
         let mut judge = Judge::new(Policy {
             warmup_s: 0,
+            slo: Slo {
+                error_rate: Some(0.0),
+                latency: [Some(0); 3],
+            },
             ..Policy::default()
         });
         feed(&mut judge, 3, wild, wild);

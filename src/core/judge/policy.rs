@@ -1,5 +1,6 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
+use super::Slo;
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ pub struct Policy {
     pub warmup_s: u64,
     /// Harm cap: FAIL when green cost more than so many failed requests beyond blue's rate.
     pub max_excess_failures: Option<u64>,
+    /// Absolute limits of green.
+    pub slo: Slo,
+    /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
+    pub slo_share: f64,
 }
 
 impl Default for Policy {
@@ -111,6 +116,8 @@ impl Default for Policy {
             },
             warmup_s: 30,
             max_excess_failures: None,
+            slo: Slo::default(),
+            slo_share: 0.25,
         }
     }
 }
@@ -124,6 +131,11 @@ impl Policy {
     /// Evidence that every metric needs for PASS.
     pub fn ln_pass(&self) -> f64 {
         -self.alpha_pass.ln()
+    }
+
+    /// What so many absolute limits have of the evidence of harm.
+    pub(super) fn rails_share(&self, limits: usize) -> f64 {
+        if limits == 0 { 0.0 } else { self.slo_share }
     }
 
     /// How wealth is bet while blue serves beside green.

@@ -1,7 +1,7 @@
 //! The evidence in numbers, and in one line of words.
 
 use super::track::Track;
-use super::{Judge, Verdict};
+use super::{Judge, RailFinding, Slo, Verdict};
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ pub enum Cause {
     Outage,
     /// The evidence of harm reached its limit.
     Evidence,
+    /// It did, and most of it is that green is beyond an absolute limit.
+    Slo,
     /// Green cost more failed requests than allowed.
     HarmCap,
 }
@@ -117,11 +119,17 @@ pub struct Report {
     pub p_anytime: f64,
     /// One finding for each metric.
     pub findings: Vec<Finding>,
-    /// The metric that weighs most in the evidence of harm.
+    /// The metric that weighs most in the evidence of harm, of those that are compared.
     pub blamed: Metric,
     /// The metric that weighs most in the suspicion.
     #[serde(default = "errors")]
     pub suspected: Metric,
+    /// One finding for each absolute limit.
+    #[serde(default)]
+    pub rails: Vec<RailFinding>,
+    /// The place in `rails` of the limit that weighs more than every comparison.
+    #[serde(default)]
+    pub broken: Option<usize>,
     /// The rule that makes green fail.
     pub cause: Option<Cause>,
     /// Failed requests that green cost beyond blue's rate.
@@ -168,6 +176,12 @@ impl Judge {
                 .collect(),
             blamed: heaviest(self.weighted(Track::ln_e)),
             suspected: heaviest(self.weighted(Track::ln_suspicion)),
+            rails: self
+                .rails
+                .iter()
+                .map(|rail| rail.finding(&self.policy.slo))
+                .collect(),
+            broken: self.broken(),
             cause: self.cause(),
             excess_failures: self.excess(),
             max_excess_failures: self.policy.max_excess_failures,
@@ -224,7 +238,7 @@ impl Report {
                 self.excess_failures,
                 grouped(self.max_excess_failures.unwrap_or(0)),
             ),
-            Some(Cause::Evidence) | None => format!(
+            Some(Cause::Evidence | Cause::Slo) | None => format!(
                 "{}, evidence {}, limit {}",
                 self.blamed_words(),
                 against_one(self.ln_e_max),
@@ -258,7 +272,10 @@ impl Report {
     }
 
     fn blamed_words(&self) -> String {
-        self.words_on(self.blamed)
+        match self.broken.and_then(|at| self.rails.get(at)) {
+            Some(rail) => beyond(rail),
+            None => self.words_on(self.blamed),
+        }
     }
 
     fn words_on(&self, metric: Metric) -> String {
@@ -354,6 +371,20 @@ impl Report {
             against_one(self.ln_e)
         )
     }
+}
+
+/// Green against an absolute limit: `green 8.0% errors (41 of 512), where max_error_rate allows 5.0%`.
+pub fn beyond(rail: &RailFinding) -> String {
+    let (share, of) = counted(rail.bad, rail.requests);
+    let what = match rail.ceiling {
+        None => " errors".to_owned(),
+        Some(ceiling) => format!(" above {}", milliseconds(ceiling)),
+    };
+    format!(
+        "green {share}{what} ({of}), where {} allows {}",
+        Slo::key(rail.metric),
+        percent(rail.allowed)
+    )
 }
 
 /// A share in words, and the counts behind it.
@@ -496,6 +527,7 @@ mod tests {
             timed: requests - failed,
             slow_fail: slow,
             slow_pass: slow,
+            ..PoolTick::default()
         }
     }
 

@@ -69,6 +69,7 @@ impl Rig {
                 salt: 7,
                 epoch: 1,
                 limits: None,
+                ceilings: Default::default(),
                 mark: 1,
             })
             .collect();
