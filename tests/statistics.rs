@@ -254,10 +254,7 @@ fn rolled_back(runs: &[Run]) -> u64 {
 
 #[test]
 fn green_that_equals_blue_is_hardly_ever_rolled_back() {
-    for world in World::ALL
-        .into_iter()
-        .filter(|world| *world != World::ClustersSticky)
-    {
+    for world in World::ALL {
         let (mut hits, mut of) = (0, 0);
         for rate in [5.0, 50.0, 500.0] {
             let runs = simulate(world, Fault::NONE, rate, 1_800);
@@ -295,10 +292,10 @@ fn broken_limits(runs: u64, alone: bool) -> usize {
             judge.start_step(true, Control::History(past));
         }
         let mut second = |requests: f64| {
-            let requests = Poisson::new(requests).unwrap().sample(&mut rng) as u64;
-            let failed = Binomial::new(requests, 0.05).unwrap().sample(&mut rng);
+            let requests = Poisson::new(requests).map_or(0, |n| n.sample(&mut rng) as u64);
+            let failed = Binomial::new(requests, 0.05).map_or(0, |n| n.sample(&mut rng));
             let timed = requests - failed;
-            let slow = Binomial::new(timed, 0.01).unwrap().sample(&mut rng);
+            let slow = Binomial::new(timed, 0.01).map_or(0, |n| n.sample(&mut rng));
             PoolTick {
                 requests,
                 failed,

@@ -146,6 +146,7 @@ def backends(folder, profile, body=128):
         answer = f'return 200 "{"x" * body}";'
         if body > MEMORY:
             write(folder, "body", "x" * body)
+            os.chmod(folder, 0o755)  # nginx's worker is another user where this runs as root
             answer = f"root {folder}; try_files /body =404; sendfile on; open_file_cache max=1;"
         listen = "".join(
             f'  server {{ listen 127.0.0.1:{p} backlog=4096; location / {{ {answer} }} }}\n' for p in ports)
