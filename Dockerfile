@@ -11,7 +11,7 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin shifter && mkdir /state
+RUN cargo build --release --locked --features acme --bin shifter && mkdir /state
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/shifter /usr/bin/shifter

@@ -27,7 +27,7 @@ import asyncio, sys
 async def serve(reader, writer):
     try:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
         while said := await reader.read(4096):
             writer.write(said)
     except (OSError, asyncio.IncompleteReadError):
@@ -76,6 +76,7 @@ strategy = "blue-green"
 monitor = "1s"
 keep_blue = "1s"
 latency_margin = "1000% + 10s"
+latency_grace = "0s"
 holdback = 0
 [service.ws]
 hosts = ["ws"]

@@ -26,6 +26,7 @@ pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
 /// The listener for users by TLS.
 pub(crate) const LISTEN_TLS: SocketAddr = SocketAddr::new(LOOPBACK, 8443);
 /// A round trip or two, and a slow phone's arithmetic.
+pub(crate) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = seconds(10);
 /// Who comes without TLS is served without TLS.
 pub(crate) const REDIRECT: bool = false;

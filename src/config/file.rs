@@ -6,7 +6,7 @@ use crate::config::mirror::RawMirror;
 use crate::config::secret::RawSecret;
 pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::users::{RawPreview, RawRule, RawSticky};
-pub(crate) use proxy::{RawCertificate, RawLimits, RawProxy, RawTls};
+pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};

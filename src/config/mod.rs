@@ -4,6 +4,7 @@
 //! two states, so that nobody has to ask whether a value was checked. A file is taken whole or not
 //! at all, and the first fault is told with its place and its remedy.
 
+mod acme;
 mod certificate;
 mod check;
 mod checks;
@@ -39,10 +40,10 @@ pub use mirror::Mirror;
 pub(crate) use read::nearest;
 pub use secret::Secret;
 pub use types::{
-    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
-    Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, Naming,
-    PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
-    Trust, Warmup,
+    Access, AccessFormat, AccessLog, Acme, Admin, Ask, BackendTls, Config, Containers, Copying,
+    Docker, Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel,
+    Naming, PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts,
+    Tls, Trust, Warmup,
 };
 pub use users::{Condition, Preview, Rule, Sticky, Then};
 

@@ -5,7 +5,7 @@ use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
 use crate::config::secret::{RawSecret, RawSource, Secret};
 use crate::config::tls::tls;
 use crate::config::types::{
-    AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown,
+    AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown, Tls,
 };
 use crate::config::value::{self, Check, OPTIONAL, SHORT};
 use crate::config::{defaults, edge};
@@ -23,6 +23,8 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
         Some(many) if off(many) && raw.tls.is_some() => vec![],
         Some(many) => value::addresses("listen", many)?,
     };
+    let tls = tls(&raw.tls, dir)?;
+    can_be_proven(&tls, raw, &listen)?;
     let shutdown = &raw.shutdown;
     let default = defaults::SHUTDOWN;
     Ok(Proxy {
@@ -59,7 +61,7 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
             .as_ref()
             .is_some_and(|told| *told.get_ref()),
         limits: edge::limits(&raw.limits)?,
-        tls: tls(&raw.tls, dir)?,
+        tls,
         shutdown: Shutdown {
             lame_duck: value::duration(
                 "lame_duck",
@@ -70,6 +72,20 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
             deadline: value::duration("deadline", &shutdown.deadline, SHORT, default.deadline)?,
         },
     })
+}
+
+/// Authorities ask for proof without TLS.
+fn can_be_proven(tls: &Option<Tls>, raw: &RawProxy, listen: &[SocketAddr]) -> Check<()> {
+    let asked = tls.as_ref().is_some_and(|tls| tls.acme.is_some());
+    let (true, true, Some(raw)) = (asked, listen.is_empty(), &raw.tls) else {
+        return Ok(());
+    };
+    Err(Problem::at(
+        raw.span(),
+        "`acme` needs a listener without TLS, and `listen` of [proxy] is \"off\"",
+        "cannot prove who it is",
+        "write listen = \"0.0.0.0:80\" in [proxy]: authorities ask at port 80 (HTTP-01)",
+    ))
 }
 
 /// Nobody is met without TLS.

@@ -1,5 +1,6 @@
 //! Checks of `[proxy.tls]` and of a service's `tls`.
 
+use crate::config::acme::acme;
 use crate::config::certificate::{authorities, certificate, optional};
 use crate::config::defaults;
 use crate::config::error::Problem;
@@ -21,7 +22,8 @@ pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
         .iter()
         .map(|table| certificate(table, dir))
         .collect::<Check<Vec<_>>>()?;
-    if certificates.is_empty() {
+    let acme = acme(&raw.acme, dir)?;
+    if certificates.is_empty() && acme.is_none() {
         return Err(Problem::at(
             table.span(),
             "[proxy.tls] has no `certificates`: nobody could be met",
@@ -38,6 +40,7 @@ pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
     Ok(Some(Tls {
         listen,
         certificates,
+        acme,
         client_ca: match &raw.client_ca {
             None => vec![],
             Some(file) => authorities("client_ca", file, dir)?,

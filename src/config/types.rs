@@ -71,8 +71,10 @@ pub struct Proxy {
 pub struct Tls {
     /// The addresses that they reach by TLS; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Chosen by the name that a user asks for, the first where none fits; at least one.
+    /// Chosen by the name that a user asks for, the first where none fits; at least one, or `acme`.
     pub certificates: Vec<Certificate>,
+    /// How one more certificate is had, for names that none of the others is for.
+    pub acme: Option<Acme>,
     /// Users must have a certificate of one of these authorities; none: of nobody.
     pub client_ca: Vec<CertificateDer<'static>>,
     /// The longest time for a handshake.
@@ -81,6 +83,19 @@ pub struct Tls {
     pub redirect: Option<u16>,
     /// The `Strict-Transport-Security` of answers.
     pub hsts: Option<String>,
+}
+
+/// A certificate that is asked for by ACME (RFC 8555), proven by HTTP-01 (8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// Where the authority reaches people.
+    pub email: Option<String>,
+    /// The DNS names in the certificate; at least one.
+    pub names: Vec<String>,
+    /// The authority's directory (an `https` URL).
+    pub directory: String,
+    /// Who the authority's own certificate is verified by; none: the well-known ones.
+    pub ca: Vec<CertificateDer<'static>>,
 }
 
 impl Proxy {

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The longest part of a line, in bytes before escaping.
 const PART_MAX: usize = 2_048;
 
+/// Room for a usual line, in bytes.
+const LINE_USUAL: usize = 512;
+
 /// Keys of a query whose values nobody should find in a log, wherever one of these is part of the key.
 const SECRETS: [&str; 16] = [
     "token",
@@ -124,7 +127,8 @@ pub fn line(format: AccessFormat, entry: &Entry<'_>) -> String {
 }
 
 fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
-    let mut line = format!("{{\"time\":\"{:.3}\"", now.timestamp());
+    let mut line = String::with_capacity(LINE_USUAL);
+    let _ = write!(line, "{{\"time\":\"{:.3}\"", now.timestamp());
     let mut text = |key: &str, value: &[u8]| {
         if !value.is_empty() {
             let _ = write!(line, ",\"{key}\":\"");
@@ -166,11 +170,9 @@ fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
 
 /// Apache's combined format, and behind it `service/pool release backend id total first-byte`.
 fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
-    let mut line = format!(
-        "{} - - [{}] \"",
-        entry.client,
-        now.strftime("%d/%b/%Y:%H:%M:%S %z")
-    );
+    let mut line = String::with_capacity(LINE_USUAL);
+    let when = now.strftime("%d/%b/%Y:%H:%M:%S %z");
+    let _ = write!(line, "{} - - [{when}] \"", entry.client);
     if entry.method.is_empty() {
         line.push('-');
     } else {
@@ -215,9 +217,24 @@ fn cut(value: &[u8]) -> (&[u8], &str) {
     }
 }
 
+/// Most parts need no escaping: they are taken as they are.
+fn push_plain(line: &mut String, value: &[u8], more: &str) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    let text = value
+        .iter()
+        .all(is_plain)
+        .then(|| std::str::from_utf8(value));
+    let Some(Ok(text)) = text else { return false };
+    line.extend([text, more]);
+    true
+}
+
 /// Text of JSON in ASCII: nothing that a terminal obeys, and one line.
 fn json_text(line: &mut String, value: &[u8]) {
     let (value, more) = cut(value);
+    if push_plain(line, value, more) {
+        return;
+    }
     for character in String::from_utf8_lossy(value).chars() {
         match character {
             '"' | '\\' => line.extend(['\\', character]),
@@ -235,6 +252,9 @@ fn json_text(line: &mut String, value: &[u8]) {
 /// As nginx escapes: `\x0A` for what is not plain.
 fn plain(line: &mut String, value: &[u8]) {
     let (value, more) = cut(value);
+    if push_plain(line, value, more) {
+        return;
+    }
     for &byte in value {
         match byte {
             b'"' | b'\\' | 0..b' ' | 0x7f.. => {

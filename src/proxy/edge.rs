@@ -3,6 +3,7 @@
 use crate::config::{AccessFormat, AccessLog};
 use crate::metrics::Metrics;
 use crate::proxy::access::{self, Entry};
+use crate::proxy::acme::Issued;
 use crate::proxy::clocked::Clocked;
 use crate::proxy::crowd::Crowd;
 use crate::proxy::http1::Refusal;
@@ -10,6 +11,7 @@ use crate::proxy::live::Settings;
 use crate::proxy::record::Record;
 use crate::proxy::scribe::Scribe;
 use crate::proxy::{forward, reply};
+use arc_swap::ArcSwapOption;
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderValue, Version};
 use pingora::proxy::Session;
@@ -27,6 +29,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub struct Edge {
     /// Users by address.
     pub crowd: Crowd,
+    /// The certificate that is had by ACME, where one is.
+    pub issued: ArcSwapOption<Issued>,
     metrics: Arc<Metrics>,
     log: Option<(AccessFormat, Scribe)>,
 }
@@ -43,6 +47,7 @@ impl Edge {
         };
         Ok(Edge {
             crowd: Crowd::default(),
+            issued: ArcSwapOption::empty(),
             log: log.map(start).transpose()?,
             metrics,
         })
@@ -53,6 +58,12 @@ impl Edge {
         if let Some((_, scribe)) = &self.log {
             scribe.reopen();
         }
+    }
+
+    /// What an authority that asks who we are is answered.
+    pub fn proof(&self, session: &Session) -> Option<String> {
+        let issued = self.issued.load();
+        issued.as_ref()?.proof(session.req_header().uri.path())
     }
 
     /// Whether anybody reads lines about requests.

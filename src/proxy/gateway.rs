@@ -98,6 +98,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, record: &mut Record) -> Result<bool> {
+        if let Some(proof) = self.edge.proof(session) {
+            reply::proof(session, proof).await?;
+            return Ok(true);
+        }
         let (live, id) = (record.live(), record.id.as_ref());
         if let Some(location) = forward::redirect(session, &live.settings)
             && live.find(session.req_header()).is_some()

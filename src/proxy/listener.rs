@@ -106,7 +106,7 @@ impl Doors {
         let handed_over = Arc::new(AtomicBool::new(listeners.shared));
         let kept = listeners.again()?;
         let terms = match &config.proxy.tls {
-            Some(tls) => Some(tls::follow(tls, &board, metrics)?),
+            Some(tls) => Some(tls::follow(tls, &config.state, &board, &edge, metrics)?),
             None => None,
         };
         let plain = config.proxy.listen.len();

@@ -8,6 +8,7 @@
 //! all users share. [`listener`] opens and closes the doors, [`probe`] asks backends how they are.
 
 pub mod access;
+pub mod acme;
 pub mod alarm;
 pub mod attempt;
 pub mod balance;

@@ -57,6 +57,22 @@ pub async fn send(
     Ok(())
 }
 
+/// Answers an authority that asks for proof (RFC 8555, 8.3).
+pub async fn proof(session: &mut Session, proof: String) -> Result<()> {
+    let mut header = ResponseHeader::build(200, Some(2))?;
+    header.insert_header(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    )?;
+    header.insert_header(CONTENT_LENGTH, HeaderValue::from(proof.len()))?;
+    session
+        .write_response_header(Box::new(header), false)
+        .await?;
+    session
+        .write_response_body(Some(Bytes::from(proof)), true)
+        .await
+}
+
 /// An answer for a connection on which nothing else will be said.
 pub fn bare(status: u16) -> Vec<u8> {
     let reason = http::StatusCode::from_u16(status)

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,12 @@ const WAITING_MAX: usize = 8_192;
 
 /// How soon a file is opened anew when nobody writes.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long lines are gathered before they go to the disk: whoever hands one over wakes nobody.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Bytes that go to the disk at once.
+const BUFFER: usize = 64 << 10;
 
 /// The longest wait for the last lines, at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -39,7 +45,7 @@ impl Scribe {
         let reopen = Arc::new(AtomicBool::new(false));
         let desk = Desk {
             path: path.map(Path::to_owned),
-            out: BufWriter::new(out),
+            out: BufWriter::with_capacity(BUFFER, out),
             reopen: reopen.clone(),
             dropped: dropped.clone(),
             failing: false,
@@ -107,29 +113,40 @@ struct Desk {
 impl Desk {
     fn write_all(mut self, waiting: &Receiver<String>) {
         loop {
-            let line = match waiting.try_recv() {
+            let line = match waiting.recv_timeout(LOOK) {
                 Ok(line) => Some(line),
-                Err(TryRecvError::Disconnected) => break,
-                Err(TryRecvError::Empty) => {
-                    let flushed = self.out.flush();
-                    self.note(flushed);
-                    match waiting.recv_timeout(LOOK) {
-                        Ok(line) => Some(line),
-                        Err(RecvTimeoutError::Timeout) => None,
-                        Err(RecvTimeoutError::Disconnected) => break,
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             if self.reopen.swap(false, Relaxed) {
                 self.open_anew();
             }
-            if let Some(line) = line {
-                let written = self.out.write_all(line.as_bytes());
-                self.note(written);
+            let Some(line) = line else { continue };
+            self.put(&line);
+            // While lines come, somebody sleeps here for a short time instead of being woken by each.
+            while self.put_all(waiting) > 0 {
+                let flushed = self.out.flush();
+                self.note(flushed);
+                if self.reopen.swap(false, Relaxed) {
+                    self.open_anew();
+                }
+                std::thread::sleep(GATHER);
             }
+            let flushed = self.out.flush();
+            self.note(flushed);
         }
         let flushed = self.out.flush();
         self.note(flushed);
+    }
+
+    /// Writes what waits, and tells how many lines it was.
+    fn put_all(&mut self, waiting: &Receiver<String>) -> usize {
+        waiting.try_iter().map(|line| self.put(&line)).count()
+    }
+
+    fn put(&mut self, line: &str) {
+        let written = self.out.write_all(line.as_bytes());
+        self.note(written);
     }
 
     fn open_anew(&mut self) {
@@ -139,7 +156,7 @@ impl Desk {
         let flushed = self.out.flush();
         self.note(flushed);
         match open(self.path.as_deref()) {
-            Ok(out) => self.out = BufWriter::new(out),
+            Ok(out) => self.out = BufWriter::with_capacity(BUFFER, out),
             Err(error) => log::warn!("{error}; the old one is written on"),
         }
     }

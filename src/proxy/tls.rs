@@ -2,6 +2,8 @@
 
 use crate::config::Tls;
 use crate::metrics::Metrics;
+use crate::proxy::acme::Issued;
+use crate::proxy::edge::Edge;
 use crate::proxy::spoken::{PREFACE, Spoken};
 use crate::store::Board;
 use arc_swap::ArcSwap;
@@ -15,6 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,11 +39,34 @@ pub struct Terms {
 }
 
 impl Terms {
-    fn new(spec: &Tls) -> Result<Terms, rustls::Error> {
+    fn new(spec: &Tls, issued: Option<Arc<Issued>>) -> Result<Terms, rustls::Error> {
         Ok(Terms {
             spec: spec.clone(),
-            server: Arc::new(server(spec)?),
+            server: Arc::new(server(spec, issued)?),
         })
+    }
+}
+
+/// Who makes terms, and keeps what is asked for by ACME while that stays the same.
+struct Maker {
+    edge: Arc<Edge>,
+    folder: PathBuf,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Maker {
+    fn make(&self, spec: &Tls) -> io::Result<Terms> {
+        let before = self.edge.issued.load_full();
+        let issued = match &spec.acme {
+            None => None,
+            Some(acme) => match before.filter(|issued| issued.spec() == acme) {
+                None => Some(Arc::new(Issued::begin(acme, &self.folder, &self.runtime)?)),
+                same => same,
+            },
+        };
+        let terms = Terms::new(spec, issued.clone()).map_err(io::Error::other)?;
+        self.edge.issued.store(issued);
+        Ok(terms)
     }
 }
 
@@ -50,10 +76,17 @@ impl Terms {
 /// When the terms at the start cannot be used.
 pub fn follow(
     spec: &Tls,
+    state: &Path,
     board: &Board,
+    edge: &Arc<Edge>,
     metrics: &Arc<Metrics>,
 ) -> io::Result<Arc<ArcSwap<Terms>>> {
-    let first = Terms::new(spec).map_err(io::Error::other)?;
+    let maker = Maker {
+        edge: edge.clone(),
+        folder: state.join("acme"),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let first = maker.make(spec)?;
     tell(spec, metrics);
     let terms = Arc::new(ArcSwap::from_pointee(first));
     let (swapped, metrics) = (terms.clone(), metrics.clone());
@@ -64,7 +97,7 @@ pub fn follow(
         if swapped.load().spec == *spec {
             return;
         }
-        match Terms::new(spec) {
+        match maker.make(spec) {
             Ok(next) => {
                 tell(spec, &metrics);
                 swapped.store(Arc::new(next));
@@ -199,7 +232,7 @@ async fn shake(terms: &Terms, mut stream: TcpStream) -> io::Result<Option<TlsStr
 }
 
 /// TLS 1.2 and 1.3 with the ciphers that have no known weakness; HTTP/2 before HTTP/1.1.
-fn server(spec: &Tls) -> Result<ServerConfig, rustls::Error> {
+fn server(spec: &Tls, issued: Option<Arc<Issued>>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?;
@@ -212,7 +245,7 @@ fn server(spec: &Tls) -> Result<ServerConfig, rustls::Error> {
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         builder.with_client_cert_verifier(verifier)
     };
-    let mut server = builder.with_cert_resolver(Arc::new(Chooser::new(spec)?));
+    let mut server = builder.with_cert_resolver(Arc::new(Chooser::new(spec, issued)?));
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Sessions are the client's to keep. A new key for each configuration: no old session passes by
     // authorities that were taken away.
@@ -234,11 +267,14 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, rustl
 struct Chooser {
     /// By name, and by `.example.com` for `*.example.com`; several where there is one for each kind of key.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    first: Arc<CertifiedKey>,
+    /// For names that none of them is for,
+    issued: Option<Arc<Issued>>,
+    /// or this one.
+    first: Option<Arc<CertifiedKey>>,
 }
 
 impl Chooser {
-    fn new(spec: &Tls) -> Result<Chooser, rustls::Error> {
+    fn new(spec: &Tls, issued: Option<Arc<Issued>>) -> Result<Chooser, rustls::Error> {
         let (mut named, mut first) = (HashMap::<_, Vec<_>>::new(), None);
         for certificate in &spec.certificates {
             let signer = Arc::new(certificate.signer()?);
@@ -251,10 +287,10 @@ impl Chooser {
                     .push(signer.clone());
             }
         }
-        let none = || rustls::Error::General("there is no certificate".to_owned());
         Ok(Chooser {
             named,
-            first: first.ok_or_else(none)?,
+            issued,
+            first,
         })
     }
 
@@ -273,7 +309,11 @@ impl ResolvesServerCert for Chooser {
             let schemes = hello.signature_schemes();
             certified.key.choose_scheme(schemes).is_some()
         };
-        let chosen = found.and_then(|all| all.iter().find(fits).or(all.first()));
-        Some(chosen.unwrap_or(&self.first).clone())
+        if let Some(chosen) = found.and_then(|all| all.iter().find(fits).or(all.first())) {
+            return Some(chosen.clone());
+        }
+        let issued = self.issued.as_ref();
+        let issued = issued.and_then(|issued| issued.certificate(hello));
+        issued.or_else(|| self.first.clone())
     }
 }

@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod acme;
 mod corpus;
 mod crash;
 mod dashboard_queries;

@@ -33,6 +33,7 @@ pub(crate) struct RawTls {
     pub(crate) listen: Option<Many>,
     #[serde(default)]
     pub(crate) certificates: Vec<Spanned<RawCertificate>>,
+    pub(crate) acme: Value<RawAcme>,
     pub(crate) client_ca: Text,
     pub(crate) handshake_timeout: Value<Scalar>,
     pub(crate) redirect: Option<bool>,
@@ -48,6 +49,19 @@ pub(crate) struct RawTls {
 pub(crate) struct RawCertificate {
     pub(crate) cert: Text,
     pub(crate) key: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { names = [\"app.example.com\"], email = \"ops@example.com\" }"
+)]
+pub(crate) struct RawAcme {
+    #[serde(default)]
+    pub(crate) names: Vec<Spanned<String>>,
+    pub(crate) email: Text,
+    pub(crate) directory: Text,
+    pub(crate) ca: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,0 +1,101 @@
+//! Checks of `acme` in `[proxy.tls]`: certificates that shifter gets and renews by itself.
+
+use crate::config::certificate::authorities;
+use crate::config::defaults;
+use crate::config::error::Problem;
+use crate::config::file::{RawAcme, Value};
+use crate::config::types::Acme;
+use crate::config::value::{self, Check};
+use rustls::pki_types::DnsName;
+use std::path::Path;
+use toml::Spanned;
+
+/// Authorities take no more in one certificate.
+const NAMES_MAX: usize = 100;
+
+pub(crate) fn acme(raw: &Value<RawAcme>, dir: &Path) -> Check<Option<Acme>> {
+    let Some(table) = raw else { return Ok(None) };
+    let raw = table.get_ref();
+    if !cfg!(feature = "acme") {
+        return Err(Problem::at(
+            table.span(),
+            "`acme` is not part of this build of shifter",
+            "not used",
+            "build it with cargo build --release --features acme, or name `certificates`",
+        ));
+    }
+    let names = raw.names.iter().map(name).collect::<Check<Vec<_>>>()?;
+    if names.is_empty() || names.len() > NAMES_MAX {
+        return Err(Problem::at(
+            table.span(),
+            format!(
+                "`acme` has {} names; a certificate has 1 to {NAMES_MAX}",
+                names.len()
+            ),
+            "this table",
+            "name the hosts that users ask for: names = [\"app.example.com\"]",
+        ));
+    }
+    Ok(Some(Acme {
+        email: match &raw.email {
+            None => None,
+            Some(email) => Some(address(email)?),
+        },
+        names,
+        directory: match &raw.directory {
+            None => defaults::ACME_DIRECTORY.to_owned(),
+            Some(url) => directory(url)?,
+        },
+        ca: match &raw.ca {
+            None => vec![],
+            Some(file) => authorities("ca", file, dir)?,
+        },
+    }))
+}
+
+fn name(raw: &Spanned<String>) -> Check<String> {
+    let name = raw.get_ref().to_ascii_lowercase();
+    let is_address = name.parse::<std::net::IpAddr>().is_ok();
+    if DnsName::try_from(name.as_str()).is_ok() && !is_address {
+        return Ok(name);
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "\"{}\" is no name that a certificate can be had for by HTTP",
+            value::brief(raw.get_ref())
+        ),
+        "not a host",
+        "write whole names, such as \"app.example.com\"; those with * need another way to prove who one is: get them elsewhere and name `certificates`",
+    ))
+}
+
+fn address(raw: &Spanned<String>) -> Check<String> {
+    let text = raw.get_ref();
+    let parts = text.split_once('@');
+    let plain = text.chars().all(|c| c.is_ascii_graphic());
+    if plain && parts.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()) {
+        return Ok(text.clone());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!("`email` is \"{}\"", value::brief(text)),
+        "not an address",
+        "write where the authority reaches you: \"ops@example.com\", or leave it out",
+    ))
+}
+
+fn directory(raw: &Spanned<String>) -> Check<String> {
+    let url = raw.get_ref();
+    let uri = url.parse::<http::Uri>().ok();
+    let secure = uri.is_some_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some());
+    if secure {
+        return Ok(url.clone());
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!("`directory` is \"{}\"", value::brief(url)),
+        "not an https address",
+        "write the authority's ACME directory, or leave it out for Let's Encrypt",
+    ))
+}
