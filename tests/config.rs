@@ -324,7 +324,7 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 26] = [
+    let tables: [(&toml::Value, Vec<String>); 27] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
         (&root["proxy"]["limits"], keys_of("[proxy.limits]", "")),
@@ -343,6 +343,10 @@ fn the_reference_has_every_key() {
         (
             &service["hooks"][0],
             keys_of("[[service.example.hooks]]", ""),
+        ),
+        (
+            &service["sources"][0],
+            keys_of("[[service.example.sources]]", ""),
         ),
         (service, keys_of(POOLS, "")),
         (
@@ -380,6 +384,7 @@ fn the_reference_has_every_key() {
         "command",
         "insecure",
         "weight",
+        "get",
         "exact_path",
     ];
     let mut count = 0;

@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -134,15 +135,24 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def idle_connections(server, count):
+UPGRADE = (b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+           b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+
+
+def idle_connections(server, count, websocket=False):
     """Opens `count` connections, one request on each, and leaves them open."""
-    request = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+    request = UPGRADE if websocket else b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+    unverified = ssl._create_unverified_context()
     held = []
     for _ in range(count):
         s = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        if server.tls:
+            s = unverified.wrap_socket(s)
         s.sendall(request)
         answer = b""
         while not answer.endswith(b"x" * 128):
+            if websocket and answer.startswith(b"HTTP/1.1 101") and answer.endswith(b"\r\n\r\n"):
+                break
             part = s.recv(4096)
             if not part:
                 raise SystemExit(f"{server.name} closed connection {len(held) + 1} of {count}: {answer[:200]!r}")

@@ -52,7 +52,7 @@ def arguments():
     unknown = [name for name in options.only if name not in servers.PROXIES]
     if unknown:
         p.error(f"no proxy is called {unknown[0]}: choose of {', '.join(servers.PROXIES)}")
-    options.shapes = list(shapes.SHAPES) if options.shape == "all" else [name.strip() for name in options.shape.split(",")]
+    options.shapes = [name for name, shape in shapes.SHAPES.items() if not shape.websocket] if options.shape == "all" else [name.strip() for name in options.shape.split(",")]
     unknown = [name for name in options.shapes if name not in shapes.SHAPES]
     if unknown:
         p.error(f"no shape is called {unknown[0]}: choose of all, {', '.join(shapes.SHAPES)}")
@@ -82,7 +82,7 @@ class Bench:
     def start(self):
         if not shutil.which("wrk"):
             raise SystemExit(f"wrk is not installed: {servers.INSTALL['wrk']}")
-        kind, running, self.ports = servers.backends(self.folder, self.options.profile, self.options.shape.body)
+        kind, running, self.ports = servers.backends(self.folder, self.options.profile, self.options.shape.body, self.options.shape.websocket)
         self.running += running
         for server in running:
             server.wait()
@@ -162,19 +162,31 @@ def throughput(bench, options):
     return {"idle": idle, "rounds": rounds, "wrong": sum(r["wrong"] for row in rounds for r in row.values())}
 
 
+IDLE_ROUNDS = 5
+
+
 def idle_memory(bench, options):
+    """Opened and closed again and again: what is lost at each turn would add up."""
     table, raw = [], {}
     for server in bench.proxies:
         measure.wrk(server.url, options.connections, 2)
-        before = measure.memory(server.process.pid)
-        held = measure.idle_connections(server, options.idle)
+        points = [measure.memory(server.process.pid)]
+        for _ in range(IDLE_ROUNDS):
+            held = measure.idle_connections(server, options.idle, options.shape.websocket)
+            points.append(measure.memory(server.process.pid))
+            with server.ask() as answer:
+                fresh = answer.status
+            for s in held:
+                s.close()
+            if fresh != 200:
+                raise SystemExit(f"{server.name} answers {fresh} with {options.idle} connections open")
+        time.sleep(2)
         after = measure.memory(server.process.pid)
-        for s in held:
-            s.close()
-        raw[server.name] = {"before": before, "after": after}
-        grown = after["pss"] - before["pss"]
-        table.append([server.name, f"{before['pss'] / MB:.1f}", f"{after['pss'] / MB:.1f}", f"{grown / options.idle / 1e3:.1f}"])
-    show(["", "before MB", f"{options.idle} idle MB", "kB each"], table)
+        raw[server.name] = {"points": points, "after": after}
+        grown = points[1]["pss"] - points[0]["pss"]
+        table.append([server.name, *(f"{p['pss'] / MB:.1f}" for p in (points[0], points[1], points[-1], after)), f"{grown / options.idle / 1e3:.1f}"])
+        say(f"{server.name}: {table[-1][-1]} kB each")
+    show(["", "before MB", f"{options.idle} idle MB", f"round {IDLE_ROUNDS}", "closed", "kB each"], table)
     return {"idle_connections": raw, "wrong": 0}
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -139,9 +140,32 @@ http {{
 """
 
 
-def backends(folder, profile, body=128):
+ECHO = """import asyncio, sys
+ACCEPTED = b"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\\r\\n\\r\\n"
+PLAIN = b"HTTP/1.1 200 OK\\r\\nContent-Length: 128\\r\\n\\r\\n" + b"x" * 128
+async def serve(reader, writer):
+    try:
+        while b"upgrade: websocket" not in (await reader.readuntil(b"\\r\\n\\r\\n")).lower():
+            writer.write(PLAIN)
+        writer.write(ACCEPTED)
+        while said := await reader.read(4096):
+            writer.write(said)
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    writer.close()
+async def main():
+    await (await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=4096)).serve_forever()
+asyncio.run(main())
+"""
+
+
+def backends(folder, profile, body=128, websocket=False):
     """Two backends that answer so many bytes: nginx when there is one, else the example app (128 bytes)."""
     ports = [free_port(), free_port()]
+    if websocket:
+        path = write(folder, "echo.py", ECHO)
+        servers = [Server(f"backend-{p}", [sys.executable, path, str(p)], p, folder) for p in ports]
+        return "WebSocket echo", servers, ports
     if shutil.which("nginx"):
         answer = f'return 200 "{"x" * body}";'
         if body > MEMORY:
@@ -257,11 +281,14 @@ def nginx(folder, ports, options):
         cert, key, _ = shapes.certificate(folder)
         tls = f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off;"
     log = "access_log access.log combined;" if options.shape.access_log else ""
+    upgrade = 'proxy_set_header Connection "";'
+    if options.shape.websocket:
+        upgrade = "proxy_read_timeout 600s; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $http_connection;"
     path = write(folder, "nginx.conf", NGINX_HEAD.format(name="nginx", connections=2 * CONNECTIONS) + f"""
   upstream pool {{{upstream} keepalive 1024; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096{" ssl" if options.shape.tls else ""}{" http2" if options.shape.http2 else ""};
     {tls} {log}
-    location / {{ proxy_pass http://pool; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
+    location / {{ proxy_pass http://pool; proxy_http_version 1.1; {upgrade} }} }}
 }}
 """)
     return ["nginx", "-p", folder, "-c", path], port, {}
@@ -287,6 +314,7 @@ defaults
   timeout connect 5s
   timeout client 600s
   timeout server 60s
+  timeout tunnel 600s
   timeout http-keep-alive 600s
   http-reuse always
 frontend f
@@ -315,6 +343,8 @@ def envoy(folder, ports, options):
             "name": "envoy.filters.http.router",
             "typed_config": {"@type": f"{types}.http.router.v3.Router"}}],
     }
+    if options.shape.websocket:
+        manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     if options.shape.access_log:
         manager["access_log"] = [{"name": "envoy.access_loggers.file", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": f"{folder}/access.log"}}]

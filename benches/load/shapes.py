@@ -22,6 +22,8 @@ class Shape:
     # Users carry the headers of a browser.
     browser: bool = False
     new_connections: bool = False
+    # Connections become WebSockets; for --idle.
+    websocket: bool = False
 
 
 SHAPES = {
@@ -35,6 +37,7 @@ SHAPES = {
     "tls": Shape("TLS 1.3, kept alive", tls=True),
     "tls-new": Shape("a new TLS connection for each request", tls=True, new_connections=True),
     "h2": Shape("HTTP/2 without TLS, 16 streams on a connection", http2=True),
+    "ws": Shape("WebSockets", websocket=True),
     "h2-tls": Shape("HTTP/2 by TLS, 16 streams on a connection", http2=True, tls=True),
 }
 

@@ -1,17 +1,29 @@
-//! Checks of `acme` in `[proxy.tls]`: certificates that shifter gets and renews by itself.
+//! `acme` in `[proxy.tls]`: certificates that shifter gets and renews by itself.
 
 use crate::config::certificate::authorities;
 use crate::config::defaults;
 use crate::config::error::Problem;
 use crate::config::file::{RawAcme, Value};
-use crate::config::types::Acme;
 use crate::config::value::{self, Check};
-use rustls::pki_types::DnsName;
+use rustls::pki_types::{CertificateDer, DnsName};
 use std::path::Path;
 use toml::Spanned;
 
 /// Authorities take no more in one certificate.
 const NAMES_MAX: usize = 100;
+
+/// A certificate that is asked for by ACME (RFC 8555), proven by HTTP-01 (8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// Where the authority reaches people.
+    pub email: Option<String>,
+    /// The DNS names in the certificate; at least one.
+    pub names: Vec<String>,
+    /// The authority's directory (an `https` URL).
+    pub directory: String,
+    /// Who the authority's own certificate is verified by; none: the well-known ones.
+    pub ca: Vec<CertificateDer<'static>>,
+}
 
 pub(crate) fn acme(raw: &Value<RawAcme>, dir: &Path) -> Check<Option<Acme>> {
     let Some(table) = raw else { return Ok(None) };

@@ -83,7 +83,7 @@ fn request(raw: &RawSmoke, path: &Spanned<String>, timeout: Duration) -> Check<H
 }
 
 /// A program and its arguments.
-fn words(key: &str, many: &Many) -> Check<Vec<String>> {
+pub(crate) fn words(key: &str, many: &Many) -> Check<Vec<String>> {
     let items = value::some(key, many)?;
     match items.iter().find(|item| item.get_ref().contains('\0')) {
         Some(bad) => Err(Problem::at(
@@ -110,7 +110,7 @@ pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
     let at = value::choice("at", &raw.at, &known, Moment::BeforeStart)?;
     let what = match (&raw.exec, &raw.post) {
         (Some(exec), None) => HookCall::Exec(words("exec", exec)?),
-        (None, Some(post)) => HookCall::Post(address(post)?),
+        (None, Some(post)) => HookCall::Post(address("post", post)?),
         (Some(_), Some(_)) => {
             return Err(wrong(
                 "this hook has an `exec` and a `post`",
@@ -132,7 +132,7 @@ pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
     })
 }
 
-fn address(raw: &Spanned<String>) -> Check<String> {
+pub(crate) fn address(key: &str, raw: &Spanned<String>) -> Check<String> {
     let text = raw.get_ref();
     let good = text
         .parse::<http::Uri>()
@@ -142,7 +142,7 @@ fn address(raw: &Spanned<String>) -> Check<String> {
     }
     Err(Problem::at(
         raw.span(),
-        format!("`post` is \"{}\", which is no address", value::brief(text)),
+        format!("`{key}` is \"{}\", which is no address", value::brief(text)),
         "not an address",
         "write \"http://127.0.0.1:9000/flush\"",
     ))

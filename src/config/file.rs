@@ -86,6 +86,8 @@ pub(crate) struct RawService {
     pub(crate) smoke: Vec<Spanned<RawSmoke>>,
     #[serde(default)]
     pub(crate) hooks: Vec<Spanned<RawHook>>,
+    #[serde(default)]
+    pub(crate) sources: Vec<Spanned<RawSource>>,
     pub(crate) sticky: Value<RawSticky>,
     pub(crate) preview: Value<RawPreview>,
     #[serde(default)]
@@ -181,6 +183,24 @@ pub(crate) struct RawHook {
     pub(crate) post: Text,
     pub(crate) timeout: Value<Scalar>,
     pub(crate) optional: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a source: { name = \"checkouts\", exec = [\"./check\"] }"
+)]
+pub(crate) struct RawSource {
+    pub(crate) name: Text,
+    pub(crate) prometheus: Text,
+    pub(crate) query: Text,
+    pub(crate) max: Value<f64>,
+    pub(crate) margin: Value<Scalar>,
+    pub(crate) get: Text,
+    pub(crate) exec: Option<Many>,
+    pub(crate) every: Value<Scalar>,
+    pub(crate) times: Value<i64>,
+    pub(crate) timeout: Value<Scalar>,
 }
 
 #[derive(Debug, Deserialize)]

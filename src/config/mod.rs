@@ -24,12 +24,14 @@ mod read;
 mod secret;
 mod service;
 mod shape;
+mod sources;
 mod steps;
 mod tls;
 mod types;
 mod users;
 mod value;
 
+pub use acme::Acme;
 pub use certificate::Certificate;
 pub use docker::image;
 pub use error::ConfigError;
@@ -39,11 +41,12 @@ pub use labelled::Labelled;
 pub use mirror::Mirror;
 pub(crate) use read::nearest;
 pub use secret::Secret;
+pub use sources::{Asked, Limit, Source};
 pub use types::{
-    Access, AccessFormat, AccessLog, Acme, Admin, Ask, BackendTls, Config, Containers, Copying,
-    Docker, Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel,
-    Naming, PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts,
-    Tls, Trust, Warmup,
+    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
+    Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, Naming,
+    PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
+    Trust, Warmup,
 };
 pub use users::{Condition, Preview, Rule, Sticky, Then};
 

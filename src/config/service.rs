@@ -10,6 +10,7 @@ use crate::config::file::{
 use crate::config::judgement::judgement;
 use crate::config::mirror::mirror;
 use crate::config::reach::{hosts, pools, prefixes};
+use crate::config::sources::source;
 use crate::config::steps::{percent, steps};
 use crate::config::tls;
 use crate::config::types::{
@@ -69,6 +70,7 @@ pub(crate) fn of_pools(
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
         hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
+        sources: raw.sources.iter().map(source).collect::<Check<_>>()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         preview: preview(&raw.preview, dir)?,
         rules: rules(&raw.rules)?,

@@ -1,10 +1,12 @@
 //! The checked configuration: whoever holds one of these values need not check it again.
 
+use crate::config::acme::Acme;
 use crate::config::certificate::Certificate;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
 use crate::config::secret::Secret;
+use crate::config::sources::Source;
 use crate::config::users::{Preview, Rule, Sticky};
 use crate::core::plan::{Moment, Step, Strategy, Undecided};
 use crate::core::table::{Backend, Color, Pool};
@@ -83,19 +85,6 @@ pub struct Tls {
     pub redirect: Option<u16>,
     /// The `Strict-Transport-Security` of answers.
     pub hsts: Option<String>,
-}
-
-/// A certificate that is asked for by ACME (RFC 8555), proven by HTTP-01 (8.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Acme {
-    /// Where the authority reaches people.
-    pub email: Option<String>,
-    /// The DNS names in the certificate; at least one.
-    pub names: Vec<String>,
-    /// The authority's directory (an `https` URL).
-    pub directory: String,
-    /// Who the authority's own certificate is verified by; none: the well-known ones.
-    pub ca: Vec<CertificateDer<'static>>,
 }
 
 impl Proxy {
@@ -315,6 +304,8 @@ pub struct Service {
     pub smoke: Vec<SmokeCheck>,
     /// Commands of people's own, at moments of a rollout, in the order of the file.
     pub hooks: Vec<Hook>,
+    /// What else is asked about green while it has users.
+    pub sources: Vec<Source>,
     /// What keeps a user on one colour; `None` is a choice for each request.
     pub sticky: Option<Sticky>,
     /// Who may see green before it has a share.

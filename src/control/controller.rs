@@ -219,6 +219,8 @@ impl Controller {
         }
         let ward = &mut self.wards[i];
         let verdict = ward.judge(&reading);
+        self.ask_sources(i, now);
+        let ward = &self.wards[i];
         if let Some(verdict) = &verdict {
             let name = expose::verdict_name(verdict);
             self.metrics.service(&ward.route.service).evaluated(name);
@@ -304,7 +306,7 @@ impl Controller {
             return Ok(());
         }
         let evidence = run.verdict.as_ref().map(|verdict| {
-            let line = run.judge.report().line(verdict);
+            let line = run.line(verdict);
             match verdict {
                 Verdict::Inconclusive { .. } | Verdict::NoData if grows(&actions, present) => {
                     format!("not proven in time, going on as `on_inconclusive` says; {line}")

@@ -3,6 +3,7 @@
 use crate::control::drill::DrillReport;
 use crate::control::view::View;
 use crate::core::plan::Strategy;
+use crate::core::source::Reading;
 use crate::core::weight::Weight;
 use crate::store::journal::{Note, SavedRollout};
 use arc_swap::ArcSwap;
@@ -161,6 +162,13 @@ pub(crate) enum Mail {
     Hooked {
         rollout: i64,
         result: Result<(), String>,
+    },
+    /// A source said how green is in the share of this mark.
+    Measured {
+        rollout: i64,
+        mark: u64,
+        source: usize,
+        reading: Reading,
     },
     /// Green's containers were made and started, or could not be.
     Raised {

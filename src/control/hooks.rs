@@ -5,12 +5,9 @@
 use crate::config::{Hook, HookCall};
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
+use crate::control::program;
 use crate::core::plan::Moment;
-use std::process::Stdio;
 use std::time::Duration;
-
-/// Bytes of a program's output that are told.
-const OUTPUT_MAX: usize = 1_000;
 
 /// What a hook is told.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -93,32 +90,18 @@ async fn call(hook: &Hook, facts: &Facts) -> Result<(), String> {
 }
 
 async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Result<(), String> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Ok(());
-    };
-    let child = tokio::process::Command::new(program)
-        .args(arguments)
-        .env("SHIFTER_SERVICE", &facts.service)
-        .env("SHIFTER_ROLLOUT", facts.rollout.to_string())
-        .env("SHIFTER_AT", facts.at)
-        .env("SHIFTER_FROM", &facts.from)
-        .env("SHIFTER_TO", &facts.to)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("could not be run: {error}"))?;
-    let ended = tokio::time::timeout(limit, child.wait_with_output()).await;
-    let output = ended
-        .map_err(|_| format!("did not end within {} s and was killed", limit.as_secs()))?
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
+    let told = [
+        ("SHIFTER_SERVICE", facts.service.clone()),
+        ("SHIFTER_ROLLOUT", facts.rollout.to_string()),
+        ("SHIFTER_AT", facts.at.to_owned()),
+        ("SHIFTER_FROM", facts.from.clone()),
+        ("SHIFTER_TO", facts.to.clone()),
+    ];
+    let (status, text) = program::run(command, &told, limit).await?;
+    if status.success() {
         return Ok(());
     }
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(OUTPUT_MAX)..]).into_owned();
-    Err(format!("{}: {}", output.status, text.trim()))
+    Err(format!("{status}: {text}"))
 }
 
 async fn post(address: &str, facts: &Facts, limit: Duration) -> Result<(), String> {

@@ -42,6 +42,12 @@ impl Controller {
                 self.task_ended(rollout, text, Event::Smoked(result));
             }
             Mail::Hooked { rollout, result } => self.hooked(rollout, result),
+            Mail::Measured {
+                rollout,
+                mark,
+                source,
+                reading,
+            } => self.measured(rollout, mark, source, reading),
             Mail::Raised { rollout, result } => self.raised(rollout, result),
             Mail::Said {
                 service,

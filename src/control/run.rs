@@ -2,10 +2,12 @@
 
 use crate::config::Service;
 use crate::control::recording::Line;
+use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
 use crate::core::judge::{Judge, Policy, Verdict};
 use crate::core::plan::Step;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
+use crate::core::source::Sources;
 use crate::core::stats::{Baseline, Stats};
 use crate::core::time::Time;
 use crate::store::journal::SavedRollout;
@@ -22,7 +24,9 @@ pub struct Run {
     pub settings: Arc<Service>,
     /// The judge.
     pub judge: Judge,
-    /// What the judge said last.
+    /// Who else is asked about green.
+    pub sources: Sources,
+    /// What the judge said last, weighed with what the sources say.
     pub verdict: Option<Verdict>,
     /// Green has been healthy once: from then on its loss is bad news.
     pub ready: bool,
@@ -59,11 +63,13 @@ impl Run {
         ready: bool,
         recorded: i64,
     ) -> Run {
+        let sources = sources::of(&settings.sources);
         let mut run = Run {
             saved,
             rollout,
             settings,
             judge: Judge::new(policy.clone()),
+            sources,
             verdict: None,
             ready,
             well_since: None,
@@ -88,6 +94,12 @@ impl Run {
             self.lines.push((self.recorded, body));
             self.recorded += 1;
         }
+    }
+
+    /// One line on a verdict, for people.
+    pub fn line(&self, verdict: &Verdict) -> String {
+        let sources = self.sources.line(verdict);
+        sources.unwrap_or_else(|| self.judge.report().line(verdict))
     }
 
     /// The phase's name in labels and the API.
@@ -126,7 +138,7 @@ impl Run {
             degraded: self.rollout.degraded(),
             outcome: outcome.map(|outcome| outcome.name().to_owned()),
             reason: outcome.and_then(Outcome::reason).map(str::to_owned),
-            line: self.verdict.as_ref().map(|verdict| report.line(verdict)),
+            line: self.verdict.as_ref().map(|verdict| self.line(verdict)),
             verdict: self.verdict.clone(),
             evidence: Some(report),
         }

@@ -6,6 +6,7 @@ use crate::core::judge::Control;
 use crate::core::stats::Limits;
 use crate::core::table::Color;
 use crate::core::weight::Weight;
+use crate::store::Clock;
 
 impl Ward {
     /// Green has this share from now on; the one before it.
@@ -29,6 +30,7 @@ impl Ward {
         self.route.ceilings = run.judge.policy().slo.latency;
         run.step_spans = Default::default();
         run.verdict = None;
+        run.sources.restart(Clock::now());
         if weight == Weight::NONE || run.rollout.step_index().is_none() {
             return;
         }

@@ -260,7 +260,7 @@ impl Ward {
                 tick: *tick,
                 verdict: verdict.clone(),
             });
-            run.verdict = Some(verdict);
+            run.verdict = Some(run.sources.weigh(verdict));
         }
         run.verdict.clone()
     }

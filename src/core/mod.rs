@@ -10,6 +10,7 @@ pub mod phase;
 pub mod plan;
 pub mod rollout;
 pub mod sequential;
+pub mod source;
 pub mod stats;
 pub mod table;
 pub mod time;

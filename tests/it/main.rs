@@ -27,6 +27,7 @@ mod proxy;
 mod reload;
 mod rollback;
 mod routing;
+mod sources;
 mod support;
 mod tls;
 mod upstreams;

@@ -56,6 +56,12 @@ impl Prometheus {
         prometheus
     }
 
+    /// Ends it, as a machine that goes away does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     async fn ready(&mut self, client: &reqwest::Client) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {

@@ -88,7 +88,7 @@ impl Rollout {
                 let reason = if enough {
                     "neither harm nor safety was shown in time"
                 } else {
-                    "too few requests to judge green by"
+                    "too little was seen to judge green by"
                 };
                 self.roll_back(
                     Outcome::Inconclusive {

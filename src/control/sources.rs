@@ -1,0 +1,257 @@
+//! Asking other sources than users' requests how green is, while it has users.
+
+use crate::config::{Asked, Limit, Source};
+use crate::control::controller::Controller;
+use crate::control::handle::Mail;
+use crate::control::program;
+use crate::core::source::{self, Reading, Sources};
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Bytes of an answer that are read.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// What a source is told.
+#[derive(Clone, Debug)]
+struct Facts {
+    service: String,
+    rollout: i64,
+    releases: [String; 2],
+}
+
+/// The sources of a service, for one rollout.
+pub(super) fn of(sources: &[Source]) -> Sources {
+    let new = |one: &Source| source::Source::new(one.name.clone(), one.every, one.times);
+    Sources::new(sources.iter().map(new).collect())
+}
+
+impl Controller {
+    /// Asks every source whose time has come; what it says comes back as mail.
+    pub(super) fn ask_sources(&mut self, i: usize, now: Time) {
+        let ward = &mut self.wards[i];
+        let (weight, mark) = (ward.route.weight, ward.route.mark);
+        let (Some(run), Some(own)) = (&mut ward.run, self.own.upgrade()) else {
+            return;
+        };
+        if weight == Weight::NONE || run.rollout.step_index().is_none() {
+            return;
+        }
+        let due = run.sources.due(now);
+        if due.is_empty() {
+            return;
+        }
+        let facts = Facts {
+            service: ward.route.service.clone(),
+            rollout: run.saved.id,
+            releases: [run.saved.from.clone(), run.saved.to.clone()],
+        };
+        for number in due {
+            let Some(source) = run.settings.sources.get(number).cloned() else {
+                continue;
+            };
+            let (own, facts) = (own.clone(), facts.clone());
+            tokio::spawn(async move {
+                let reading = ask(&source, &facts).await;
+                let _ = own
+                    .send(Mail::Measured {
+                        rollout: facts.rollout,
+                        mark,
+                        source: number,
+                        reading,
+                    })
+                    .await;
+            });
+        }
+    }
+
+    /// What a source said of green in the share of this mark.
+    pub(super) fn measured(&mut self, rollout: i64, mark: u64, source: usize, reading: Reading) {
+        let Some(i) = self.rolls_out(rollout) else {
+            return;
+        };
+        let ward = &mut self.wards[i];
+        let Some(run) = ward.run.as_mut().filter(|_| ward.route.mark == mark) else {
+            return;
+        };
+        let said = match &reading {
+            Reading::Good => "good".to_owned(),
+            Reading::Bad(why) => why.clone(),
+            Reading::NoData(why) => format!("no data: {why}"),
+        };
+        if let Some(name) = run.sources.take(source, reading) {
+            let text = format!("source `{name}`: {said}");
+            let service = ward.route.service.clone();
+            self.ledger.tell(&service, Some(rollout), "source", text);
+        }
+    }
+}
+
+async fn ask(source: &Source, facts: &Facts) -> Reading {
+    let asked = async {
+        match &source.asked {
+            Asked::Prometheus { base, query, limit } => numbers(base, query, *limit, facts).await,
+            Asked::Get(address) => verdict(address, facts).await,
+            Asked::Exec(command) => Ok(exec(command, facts, source.timeout).await),
+        }
+    };
+    // A program has its own limit, after which it is killed.
+    let limit = source.timeout + Duration::from_secs(1);
+    match tokio::time::timeout(limit.max(source.timeout), asked).await {
+        Ok(Ok(reading)) => reading,
+        Ok(Err(why)) => Reading::NoData(why),
+        Err(_) => Reading::NoData(format!("no answer within {} s", source.timeout.as_secs())),
+    }
+}
+
+async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Reading {
+    let [from, to] = &facts.releases;
+    let told = [
+        ("SHIFTER_SERVICE", facts.service.clone()),
+        ("SHIFTER_ROLLOUT", facts.rollout.to_string()),
+        ("SHIFTER_FROM", from.clone()),
+        ("SHIFTER_TO", to.clone()),
+    ];
+    let (status, text) = match program::run(command, &told, limit).await {
+        Ok(ended) => ended,
+        Err(why) => return Reading::NoData(why),
+    };
+    let last = text.lines().next_back().unwrap_or_default().trim();
+    match status.code() {
+        Some(0) => Reading::Good,
+        Some(1) if last.is_empty() => Reading::Bad("exit code 1".to_owned()),
+        Some(1) => Reading::Bad(last.to_owned()),
+        _ => Reading::NoData(format!("{status} {last}").trim().to_owned()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Said {
+    verdict: String,
+    #[serde(default)]
+    why: String,
+}
+
+async fn verdict(address: &str, facts: &Facts) -> Result<Reading, String> {
+    let [from, to] = &facts.releases;
+    let rollout = facts.rollout.to_string();
+    let told = [
+        ("service", facts.service.as_str()),
+        ("rollout", &rollout),
+        ("from", from),
+        ("to", to),
+    ];
+    let said: Said = get(address, &told).await?;
+    let why = if said.why.is_empty() {
+        address.to_owned()
+    } else {
+        said.why
+    };
+    match said.verdict.as_str() {
+        "good" => Ok(Reading::Good),
+        "bad" => Ok(Reading::Bad(why)),
+        "no_data" => Ok(Reading::NoData(why)),
+        other => Err(format!(
+            "the answer's verdict is `{other}`, not good, bad or no_data"
+        )),
+    }
+}
+
+/// An answer of Prometheus' query API (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    data: Data,
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    #[serde(default)]
+    result: serde_json::Value,
+}
+
+async fn numbers(base: &str, query: &str, limit: Limit, facts: &Facts) -> Result<Reading, String> {
+    let green = number(base, query, Color::Green, facts).await?;
+    if let Some(max) = limit.max.filter(|max| green > *max) {
+        return Ok(Reading::Bad(format!(
+            "green has {green}, at most {max} are allowed"
+        )));
+    }
+    if let Some((share, plus)) = limit.margin {
+        let blue = number(base, query, Color::Blue, facts).await?;
+        if green > blue + blue.abs() * share + plus {
+            return Ok(Reading::Bad(format!("green has {green}, blue {blue}")));
+        }
+    }
+    Ok(Reading::Good)
+}
+
+/// One pool's number.
+async fn number(base: &str, query: &str, color: Color, facts: &Facts) -> Result<f64, String> {
+    let query = query
+        .replace("$pool", color.name())
+        .replace("$release", &quoted(&facts.releases[color.index()]))
+        .replace("$service", &quoted(&facts.service));
+    let address = format!("{}/api/v1/query", base.trim_end_matches('/'));
+    let answer: Answer = get(&address, &[("query", &query)]).await?;
+    if !answer.error.is_empty() {
+        return Err(answer.error);
+    }
+    let result = answer.data.result;
+    let value = match result.as_array().map(Vec::as_slice) {
+        Some([]) => return Err(format!("Prometheus has no series for {color}: {query}")),
+        // A scalar: time and value.
+        Some([serde_json::Value::Number(_), value]) => value,
+        Some([series]) => &series["value"][1],
+        Some(many) => {
+            return Err(format!(
+                "the query gives {} series where one is needed: write sum(...) around it",
+                many.len()
+            ));
+        }
+        None => return Err("Prometheus' answer was not understood".to_owned()),
+    };
+    let number = value.as_str().and_then(|text| text.parse::<f64>().ok());
+    let number = number.filter(|number| !number.is_nan());
+    number.ok_or_else(|| format!("the query has no number for {color}: {value}"))
+}
+
+/// Text for the inside of a PromQL string.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+async fn get<T: for<'a> Deserialize<'a>>(
+    address: &str,
+    told: &[(&str, &str)],
+) -> Result<T, String> {
+    let url = reqwest::Url::parse_with_params(address, told).map_err(|error| error.to_string())?;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let because = |error: reqwest::Error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        format!("{address}: {cause}")
+    };
+    let mut answer = client.get(url).send().await.map_err(because)?;
+    let status = answer.status();
+    let mut body = vec![];
+    while let Some(part) = answer.chunk().await.map_err(because)? {
+        body.extend_from_slice(&part);
+        if body.len() > ANSWER_MAX {
+            return Err(format!("{address} answers more than {ANSWER_MAX} bytes"));
+        }
+    }
+    // Prometheus says in JSON what is wrong with a query, with a status of its own.
+    serde_json::from_slice(&body)
+        .map_err(|_| format!("{address} answers {status}, not the JSON that was expected"))
+}
