@@ -3,7 +3,8 @@
 //! Whole rollouts, by the product's plan and machine: `healthy` (green equals blue: false rollbacks), `worse`
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
-//! requests on green at once); `fixed` is these three. All without a name.
+//! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
+//! `peers`: the rules of other tools on the same seconds. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` with worlds so named;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
@@ -13,6 +14,7 @@ mod canary;
 mod cutover;
 #[path = "../../tests/support/drive.rs"]
 mod drive;
+mod peers;
 mod rollout;
 #[path = "../../tests/support/worlds.rs"]
 mod worlds;
@@ -39,11 +41,12 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
     ("cutover", "", cutover::cutover),
+    ("peers", "", peers::peers),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
     ("alone", "fixed", green_alone),
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
             );
             return ExitCode::from(2);
         }
