@@ -43,9 +43,14 @@ fuzz_target!(|data: &[u8]| {
         .iter()
         .position(|byte| !b"\r\n".contains(byte));
     let Some(begins) = begins else { return };
+    // A line that has not ended is not judged yet.
+    let Some(end) = bytes[..passed].iter().rposition(|byte| *byte == b'\n') else { return };
+    if end < begins {
+        return;
+    }
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut request = httparse::Request::new(&mut fields);
-    if let Err(error) = request.parse(&bytes[begins..passed]) {
+    if let Err(error) = request.parse(&bytes[begins..=end]) {
         panic!("passed, and refused by another parser: {error}");
     }
 });
