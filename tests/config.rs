@@ -5,7 +5,7 @@
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use shifter::config::{Ask, Config, ConfigError, Host, SmokeCheck, Sticky};
+use shifter::config::{Ask, Config, ConfigError, Host, Service, SmokeCheck, Sticky};
 use shifter::core::judge::Slo;
 use shifter::core::plan::{Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
@@ -285,9 +285,16 @@ fn the_examples_of_the_reference_are_right() {
         tls.certificates == least.certificates && tls.certificates[0].names == ["api.internal"]
     );
     let service = config.services.remove(0);
-    let bare = format!("{POOLS}warmup = {{}}\nsmoke = [{{ path = \"/health\" }}]\n");
+    let bare = format!(
+        "{POOLS}warmup = {{}}\nsmoke = [{{ path = \"/health\" }}]\nsources = [{{ name = \"a\", exec = [\"b\"] }}]\n"
+    );
     let bare = parse(&bare).services.remove(0);
     assert_eq!(service.warmup, bare.warmup, "the warm-up's defaults");
+    let rhythm = |service: &Service| {
+        let source = &service.sources[0];
+        (source.every, source.times, source.timeout)
+    };
+    assert_eq!(rhythm(&service), rhythm(&bare), "a source's defaults");
     let http = |check: &SmokeCheck| match check {
         SmokeCheck::Http(check) => check.clone(),
         other => panic!("{other:?} is no request"),

@@ -22,23 +22,6 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "load"))
 import servers  # noqa: E402
 
-ECHO = r"""
-import asyncio, sys
-async def serve(reader, writer):
-    try:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-        while said := await reader.read(4096):
-            writer.write(said)
-    except (OSError, asyncio.IncompleteReadError):
-        pass
-    writer.close()
-async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=1024)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
@@ -251,7 +234,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="changes-backends-")
     _, running, backends = servers.backends(folder, options.profile)
     echo = servers.free_port()
-    running_echo = subprocess.Popen([sys.executable, "-c", ECHO, str(echo)])
+    running_echo = subprocess.Popen([sys.executable, "-c", servers.ECHO, str(echo)])
     try:
         for server in running:
             server.wait()

@@ -21,7 +21,10 @@ pub fn inherited() -> Listeners {
     Listeners { all, shared }
 }
 
-#[allow(unsafe_code)]
+#[allow(
+    unsafe_code,
+    reason = "only systemd can say that a descriptor is ours to take"
+)]
 fn take_fd(fd: std::os::fd::RawFd) -> Option<TcpListener> {
     use std::os::fd::FromRawFd;
     // SAFETY: the variables that were just read say that these descriptors are this process's to take, and they were removed.

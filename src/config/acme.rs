@@ -4,8 +4,9 @@ use crate::config::certificate::authorities;
 use crate::config::defaults;
 use crate::config::error::Problem;
 use crate::config::file::{RawAcme, Value};
+use crate::config::tls::dns_name;
 use crate::config::value::{self, Check};
-use rustls::pki_types::{CertificateDer, DnsName};
+use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use toml::Spanned;
 
@@ -66,9 +67,7 @@ pub(crate) fn acme(raw: &Value<RawAcme>, dir: &Path) -> Check<Option<Acme>> {
 }
 
 fn name(raw: &Spanned<String>) -> Check<String> {
-    let name = raw.get_ref().to_ascii_lowercase();
-    let is_address = name.parse::<std::net::IpAddr>().is_ok();
-    if DnsName::try_from(name.as_str()).is_ok() && !is_address {
+    if let Some(name) = dns_name(raw.get_ref()) {
         return Ok(name);
     }
     Err(Problem::at(

@@ -25,8 +25,9 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
 /// The listener for users by TLS.
 pub(crate) const LISTEN_TLS: SocketAddr = SocketAddr::new(LOOPBACK, 8443);
-/// A round trip or two, and a slow phone's arithmetic.
+/// Let's Encrypt.
 pub(crate) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// A round trip or two, and a slow phone's arithmetic.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = seconds(10);
 /// Who comes without TLS is served without TLS.
 pub(crate) const REDIRECT: bool = false;
@@ -46,6 +47,12 @@ pub(crate) const KEEPALIVE_IDLE: Duration = seconds(60);
 pub(crate) const RETRIES: u32 = 1;
 /// Told to nobody unless asked.
 pub(crate) const VIA: bool = false;
+/// Most metrics are scraped every ten or fifteen seconds.
+pub(crate) const SOURCE_EVERY: Duration = seconds(10);
+/// One bad reading is a blip.
+pub(crate) const SOURCE_TIMES: u32 = 3;
+/// A source's answer.
+pub(crate) const SOURCE_TIMEOUT: Duration = seconds(5);
 /// The usual name.
 pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
 /// As much as most servers take; per address nothing, since many users may share one.

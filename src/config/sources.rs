@@ -1,6 +1,7 @@
 //! `sources`: what else than users' requests is asked about green.
 
 use crate::config::checks::{address, words};
+use crate::config::defaults;
 use crate::config::error::Problem;
 use crate::config::file::{RawSource, Scalar};
 use crate::config::value::{self, Check, SHORT};
@@ -88,9 +89,9 @@ pub(crate) fn source(table: &Spanned<RawSource>) -> Check<Source> {
     Ok(Source {
         name: name.to_owned(),
         asked,
-        every: value::duration("every", &raw.every, EVERY, Duration::from_secs(10))?,
-        times: value::number("times", &raw.times, 1..=100, 3)?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, Duration::from_secs(5))?,
+        every: value::duration("every", &raw.every, EVERY, defaults::SOURCE_EVERY)?,
+        times: value::number("times", &raw.times, 1..=100, defaults::SOURCE_TIMES)?,
+        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::SOURCE_TIMEOUT)?,
     })
 }
 
@@ -134,16 +135,23 @@ fn prometheus(table: &Spanned<RawSource>, base: &Spanned<String>) -> Check<Asked
 
 /// Sources are asked without TLS: they stand beside shifter.
 fn plain(text: String, raw: &Spanned<String>) -> Check<String> {
-    if text.starts_with("http://") {
+    let uri = text.parse::<http::Uri>().ok();
+    let authority = uri.as_ref().and_then(http::Uri::authority);
+    let password = authority.is_some_and(|authority| authority.as_str().contains('@'));
+    if text.starts_with("http://") && !password {
         return Ok(text);
     }
     Err(Problem::at(
         raw.span(),
-        format!(
-            "\"{}\" is not asked: sources are asked by http",
-            value::brief(&text)
-        ),
-        "not http",
+        if password {
+            "this address has a user or a password, which would stand in logs".to_owned()
+        } else {
+            format!(
+                "\"{}\" is not asked: sources are asked by http",
+                value::brief(&text)
+            )
+        },
+        "cannot be asked",
         "write \"http://127.0.0.1:9090\"; for another way in, or a password, write a program: exec = [\"./ask-metrics\"]",
     ))
 }

@@ -124,10 +124,15 @@ pub(crate) fn backend(
     }))
 }
 
-fn server_name(raw: &Spanned<String>) -> Check<String> {
-    let name = raw.get_ref().to_ascii_lowercase();
+/// A name as certificates have it, in lower case; `None` for an address and for what is no name.
+pub(crate) fn dns_name(text: &str) -> Option<String> {
+    let name = text.to_ascii_lowercase();
     let is_address = name.parse::<std::net::IpAddr>().is_ok();
-    if DnsName::try_from(name.as_str()).is_ok() && !is_address {
+    (DnsName::try_from(name.as_str()).is_ok() && !is_address).then_some(name)
+}
+
+fn server_name(raw: &Spanned<String>) -> Check<String> {
+    if let Some(name) = dns_name(raw.get_ref()) {
         return Ok(name);
     }
     Err(Problem::at(

@@ -10,9 +10,13 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 use serde::Deserialize;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Bytes of an answer that are read.
 const ANSWER_MAX: usize = 1 << 20;
+
+/// Characters of what a source says that are told.
+const SAID_MAX: usize = 300;
 
 /// What a source is told.
 #[derive(Clone, Debug)]
@@ -90,20 +94,27 @@ impl Controller {
 }
 
 async fn ask(source: &Source, facts: &Facts) -> Reading {
-    let asked = async {
-        match &source.asked {
-            Asked::Prometheus { base, query, limit } => numbers(base, query, *limit, facts).await,
-            Asked::Get(address) => verdict(address, facts).await,
-            Asked::Exec(command) => Ok(exec(command, facts, source.timeout).await),
-        }
+    let limit = source.timeout;
+    let asked = match &source.asked {
+        Asked::Exec(command) => return exec(command, facts, limit).await,
+        Asked::Prometheus {
+            base,
+            query,
+            limit: number,
+        } => timeout(limit, numbers(base, query, *number, facts)).await,
+        Asked::Get(address) => timeout(limit, verdict(address, facts)).await,
     };
-    // A program has its own limit, after which it is killed.
-    let limit = source.timeout + Duration::from_secs(1);
-    match tokio::time::timeout(limit.max(source.timeout), asked).await {
+    match asked {
         Ok(Ok(reading)) => reading,
-        Ok(Err(why)) => Reading::NoData(why),
-        Err(_) => Reading::NoData(format!("no answer within {} s", source.timeout.as_secs())),
+        Ok(Err(why)) => Reading::NoData(brief(&why)),
+        Err(_) => Reading::NoData(format!("no answer within {} ms", limit.as_millis())),
     }
+}
+
+/// What others say, cut to what fits in a line: it is kept, and shown.
+fn brief(said: &str) -> String {
+    let plain = said.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(SAID_MAX).collect()
 }
 
 async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Reading {
@@ -118,11 +129,11 @@ async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Reading {
         Ok(ended) => ended,
         Err(why) => return Reading::NoData(why),
     };
-    let last = text.lines().next_back().unwrap_or_default().trim();
+    let last = brief(text.lines().next_back().unwrap_or_default().trim());
     match status.code() {
         Some(0) => Reading::Good,
         Some(1) if last.is_empty() => Reading::Bad("exit code 1".to_owned()),
-        Some(1) => Reading::Bad(last.to_owned()),
+        Some(1) => Reading::Bad(last),
         _ => Reading::NoData(format!("{status} {last}").trim().to_owned()),
     }
 }
@@ -144,10 +155,9 @@ async fn verdict(address: &str, facts: &Facts) -> Result<Reading, String> {
         ("to", to),
     ];
     let said: Said = get(address, &told).await?;
-    let why = if said.why.is_empty() {
-        address.to_owned()
-    } else {
-        said.why
+    let why = match said.why.as_str() {
+        "" => address.to_owned(),
+        why => brief(why),
     };
     match said.verdict.as_str() {
         "good" => Ok(Reading::Good),

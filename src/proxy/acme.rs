@@ -18,9 +18,8 @@ use {
     tokio::task::JoinHandle,
 };
 
-/// Where the authority asks for proof.
-#[cfg(feature = "acme")]
-const CHALLENGE: &str = "/.well-known/acme-challenge/";
+/// Where the authority asks for proof, with a token behind it.
+pub const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
 /// Talks with the authority for as long as this lives.
 #[derive(Debug)]
@@ -36,6 +35,12 @@ impl Issued {
     /// What was asked for.
     pub fn spec(&self) -> &Acme {
         &self.spec
+    }
+
+    /// Whether a certificate for this name was asked for.
+    pub fn is_for(&self, name: &str) -> bool {
+        let mut names = self.spec.names.iter();
+        names.any(|own| own.eq_ignore_ascii_case(name))
     }
 }
 
@@ -85,9 +90,8 @@ impl Issued {
         self.resolver.resolve(hello)
     }
 
-    /// What is to be answered to a request for this path, when it is the authority that asks.
-    pub fn proof(&self, path: &str) -> Option<String> {
-        let token = path.strip_prefix(CHALLENGE)?;
+    /// What is to be answered to a request for this token, when it is the authority's.
+    pub fn proof(&self, token: &str) -> Option<String> {
         self.resolver.get_http_01_key_auth(token)
     }
 }

@@ -29,7 +29,7 @@ impl Line {
     }
 
     /// The same for the backend of a request that Pingora is about to send.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "Pingora hands in a bare descriptor")]
     pub fn to_backend(socket: RawFd) -> Option<Line> {
         // SAFETY: Pingora hands in the descriptor of a connection that it holds during the call.
         Line::to(&unsafe { BorrowedFd::borrow_raw(socket) })

@@ -3,7 +3,7 @@
 use crate::config::{AccessFormat, AccessLog};
 use crate::metrics::Metrics;
 use crate::proxy::access::{self, Entry};
-use crate::proxy::acme::Issued;
+use crate::proxy::acme::{CHALLENGE, Issued};
 use crate::proxy::clocked::Clocked;
 use crate::proxy::crowd::Crowd;
 use crate::proxy::http1::Refusal;
@@ -62,8 +62,8 @@ impl Edge {
 
     /// What an authority that asks who we are is answered.
     pub fn proof(&self, session: &Session) -> Option<String> {
-        let issued = self.issued.load();
-        issued.as_ref()?.proof(session.req_header().uri.path())
+        let token = session.req_header().uri.path().strip_prefix(CHALLENGE)?;
+        self.issued.load().as_ref()?.proof(token)
     }
 
     /// Whether anybody reads lines about requests.

@@ -267,9 +267,9 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, rustl
 struct Chooser {
     /// By name, and by `.example.com` for `*.example.com`; several where there is one for each kind of key.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// For names that none of them is for,
+    /// For its own names, or for all others where there are no files.
     issued: Option<Arc<Issued>>,
-    /// or this one.
+    /// For all others.
     first: Option<Arc<CertifiedKey>>,
 }
 
@@ -312,8 +312,14 @@ impl ResolvesServerCert for Chooser {
         if let Some(chosen) = found.and_then(|all| all.iter().find(fits).or(all.first())) {
             return Some(chosen.clone());
         }
-        let issued = self.issued.as_ref();
-        let issued = issued.and_then(|issued| issued.certificate(hello));
-        issued.or_else(|| self.first.clone())
+        let name = hello.server_name();
+        match (&self.issued, &self.first) {
+            (Some(issued), first)
+                if first.is_none() || name.is_some_and(|name| issued.is_for(name)) =>
+            {
+                issued.certificate(hello).or_else(|| first.clone())
+            }
+            (_, first) => first.clone(),
+        }
     }
 }

@@ -80,7 +80,10 @@ async fn an_address_says_how_green_is() {
     let judge = Backend::start(|head| {
         let asked = head.contains("service=app") && head.contains("rollout=1");
         assert!(asked, "{head}");
-        Act::ok("{\"verdict\": \"bad\", \"why\": \"orders fell by half\"}")
+        let long = "!".repeat(100_000);
+        Act::ok(&format!(
+            "{{\"verdict\": \"bad\", \"why\": \"\\u001b[2Jorders fell by half{long}\"}}"
+        ))
     })
     .await;
     let (outcome, notes) = ends(&format!(
@@ -90,6 +93,7 @@ async fn an_address_says_how_green_is() {
     .await;
     assert_eq!(outcome, "rolled_back", "{notes}");
     assert!(notes.contains("orders fell by half"), "{notes}");
+    assert!(!notes.contains('\u{1b}') && notes.len() < 10_000, "{notes}");
 }
 
 /// An app's own metric, `lost`, which users' requests tell nothing of.
