@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// A hold on a socket that somebody else reads and writes.
+/// A hold on a backend's socket that somebody else reads and writes.
 #[derive(Debug)]
 pub struct Line(Arc<OwnedFd>);
 

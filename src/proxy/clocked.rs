@@ -5,7 +5,7 @@
 //! connections and users who stop reading are timed here as well: most deadlines are met, and then
 //! no timer is touched, where Pingora would set one for each request.
 
-use crate::proxy::alarm::Line;
+use crate::proxy::cut::Cut;
 use crate::proxy::http1::Refusal;
 use crate::proxy::strict::{Rules, Strict};
 use crate::proxy::wire::Wire;
@@ -19,12 +19,13 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::proxy::Session;
+use socket2::SockRef;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Shutdown::Both, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
@@ -56,6 +57,8 @@ pub struct Clocked {
     alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while the user takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// A tunnel's, which may be told to end.
+    cut: OnceLock<Cut>,
 }
 
 impl Clocked {
@@ -83,17 +86,13 @@ impl Clocked {
             expired: AtomicBool::new(false),
             alarm: None,
             stall: None,
+            cut: OnceLock::new(),
         }
     }
 
     /// The connection below a session, when it is one of ours.
     pub fn of(session: &Session) -> Option<&Clocked> {
         (**session.as_http1()?.stream()).as_any().downcast_ref()
-    }
-
-    /// A hold on the user's socket, while the system has descriptors.
-    pub fn line(&self) -> Option<Line> {
-        Line::to(self.stream.get_ref().get_ref().tcp())
     }
 
     /// A request ended: the next byte begins another one's header.
@@ -115,9 +114,10 @@ impl Clocked {
         self.stream.body_refused()
     }
 
-    /// An upgrade was agreed to.
-    pub fn becomes_tunnel(&self) {
+    /// An upgrade was agreed to; what is returned can end it.
+    pub fn becomes_tunnel(&self) -> Cut {
         self.stream.becomes_tunnel();
+        self.cut.get_or_init(Cut::default).clone()
     }
 
     /// The header is complete; the next deadline, if any, is the answer's.
@@ -194,6 +194,10 @@ impl AsyncRead for Clocked {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let filled = buf.filled().len();
+        if self.cut.get().is_some_and(|cut| cut.told(cx)) {
+            // In both directions, so that whoever reads or writes here sees its end. It may be closed already.
+            let _ = SockRef::from(self.stream.get_ref().get_ref().tcp()).shutdown(Both);
+        }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > filled && self.idle.swap(false, Relaxed) {

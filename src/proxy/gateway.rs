@@ -330,11 +330,7 @@ impl ProxyHttp for Gateway {
         }
         // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            let user = Clocked::of(session);
-            if let Some(user) = user {
-                user.becomes_tunnel();
-            }
-            record.upgraded(user.and_then(Clocked::line));
+            record.upgraded(Clocked::of(session).map(Clocked::becomes_tunnel));
             // A tunnel may be silent for hours.
             session.set_read_timeout(None);
         }

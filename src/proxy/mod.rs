@@ -17,6 +17,7 @@ pub mod budget;
 pub mod choice;
 pub mod clocked;
 pub mod crowd;
+pub mod cut;
 pub mod decide;
 pub mod descriptors;
 pub mod edge;

@@ -8,6 +8,7 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::choice::Spot;
+use crate::proxy::cut::Cut;
 use crate::proxy::live::{Live, Member, Service};
 use crate::proxy::tunnel::Tunnel;
 use crate::store::Clock;
@@ -264,7 +265,7 @@ impl Record {
     /// The upgrade was agreed on: what is judged is over, the tunnel is only in flight.
     ///
     /// On the user's connection it ends when its backend is let go.
-    pub fn upgraded(&mut self, user: Option<Line>) {
+    pub fn upgraded(&mut self, user: Option<Cut>) {
         self.end(101, Class::Ok);
         self.upgraded = true;
         let (Some(service), Some(member), Some(spot)) = (self.service(), self.member(), self.spot)

@@ -2,7 +2,7 @@
 //!
 //! Whoever is cut off comes back at once, so a crowd of them is spread over the time that is left.
 
-use crate::proxy::alarm::Line;
+use crate::proxy::cut::Cut;
 use prometheus::IntCounter;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ pub struct Tunnel {
 impl Tunnel {
     /// Watches over a tunnel on the user's connection; `leaving` says within which time it must end.
     pub fn open(
-        user: Line,
+        user: Cut,
         mut leaving: watch::Receiver<Option<Duration>>,
         closed: IntCounter,
     ) -> Tunnel {
@@ -38,7 +38,7 @@ impl Tunnel {
                 }
             }
             closed.inc();
-            user.shut();
+            user.tell();
         });
         Tunnel {
             waiting: waiting.abort_handle(),

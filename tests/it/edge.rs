@@ -283,9 +283,37 @@ async fn what_follows_an_upgrade_waits_for_its_answer() -> Done {
     Ok(())
 }
 
+/// User, proxy, proxy, backend: all four ends are of this process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_takes_two_descriptors_as_any_connection() -> Done {
+    const TUNNELS: usize = 50;
+    let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count);
+    let blue = Backend::start(|_| Act::Upgrade).await;
+    let rig = rig(blue.addr, "").await;
+    let (before, mut users) = (open()?, Vec::new());
+    for _ in 0..TUNNELS {
+        let mut user = Client::connect(rig.addr).await;
+        let asked = format!("GET / HTTP/1.1\r\nhost: app\r\n{UPGRADE}\r\n");
+        user.stream.write_all(asked.as_bytes()).await?;
+        assert_eq!(user.answer().await?.status, 101);
+        users.push(user);
+    }
+    let taken = open()? - before;
+    assert!(
+        (4 * TUNNELS..4 * TUNNELS + 10).contains(&taken),
+        "{taken} descriptors of {TUNNELS} tunnels"
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_is_told_and_not_held_against_a_pool() -> Done {
-    let blue = Backend::named("blue").await;
+    // To the third it says nothing: the refusal is the first answer, whichever byte comes first.
+    let blue = Backend::start(|head| match head.contains("/3") {
+        true => Act::Hang,
+        false => Act::ok("blue"),
+    })
+    .await;
     let rig = rig(blue.addr, "").await;
     let mut client = Client::connect(rig.addr).await;
     client

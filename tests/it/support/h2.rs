@@ -56,7 +56,12 @@ impl User {
     }
 
     pub async fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> User {
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        // As browsers do: until the other side's SETTINGS came, 100 at a time (RFC 9113, 6.5.2), not without limit.
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_max_send_streams(100)
+            .handshake(stream)
+            .await
+            .unwrap();
         User {
             sender,
             connection: tokio::spawn(connection),
