@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import statistics
@@ -32,11 +33,23 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USUAL = ["--latency", "40", "--spread", "0.5"]
 FAULTS = {
     "errors": (["--errors", "0.1", *USUAL], ["--errors", "5", *USUAL], (378, 44, 16)),
+    "half": (["--errors", "0.1", *USUAL], ["--errors", "50", *USUAL], ()),
     "median": (USUAL, ["--latency", "48", "--spread", "0.5"], (1503, 644, 130)),
     "tail": (USUAL, [*USUAL, "--tail", "5", "--tail-ms", "1000"], (816, 130, 51)),
+    "tail-x2": ([*USUAL, "--tail", "3", "--tail-ms", "160"], [*USUAL, "--tail", "3", "--tail-ms", "320"], (1558, 608, 106)),
+    "timeouts": (USUAL, [*USUAL, "--tail", "5", "--tail-ms", "20000"], ()),
+    "resets": (USUAL, [*USUAL, "--broken", "5"], ()),
+    "cold": (USUAL, [*USUAL, "--cold", "20", "--tail-ms", "400"], ()),
+    "replica": (["--errors", "0.1", *USUAL], ["--errors", "50", *USUAL], ()),
+    "route": (["--errors", "0.1", *USUAL], ["--errors", "50", "--checkout-only", *USUAL], ()),
+    "blue-worse": (["--errors", "5", *USUAL], ["--errors", "0.1", *USUAL], ()),
+    "oom": (USUAL, [*USUAL, "--leak", "8"], ()),
     "down": (USUAL, USUAL, (18, 5, 5)),
     "hang": (USUAL, USUAL, (18, 5, 5)),
 }
+
+# Green is as good as blue, or better: the shares are short, and it is to be promoted.
+GOOD = ("cold", "blue-worse")
 
 CONFIG = """state = "{folder}/state"
 [proxy]
@@ -47,10 +60,10 @@ listen = "127.0.0.1:{admin}"
 socket = "{folder}/s.sock"
 [service.api]
 blue = "127.0.0.1:{blue}"
-green = "127.0.0.1:{green}"
+green = [{green}]
 health = {{ path = "/health", interval = "1s", timeout = "900ms", rise = 2, fall = 3 }}
 timeouts = {{ connect = "1s", first_byte = "3s", read = "3s", write = "3s", idle = "30s" }}
-steps = [{{ weight = 5, hold = "10m", deadline = "40m" }}, {{ weight = 100, hold = "1m" }}]
+steps = [{{ weight = 5, hold = "{hold}", deadline = "{deadline}" }}, {{ weight = 100, hold = "1m", deadline = "2m" }}]
 keep_blue = "1s"
 """
 
@@ -64,8 +77,9 @@ def free_port():
 class Load:
     """A steady stream over kept-alive connections: one request each 1/rate seconds, whatever the answers do."""
 
-    def __init__(self, port, rate):
+    def __init__(self, port, rate, seed):
         self.port, self.rate, self.failed, self.sent = port, rate, 0, 0
+        self.random = random.Random(seed)
         self.idle = []
 
     async def run(self, stop):
@@ -95,10 +109,15 @@ class Load:
 
     async def ask(self):
         reader, writer = self.idle.pop()[:2] if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+        # One request in five is for the checkout.
+        path = b"/checkout/17" if self.random.random() < 0.2 else b"/"
+        writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: api\r\n\r\n")
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-        length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
-        await reader.readexactly(length)
+        length = re.search(rb"content-length: (\d+)", head, re.I)
+        if length is None:
+            writer.close()
+            return 599
+        await reader.readexactly(int(length[1]))
         if b"connection: close" in head.lower():
             writer.close()
         else:
@@ -110,21 +129,27 @@ async def cell(fault, rate, options):
     blue_args, green_args, _ = FAULTS[fault]
     with tempfile.TemporaryDirectory() as folder:
         blue, green, listen, admin = (free_port() for _ in range(4))
+        # Of three replicas one is bad.
+        others = [free_port(), free_port()] if fault == "replica" else []
+        hold, deadline = ("1m", "5m") if fault in GOOD else (options.deadline, options.deadline)
         config = os.path.join(folder, "shifter.toml")
         with open(config, "w") as f:
-            f.write(CONFIG.format(folder=folder, listen=listen, admin=admin, blue=blue, green=green))
+            greens = ", ".join(f'"127.0.0.1:{port}"' for port in [green, *others])
+            f.write(CONFIG.format(folder=folder, listen=listen, admin=admin, blue=blue, green=greens, hold=hold, deadline=deadline))
         os.makedirs(os.path.join(folder, "state"), mode=0o700)
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         app = [options.app, "--listen"]
         running = [
             subprocess.Popen([*app, f"127.0.0.1:{blue}", "--version", "blue", *blue_args], **quiet),
-            subprocess.Popen([*app, f"127.0.0.1:{green}", "--version", "green", *green_args], **quiet),
+            subprocess.Popen([*app, f"127.0.0.1:{green}", "--version", "green", *green_args], **quiet,
+                             preexec_fn=little_memory if fault == "oom" else None),
             subprocess.Popen([options.shifter, "serve", "--config", config], **quiet),
+            *(subprocess.Popen([*app, f"127.0.0.1:{port}", "--version", "green", *blue_args], **quiet) for port in others),
         ]
         stop = asyncio.Event()
         try:
             await answers(admin)
-            load = Load(listen, rate)
+            load = Load(listen, rate, options.seed)
             loading = asyncio.create_task(load.run(stop))
             await asyncio.sleep(max(10, 250 / rate))
             failed_before = load.failed
@@ -145,7 +170,7 @@ async def cell(fault, rate, options):
             await loading
             lines = said.decode()
             began = moment(lines, "weight 0% → 5%")
-            ended = moment(lines, "ROLLED BACK")
+            ended = moment(lines, "ROLLED BACK") or moment(lines, "promoted: ")
             if fault in ("down", "hang"):
                 began = broken
             record = json.load(urllib.request.urlopen(f"http://127.0.0.1:{admin}/v1/rollouts/1", timeout=5))
@@ -155,7 +180,7 @@ async def cell(fault, rate, options):
                 "seconds": round(ended - began, 1) if began and ended else None,
                 "green_requests": finding.get("green_requests"),
                 "users_failed": load.failed - failed_before, "sent": load.sent,
-                "reason": record.get("reason"),
+                "outcome": record.get("outcome"), "reason": record.get("reason"),
             }
         finally:
             stop.set()
@@ -167,6 +192,24 @@ async def cell(fault, rate, options):
                     process.wait(timeout=15)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                    process.wait()
+            if fault == "oom":
+                os.rmdir(memory_group(running[1].pid))
+
+
+def memory_group(pid):
+    root = "/sys/fs/cgroup/memory" if os.path.exists("/sys/fs/cgroup/memory") else "/sys/fs/cgroup"
+    return os.path.join(root, f"shifter-detect-{pid}")
+
+
+def little_memory():
+    """Puts this process into a memory control group of its own, of 64 MB: Linux kills it when it takes more."""
+    group = memory_group(os.getpid())
+    limit = "memory.limit_in_bytes" if "/memory/" in group else "memory.max"
+    os.mkdir(group)
+    for name, value in ((limit, 64 << 20), ("cgroup.procs", os.getpid())):
+        with open(os.path.join(group, name), "w") as f:
+            f.write(str(value))
 
 
 def moment(lines, text):
@@ -208,6 +251,8 @@ async def main():
     p.add_argument("--faults", default=",".join(FAULTS))
     p.add_argument("--runs", type=int, default=1)
     p.add_argument("--parallel", type=int, default=1)
+    p.add_argument("--deadline", default="40m", help="the longest time at 5 %%")
+    p.add_argument("--seed", type=int, default=1)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     p.add_argument("--shifter", default=os.path.join(target, "release", "shifter"))
     p.add_argument("--app", default=os.path.join(target, "release", "examples", "app"))
@@ -227,14 +272,15 @@ async def main():
     if options.json:
         with open(options.json, "w") as f:
             json.dump(results, f, indent=1)
-    print("| fault | requests/s | rolled back | median seconds | predicted | green requests | users' failed requests |")
-    print("|---|---|---|---|---|---|---|")
+    print("| fault | requests/s | ended | median seconds | predicted | green requests | users' failed requests | why |")
+    print("|---|---|---|---|---|---|---|---|")
     for fault, rate in dict.fromkeys(cells):
         mine = [r for r in results if (r["fault"], r["rate"]) == (fault, rate)]
-        found = [r for r in mine if r["exit"] == 3 and r["seconds"] is not None]
+        found = [r for r in mine if r["seconds"] is not None]
+        ends = ", ".join(sorted({r["outcome"] or "none" for r in mine}))
         median = lambda key: f"{statistics.median(r[key] for r in found):g}" if found else "-"
         predicted = dict(zip((5, 50, 500), FAULTS[fault][2])).get(rate, "-")
-        print(f"| {fault} | {rate} | {len(found)} of {len(mine)} | {median('seconds')} | {predicted} | {median('green_requests')} | {median('users_failed')} |")
+        print(f"| {fault} | {rate} | {ends} | {median('seconds')} | {predicted} | {median('green_requests')} | {median('users_failed')} | {mine[0]['reason'] or ''} |")
 
 
 asyncio.run(main())

@@ -6,6 +6,7 @@ use clap::Parser;
 use shifter::cli::demo::app::App;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -21,6 +22,18 @@ struct Args {
     /// Percent of answers that are 500.
     #[arg(long, default_value_t = 0.0)]
     errors: f64,
+    /// Only what is asked under `/checkout` fails so.
+    #[arg(long)]
+    checkout_only: bool,
+    /// Percent of answers that break off.
+    #[arg(long, default_value_t = 0.0)]
+    broken: f64,
+    /// Seconds from the first request in which every answer takes `--tail-ms` longer.
+    #[arg(long, default_value_t = 0)]
+    cold: u64,
+    /// Megabytes that are lost each second from the first request on.
+    #[arg(long, default_value_t = 0)]
+    leak: usize,
     /// Typical milliseconds to an answer; 0 answers at once.
     #[arg(long, default_value_t = 0.0)]
     latency: f64,
@@ -46,11 +59,17 @@ async fn main() -> ExitCode {
     let args = Args::parse();
     let app = App::new(&args.version, Duration::from_millis(args.start_delay));
     app.error_ppm.store((args.errors * 1e4) as u32, Relaxed);
+    app.checkout_only.store(args.checkout_only, Relaxed);
+    app.broken_ppm.store((args.broken * 1e4) as u32, Relaxed);
+    app.cold_ms.store(args.cold * 1_000, Relaxed);
     app.latency_us.store((args.latency * 1e3) as u64, Relaxed);
     app.spread_ppm.store((args.spread * 1e6) as u32, Relaxed);
     app.tail_ppm.store((args.tail * 1e4) as u32, Relaxed);
     app.tail_us.store((args.tail_ms * 1e3) as u64, Relaxed);
     app.hangs.store(args.hang, Relaxed);
+    if args.leak > 0 {
+        tokio::spawn(leak(app.clone(), args.leak << 20));
+    }
     let served = match tokio::net::TcpListener::bind(args.listen).await {
         Ok(listener) => app.serve(listener).await,
         Err(error) => Err(error),
@@ -60,6 +79,18 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("cannot serve on {}: {error}", args.listen);
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes memory each second, once somebody has asked for something, until the system ends it.
+async fn leak(app: Arc<App>, bytes: usize) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        if app.served.load(Relaxed) > 0 {
+            // Written, so that it is really taken.
+            std::mem::forget(vec![1u8; bytes]);
         }
     }
 }

@@ -7,7 +7,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
 use shifter::config::{Ask, Config, ConfigError, Host, Service, SmokeCheck, Sticky};
 use shifter::core::judge::Slo;
-use shifter::core::plan::{Step, Strategy, Undecided};
+use shifter::core::plan::{OnWorse, Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -463,8 +463,8 @@ fn a_canary_without_steps_is_five_fifty_and_all_but_a_control() {
         (Strategy::Canary, minutes(120))
     );
     assert_eq!(
-        (plan.on_inconclusive, plan.on_no_data),
-        (Undecided::Promote, Undecided::Rollback)
+        (plan.on_worse, plan.on_inconclusive, plan.on_no_data),
+        (OnWorse::Rollback, Undecided::Promote, Undecided::Rollback)
     );
 }
 

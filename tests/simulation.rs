@@ -14,7 +14,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use shifter::core::judge::Verdict;
-use shifter::core::plan::{Moment, Plan, Step, Strategy, Undecided};
+use shifter::core::plan::{Moment, OnWorse, Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use shifter::core::table::Color;
 use shifter::core::time::Time;
@@ -159,6 +159,7 @@ struct Before {
     ended: bool,
     promoted: bool,
     blue_down: bool,
+    accused: bool,
 }
 
 impl World {
@@ -267,6 +268,7 @@ impl World {
             ended: matches!(self.rollout.phase(), Phase::RollingBack { .. }),
             promoted: *self.rollout.phase() == Phase::Promoted,
             blue_down: self.blue_down,
+            accused: self.rollout.accused().is_some(),
         }
     }
 
@@ -289,6 +291,7 @@ impl World {
             Event::Judged(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData)) => {
                 self.policy_promotes(verdict, before)
             }
+            Event::Judged(_) => self.only_told(before),
             _ => false,
         };
         assert!(
@@ -337,9 +340,12 @@ impl World {
             );
         }
         self.check_suspicion(event, before, at);
+        self.check_dry_run(event, before, at);
         let under_way = before.step.is_some();
         let bad = match event {
-            Event::Judged(Verdict::Fail { .. }) => under_way && !self.blue_down,
+            Event::Judged(Verdict::Fail { .. }) => {
+                under_way && !self.blue_down && self.rollout.plan().on_worse == OnWorse::Rollback
+            }
             Event::Abort(_) | Event::Superseded => under_way,
             Event::Smoked(Err(_))
             | Event::Hooked(Err(_))
@@ -383,6 +389,39 @@ impl World {
         }
     }
 
+    /// The plan keeps the judge from ending it: a dry run, or a person was asked and went on.
+    fn only_told(&self, before: &Before) -> bool {
+        match self.rollout.plan().on_worse {
+            OnWorse::Rollback => false,
+            OnWorse::Pause => before.accused,
+            OnWorse::Report => true,
+        }
+    }
+
+    /// Where the judge has no say nothing that it finds ends a rollout, and all of it is told.
+    fn check_dry_run(&self, event: &Event, before: &Before, at: &str) {
+        let on_worse = self.rollout.plan().on_worse;
+        if on_worse == OnWorse::Rollback {
+            assert_eq!(self.rollout.accused(), None, "accused and not ended; {at}");
+            return;
+        }
+        let Event::Judged(Verdict::Fail { .. }) = event else {
+            return;
+        };
+        if before.step.is_none() || before.blue_down || self.blue_down {
+            return;
+        }
+        assert!(self.rollout.accused().is_some(), "it was not told; {at}");
+        let rolled_back = matches!(self.rollout.phase(), Phase::RollingBack { .. });
+        assert!(!rolled_back, "a judge without a say ended it; {at}");
+        let asks = on_worse == OnWorse::Pause && !before.accused;
+        if asks || before.paused {
+            let paused = matches!(self.rollout.phase(), Phase::Paused { .. });
+            assert!(paused, "a person was not asked; {at}");
+            assert_eq!(self.routed, before.weight, "green's share changed; {at}");
+        }
+    }
+
     /// Suspicion asks blue, and convicts nobody before the share's deadline.
     fn check_suspicion(&self, event: &Event, before: &Before, at: &str) {
         if self.rollout.challenged() {
@@ -398,7 +437,7 @@ impl World {
         let ended = self.rollout.step_index() != before.step;
         assert!(!ended || late, "suspicion alone ended it; {at}");
         assert!(
-            self.routed <= before.weight,
+            self.routed <= before.weight || (late && self.only_told(before)),
             "suspicion gave green more; {at}"
         );
     }
@@ -415,7 +454,7 @@ impl World {
             Verdict::Inconclusive {
                 leaning_worse: true,
                 ..
-            } => return false,
+            } => return self.only_told(before),
             Verdict::Inconclusive {
                 step_requests,
                 total_requests,
@@ -619,6 +658,11 @@ fn random_plan(rng: &mut Rng) -> Plan {
         deadline: seconds(600 + rng.below(2_000)),
         drain: seconds(1 + rng.below(60)),
         keep_blue: seconds(rng.below(120)),
+        on_worse: match rng.below(6) {
+            0 => OnWorse::Pause,
+            1 => OnWorse::Report,
+            _ => OnWorse::Rollback,
+        },
         on_inconclusive: undecided(rng.below(3)),
         on_no_data: undecided(rng.below(4)),
         step_requests_min: 30,

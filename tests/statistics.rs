@@ -241,7 +241,7 @@ fn simulate(world: World, fault: Fault, rate: f64, seconds: u64) -> Vec<Run> {
         let mut traffic = Traffic::new(run, rate, seconds as usize, world, fault);
         rollout(
             &mut traffic,
-            &mut Judge::new(Policy::default()),
+            &mut Judge::new(Policy::default()).without_intervals(),
             0.05,
             fixed(seconds),
         )

@@ -10,16 +10,18 @@ Python 2.7. Without one of them its row is left out. About two minutes.
 """
 import argparse, collections, json, os, re, shlex, shutil, socket, subprocess, sys, tempfile, time
 
+import hops
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-APP, GRPC, ECHO = 19701, 19702, 19703  # what is behind the proxies
+APP, GRPC, ECHO, HOPS = 19701, 19702, 19703, 19704  # what is behind the proxies
 PROXIES = ["shifter", "nginx", "haproxy"]
-PORTS = {name: {"web": 19710 + 10 * i, "grpc": 19711 + 10 * i, "ws": 19712 + 10 * i} for i, name in enumerate(PROXIES)}
+PORTS = {name: {"web": 19710 + 10 * i, "grpc": 19711 + 10 * i, "ws": 19712 + 10 * i, "hops": 19713 + 10 * i} for i, name in enumerate(PROXIES)}
 PORTS["direct"] = {"grpc": GRPC, "ws": ECHO}
 
 SHIFTER = """state = "{dir}/state"
 [proxy]
-listen = ["127.0.0.1:{web}", "127.0.0.1:{grpc}", "127.0.0.1:{ws}"]
+listen = ["127.0.0.1:{web}", "127.0.0.1:{grpc}", "127.0.0.1:{ws}", "127.0.0.1:{hops}"]
 [admin]
 listen = "127.0.0.1:19799"
 [service.web]
@@ -33,6 +35,9 @@ protocol = "h2c"
 [service.ws]
 hosts = ["localhost"]
 blue = "127.0.0.1:{echo}"
+[service.hops]
+hosts = ["a.test"]
+blue = "127.0.0.1:{next}"
 """
 NGINX = """daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.err;
 events {{ worker_connections 4096; }}
@@ -41,6 +46,7 @@ http {{
   server {{ listen 127.0.0.1:{web} http2; location / {{ proxy_pass http://127.0.0.1:{app}; proxy_http_version 1.1; }} }}
   server {{ listen 127.0.0.1:{grpc} http2; location / {{ grpc_pass grpc://127.0.0.1:{grpc_app}; }} }}
   server {{ listen 127.0.0.1:{ws}; location / {{ proxy_pass http://127.0.0.1:{echo}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; proxy_buffering off; }} }}
+  server {{ listen 127.0.0.1:{hops}; location / {{ proxy_pass http://127.0.0.1:{next}; proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr; }} }}
 }}
 """
 HAPROXY = """defaults
@@ -58,8 +64,14 @@ frontend grpc
 frontend ws
   bind 127.0.0.1:{ws}
   default_backend ws
+frontend hops
+  bind 127.0.0.1:{hops}
+  option forwardfor
+  default_backend hops
 backend app
   server a 127.0.0.1:{app}
+backend hops
+  server a 127.0.0.1:{next}
 backend grpc
   server a 127.0.0.1:{grpc_app} proto h2
 backend ws
@@ -90,7 +102,7 @@ def write(path, text):
 
 def proxy(name, folder, args):
     ports = PORTS[name]
-    values = dict(dir=folder, app=APP, grpc_app=GRPC, echo=ECHO, **ports)
+    values = dict(dir=folder, app=APP, grpc_app=GRPC, echo=ECHO, next=HOPS, **ports)
     if name == "shifter":
         start(args.shifter, "serve", "--config", write(f"{folder}/shifter.toml", SHIFTER.format(**values)))
     elif name == "nginx":
@@ -156,6 +168,8 @@ def main():
         if args.h2spec:
             row("h2spec (HTTP/2 without TLS)", lambda name: h2spec(args.h2spec, PORTS[name]["web"]), here)
         row("gRPC with grpcio", lambda name: grpc(PORTS[name]["grpc"]), ["direct", *here])
+        backend = hops.Backend(HOPS)
+        row("hop-by-hop and identity headers", lambda name: hops.run(backend, PORTS[name]["hops"]), here)
         if args.autobahn:
             row("Autobahn (WebSocket)", lambda name: autobahn(args.autobahn, name, PORTS[name]["ws"], folder), ["direct", *here])
         print("\nNot passed:\n" + "\n".join(notes))

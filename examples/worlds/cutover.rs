@@ -1,4 +1,4 @@
-//! What a green that has everything is compared with: blue's past, a blue that keeps a little, or a blue that is asked under suspicion.
+//! What a green that has everything is compared with: blue's past, a blue that keeps a little or gets copies, or a blue that is asked under suspicion.
 
 use crate::canary::{Ending, blue_green, canary, longest};
 use crate::drive::{many, wilson};
@@ -6,18 +6,21 @@ use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
 use shifter::core::rollout::Outcome;
 
-/// The controls that are compared: name, percent that stay on blue, percent that blue gets back under suspicion.
-const CONTROLS: [(&str, u16, u16); 5] = [
-    ("past", 0, 0),
-    ("holdback 5 %", 5, 0),
-    ("challenge 10 %", 0, 10),
-    ("challenge 25 %", 0, 25),
-    ("challenge 50 %", 0, 50),
+/// The controls that are compared: name, percent that stay on blue, percent that blue gets back under suspicion,
+/// whether what blue has is copies of requests that green answers.
+const CONTROLS: [(&str, u16, u16, bool); 7] = [
+    ("past", 0, 0, false),
+    ("holdback 5 %", 5, 0, false),
+    ("mirror 5 %", 5, 0, true),
+    ("mirror 25 %", 25, 0, true),
+    ("challenge 10 %", 0, 10, false),
+    ("challenge 25 %", 0, 25, false),
+    ("challenge 50 %", 0, 50, false),
 ];
 
 fn runs(
     size: &Size,
-    (holdback, challenge): (u16, u16),
+    (_, holdback, challenge, mirrors): (&str, u16, u16, bool),
     (world, fault): (World, Fault),
     rate: f64,
     rollouts: u64,
@@ -25,6 +28,7 @@ fn runs(
     let plan = blue_green(holdback, challenge);
     many(size.threads, rollouts, |run| {
         let mut traffic = Traffic::new(seed(8, run), rate, longest(&plan), world, fault);
+        traffic.mirrors = mirrors;
         // Any second of the first ten minutes, all alike.
         traffic.incident_at((run * 600 / rollouts) as usize);
         canary(&mut traffic, &plan, &size.policy, size.policy.amber)
@@ -55,16 +59,10 @@ pub(crate) fn cutover(size: &Size) {
     println!("| world | control | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
     let wanted = |world: &World| world.name().contains(&size.only);
     for world in World::ALL.into_iter().chain([World::Wave]).filter(wanted) {
-        for (name, holdback, challenge) in CONTROLS {
-            print!("| {} | {name} |", world.name());
+        for control in CONTROLS {
+            print!("| {} | {} |", world.name(), control.0);
             for rate in RATES {
-                let all = runs(
-                    size,
-                    (holdback, challenge),
-                    (world, Fault::NONE),
-                    rate,
-                    size.rollouts,
-                );
+                let all = runs(size, control, (world, Fault::NONE), rate, size.rollouts);
                 let of = all.len() as u64;
                 let bad = all.iter().filter(rolled_back).count() as u64;
                 let (low, high) = wilson(bad, of);
@@ -93,16 +91,10 @@ fn worse(size: &Size) {
     );
     println!("| regression | control | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
     for fault in Fault::ALL {
-        for (name, holdback, challenge) in CONTROLS {
-            print!("| {} | {name} |", fault.name);
+        for control in CONTROLS {
+            print!("| {} | {} |", fault.name, control.0);
             for rate in RATES {
-                let all = runs(
-                    size,
-                    (holdback, challenge),
-                    (World::Wave, fault),
-                    rate,
-                    rollouts,
-                );
+                let all = runs(size, control, (World::Wave, fault), rate, rollouts);
                 let bad: Vec<u64> = all
                     .iter()
                     .filter(rolled_back)

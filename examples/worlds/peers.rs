@@ -5,7 +5,7 @@
 
 use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, SECONDS, Size, many, seed, wilson};
-use shifter::core::judge::{Control, Judge, Verdict};
+use shifter::core::judge::{Control, Verdict};
 use shifter::core::stats::Tick;
 
 /// Seconds between two looks of Argo, Flagger and Kayenta: their documents' usual interval.
@@ -114,7 +114,7 @@ fn worse([blue, green]: &[Minute; 2]) -> bool {
 
 /// When each rule would have gone back, all on the same seconds.
 fn one(size: &Size, traffic: &mut Traffic) -> [Option<usize>; 5] {
-    let mut judge = Judge::new(size.policy.clone());
+    let mut judge = crate::judge(size);
     let (mut weight, mut peers, mut back) = (0.05, Peers::default(), [None; 5]);
     judge.set_limits(traffic.freeze(judge.margins()));
     for second in 1..=SECONDS {

@@ -1,7 +1,7 @@
 //! `shifter check`: whether the configuration is good, without a running shifter.
 
 use crate::cli::output::{self, Format};
-use crate::cli::{Global, process};
+use crate::cli::{Global, ask, plan, process};
 use crate::config::{Config, PoolSpec, Service};
 use crate::core::plan::Step;
 use crate::core::weight::Weight;
@@ -79,6 +79,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
         worries: worries(&config),
     };
     let told = output::facts(global.output, &checked, &text(&checked, &config));
+    tell_outlooks(global, &config);
     for why in why.iter().chain(&checked.worries) {
         output::narrate(&format!("shifter: {why}"));
     }
@@ -106,6 +107,19 @@ fn text(checked: &Checked, config: &Config) -> String {
         text.push_str(&format!("  {}\n", line(service)));
     }
     text
+}
+
+/// What the plans come to at today's traffic, where a shifter runs that measures it.
+fn tell_outlooks(global: &Global, config: &Config) {
+    let Some(view) = ask::ask_if_there(global, async |client| client.status().await) else {
+        return;
+    };
+    for service in &config.services {
+        let seen = view.service(&service.name);
+        if let Some(line) = seen.and_then(|seen| plan::in_a_line(service, seen)) {
+            output::narrate(&format!("shifter: {}: {line}", service.name));
+        }
+    }
 }
 
 fn line(service: &Service) -> String {

@@ -6,7 +6,9 @@ use crate::cli::history::{outcome, started, took};
 use crate::cli::output::{self, Table, tame};
 use crate::cli::{Global, ask};
 use crate::control::view::API_VERSION;
-use crate::core::judge::report::{against_one, beyond, grouped, percent, times};
+use crate::core::fault::Faults;
+use crate::core::judge::report::beyond;
+use crate::core::judge::words::{against_one, grouped, percent, times};
 use crate::core::judge::{Finding, Metric, Report};
 use crate::exit::Exit;
 use crate::store::journal::Note;
@@ -19,6 +21,9 @@ pub struct Args {
     #[arg(value_name = "ROLLOUT|SERVICE")]
     pub which: Option<String>,
 }
+
+/// Names of each kind that are shown.
+const FAULTS_SHOWN: usize = 3;
 
 #[derive(Serialize)]
 struct Explained {
@@ -145,6 +150,31 @@ fn evidence(report: &Report) -> String {
         grouped(report.excess_failures.max(0.0).round() as u64),
         grouped(report.total_requests)
     ));
+    text.push_str(&faults(&report.faults));
+    text
+}
+
+/// Where green failed: the names that stand for most of it.
+fn faults(faults: &Faults) -> String {
+    if faults.total == 0 {
+        return String::new();
+    }
+    let mut text = format!("  where green failed, of {}:\n", grouped(faults.total));
+    for (what, tally) in [
+        ("route", &faults.routes),
+        ("how", &faults.how),
+        ("backend", &faults.backends),
+    ] {
+        let mut ranked: Vec<_> = tally.iter().collect();
+        ranked.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
+        for (name, times) in ranked.into_iter().take(FAULTS_SHOWN) {
+            text.push_str(&format!(
+                "    {what:7}  {:>7}  {}\n",
+                grouped(*times),
+                tame(name)
+            ));
+        }
+    }
     text
 }
 

@@ -3,6 +3,7 @@
 //! Facts go to standard output, narration to standard error.
 
 pub mod ask;
+pub mod calibrate;
 pub mod check;
 mod checklist;
 pub mod completions;
@@ -11,17 +12,21 @@ pub mod drill;
 pub mod ears;
 pub mod explain;
 pub mod follow;
+pub mod forecast;
 pub mod handover;
 pub mod history;
 pub mod init;
 pub mod log;
 pub mod man;
 pub mod manager;
+mod outlook;
 pub mod output;
 pub mod plan;
 pub mod plane;
 pub mod process;
+pub mod recorded;
 pub mod replay;
+pub mod resample;
 pub mod route;
 pub mod run;
 pub mod serve;
@@ -121,6 +126,8 @@ pub enum Command {
     Init(init::Args),
     /// Judge a recorded rollout again, as it was or with other margins
     Replay(replay::Args),
+    /// How far two equal versions differ on this app: the false rollbacks to expect, and what would mend them
+    Calibrate(calibrate::Args),
     /// Completions for a shell
     Completions(completions::Args),
     /// The manual page
@@ -151,6 +158,7 @@ pub fn main(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&global, args),
         Command::Init(args) => init::run(&global, args),
         Command::Replay(args) => replay::run(&global, args),
+        Command::Calibrate(args) => calibrate::run(&global, args),
         Command::Completions(args) => completions::run(args),
         Command::Man => man::run(),
     }

@@ -1,13 +1,17 @@
 //! `shifter plan`: what a rollout would do, and whether its steps can see a regression at this traffic.
 
+use crate::cli::outlook::{self, Outlook, Sight, Traffic, USUAL_MS, WORSE};
 use crate::cli::output::{self, Table, percent, span, tame};
 use crate::cli::{Global, ask, checklist, process};
-use crate::config::{Config, Judgement, Service};
+use crate::config::{Config, Service};
 use crate::control::view::{API_VERSION, ServiceView};
-use crate::core::judge::report::grouped;
-use crate::core::plan::{Plan, Step, Strategy, Undecided};
+use crate::core::judge::Policy;
+use crate::core::judge::words::grouped;
+use crate::core::plan::{OnWorse, Plan, Step, Strategy, Undecided};
+use crate::core::weight::Weight;
 use crate::exit::Exit;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Options of `shifter plan`.
 #[derive(Debug, clap::Args)]
@@ -45,22 +49,6 @@ fn errors(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "give percent from 0 to 50, such as 0.1".to_owned())
 }
 
-/// What the service sees.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Traffic {
-    rps: f64,
-    error_percent: f64,
-    measured: bool,
-}
-
-/// Green requests after which a regression is seen: from, to; rough.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Need {
-    from_percent: f64,
-    to_percent: f64,
-    requests: [u64; 2],
-}
-
 #[derive(Debug, Serialize)]
 struct StepFacts {
     name: String,
@@ -72,20 +60,6 @@ struct StepFacts {
     mend: Option<String>,
 }
 
-/// How a step stands to one regression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Sight {
-    /// Within its hold.
-    InTime,
-    /// Some time before its deadline: the step lasts longer than its hold.
-    Late,
-    /// Perhaps not before its deadline.
-    Unsure,
-    /// Not before its deadline.
-    Blind,
-}
-
 #[derive(Serialize)]
 struct Facts {
     api_version: &'static str,
@@ -94,8 +68,8 @@ struct Facts {
     shortest_seconds: f64,
     longest_seconds: f64,
     traffic: Option<Traffic>,
-    rough: bool,
-    needs: Vec<Need>,
+    /// A green as good as blue first, then worse ones.
+    outlooks: Vec<Outlook>,
     steps: Vec<StepFacts>,
     /// What does not go from one version to the other with the requests.
     checklist: Vec<String>,
@@ -148,87 +122,88 @@ fn traffic(args: &Args, view: Option<&ServiceView>) -> Option<Traffic> {
         return Some(Traffic {
             rps,
             error_percent: args.error_rate.unwrap_or(usual),
+            median_ms: view.and_then(|view| view.blue.p50_ms).unwrap_or(USUAL_MS),
             measured: false,
         });
     }
-    let view = view?;
+    let measured = measured(view?)?;
+    let error_percent = args.error_rate.unwrap_or(measured.error_percent);
+    Some(Traffic {
+        error_percent,
+        ..measured
+    })
+}
+
+/// As a running shifter measures, where there is traffic.
+fn measured(view: &ServiceView) -> Option<Traffic> {
     let green = view
         .green
         .as_ref()
         .map_or(0.0, |pool| pool.requests_per_second);
     let rps = view.blue.requests_per_second + green;
-    let error_percent = args.error_rate.unwrap_or(view.blue.failed_percent);
     (rps > 0.0).then_some(Traffic {
         rps,
-        error_percent,
+        error_percent: view.blue.failed_percent,
+        median_ms: view.blue.p50_ms.filter(|ms| *ms > 0.0).unwrap_or(USUAL_MS),
         measured: true,
     })
 }
 
-// ---- how many requests it takes
-
-/// Green requests that 0.1 % → 1 % and 0.1 % → 5 % took in the simulations of the judge with its
-/// default margins, at 5 to 500 requests a second.
-const DOCUMENTED: [(f64, [f64; 2]); 2] = [(0.01, [1_200.0, 1_900.0]), (0.05, [110.0, 410.0])];
-
-/// Information (in nats) that one request gives on a failure ratio `p` against `q`: the
-/// Kullback-Leibler divergence of the two coins.
-fn information(p: f64, q: f64) -> f64 {
-    p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln()
+/// What the plan of a service comes to at the traffic that a running shifter measures, in a line.
+pub(crate) fn in_a_line(service: &Service, view: &ServiceView) -> Option<String> {
+    Some(line(service, measured(view)?))
 }
 
-/// The ratio at which green does not yet count as worse.
-fn tolerated(blue: f64, margin: f64) -> f64 {
-    1.1 * blue + margin
-}
-
-/// What it takes to see blue's errors grow by as much as in the documented cases. Other rates and
-/// margins are scaled by the information that one request gives: rough, and told so.
-fn needs(judgement: &Judgement, error_percent: f64) -> Vec<Need> {
-    let blue = error_percent / 100.0;
-    let sure = judgement.alpha().ln() / 0.01f64.ln();
-    let case = |(worse, requests): (f64, [f64; 2])| {
-        let green = blue + worse - 0.001;
-        let here = tolerated(blue, judgement.error_margin);
-        // Within the margin there is nothing to see.
-        if green <= here * 1.05 || green >= 1.0 {
-            return None;
+fn line(service: &Service, traffic: Traffic) -> String {
+    let (plan, policy) = (service.plan(None), service.judgement.policy());
+    let good = outlook::of(&plan, &policy, traffic.world(0.0));
+    let worse = traffic.world(WORSE[1]);
+    let blind = |step: &&Step| match step {
+        Step::Shift {
+            weight, deadline, ..
+        } if *weight < Weight::ALL => {
+            let sight = outlook::sight(&policy, worse, *weight, *deadline);
+            sight.most_seconds.is_none()
         }
-        let scale = sure * information(worse, tolerated(0.001, 0.001)) / information(green, here);
-        let requests = requests.map(|n| two_digits(n * scale));
-        Some(Need {
-            from_percent: error_percent,
-            to_percent: green * 100.0,
-            requests,
-        })
+        _ => false,
     };
-    DOCUMENTED.into_iter().filter_map(case).collect()
-}
-
-/// More digits would promise too much.
-fn two_digits(n: f64) -> u64 {
-    let unit = 10f64.powf((n.max(1.0).log10().floor() - 1.0).max(0.0));
-    ((n / unit).round() * unit) as u64
-}
-
-fn sight(need: &Need, requests: [u64; 2]) -> Sight {
-    let ([held, longest], [least, most]) = (requests, need.requests);
-    match () {
-        () if most <= held => Sight::InTime,
-        () if most <= longest => Sight::Late,
-        () if least <= longest => Sight::Unsure,
-        () => Sight::Blind,
+    let blind: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(blind)
+        .map(Step::to_string)
+        .collect();
+    let mut line = format!(
+        "at {:.1} requests a second a green as good as blue: {}",
+        traffic.rps,
+        good.words()
+    );
+    if !blind.is_empty() {
+        line.push_str(&format!(
+            "; {} cannot be sure to see errors {} → {}: `shifter plan {}` has what would mend it",
+            blind.join(" and "),
+            percent(traffic.error_percent),
+            percent(100.0 * worse.green_errors),
+            service.name
+        ));
     }
+    line
 }
+
+// ---- what it would come to
 
 fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
-    let needs = traffic.map_or(vec![], |traffic| {
-        needs(&service.judgement, traffic.error_percent)
-    });
+    let policy = service.judgement.policy();
     let hold = |step: &Step| match step {
         Step::Shift { hold, .. } => hold.as_secs_f64(),
         _ => 0.0,
     };
+    let outlooks = traffic.map_or(vec![], |traffic| {
+        let kinds = [0.0].into_iter().chain(WORSE);
+        kinds
+            .map(|more| outlook::of(plan, &policy, traffic.world(more)))
+            .collect()
+    });
     Facts {
         api_version: API_VERSION,
         service: service.name.clone(),
@@ -236,18 +211,17 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
         shortest_seconds: plan.steps.iter().map(hold).sum(),
         longest_seconds: plan.deadline.as_secs_f64(),
         traffic,
-        rough: true,
         steps: plan
             .steps
             .iter()
-            .map(|step| step_facts(step, plan, traffic, &needs))
+            .map(|step| step_facts(step, plan, traffic, &policy))
             .collect(),
-        needs,
+        outlooks,
         checklist: vec![],
     }
 }
 
-fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, needs: &[Need]) -> StepFacts {
+fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, policy: &Policy) -> StepFacts {
     let name = step.to_string();
     let other = |deadline: f64| StepFacts {
         name: name.clone(),
@@ -258,7 +232,7 @@ fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, needs: &[Need]
         sees: vec![],
         mend: None,
     };
-    match step {
+    match *step {
         Step::Approve => other(plan.approve_deadline.as_secs_f64()),
         Step::Retire => other((plan.keep_blue + plan.drain).as_secs_f64()),
         Step::Start | Step::Warm | Step::Smoke | Step::Hooks { .. } => {
@@ -269,42 +243,25 @@ fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, needs: &[Need]
             hold,
             deadline,
         } => {
-            let (hold, deadline) = (hold.as_secs_f64(), deadline.as_secs_f64());
             let green_rps = traffic.map(|traffic| traffic.rps * weight.ratio());
-            let green_requests =
-                green_rps.map(|rps| [hold, deadline].map(|time| (rps * time) as u64));
-            let sees: Vec<Sight> = green_requests.map_or(vec![], |requests| {
-                needs.iter().map(|need| sight(need, requests)).collect()
+            let requests = |time: Duration| move |rps: f64| (rps * time.as_secs_f64()) as u64;
+            let beside = traffic.filter(|_| weight < Weight::ALL);
+            let sees: Vec<Sight> = beside.map_or(vec![], |traffic| {
+                let see = |more| outlook::sight(policy, traffic.world(more), weight, deadline);
+                WORSE.map(see).into()
             });
-            let short = needs
-                .iter()
-                .zip(&sees)
-                .find(|(_, sight)| matches!(sight, Sight::Unsure | Sight::Blind));
-            let mend = short
-                .zip(traffic)
-                .map(|((need, _), traffic)| mend(need, traffic.rps, weight.ratio(), deadline));
+            let short = sees.iter().position(|sight| sight.most_seconds.is_none());
             StepFacts {
-                hold_seconds: Some(hold),
+                hold_seconds: Some(hold.as_secs_f64()),
                 green_rps,
-                green_requests,
+                green_requests: green_rps.map(|rps| [requests(hold)(rps), requests(deadline)(rps)]),
+                mend: short.zip(beside).map(|(at, traffic)| {
+                    outlook::mend(policy, traffic.world(WORSE[at]), weight, deadline)
+                }),
                 sees,
-                mend,
-                ..other(deadline)
+                ..other(deadline.as_secs_f64())
             }
         }
-    }
-}
-
-/// What would let a step see a regression before its deadline.
-fn mend(need: &Need, rps: f64, share: f64, deadline: f64) -> String {
-    let most = need.requests[1] as f64;
-    let time = span((most / (rps * share) / 60.0).ceil() * 60.0);
-    let wider = (100.0 * most / (rps * deadline)).ceil();
-    let longer = format!("a deadline of {time}");
-    if wider <= 100.0 && wider > share * 100.0 {
-        format!("{longer}, or a share of {wider}%, would do")
-    } else {
-        format!("{longer} would do; a larger share alone would not")
     }
 }
 
@@ -336,6 +293,11 @@ fn text(facts: &Facts, plan: &Plan) -> String {
         undecided(plan.on_inconclusive),
         undecided(plan.on_no_data)
     ));
+    text.push_str(match plan.on_worse {
+        OnWorse::Rollback => "",
+        OnWorse::Pause => "when green is worse: pause and wait for a person (`on_worse`)\n",
+        OnWorse::Report => "when green is worse: only say so and go on (`on_worse`)\n",
+    });
     text.push_str(&sight_text(facts, plan));
     if !facts.checklist.is_empty() {
         text.push_str("\nwhat does not move with the requests:\n");
@@ -364,16 +326,19 @@ fn sight_text(facts: &Facts, plan: &Plan) -> String {
         "as given or usual"
     };
     let mut text = format!(
-        "\nat {:.1} requests a second, {} of blue's failing ({source}); ROUGH figures, from simulations:\n",
+        "\nat {:.1} requests a second, {} of blue's failing, half within {:.0} ms ({source}); simulated with this plan and judge:\n",
         traffic.rps,
-        percent(traffic.error_percent)
+        percent(traffic.error_percent),
+        traffic.median_ms,
     );
-    for (i, need) in facts.needs.iter().enumerate() {
-        let [least, most] = need.requests.map(grouped);
-        let (from, to) = (percent(need.from_percent), percent(need.to_percent));
-        text.push_str(&format!(
-            "  errors {from} → {to} take {least} to {most} green requests to see\n"
-        ));
+    let mut all = facts.outlooks.iter();
+    if let Some(good) = all.next() {
+        text.push_str(&format!("  green as good as blue: {}\n", good.words()));
+    }
+    let from = percent(traffic.error_percent);
+    for (i, worse) in all.enumerate() {
+        let to = percent(worse.green_percent);
+        text.push_str(&format!("  errors {from} → {to}: {}\n", worse.words()));
         for step in &facts.steps {
             if let Some(sight) = step.sees.get(i) {
                 text.push_str(&format!("    {}: {}\n", step.name, sight.words()));
@@ -405,17 +370,6 @@ fn sight_text(facts: &Facts, plan: &Plan) -> String {
     text
 }
 
-impl Sight {
-    fn words(self) -> &'static str {
-        match self {
-            Sight::InTime => "seen within its shortest time",
-            Sight::Late => "seen before its deadline",
-            Sight::Unsure => "perhaps not seen before its deadline",
-            Sight::Blind => "NOT seen before its deadline",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -433,20 +387,26 @@ mod tests {
             Some(Traffic {
                 rps,
                 error_percent,
+                median_ms: USUAL_MS,
                 measured: false,
             }),
         )
     }
 
     #[test]
-    fn with_the_default_margins_it_is_the_documented_figures() {
-        let facts = at(&service(""), 50.0, 0.1);
-        let told: Vec<[u64; 2]> = facts.needs.iter().map(|need| need.requests).collect();
-        assert_eq!(told, [[1_200, 1_900], [110, 410]]);
-        let surer = at(&service("confidence = 0.9999"), 50.0, 0.1);
-        assert_eq!(surer.needs[1].requests, [220, 820]);
-        let noisier = at(&service(""), 50.0, 1.0);
-        assert!(noisier.needs[0].requests[0] > 1_200, "{:?}", noisier.needs);
+    fn what_is_told_is_what_the_judge_does() {
+        let facts = at(&service(""), 500.0, 0.1);
+        let [good, small, large] = facts.outlooks.as_slice() else {
+            panic!("{:?}", facts.outlooks);
+        };
+        assert!(good.promoted_percent > 98.0, "{good:?}");
+        assert!(small.rolled_back_percent > 98.0, "{small:?}");
+        assert!(
+            large.half_seconds < small.half_seconds / 2.0,
+            "{large:?} {small:?}"
+        );
+        let surer = at(&service("confidence = 0.999999\n"), 500.0, 0.1);
+        assert!(surer.outlooks[2].half_seconds > 1.3 * large.half_seconds);
     }
 
     #[test]
@@ -459,17 +419,14 @@ mod tests {
             .unwrap();
         // 0.25 requests a second: 15 in the minute, 225 in the quarter of an hour.
         assert_eq!(five.green_requests, Some([15, 225]));
-        assert_eq!(five.sees, [Sight::Blind, Sight::Unsure]);
+        assert!(five.sees[0].most_seconds.is_none() && five.sees[1].half_seconds.is_some());
         let mend = five.mend.as_deref().unwrap();
-        assert_eq!(mend, "a deadline of 2 h 7 min, or a share of 43%, would do");
-        let busy = at(&service(""), 5_000.0, 0.1);
-        assert!(busy.steps.iter().all(|step| step.mend.is_none()));
         assert!(
-            busy.steps
-                .iter()
-                .flat_map(|step| &step.sees)
-                .all(|sight| *sight == Sight::InTime)
+            mend.starts_with("a deadline of ") && mend.contains("would do"),
+            "{mend}"
         );
+        let busy = at(&service(""), 1_000.0, 0.1);
+        assert!(busy.steps.iter().all(|step| step.mend.is_none()));
     }
 
     #[test]
@@ -483,7 +440,7 @@ mod tests {
             "1 min",
             "15 min",
             "1,500 to 22,500",
-            "ROUGH",
+            "as good as blue",
             "shortest: 4 min",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");

@@ -1,14 +1,13 @@
 //! `shifter replay`: a recorded rollout judged again, as it was or with other margins.
 
-use crate::cli::explain;
-use crate::cli::output::{self, narrate, span, tame};
-use crate::cli::{Global, ask};
+use crate::cli::output::{self, span, tame};
+use crate::cli::{Global, recorded};
 use crate::control::recording::{Difference, Line, Replay, replay};
 use crate::control::view::API_VERSION;
 use crate::core::judge::{Policy, Verdict};
 use crate::exit::Exit;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Options of `shifter replay`. Exit code 0: judged as recorded; 5: judged otherwise.
 #[derive(Debug, clap::Args)]
@@ -50,20 +49,10 @@ struct Replayed<'a> {
 
 /// Judges it again.
 pub fn run(global: &Global, args: Args) -> Exit {
-    let lines = match &args.file {
-        Some(file) => from_file(file),
-        None => from_shifter(global, args.which.as_deref()),
-    };
-    let lines = match lines {
+    let lines = match recorded::lines(global, args.which.as_deref(), args.file.as_deref()) {
         Ok(lines) => lines,
         Err(exit) => return exit,
     };
-    if !lines.iter().any(|line| matches!(line, Line::Second { .. })) {
-        narrate(
-            "shifter: nothing was recorded: green had no share in this rollout, or the recording is no longer kept",
-        );
-        return Exit::Usage;
-    }
     let replay = replay(&lines, policy(&args, &lines));
     let same = same(&replay);
     let facts = Replayed {
@@ -78,56 +67,6 @@ pub fn run(global: &Global, args: Args) -> Exit {
         Exit::Ok if !same => Exit::Inconclusive,
         exit => exit,
     }
-}
-
-fn from_shifter(global: &Global, which: Option<&str>) -> Result<Vec<Line>, Exit> {
-    let lines = ask::ask(global, async |client| {
-        let Some(rollout) = explain::find(client, which).await? else {
-            return Ok(None);
-        };
-        client.seconds(rollout.id).await.map(Some)
-    })?;
-    lines.ok_or_else(|| {
-        narrate("shifter: there is no rollout to replay yet; `shifter run` starts one");
-        Exit::Usage
-    })
-}
-
-fn from_file(file: &Path) -> Result<Vec<Line>, Exit> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        narrate(&format!("shifter: cannot read {}: {error}", file.display()));
-        Exit::Usage
-    })?;
-    lines(&text).map_err(|what| {
-        narrate(&format!(
-            "shifter: {} is no recording: {what}. Get one with `curl --unix-socket SOCKET http://localhost/v1/rollouts/ID/seconds`",
-            file.display()
-        ));
-        Exit::Usage
-    })
-}
-
-/// A recording as the API gives it, a list of lines, or one line of JSON for each.
-fn lines(text: &str) -> Result<Vec<Line>, String> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Whole { lines: Vec<Line> },
-        List(Vec<Line>),
-    }
-    match serde_json::from_str(text) {
-        Ok(Either::Whole { lines } | Either::List(lines)) => return Ok(lines),
-        Err(error) if text.trim_start().starts_with('[') => return Err(error.to_string()),
-        Err(_) => {}
-    }
-    let full = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    full.map(|(at, line)| {
-        serde_json::from_str(line).map_err(|error| format!("line {}: {error}", at + 1))
-    })
-    .collect()
 }
 
 /// The recorded margins with what was asked for instead; `None` when nothing was.
@@ -186,13 +125,13 @@ fn text(replay: &Replay, same: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::core::judge::{Control, Judge};
     use crate::core::stats::{PoolTick, Tick};
 
     /// A green that fails every tenth request.
-    fn recording() -> Vec<Line> {
+    pub(crate) fn recording() -> Vec<Line> {
         let mut judge = Judge::new(Policy::default());
         let start = Line::Start {
             last: false,
@@ -239,21 +178,6 @@ mod tests {
         let capped = replay(&lines, policy(&args(None, Some(1)), &lines));
         assert!(capped.replayed.as_ref().unwrap().0 < again.replayed.as_ref().unwrap().0);
         assert!(!capped.differences.is_empty());
-    }
-
-    #[test]
-    fn all_three_shapes_of_a_recording_are_read() {
-        let recorded = recording();
-        let each: Vec<String> = recorded
-            .iter()
-            .map(|line| serde_json::to_string(line).unwrap())
-            .collect();
-        let list = format!("[{}]", each.join(","));
-        assert_eq!(lines(&list).unwrap(), recorded);
-        assert_eq!(lines(&format!("{{\"lines\":{list}}}")).unwrap(), recorded);
-        assert_eq!(lines(&each.join("\n")).unwrap(), recorded);
-        assert!(lines("nonsense").unwrap_err().starts_with("line 1"));
-        assert!(lines("[1]").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::cli::output::{self, Format, Table, members, millis, percent, span, ta
 use crate::cli::{Global, ask};
 use crate::control::mirrored;
 use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
-use crate::core::judge::report::grouped;
+use crate::core::judge::words::grouped;
 use crate::exit::Exit;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -142,6 +142,7 @@ fn key(service: &ServiceView) -> String {
             rollout.step,
             &rollout.outcome,
             rollout.degraded,
+            &rollout.accused,
         )
     });
     format!("{} {stands:?}", service.weight_percent)
@@ -290,6 +291,12 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
         text.push_str(
             "  DEGRADED: blue has no healthy backend; whatever answers serves, nothing advances\n",
         );
+    }
+    if let Some(accused) = &rollout.accused {
+        text.push_str(&format!(
+            "  GREEN IS WORSE, and `on_worse` keeps it: {}\n",
+            tame(accused)
+        ));
     }
     let mut steps = Table::new(&["", "", "", ""]);
     for step in &rollout.steps {

@@ -1,11 +1,11 @@
 //! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
 
-use crate::config::judgement::Judgement;
+use crate::config::judgement::{Judgement, Timed};
 use crate::config::types::{
     Ask, Eject, Health, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown, Timeouts,
 };
 use crate::core::judge::Slo;
-use crate::core::plan::Undecided;
+use crate::core::plan::{OnWorse, Undecided};
 use crate::core::stats::Margin;
 use crate::core::weight::Weight;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -62,6 +62,7 @@ pub(crate) const LIMITS: Limits = Limits {
     uri: 8 * 1024,
     body: None,
     header_time: seconds(10),
+    body_time: seconds(10),
     connections_per_address: None,
     requests_per_address: None,
 };
@@ -111,6 +112,8 @@ pub(crate) const DEADLINE: Duration = minutes(120);
 pub(crate) const DRAIN: Duration = seconds(30);
 /// A rollback stays at hand for this long.
 pub(crate) const KEEP_BLUE: Duration = minutes(10);
+/// What the whole program is for.
+pub(crate) const ON_WORSE: OnWorse = OnWorse::Rollback;
 /// Enough requests and nothing leans worse: go on.
 pub(crate) const ON_INCONCLUSIVE: Undecided = Undecided::Promote;
 /// Silence never promotes.
@@ -174,8 +177,10 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
         ratio: 0.10,
         millis: 1.0,
     },
+    latency: Timed::FirstByte,
     latency_grace: seconds(30),
     max_excess_failures: None,
+    count_4xx: false,
     slo: Slo {
         error_rate: None,
         latency: [None; 3],

@@ -39,6 +39,7 @@ pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
             Some(_) => Some(size("body", &raw.body, 1..=1 << 50, 0)?),
         },
         header_time: value::duration("header_time", &raw.header_time, SHORT, default.header_time)?,
+        body_time: value::duration("body_time", &raw.body_time, SHORT, default.body_time)?,
         connections_per_address: most("connections_per_address", &raw.connections_per_address)?,
         requests_per_address: most("requests_per_address", &raw.requests_per_address)?,
     })

@@ -4,7 +4,7 @@ use crate::config::defaults::JUDGEMENT;
 use crate::config::error::Problem;
 use crate::config::file::{RawService, RawSlo, Scalar, Value};
 use crate::config::value::{self, Check};
-use crate::core::judge::{Metric, Slo};
+use crate::core::judge::{Metric, Policy, Slo};
 use crate::core::stats::Margin;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,6 +12,18 @@ use toml::Spanned;
 
 /// A request is waited for 10 s until it counts as slow: a limit must lie below that.
 const CEILING: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(9);
+
+/// Which time of a request is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timed {
+    /// Until the first byte of the answer: what a user's own line does has no part in it.
+    #[default]
+    FirstByte,
+    /// Until the last byte has gone to the user; of a stream without end until the first.
+    Total,
+}
+
+const TIMED: [(&str, Timed); 2] = [("first-byte", Timed::FirstByte), ("total", Timed::Total)];
 
 /// The margins of the judge.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +34,14 @@ pub struct Judgement {
     pub error_margin: f64,
     /// How much slower green may be.
     pub latency_margin: Margin,
+    /// Which time is compared.
+    pub latency: Timed,
     /// Time from green's first request in which latency is not judged, so that caches may fill; whole seconds.
     pub latency_grace: Duration,
     /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
     pub max_excess_failures: Option<u64>,
+    /// Answers of 400 to 499 are failures, of both colours.
+    pub count_4xx: bool,
     /// What green may not do, however blue does.
     pub slo: Slo,
 }
@@ -34,6 +50,25 @@ impl Judgement {
     /// The chance of a false rollback that is accepted.
     pub fn alpha(&self) -> f64 {
         1.0 - self.confidence
+    }
+
+    /// What the judge goes by.
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy {
+            alpha: self.alpha(),
+            ..Policy::default()
+        };
+        policy.lat_fail = self.latency_margin;
+        // What is tolerated as harmless must also be good enough.
+        for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
+            pass.ratio = pass.ratio.max(policy.lat_fail.ratio);
+            pass.millis = pass.millis.max(policy.lat_fail.millis);
+        }
+        policy.delta0_ppm[0] = u64::from(self.error_margin_ppm());
+        policy.warmup_s = self.latency_grace.as_secs();
+        policy.max_excess_failures = self.max_excess_failures;
+        policy.slo = self.slo;
+        policy
     }
 
     /// The error margin in parts per million.
@@ -54,6 +89,7 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
             .latency_margin
             .as_ref()
             .map_or(Ok(JUDGEMENT.latency_margin), latency_margin)?,
+        latency: value::choice("latency", &raw.latency, &TIMED, JUDGEMENT.latency)?,
         latency_grace: value::duration(
             "latency_grace",
             &raw.latency_grace,
@@ -69,6 +105,10 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
                 0,
             )?),
         },
+        count_4xx: raw
+            .count_4xx
+            .as_ref()
+            .map_or(JUDGEMENT.count_4xx, |given| *given.get_ref()),
         slo: raw.slo.as_ref().map_or(Ok(JUDGEMENT.slo), slo)?,
     })
 }

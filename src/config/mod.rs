@@ -36,7 +36,7 @@ pub use certificate::Certificate;
 pub use docker::image;
 pub use error::ConfigError;
 pub use host::Host;
-pub use judgement::Judgement;
+pub use judgement::{Judgement, Timed};
 pub use labelled::Labelled;
 pub use mirror::Mirror;
 pub(crate) use read::nearest;

@@ -83,6 +83,7 @@ impl Service {
             drain: self.drain,
             keep_blue: self.keep_blue,
             challenge: self.challenge,
+            on_worse: self.on_worse,
             on_inconclusive: self.on_inconclusive,
             on_no_data: self.on_no_data,
             step_requests_min: self.step_requests_min,

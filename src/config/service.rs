@@ -18,7 +18,7 @@ use crate::config::types::{
 };
 use crate::config::users::{preview, rules, sticky};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
-use crate::core::plan::{Plan, Step, Strategy, Undecided};
+use crate::core::plan::{OnWorse, Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +33,12 @@ const PROTOCOLS: [(&str, Protocol); 3] = [
     ("h2c", Protocol::H2),
     ("h2", Protocol::H2),
 ];
+const WORSE: [(&str, OnWorse); 3] = [
+    ("rollback", OnWorse::Rollback),
+    ("pause", OnWorse::Pause),
+    ("report", OnWorse::Report),
+];
+
 const UNDECIDED: [(&str, Undecided); 3] = [
     ("promote", Undecided::Promote),
     ("hold", Undecided::Hold),
@@ -85,13 +91,10 @@ pub(crate) fn of_pools(
         drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
         keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
         keep_green: keep_green(raw)?,
+        on_worse: value::choice("on_worse", &raw.on_worse, &WORSE, defaults::ON_WORSE)?,
         on_inconclusive: on_inconclusive(raw)?,
         on_no_data: on_no_data(raw)?,
-        step_requests_min: requests(
-            "step_requests_min",
-            &raw.step_requests_min,
-            defaults::STEP_REQUESTS_MIN,
-        )?,
+        step_requests_min: step_requests_min(raw)?,
         total_requests_min: requests(
             "total_requests_min",
             &raw.total_requests_min,
@@ -283,6 +286,14 @@ fn retry_budget(raw: &RawRetryBudget) -> Check<RetryBudget> {
 
 fn requests(key: &str, raw: &Value<i64>, default: u64) -> Check<u64> {
     value::number(key, raw, 1..=1_000_000_000, default)
+}
+
+fn step_requests_min(raw: &RawService) -> Check<u64> {
+    requests(
+        "step_requests_min",
+        &raw.step_requests_min,
+        defaults::STEP_REQUESTS_MIN,
+    )
 }
 
 fn on_inconclusive(raw: &RawService) -> Check<Undecided> {

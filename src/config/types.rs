@@ -8,7 +8,7 @@ use crate::config::mirror::Mirror;
 use crate::config::secret::Secret;
 use crate::config::sources::Source;
 use crate::config::users::{Preview, Rule, Sticky};
-use crate::core::plan::{Moment, Step, Strategy, Undecided};
+use crate::core::plan::{Moment, OnWorse, Step, Strategy, Undecided};
 use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
 use ipnet::IpNet;
@@ -131,6 +131,8 @@ pub struct Limits {
     pub body: Option<u64>,
     /// From the first byte of a header to its last.
     pub header_time: Duration,
+    /// How long a body may keep us waiting in all, beyond a second for each KiB of it; more is answered with 408.
+    pub body_time: Duration,
     /// Connections of one address at a time; more are answered with 429. `None`: any.
     pub connections_per_address: Option<u32>,
     /// Requests of one address in a second; more are answered with 429. `None`: any.
@@ -334,6 +336,8 @@ pub struct Service {
     pub keep_blue: Duration,
     /// How long the stopped containers of a green that was taken off are kept.
     pub keep_green: Duration,
+    /// When the judge finds green worse.
+    pub on_worse: OnWorse,
     /// At a share's deadline with evidence of neither harm nor safety.
     pub on_inconclusive: Undecided,
     /// At a share's deadline with too few requests; never `Promote`.

@@ -9,8 +9,7 @@ use crate::control::ledger::Ledger;
 use crate::control::orders::Ask;
 use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
-use crate::control::{expose, health};
-use crate::core::judge::Verdict;
+use crate::control::{expose, health, narrate};
 use crate::core::plan::Moment;
 use crate::core::rollout::{Action, Event, Outcome};
 use crate::core::table::Color;
@@ -220,6 +219,7 @@ impl Controller {
         let ward = &mut self.wards[i];
         let verdict = ward.judge(&reading);
         self.ask_sources(i, now);
+        self.ask_usage(i, now);
         let ward = &self.wards[i];
         if let Some(verdict) = &verdict {
             let name = expose::verdict_name(verdict);
@@ -305,15 +305,10 @@ impl Controller {
         if run.rollout == before && actions.is_empty() {
             return Ok(());
         }
-        let evidence = run.verdict.as_ref().map(|verdict| {
-            let line = run.line(verdict);
-            match verdict {
-                Verdict::Inconclusive { .. } | Verdict::NoData if grows(&actions, present) => {
-                    format!("not proven in time, going on as `on_inconclusive` says; {line}")
-                }
-                _ => line,
-            }
-        });
+        let evidence = run
+            .verdict
+            .as_ref()
+            .map(|verdict| narrate::grounds(verdict, run.line(verdict), grows(&actions, present)));
         let shrinks = actions
             .iter()
             .any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));

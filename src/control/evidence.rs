@@ -5,9 +5,10 @@ use crate::control::controller::Controller;
 use crate::control::handle::Mail;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
-use crate::driver::docker::{Engine, portrait};
+use crate::driver::docker::{Engine, State, portrait};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::fs;
 
 /// Lines of a dead container's log that are told.
@@ -15,6 +16,9 @@ const LAST_LINES: usize = 5;
 
 /// Lines of each container's log that are kept.
 const LOG_LINES: usize = 10_000;
+
+/// How often a container that answers no more is looked at again, half a second apart.
+const LATE: u32 = 20;
 
 /// Folders that are kept.
 const FOLDERS: usize = 20;
@@ -41,6 +45,7 @@ impl Controller {
             return;
         }
         let (service, rollout) = (ward.route.service.clone(), run.saved.id);
+        let lost = run.lost[Color::Green.index()];
         let green = ward.docker.containers[Color::Green.index()]
             .iter()
             .flatten();
@@ -49,7 +54,11 @@ impl Controller {
             tokio::spawn(async move {
                 let lines = engine.last_lines(&container.id, LAST_LINES).await;
                 let lines = lines.unwrap_or_else(|error| error.to_string());
-                let (name, state) = (&container.name, &container.state);
+                let name = &container.name;
+                let state = match container.state {
+                    state if lost && state.serves() => fate(&engine, &container.id, state).await,
+                    state => state,
+                };
                 let text = match lines.trim() {
                     "" => format!("{name} {state}; it wrote nothing to its log"),
                     lines => {
@@ -154,6 +163,21 @@ impl Bundle {
         }
         forget_old(self.folder.parent().unwrap_or(Path::new("."))).await
     }
+}
+
+/// How a container stands that answers no more and ran when it was last seen: the engine may say later than the checks
+/// that it is dead, and why.
+async fn fate(engine: &Engine, id: &str, seen: State) -> State {
+    for _ in 0..LATE {
+        match engine.find(id).await {
+            Ok(Some(now)) if now.state.killed_for_memory() => return now.state,
+            Ok(Some(now)) if now.state.serves() => {
+                tokio::time::sleep(Duration::from_millis(500)).await
+            }
+            _ => break,
+        }
+    }
+    seen
 }
 
 /// The newest folders stay.

@@ -4,7 +4,9 @@ use crate::control::drill::DrillReport;
 use crate::control::view::View;
 use crate::core::plan::Strategy;
 use crate::core::source::Reading;
+use crate::core::usage::Look;
 use crate::core::weight::Weight;
+use crate::driver::docker::EngineError;
 use crate::store::journal::{Note, SavedRollout};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -169,6 +171,11 @@ pub(crate) enum Mail {
         mark: u64,
         source: usize,
         reading: Reading,
+    },
+    /// What the containers of both versions have taken, or that the engine does not say.
+    Used {
+        rollout: i64,
+        looks: Result<[Look; 2], EngineError>,
     },
     /// Green's containers were made and started, or could not be.
     Raised {

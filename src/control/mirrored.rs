@@ -2,7 +2,7 @@
 
 use crate::control::controller::Controller;
 use crate::control::view::MirrorView;
-use crate::core::judge::report::grouped;
+use crate::core::judge::words::grouped;
 use crate::metrics::MirrorCounts;
 
 impl Controller {

@@ -29,6 +29,7 @@ mod share;
 mod show;
 pub mod smoke;
 mod sources;
+mod usage;
 pub mod view;
 pub mod ward;
 pub mod warm;

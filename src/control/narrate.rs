@@ -1,5 +1,6 @@
 //! What a change of a rollout is called: one line for people at three in the morning.
 
+use crate::core::judge::Verdict;
 use crate::core::plan::Step;
 use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::weight::Weight;
@@ -47,6 +48,40 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
         (_, Phase::Running { .. }) => step(before, after, evidence),
         _ => None,
     }
+}
+
+/// The judge's line on what was done; where green `grows` without proof, what says so.
+pub fn grounds(verdict: &Verdict, line: String, grows: bool) -> String {
+    match verdict {
+        Verdict::Inconclusive { .. } | Verdict::NoData if grows => {
+            format!("not proven in time, going on as `on_inconclusive` says; {line}")
+        }
+        Verdict::Fail { .. } | Verdict::Suspect { .. } if grows => {
+            format!("going on as `on_worse` says; {line}")
+        }
+        _ => line,
+    }
+}
+
+/// Says what the judge would have ended a rollout with, where the plan keeps it from that.
+pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
+    let accused = after.accused()?;
+    if before.accused() == Some(accused) {
+        return None;
+    }
+    let reason = accused.reason().unwrap_or_default();
+    let asks = matches!(after.phase(), Phase::Paused { .. });
+    let text = if asks {
+        format!(
+            "GREEN IS WORSE, and `on_worse` leaves it to a person: `shifter rollback` goes back, `shifter resume` goes on all the same: {reason}"
+        )
+    } else {
+        format!("WOULD ROLL BACK, but `on_worse` is to report only: {reason}")
+    };
+    Some(Said {
+        kind: "verdict",
+        text,
+    })
 }
 
 fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {

@@ -48,6 +48,7 @@ impl Controller {
                 source,
                 reading,
             } => self.measured(rollout, mark, source, reading),
+            Mail::Used { rollout, looks } => self.used(rollout, looks),
             Mail::Raised { rollout, result } => self.raised(rollout, result),
             Mail::Said {
                 service,

@@ -4,12 +4,14 @@ use crate::config::Service;
 use crate::control::recording::Line;
 use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
-use crate::core::judge::{Judge, Policy, Verdict};
+use crate::core::fault::Faults;
+use crate::core::judge::{Judge, Policy, Report, Verdict};
 use crate::core::plan::Step;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
 use crate::core::stats::{Baseline, Stats};
 use crate::core::time::Time;
+use crate::core::usage::Usage;
 use crate::store::journal::SavedRollout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub struct Run {
     pub judge: Judge,
     /// Who else is asked about green.
     pub sources: Sources,
+    /// What both versions take of the machine.
+    pub usage: Usage,
     /// What the judge said last, weighed with what the sources say.
     pub verdict: Option<Verdict>,
     /// Green has been healthy once: from then on its loss is bad news.
@@ -46,11 +50,27 @@ pub struct Run {
     pub pending: Vec<Event>,
     /// What both pools did in this step.
     pub step_spans: [Stats; 2],
+    /// Where green's failed requests failed, since its first share or a restart.
+    pub faults: Faults,
     /// The furthest step that was begun.
     pub reached: usize,
     /// Lines to be recorded.
     pub lines: Vec<(i64, String)>,
     recorded: i64,
+}
+
+/// The shortest time of the first share.
+fn first_hold(rollout: &Rollout) -> Duration {
+    let hold = |step: &Step| match step {
+        Step::Shift { hold, .. } => Some(*hold),
+        _ => None,
+    };
+    rollout
+        .plan()
+        .steps
+        .iter()
+        .find_map(hold)
+        .unwrap_or_default()
 }
 
 impl Run {
@@ -64,12 +84,14 @@ impl Run {
         recorded: i64,
     ) -> Run {
         let sources = sources::of(&settings.sources);
+        let usage = Usage::within(first_hold(&rollout));
         let mut run = Run {
             saved,
             rollout,
             settings,
             judge: Judge::new(policy.clone()),
             sources,
+            usage,
             verdict: None,
             ready,
             well_since: None,
@@ -80,6 +102,7 @@ impl Run {
             members: 1,
             pending: vec![],
             step_spans: Default::default(),
+            faults: Faults::default(),
             reached: 0,
             lines: vec![],
             recorded,
@@ -94,6 +117,27 @@ impl Run {
             self.lines.push((self.recorded, body));
             self.recorded += 1;
         }
+    }
+
+    /// What the judge goes by, and where green failed.
+    pub fn report(&self) -> Report {
+        Report {
+            faults: self.faults.clone(),
+            ..self.judge.report()
+        }
+    }
+
+    /// The same verdict, with words on where green failed when that is what it is about.
+    pub fn told(&self, verdict: Verdict, green: usize) -> Verdict {
+        let Verdict::Fail { mut reason } = verdict else {
+            return verdict;
+        };
+        if self.judge.report().is_about_failures()
+            && let Some(words) = self.faults.words(green)
+        {
+            reason = format!("{reason}; {words}");
+        }
+        Verdict::Fail { reason }
     }
 
     /// One line on a verdict, for people.
@@ -122,7 +166,7 @@ impl Run {
 
     /// How the rollout stands.
     pub fn view(&self, now: Time) -> RolloutView {
-        let report = self.judge.report();
+        let report = self.report();
         let outcome = self.rollout.outcome();
         RolloutView {
             id: self.saved.id,
@@ -138,6 +182,11 @@ impl Run {
             degraded: self.rollout.degraded(),
             outcome: outcome.map(|outcome| outcome.name().to_owned()),
             reason: outcome.and_then(Outcome::reason).map(str::to_owned),
+            accused: self
+                .rollout
+                .accused()
+                .and_then(Outcome::reason)
+                .map(str::to_owned),
             line: self.verdict.as_ref().map(|verdict| self.line(verdict)),
             verdict: self.verdict.clone(),
             evidence: Some(report),

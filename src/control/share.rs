@@ -31,6 +31,7 @@ impl Ward {
         run.step_spans = Default::default();
         run.verdict = None;
         run.sources.restart(Clock::now());
+        run.usage.restart();
         if weight == Weight::NONE || run.rollout.step_index().is_none() {
             return;
         }

@@ -107,12 +107,18 @@ impl Controller {
         let ward = &self.wards[i];
         let Some(run) = &ward.run else { return };
         let service = ward.route.service.clone();
+        let accused = narrate::accusation(before, &run.rollout);
         let said = narrate::change(before, &run.rollout, evidence);
         let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
         let goes_back = going(&run.rollout) && !going(before);
         let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
         if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
             self.last_words(i);
+        }
+        let is_accused = accused.is_some();
+        if let Some(accused) = accused {
+            self.ledger
+                .tell(&service, Some(id), accused.kind, accused.text);
         }
         if let Some((Color::Blue, what)) = lost {
             let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
@@ -121,7 +127,7 @@ impl Controller {
         if let Some(said) = said {
             self.ledger.tell(&service, Some(id), said.kind, said.text);
         }
-        if goes_back {
+        if goes_back || is_accused {
             self.keep_evidence(i);
         }
     }

@@ -141,6 +141,9 @@ pub struct RolloutView {
     pub outcome: Option<String>,
     /// Why it ended so.
     pub reason: Option<String>,
+    /// What the judge would have gone back to blue for, where `on_worse` keeps it from that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accused: Option<String>,
     /// What the judge says now.
     #[schema(value_type = Option<Object>)]
     pub verdict: Option<Verdict>,

@@ -109,7 +109,13 @@ impl Ward {
     }
 
     /// Takes new settings; a rollout under way keeps its plan and its pools.
+    ///
+    /// Where another time or other answers count from now on, blue's past is of another kind and is forgotten.
     pub fn adopt(&mut self, settings: Arc<Service>) {
+        let counts = |one: &Service| (one.judgement.latency, one.judgement.count_4xx);
+        if counts(&settings) != counts(&self.settings) {
+            self.histories = Default::default();
+        }
         self.settings = settings;
         // What the containers are is not said by the file alone.
         if self.run.is_none() && !self.is_docker() {
@@ -135,22 +141,7 @@ impl Ward {
 
     /// The judge's policy from the settings.
     pub fn policy(&self) -> Policy {
-        let settings = &self.settings.judgement;
-        let mut policy = Policy {
-            alpha: settings.alpha(),
-            ..Policy::default()
-        };
-        policy.lat_fail = settings.latency_margin;
-        // What is tolerated as harmless must also be good enough.
-        for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
-            pass.ratio = pass.ratio.max(policy.lat_fail.ratio);
-            pass.millis = pass.millis.max(policy.lat_fail.millis);
-        }
-        policy.delta0_ppm[0] = u64::from(settings.error_margin_ppm());
-        policy.warmup_s = settings.latency_grace.as_secs();
-        policy.max_excess_failures = settings.max_excess_failures;
-        policy.slo = settings.slo;
-        policy
+        self.settings.judgement.policy()
     }
 
     /// Begins a rollout's evidence.
@@ -249,6 +240,10 @@ impl Ward {
         for color in Color::BOTH {
             run.step_spans[color.index()].merge(&reading.spans[color.index()]);
         }
+        run.faults
+            .merge(reading.faults[Color::Green.index()].clone());
+        let green = self.route.green.as_ref();
+        let green = green.map_or(0, |pool| pool.backends.len());
         // Beside a dead blue every green looks good: such seconds say nothing.
         if run.rollout.degraded() {
             return None;
@@ -260,7 +255,7 @@ impl Ward {
                 tick: *tick,
                 verdict: verdict.clone(),
             });
-            run.verdict = Some(run.sources.weigh(verdict));
+            run.verdict = Some(run.sources.weigh(run.told(verdict, green)));
         }
         run.verdict.clone()
     }
@@ -334,7 +329,7 @@ impl Ward {
         saved.reason = outcome.and_then(Outcome::reason).map(str::to_owned);
         saved.ended_at = run.rollout.finished().then(ledger::now);
         saved.state = serde_json::to_string(&self.state(now)?).ok()?;
-        saved.evidence = serde_json::to_string(&run.judge.report()).ok();
+        saved.evidence = serde_json::to_string(&run.report()).ok();
         Some(saved)
     }
 

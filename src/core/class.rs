@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// A whole answer below 500 (a 4xx is the client's business unless a policy says otherwise).
     Ok,
+    /// A whole answer of 400 to 499, where the service counts those as failures.
+    ClientError,
     /// A whole answer of 500 or above.
     ServerError,
     /// Nobody listened, no route led there, or TLS could not be agreed on.
@@ -33,8 +35,9 @@ pub enum Class {
 
 impl Class {
     /// Every class, in a fixed order: counters are arrays over it.
-    pub const ALL: [Class; 10] = [
+    pub const ALL: [Class; 11] = [
         Class::Ok,
+        Class::ClientError,
         Class::ServerError,
         Class::ConnectRefused,
         Class::ConnectTimeout,
@@ -50,7 +53,8 @@ impl Class {
     pub const fn failed(self) -> Option<bool> {
         match self {
             Class::Ok => Some(false),
-            Class::ServerError
+            Class::ClientError
+            | Class::ServerError
             | Class::ConnectRefused
             | Class::ConnectTimeout
             | Class::Timeout
@@ -61,10 +65,16 @@ impl Class {
         }
     }
 
+    /// Whether it is a failure that was said in a whole answer: what answers is there.
+    pub const fn answered(self) -> bool {
+        matches!(self, Class::ClientError | Class::ServerError)
+    }
+
     /// The name in labels, logs and the API.
     pub const fn name(self) -> &'static str {
         match self {
             Class::Ok => "ok",
+            Class::ClientError => "client_error",
             Class::ServerError => "server_error",
             Class::ConnectRefused => "connect_refused",
             Class::ConnectTimeout => "connect_timeout",
@@ -90,6 +100,6 @@ mod tests {
             .iter()
             .filter(|class| class.failed() == Some(true))
             .count();
-        assert_eq!(bad, 7);
+        assert_eq!(bad, 8);
     }
 }

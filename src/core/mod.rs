@@ -4,6 +4,7 @@
 
 pub mod class;
 pub mod event;
+pub mod fault;
 pub mod judge;
 pub mod outcome;
 pub mod phase;
@@ -14,4 +15,5 @@ pub mod source;
 pub mod stats;
 pub mod table;
 pub mod time;
+pub mod usage;
 pub mod weight;

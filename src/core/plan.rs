@@ -139,6 +139,19 @@ pub enum Undecided {
     Rollback,
 }
 
+/// What to do when the judge finds green worse, or when silence leans worse at a share's deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnWorse {
+    /// Go back to blue.
+    #[default]
+    Rollback,
+    /// Stay at this share and wait for a person, once.
+    Pause,
+    /// Say so and go on: a dry run of the judge.
+    Report,
+}
+
 /// The steps of one rollout, how long each may take, and what to do when nothing is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
@@ -159,6 +172,9 @@ pub struct Plan {
     /// Blue's share while a green that has everything is under suspicion; none: blue's past alone decides.
     #[serde(default = "no_challenge")]
     pub challenge: Weight,
+    /// When the judge finds green worse.
+    #[serde(default)]
+    pub on_worse: OnWorse,
     /// At a share's deadline with evidence that shows neither harm nor safety.
     pub on_inconclusive: Undecided,
     /// At a share's deadline with too few requests to say anything.

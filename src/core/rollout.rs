@@ -44,6 +44,9 @@ pub struct Rollout {
     /// A green that had everything is under suspicion: blue has a little back, to show whether it does better.
     #[serde(default)]
     challenged: bool,
+    /// What the judge would have ended it with, where the plan keeps the judge from doing so.
+    #[serde(default)]
+    accused: Option<Outcome>,
 }
 
 impl Rollout {
@@ -61,6 +64,7 @@ impl Rollout {
             green_down: false,
             blind: None,
             challenged: false,
+            accused: None,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -141,7 +145,10 @@ impl Rollout {
             } => self.roll_back(self.unfit(what), now),
             Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
             Event::Hooked(Err(reason)) => self.roll_back(self.stopped_by(reason), now),
-            Event::Judged(Verdict::Fail { reason }) => self.roll_back(self.worse(reason), now),
+            Event::Judged(Verdict::Fail { reason }) => {
+                let over = !paused && !self.blind() && self.held(step, now);
+                self.condemn(step, paused, self.worse(reason), over, now)
+            }
             Event::Restarted { same: false } => {
                 let reason = "the backends changed while shifter was away".to_owned();
                 self.roll_back(Outcome::Stopped { reason }, now)
@@ -164,6 +171,12 @@ impl Rollout {
             _ if paused => vec![],
             event => self.on_step(step, event, now),
         }
+    }
+
+    /// This share has had its shortest time.
+    fn held(&self, step: usize, now: Time) -> bool {
+        let spent = now.since(self.since);
+        matches!(&self.plan.steps[step], Step::Shift { hold, .. } if spent >= *hold)
     }
 
     fn wait_for_sight(&mut self, now: Time) -> Vec<Action> {

@@ -14,7 +14,7 @@
 
 mod kernel;
 
-pub use kernel::{TwoByTwo, ln_choose, ln_lr, ln_sum, ln_z};
+pub use kernel::{TwoByTwo, ln_choose, ln_lr, ln_sum, ln_z, times_ln};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ fn ln_lrs<const N: usize>(block: &Block, odds0: f64, ratios: &[f64; N]) -> [f64;
         return [0.0; N];
     }
     let null = table.ln_z(odds0);
-    ratios.map(|r| block.green_bad as f64 * r.ln() - (table.ln_z(odds0 * r) - null))
+    ratios.map(|r| times_ln(block.green_bad, r) - (table.ln_z(odds0 * r) - null))
 }
 
 /// An absolute margin: a share of blue's requests is credited to blue as bad ones, by integer carry.
@@ -348,6 +348,13 @@ impl Default for OddsGrid {
 impl OddsGrid {
     const POINTS: usize = 57;
 
+    /// A grid that takes nothing in, and leaves any odds.
+    pub fn off() -> OddsGrid {
+        OddsGrid {
+            ln_likelihood: vec![],
+        }
+    }
+
     /// A point this far below the best no longer follows the data. It was left out long before, and a
     /// confidence sequence may keep out what it has once left out; at high traffic this saves nearly all work.
     const HOPELESS: f64 = 100.0;
@@ -365,14 +372,14 @@ impl OddsGrid {
     /// Takes one stratum.
     pub fn block(&mut self, block: &Block) {
         let table = TwoByTwo::new(block.green, block.blue, block.blue_bad + block.green_bad);
-        if !table.informs() {
+        if !table.informs() || self.ln_likelihood.is_empty() {
             return;
         }
         let floor = self.best().1 - Self::HOPELESS;
         for (point, ln_likelihood) in self.ln_likelihood.iter_mut().enumerate() {
             if *ln_likelihood >= floor {
                 let odds = Self::odds(point);
-                *ln_likelihood += block.green_bad as f64 * odds.ln() - table.ln_z(odds);
+                *ln_likelihood += times_ln(block.green_bad, odds) - table.ln_z(odds);
             } else {
                 *ln_likelihood = f64::MIN;
             }

@@ -36,7 +36,7 @@ const RELOAD_OK: &str = "Whether the last attempt to reload the configuration su
 const RELOAD_AT: &str = "When the configuration in force was loaded.";
 
 /// The statuses of requests that are not taken.
-const REFUSALS: [u16; 8] = [400, 405, 413, 414, 429, 431, 501, 505];
+const REFUSALS: [u16; 9] = [400, 405, 408, 413, 414, 429, 431, 501, 505];
 
 /// All families of this process.
 pub struct Metrics {

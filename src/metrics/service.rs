@@ -64,6 +64,12 @@ pub struct PoolMetrics {
 }
 
 impl PoolMetrics {
+    /// Requests that have ended since the start.
+    pub fn ended(&self) -> u64 {
+        let all = self.codes.iter().chain([&self.other]);
+        all.map(IntCounter::get).sum()
+    }
+
     /// Counts a finished request: status sent, how it ended, seconds in all and to the first byte.
     pub fn finish(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
         match CODES.binary_search(&status) {
@@ -171,11 +177,7 @@ impl ServiceMetrics {
 
     /// Requests that have ended since the start.
     pub fn ended(&self) -> u64 {
-        let pools = self.pools.iter();
-        pools
-            .flat_map(|pool| pool.codes.iter().chain([&pool.other]))
-            .map(IntCounter::get)
-            .sum()
+        self.pools.iter().map(PoolMetrics::ended).sum()
     }
 
     /// Green's share as set, 0 to 1.
@@ -349,7 +351,7 @@ impl PoolMetrics {
                 .map(|outcome| family.with_label_values(&[service, color.name(), outcome]))
         };
         let reasons = Class::ALL.iter().map(|class| {
-            let transport = class.failed() == Some(true) && *class != Class::ServerError;
+            let transport = class.failed() == Some(true) && !class.answered();
             transport.then(|| {
                 families
                     .upstream_errors

@@ -38,7 +38,9 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
 
 /// Charges a failed attempt, and gives the request to another backend where one can take it and the
 /// budget allows it; whether it did.
-pub fn again(record: &mut Record, error: &Error) -> bool {
+///
+/// `same`: where there is no other, the same backend may have it once more, on another connection.
+pub fn again(record: &mut Record, error: &Error, same: bool) -> bool {
     let (now, class) = (Clock::now(), classify(Some(error), 0));
     record.charge(class, now);
     record.failed_attempt(class, now);
@@ -48,7 +50,8 @@ pub fn again(record: &mut Record, error: &Error) -> bool {
     let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
         return false;
     };
-    let Some(next) = choice::second(service, failed, record.strict, now) else {
+    let other = choice::second(service, failed, record.strict, now);
+    let Some(next) = other.or(same.then_some(failed)) else {
         return false;
     };
     let metrics = service.metrics(failed.color);

@@ -6,11 +6,11 @@ use crate::proxy::clocked::Clocked;
 use crate::proxy::grammar::{decimal, is_host, is_target};
 use crate::proxy::live::Settings;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, STRICT_TRANSPORT_SECURITY,
-    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST,
+    PROXY_AUTHENTICATE, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -68,6 +68,10 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
         if !is_host(authority(request)) {
             return refuse(400, "host");
         }
+    }
+    // Meant for the backend (RFC 9110, 7.6.1 forbids to name it), and Pingora would take it away.
+    if connection_names(&request.headers).any(|name| name == AUTHORIZATION || name == COOKIE) {
+        return refuse(400, "connection takes who the user is");
     }
     let Some(length) = said_length(request) else {
         return refuse(400, "length");
@@ -350,12 +354,7 @@ pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
         return;
     }
     let kept = [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, CONNECTION];
-    let named: Vec<HeaderName> = response
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    let named: Vec<HeaderName> = connection_names(&response.headers)
         .filter(|name| !kept.contains(name))
         .collect();
     // A client that must upgrade is told to what.
@@ -369,6 +368,14 @@ pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
     response.remove_header(&TE);
     response.remove_header(&KEEP_ALIVE);
     response.remove_header(&PROXY_CONNECTION);
+    response.remove_header(&PROXY_AUTHENTICATE);
+}
+
+/// The fields that `Connection` names: they are for the next hop only.
+fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let lines = headers.get_all(CONNECTION).into_iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
 /// Whether an answer goes on for as long as it likes: it is judged by its header.

@@ -20,9 +20,9 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest wait for the next part of a request's body.
 const CLIENT_READ: Duration = Duration::from_secs(60);
@@ -148,12 +148,13 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
-        _reused: bool,
+        reused: bool,
         peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         record: &mut Record,
     ) -> Result<()> {
+        record.asked = reused.then(Instant::now);
         if !record.member().is_some_and(|member| member.state.gone()) {
             if let Some(service) = record.service()
                 && session.is_http2()
@@ -185,7 +186,7 @@ impl ProxyHttp for Gateway {
         {
             secure::tell(&service.name, &member.state.id, &error);
         }
-        let again = attempt::again(record, &error);
+        let again = attempt::again(record, &error, false);
         error.set_retry(again);
         error
     }
@@ -216,14 +217,16 @@ impl ProxyHttp for Gateway {
         let whole = !session.as_ref().retry_buffer_truncated();
         let class = classify(Some(&error), 0);
         let unanswered = session.response_written().is_none() && !record.has_answer();
-        if !reused && whole && unanswered && class == Class::Reset && method.is_safe() {
-            // It died with the request in its hands: what only reads can be asked of another one.
-            let again = attempt::again(record, &error);
+        let closed = class == Class::Reset && matches!(error.retry, RetryType::ReusedOnly);
+        let stale = unanswered && closed && record.was_stale();
+        if !stale && whole && unanswered && class == Class::Reset && method.is_safe() {
+            // It died with the request in its hands: what only reads can be asked again.
+            let again = attempt::again(record, &error, reused);
             error.set_retry(again);
             return error;
         }
         if method.is_idempotent() && whole {
-            error.retry.decide_reuse(reused);
+            error.retry.decide_reuse(stale);
         } else {
             error.set_retry(false);
         }
@@ -393,9 +396,11 @@ impl ProxyHttp for Gateway {
             // Our own 503 is no answer of a backend.
             None if record.spot().is_none() => Class::NoBackend,
             None if record.grpc_failed == Some(true) => Class::ServerError,
-            error => classify(error, status),
+            None => record.refusal(status),
+            Some(error) => classify(Some(error), status),
         };
         record.end(status, class);
+        record.blame(session.req_header(), status);
         record.bytes(session.body_bytes_read(), session.body_bytes_sent());
         self.edge.ended(session, record, status, error);
         if error.is_none() {

@@ -115,6 +115,11 @@ impl Http1 {
         self.refused
     }
 
+    /// Takes nothing more.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.refused.get_or_insert(refusal);
+    }
+
     /// Whether a request's header has come, and not yet all of its body.
     pub fn in_body(&self) -> bool {
         !matches!(self.state, State::Start | State::Fields | State::Upgrade)

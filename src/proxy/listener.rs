@@ -392,6 +392,7 @@ impl WayIn {
         };
         let rules = || Rules {
             limits: HeaderLimits::new(&proxy.limits),
+            body_time: proxy.limits.body_time,
             client: client.ip().to_canonical(),
             edge: self.edge.clone(),
         };

@@ -1,6 +1,6 @@
 //! What the request path reads: one value, swapped whole when the board publishes.
 
-use crate::config::{Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Trust};
+use crate::config::{Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -80,6 +80,10 @@ pub struct Service {
     pub pools: [Vec<Member>; 2],
     /// When a member is left out for a while.
     pub eject: Eject,
+    /// Latency is the time until the last byte, not until the first.
+    pub by_total: bool,
+    /// Answers of 400 to 499 are failures.
+    pub count_4xx: bool,
     /// How often requests may be tried again.
     pub budget: RetryBudget,
     spent: Arc<Spent>,
@@ -248,6 +252,8 @@ impl Service {
             window: published.window.clone(),
             pools,
             eject: spec.eject.clone(),
+            by_total: spec.judgement.latency == Timed::Total,
+            count_4xx: spec.judgement.count_4xx,
             budget: spec.retry_budget,
             spent: old.map(|old| old.spent.clone()).unwrap_or_default(),
             preview: spec.preview.as_ref().and_then(Preview::new),

@@ -30,6 +30,7 @@ pub mod http1;
 pub mod listener;
 pub mod live;
 pub mod mirror;
+pub mod pace;
 pub mod pin;
 pub mod preamble;
 pub mod probe;

@@ -4,6 +4,7 @@
 //! another pool saved is still a failure of the first, and is counted once.
 
 use crate::core::class::Class;
+use crate::core::fault::{self, Fault};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::proxy::alarm::{Alarm, Line};
@@ -14,6 +15,7 @@ use crate::proxy::tunnel::Tunnel;
 use crate::store::Clock;
 use crate::store::window::Begun;
 use http::HeaderValue;
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,6 +23,11 @@ use std::time::{Duration, Instant};
 
 /// The status in metrics of a request whose client left before an answer, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
+
+/// A kept-alive connection that ends so soon after a request was sent on it was closed by its backend
+/// before the request came there. A backend in the same network needs microseconds for that; the rest is
+/// for a machine that is busy.
+const STALE: Duration = Duration::from_millis(20);
 
 /// One request from its header to its end; Pingora's `CTX`.
 ///
@@ -40,6 +47,10 @@ pub struct Record {
     first_byte: Option<u64>,
     /// Attempts that could not be handed over.
     pub tries: u32,
+    /// When it was sent on a connection that was kept alive; nothing on a fresh one.
+    pub asked: Option<Instant>,
+    /// An attempt of it was void.
+    void: bool,
     /// The point to tell the caller in a cookie.
     pub tell: Option<u16>,
     /// Nobody but the pool that it was given to may answer it.
@@ -52,6 +63,8 @@ pub struct Record {
     pub grpc_failed: Option<bool>,
     /// The request's id, once it is known.
     pub id: Option<HeaderValue>,
+    /// The judged attempt failed so, on this backend.
+    fault: Option<(Class, Option<String>)>,
     upgraded: bool,
     tunnel: Option<Tunnel>,
     ended: bool,
@@ -78,12 +91,15 @@ impl Record {
             uploaded: None,
             first_byte: None,
             tries: 0,
+            asked: None,
+            void: false,
             tell: None,
             strict: false,
             line: None,
             alarm: None,
             grpc_failed: None,
             id: None,
+            fault: None,
             upgraded: false,
             tunnel: None,
             ended: false,
@@ -192,20 +208,30 @@ impl Record {
     /// The answer's header is there.
     pub fn answered(&mut self, status: u16) {
         let now = Instant::now();
+        let failed = self.refusal(status) != Class::Ok;
         (self.line, self.alarm) = (None, None);
         let asked = self.uploaded.unwrap_or(self.started);
-        let micros = now.duration_since(asked).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        let micros = micros(now.duration_since(asked));
         self.first_byte = Some(micros);
         if let Some(Routed {
             service,
             begun: Some(begun),
             ..
         }) = &mut self.routed
-            && status < 500
+            && !failed
+            && !self.live.services[*service].by_total
         {
             let window = &self.live.services[*service].window;
             window.answered(begun, micros, Clock::at(now));
+        }
+    }
+
+    /// What a whole answer of this status is.
+    pub fn refusal(&self, status: u16) -> Class {
+        let counts = |service: &Service| service.count_4xx && (400..500).contains(&status);
+        match self.service() {
+            Some(service) if counts(service) => Class::ClientError,
+            _ => classify(None, status),
         }
     }
 
@@ -214,8 +240,15 @@ impl Record {
         self.first_byte.is_some()
     }
 
-    /// The attempt is void (a pooled connection was closed under it); the next one's answer counts.
+    /// Whether the connection that has just ended was closed by a backend that had not seen the request:
+    /// nobody's failure. Twice for one request is no accident.
+    pub fn was_stale(&self) -> bool {
+        !self.void && self.asked.is_some_and(|asked| asked.elapsed() < STALE)
+    }
+
+    /// The attempt is void (a kept-alive connection was closed under it); the next one's answer counts.
     pub fn again(&mut self) {
+        self.void = true;
         self.first_byte = None;
     }
 
@@ -224,11 +257,43 @@ impl Record {
         let Some(routed) = &mut self.routed else {
             return;
         };
-        if let Some(begun) = routed.begun.take() {
-            self.live.services[routed.service]
-                .window
-                .end(begun, class, now);
+        let Some(mut begun) = routed.begun.take() else {
+            return;
+        };
+        let service = &self.live.services[routed.service];
+        let window = &service.window;
+        if service.by_total && class == Class::Ok {
+            let asked = self.uploaded.unwrap_or(self.started);
+            window.answered(&mut begun, micros(asked.elapsed()), now);
         }
+        if window.end(begun, class, now) {
+            let backend = self.member().map(|member| member.state.id.clone());
+            self.fault = Some((class, backend));
+        }
+    }
+
+    /// Says of which kind the request was, should the judged attempt have failed.
+    ///
+    /// `status` is what the user got.
+    pub fn blame(&mut self, request: &RequestHeader, status: u16) {
+        let (Some((class, backend)), Some(routed)) = (self.fault.take(), self.routed) else {
+            return;
+        };
+        let how = match class {
+            Class::ServerError | Class::ClientError if status >= 400 => status.to_string(),
+            Class::ServerError => "grpc error".to_owned(),
+            class => class.name().replace('_', " "),
+        };
+        let route = fault::route(request.method.as_str(), request.uri.path());
+        let window = &self.live.services[routed.service].window;
+        window.blame(
+            routed.color,
+            Fault {
+                how,
+                route,
+                backend,
+            },
+        );
     }
 
     /// Counts a failed attempt of the pool that had it, and perhaps leaves the backend out for a while.
@@ -293,7 +358,7 @@ impl Record {
         let color = self.spot.map_or(routed.color, |spot| spot.color);
         let service = &self.live.services[routed.service];
         match class.failed() {
-            Some(true) if class != Class::ServerError => {
+            Some(true) if !class.answered() => {
                 // What could not be handed over was counted where it happened.
                 let counted = matches!(
                     class,
@@ -352,6 +417,10 @@ impl Drop for Record {
         }
         self.let_go();
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// How a request ended: what went wrong, if anything, and the status that came.

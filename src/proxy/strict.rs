@@ -5,6 +5,7 @@
 
 use crate::proxy::edge::Edge;
 use crate::proxy::http1::{HeaderLimits, Http1, Refusal};
+use crate::proxy::pace::Pace;
 use crate::proxy::reply;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -14,16 +15,23 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How long a user who was refused may go on sending: a connection that is closed before everything
 /// was read takes the answer with it.
 const LINGER: Duration = Duration::from_secs(1);
 
+const TOO_SLOW: Refusal = Refusal {
+    status: 408,
+    why: "the body comes too slowly",
+};
+
 /// What is needed to be strict with a user.
 pub struct Rules {
     /// How large a header may be.
     pub limits: HeaderLimits,
+    /// How long a body may keep us waiting.
+    pub body_time: Duration,
     /// Whose requests are followed.
     pub client: IpAddr,
     /// Who is told of what is refused.
@@ -36,6 +44,9 @@ pub struct Strict<S> {
     /// `None` where it is not HTTP/1.
     http1: Option<Http1>,
     told: Option<(Arc<Edge>, IpAddr)>,
+    body_time: Duration,
+    /// Of the body under way.
+    pace: Option<Box<Pace>>,
     /// A request is being answered: nothing may be said in between.
     answering: AtomicBool,
     tunnel: AtomicBool,
@@ -59,6 +70,10 @@ impl<S> Strict<S> {
         Strict {
             stream,
             http1: rules.as_ref().map(|rules| Http1::new(rules.limits)),
+            body_time: rules
+                .as_ref()
+                .map_or(Duration::MAX, |rules| rules.body_time),
+            pace: None,
             told: rules.map(|rules| (rules.edge, rules.client)),
             answering: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
@@ -108,6 +123,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Strict<S> {
         buf.put_slice(&self.held[..count]);
         self.held.drain(..count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Nothing has come of a body; ready when it is refused for that.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let grace = self.body_time;
+        let pace = self.pace.get_or_insert_with(|| Box::new(Pace::new(grace)));
+        ready!(pace.poll_wait(cx));
+        if let Some(http1) = &mut self.http1 {
+            http1.refuse(TOO_SLOW);
+        }
+        Poll::Ready(())
+    }
+
+    /// So much came; with a body ends its pace.
+    fn keep_pace(&mut self, bytes: usize) {
+        if !self.http1.as_ref().is_some_and(Http1::in_body) {
+            self.pace = None;
+        } else if let Some(pace) = &mut self.pace {
+            pace.came(bytes, Instant::now());
+        }
     }
 
     /// What reading comes to, once something was refused.
@@ -194,12 +229,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Strict<S> {
                 }
                 http1.stays_http();
             }
+            let in_body = http1.in_body();
             let before = buf.filled().len();
-            let read = ready!(this.poll_any(cx, buf))?;
+            let Poll::Ready(read) = this.poll_any(cx, buf)? else {
+                if in_body {
+                    ready!(this.poll_pace(cx));
+                    continue;
+                }
+                return Poll::Pending;
+            };
             let good = match &mut this.http1 {
                 Some(http1) => http1.follow(&buf.filled()[before..]),
                 None => read,
             };
+            this.keep_pace(good);
             if this.http1.as_ref().is_some_and(Http1::waits) {
                 let behind = &buf.filled()[before + good..];
                 this.held.splice(..0, behind.iter().copied());

@@ -10,12 +10,14 @@
 //! counts as slow, so that a hanging pool is seen before its timeouts.
 
 use crate::core::class::Class;
+use crate::core::fault::{Fault, Faults};
 use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::store::repeats::Repeats;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
 const RING: usize = 32;
@@ -70,6 +72,8 @@ pub struct Window {
     opened: Time,
     shards: Box<[Pair]>,
     repeats: Repeats,
+    /// Where the failed ones failed, of both pools; nobody else waits for it.
+    faults: Mutex<[Faults; 2]>,
 }
 
 /// What a request must hand back when it ends: the second in which it started.
@@ -99,6 +103,7 @@ impl Window {
             opened: now,
             shards,
             repeats: Repeats::default(),
+            faults: Mutex::default(),
         }
     }
 
@@ -160,9 +165,11 @@ impl Window {
     /// Counts a request's end on the pool that it was first given to (intention to treat).
     ///
     /// A sticky user's failure that follows another closely is counted neither as request nor as failure.
-    pub fn end(&self, begun: Begun, class: Class, now: Time) {
+    /// True when it was counted as a failure: then [`Window::blame`] says more.
+    pub fn end(&self, begun: Begun, class: Class, now: Time) -> bool {
         let shard = self.shard(begun.color);
         let repeat = |seat| self.repeats.repeated(begun.color, seat, now);
+        let mut blamed = false;
         if let Some(failed) = class.failed()
             && !(failed && begun.seat.is_some_and(repeat))
         {
@@ -170,11 +177,22 @@ impl Window {
             if failed {
                 shard.failed.fetch_add(1, Relaxed);
             }
+            blamed = failed;
         }
         if !begun.timed && !self.settled(begun.second, now) {
             let slot = &shard.ring[begun.second as usize % RING];
             slot.excluded.fetch_add(1, Relaxed);
         }
+        blamed
+    }
+
+    /// Says where and how a request failed that was counted so.
+    pub fn blame(&self, color: Color, fault: Fault) {
+        self.faults()[color.index()].add(fault);
+    }
+
+    fn faults(&self) -> MutexGuard<'_, [Faults; 2]> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A second's slot is read after the settling time and then used again: who comes later was
@@ -249,6 +267,8 @@ pub struct Reading {
     pub ticks: Vec<Tick>,
     /// What both pools did since the last reading, blue first.
     pub spans: [Stats; 2],
+    /// Where their failed requests failed.
+    pub faults: [Faults; 2],
 }
 
 /// A reader's place in a window. There is one reader for each window: reading takes the counts away.
@@ -287,6 +307,7 @@ impl Cursor {
                 latency: window.latency(color),
             };
         }
+        reading.faults = std::mem::take(&mut *window.faults());
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;
         // A reader that overslept must not read a slot twice: the ring has turned.

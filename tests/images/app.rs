@@ -240,6 +240,11 @@ fn answer(path: &str, begun: Instant) -> (u16, String) {
         let all: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
         return (200, all.join("\n"));
     }
+    if path.starts_with("/leak") {
+        // Written, so that it is really taken; seen, so that no compiler leaves it out; and never given back.
+        std::mem::forget(std::hint::black_box(vec![1u8; 1 << 20]));
+        return (200, String::new());
+    }
     if path.starts_with("/mem") {
         let mut held: Vec<Vec<u8>> = vec![];
         loop {

@@ -229,7 +229,8 @@ async fn what_is_said_to_the_next_hop_goes_no_further() -> Done {
         let status = if head.contains("/upgrade") { "426 Upgrade Required" } else { "200 OK" };
         Act::Say(format!(
             "HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: keep-alive, X-Own, content-length, Upgrade\r\nx-own: a\r\n\
-             keep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nupgrade: h2c\r\nte: trailers\r\nx-kept: b\r\n\r\nok"
+             keep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nproxy-authenticate: Basic\r\nupgrade: h2c\r\n\
+             te: trailers\r\nx-kept: b\r\n\r\nok"
         ))
     })
     .await;
@@ -251,7 +252,14 @@ async fn what_is_said_to_the_next_hop_goes_no_further() -> Done {
     ] {
         assert_eq!(values(&head, name), [""; 0], "{name} of the request");
     }
-    for name in ["x-own", "keep-alive", "proxy-connection", "upgrade", "te"] {
+    for name in [
+        "x-own",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "upgrade",
+        "te",
+    ] {
         assert_eq!(answer.header(name), None, "{name} of the answer");
     }
     assert_eq!(
@@ -260,6 +268,13 @@ async fn what_is_said_to_the_next_hop_goes_no_further() -> Done {
     );
     let must = get(rig.addr, "/upgrade", "").await?;
     assert_eq!((must.status, must.header("upgrade")), (426, Some("h2c")));
+    // Who a user is may not get lost on the way.
+    let asked = blue.requests();
+    for names in ["authorization", "close, Cookie", "keep-alive,COOKIE ,x"] {
+        let sent = format!("connection: {names}\r\ncookie: a=b\r\nauthorization: c\r\n");
+        assert_eq!(get(rig.addr, "/", &sent).await?.status, 400, "{names}");
+    }
+    assert_eq!(blue.requests(), asked);
     Ok(())
 }
 
@@ -336,6 +351,46 @@ async fn who_is_refused_is_told_and_not_held_against_a_pool() -> Done {
     eventually("both are counted", || refused(&rig, 400) == 2.0).await;
     rig.idle().await;
     assert_eq!(rig.judged(Blue).failed, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_drips_in_is_given_up_and_a_slow_one_is_not() -> Done {
+    // It says nothing before it has the whole body.
+    let blue = Backend::start(|head| match head.contains("/drip") {
+        true => Act::Hang,
+        false => Act::ok("blue"),
+    })
+    .await;
+    let rig = rig(blue.addr, "limits = { body_time = \"300ms\" }").await;
+    let mut client = Client::connect(rig.addr).await;
+    let post = |path, length| {
+        format!("POST {path} HTTP/1.1\r\nhost: app\r\ncontent-length: {length}\r\n\r\n")
+    };
+    client.send(&post("/drip", 1_000)).await;
+    let mut drops = 0;
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = client.answer() => break answer?,
+            () = tokio::time::sleep(std::time::Duration::from_millis(50)) => drops += 1,
+        }
+        client.send("x").await;
+    };
+    assert_eq!(answer.status, 408);
+    assert!((2..100).contains(&drops), "after some drops: {drops}");
+    client.closed().await?;
+    eventually("it is counted", || refused(&rig, 408) == 1.0).await;
+    // As long in all, and each part earns its wait.
+    let mut client = Client::connect(rig.addr).await;
+    client.send(&post("/steady", 10 * 1_024)).await;
+    for _ in 0..10 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        client.send(&"x".repeat(1_024)).await;
+    }
+    assert_eq!(client.answer().await?.status, 200);
+    rig.idle().await;
+    assert_eq!(rig.judged(Blue).failed, 0, "the user's own fault");
     Ok(())
 }
 

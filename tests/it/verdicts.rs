@@ -17,6 +17,9 @@ use tokio::io::AsyncReadExt;
 /// Judged shares, each long enough for some verdicts.
 const JUDGED: &str = "steps = [{ weight = 5, hold = \"10s\", deadline = \"15s\" }, { weight = 50, hold = \"2s\", deadline = \"10s\" }, { weight = 100, hold = \"2s\", deadline = \"10s\" }]\nmonitor = \"1h\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\nlatency_grace = \"0s\"\nlatency_margin = \"1000% + 10s\"\n";
 
+/// Shares that last a second where the judge is sure, and long enough for it to become so.
+const UNHURRIED: &str = "steps = [{ weight = 5, hold = \"1s\", deadline = \"30s\" }, { weight = 50, hold = \"1s\", deadline = \"30s\" }, { weight = 100, hold = \"1s\", deadline = \"30s\" }]\n";
+
 async fn run(home: &Home, strategy: &str) -> Shifter {
     let mut shifter = home.spawn(&mut home.command(&[
         "run",
@@ -121,6 +124,100 @@ async fn a_green_with_errors_goes_back_at_five_percent() {
     );
     assert_eq!((code, highest), (Some(3), 5.0), "{}", home.log());
     assert!(home.out().contains("\"rolled_back\""), "{}", home.out());
+}
+
+/// The judge has no say: it tells what it would have done, with its numbers, and the rollout goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_it_would_have_done() {
+    let (blue, green) = pair();
+    green.app.error_ppm.store(200_000, Relaxed);
+    let keys = format!("{UNHURRIED}{PATIENT}on_worse = \"report\"\nkeep_blue = \"0s\"\n");
+    let home = Home::new(&blue, &green, &keys);
+    let _shifter = home.serve().await;
+    let load = Load::start(home.proxy, tolerant(1_000.0));
+    let id = home.run(Strategy::Canary).await;
+    let end = home
+        .until("the end", |service| phase_of(service) == "finished")
+        .await;
+    load.stop().await;
+    assert_eq!(outcome_of(&end), "promoted");
+    let accused = end.rollout.unwrap().accused.unwrap();
+    assert!(accused.contains("errors"), "{accused}");
+    let notes = home.client.notes(0, id).await.unwrap();
+    let told = |text| notes.iter().filter(|note| note.text.contains(text)).count();
+    assert_eq!(told("WOULD ROLL BACK"), 1, "{notes:?}");
+    assert!(told("going on as `on_worse` says") >= 2, "{notes:?}");
+}
+
+/// A person is asked once, and what they say holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_decides_on_a_worse_green_where_the_file_says_so() {
+    let (blue, green) = pair();
+    green.app.error_ppm.store(200_000, Relaxed);
+    let keys = format!("{UNHURRIED}{PATIENT}on_worse = \"pause\"\nkeep_blue = \"0s\"\n");
+    let home = Home::new(&blue, &green, &keys);
+    let _shifter = home.serve().await;
+    let load = Load::start(home.proxy, tolerant(1_000.0));
+    for goes_on in [false, true] {
+        home.run(Strategy::Canary).await;
+        let asked = home
+            .until("the question", |service| phase_of(service) == "paused")
+            .await;
+        assert_eq!(asked.weight_percent, 5.0);
+        assert!(asked.rollout.unwrap().accused.is_some());
+        let said = if goes_on { "resume" } else { "rollback" };
+        home.verb(said).await.unwrap();
+        let end = home
+            .until("the end", |service| phase_of(service) == "finished")
+            .await;
+        let outcome = if goes_on { "promoted" } else { "stopped" };
+        assert_eq!(outcome_of(&end), outcome);
+    }
+    load.stop().await;
+}
+
+/// What fails is named: the route, the status, and of three backends the one that is broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_route_and_the_one_bad_replica_are_named() {
+    let (blue, green) = pair();
+    let others = [Running::start("green"), Running::start("green")];
+    green.app.error_ppm.store(1_000_000, Relaxed);
+    green.app.checkout_only.store(true, Relaxed);
+    let home = Home::new(&blue, &green, &format!("{UNHURRIED}{PATIENT}"));
+    let all = [green.addr, others[0].addr, others[1].addr].map(|addr| format!("\"{addr}\""));
+    let one = format!("green = \"{}\"", green.addr);
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let three = text.replace(&one, &format!("green = [{}]", all.join(", ")));
+    assert_ne!(text, three);
+    std::fs::write(home.config(), three).unwrap();
+    let _shifter = home.serve().await;
+    let load = Load::start(home.proxy, tolerant(900.0));
+    let checkout = Plan {
+        path: "/checkout/8f14e45f?token=secret".into(),
+        ..tolerant(300.0)
+    };
+    let checkout = Load::start(home.proxy, checkout);
+    let id = home.run(Strategy::Canary).await;
+    let end = home
+        .until("the end", |service| phase_of(service) == "finished")
+        .await;
+    load.stop().await;
+    checkout.stop().await;
+    let reason = end.rollout.unwrap().reason.unwrap();
+    for part in [
+        "worst route GET /checkout/{id} (",
+        "mostly 500 (",
+        &format!("worst backend {} (", green.addr),
+    ] {
+        assert!(reason.contains(part), "{reason}");
+    }
+    let record = home.client.rollout(id).await.unwrap();
+    let faults = record.evidence.unwrap().faults;
+    assert_eq!(faults.routes.len(), 1, "{faults:?}");
+    assert_eq!(
+        faults.backends.get(&green.addr.to_string()),
+        Some(&faults.total)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,10 @@ pub(crate) enum World {
     ColdStart,
     /// Each pool's latency drifts by itself (AR(1), 5 %).
     PrivateDrift,
+    /// A day in the length of the run: from 0.2 to 1.8 times the requests and back, with errors and latency that follow.
+    Day,
+    /// From the middle on, on both pools: a route that fails ten times as often and takes 80 ms more is asked by a third instead of 2 %.
+    OtherRoutes,
     /// An error makes its client retry three times on average, on the same pool; a user's failure counts once in ten seconds.
     ClustersSticky,
     /// The same, and each retry counts.
@@ -58,6 +62,8 @@ impl World {
             World::PrivateBursts => "AR + private bursts",
             World::ColdStart => "AR + cold start x4",
             World::PrivateDrift => "AR + private drift 5%",
+            World::Day => "AR + a day's ramp",
+            World::OtherRoutes => "AR + other mix of routes",
             World::ClustersSticky => "AR + clustered errors, sticky",
             World::ClustersCounted => "AR + clustered errors, sticky, each retry counted",
             World::ClustersByRequest => "AR + clustered errors, per request",
@@ -196,6 +202,8 @@ pub(crate) struct Traffic {
     since: usize,
     /// When the shared incident begins.
     incident: usize,
+    /// The planned length.
+    seconds: usize,
     wave: f64,
     burst: bool,
     private: [u32; 2],
@@ -203,6 +211,8 @@ pub(crate) struct Traffic {
     /// Retries to come: per pool and second.
     retries: [Vec<u64>; 2],
     limits: Option<Limits>,
+    /// Green serves everybody, and what blue has is copies of what is not green's share.
+    pub(crate) mirrors: bool,
     /// Blue's requests of this step and their shift: what its histogram is drawn from.
     blue: Vec<(u64, f64)>,
 }
@@ -224,12 +234,14 @@ impl Traffic {
             at: 0,
             since: 0,
             incident: seconds / 2,
+            seconds,
             wave: 0.0,
             burst: false,
             private: [0; 2],
             drift: [0.0; 2],
             retries: [vec![0; seconds + 60], vec![0; seconds + 60]],
             limits: None,
+            mirrors: false,
             blue: Vec::new(),
         }
     }
@@ -257,6 +269,24 @@ impl Traffic {
         0.98 * from + spread * (1.0f64 - 0.98 * 0.98).sqrt() * z
     }
 
+    /// How much is asked now, 1 on average.
+    fn load(&self) -> f64 {
+        if self.world != World::Day {
+            return 1.0;
+        }
+        let part = (self.at - self.since) as f64 / self.seconds.max(1) as f64;
+        1.0 - 0.8 * (std::f64::consts::TAU * part).cos()
+    }
+
+    /// The share of the costly route.
+    fn costly(&self) -> f64 {
+        match self.world {
+            World::OtherRoutes if self.at >= self.incident => 0.33,
+            World::OtherRoutes => 0.02,
+            _ => 0.0,
+        }
+    }
+
     /// What the world does to both pools in second `at`.
     fn moment(&mut self) -> Moment {
         let (mut shift, mut more_errors, mut times_errors) = (0.0, 0.0, 1.0);
@@ -276,6 +306,10 @@ impl Traffic {
             times_errors = 10.0;
             shift += 1.5f64.ln();
         }
+        times_errors *= 1.0 + 9.0 * self.costly();
+        let busy = self.load() - 1.0;
+        times_errors *= 1.0 + busy;
+        shift += 0.3 * busy;
         let Fault {
             blue_errors,
             green_errors,
@@ -321,9 +355,13 @@ impl Traffic {
     /// The next second, with this share of requests on green.
     pub(crate) fn second(&mut self, weight: f64) -> Tick {
         let moment = self.moment();
-        let arrived = self.poisson(self.rate);
-        let on_green = self.binomial(arrived, weight);
-        let requests = [arrived - on_green, on_green];
+        let arrived = self.poisson(self.rate * self.load());
+        let requests = if self.mirrors && weight > 0.0 {
+            [self.binomial(arrived, 1.0 - weight), arrived]
+        } else {
+            let on_green = self.binomial(arrived, weight);
+            [arrived - on_green, on_green]
+        };
         let mut pools = [PoolTick::default(); 2];
         for (pool, tick) in pools.iter_mut().enumerate() {
             let quarter = if self.world.clustered() { 0.25 } else { 1.0 };
@@ -382,10 +420,10 @@ impl Traffic {
         let plain = Latency {
             shift,
             tail: 1.0,
-            late: 0.0,
-            late_millis: 0.0,
+            late: self.costly(),
+            late_millis: 80.0,
         };
-        if pool == 0 {
+        if pool == 0 || self.world == World::OtherRoutes {
             return plain;
         }
         let Fault {

@@ -3,13 +3,14 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::stream;
 use rand::RngExt;
 use serde::Deserialize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
@@ -21,6 +22,14 @@ pub struct App {
     start_delay: Duration,
     /// Share of answers that are 500, in a million.
     pub error_ppm: AtomicU32,
+    /// Only what is asked under `/checkout` fails so.
+    pub checkout_only: AtomicBool,
+    /// Share of answers that break off, in a million.
+    pub broken_ppm: AtomicU32,
+    /// Milliseconds from the first request in which every answer takes `tail_us` longer: cold caches.
+    pub cold_ms: AtomicU64,
+    /// When the first request came.
+    first: OnceLock<Instant>,
     /// Typical time to answer, in microseconds; 0 answers at once.
     pub latency_us: AtomicU64,
     /// Spread of the time to answer: sigma of a log-normal distribution, in millionths.
@@ -45,6 +54,10 @@ impl App {
             started: Instant::now(),
             start_delay,
             error_ppm: AtomicU32::new(0),
+            checkout_only: AtomicBool::new(false),
+            broken_ppm: AtomicU32::new(0),
+            cold_ms: AtomicU64::new(0),
+            first: OnceLock::new(),
             latency_us: AtomicU64::new(0),
             spread_ppm: AtomicU32::new(250_000),
             tail_ppm: AtomicU32::new(0),
@@ -75,6 +88,10 @@ impl App {
 
     fn delay(&self) -> Duration {
         let typical = self.latency_us.load(Relaxed);
+        let since = self.first.get_or_init(Instant::now).elapsed();
+        if since < Duration::from_millis(self.cold_ms.load(Relaxed)) {
+            return Duration::from_micros(typical + self.tail_us.load(Relaxed));
+        }
         if typical == 0 && self.tail_ppm.load(Relaxed) == 0 {
             return Duration::ZERO;
         }
@@ -89,9 +106,10 @@ impl App {
         Duration::from_micros(micros as u64)
     }
 
-    fn fails(&self) -> bool {
+    fn fails(&self, path: &str) -> bool {
         let ppm = self.error_ppm.load(Relaxed);
-        ppm > 0 && rand::rng().random_range(0..1_000_000) < ppm
+        let may = !self.checkout_only.load(Relaxed) || path.starts_with("/checkout");
+        may && happens(ppm)
     }
 
     fn reply(&self, status: StatusCode, body: impl Into<Body>) -> Response {
@@ -105,7 +123,11 @@ impl App {
     }
 }
 
-async fn answer(State(app): State<Arc<App>>) -> Response {
+fn happens(ppm: u32) -> bool {
+    ppm > 0 && rand::rng().random_range(0..1_000_000) < ppm
+}
+
+async fn answer(State(app): State<Arc<App>>, uri: Uri) -> Response {
     app.served.fetch_add(1, Relaxed);
     if app.hangs.load(Relaxed) {
         std::future::pending::<()>().await;
@@ -114,7 +136,11 @@ async fn answer(State(app): State<Arc<App>>) -> Response {
     if delay > Duration::ZERO {
         tokio::time::sleep(delay).await;
     }
-    if app.fails() {
+    if happens(app.broken_ppm.load(Relaxed)) {
+        let broken = stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("broken off"))]);
+        return app.reply(StatusCode::OK, Body::from_stream(broken));
+    }
+    if app.fails(uri.path()) {
         return app.reply(StatusCode::INTERNAL_SERVER_ERROR, "something broke\n");
     }
     app.reply(StatusCode::OK, format!("hello from {}\n", app.version))

@@ -75,6 +75,7 @@ pub(crate) struct RawLimits {
     pub(crate) uri: Value<Scalar>,
     pub(crate) body: Value<Scalar>,
     pub(crate) header_time: Value<Scalar>,
+    pub(crate) body_time: Value<Scalar>,
     pub(crate) connections_per_address: Value<i64>,
     pub(crate) requests_per_address: Value<i64>,
 }

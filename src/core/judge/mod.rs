@@ -10,12 +10,13 @@ mod policy;
 mod rail;
 pub mod report;
 mod track;
+pub mod words;
 
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
 
-use crate::core::sequential::{Block, ln_sum};
+use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
 use rail::Rail;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,8 @@ pub struct Judge {
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
     step: Block,
+    #[serde(default)]
+    step_seconds: u64,
     total_requests: u64,
     excess_before: f64,
 }
@@ -110,11 +113,20 @@ impl Judge {
             recent: [Block::default(); Judge::RECENT],
             ln_e_max: 0.0,
             step: Block::default(),
+            step_seconds: 0,
             total_requests: 0,
             excess_before: 0.0,
         };
         judge.start_step(false, Control::Concurrent);
         judge
+    }
+
+    /// The same judge without intervals of the odds ratio. They are for people alone and most of the work: for simulations.
+    pub fn without_intervals(mut self) -> Judge {
+        for track in &mut self.tracks {
+            track.odds = OddsGrid::off();
+        }
+        self
     }
 
     /// Begins a step. What speaks against green is kept; what speaks for it starts anew, because green
@@ -123,6 +135,7 @@ impl Judge {
         // A step with fewer failures than expected is no licence for the next one.
         self.excess_before += self.step_excess().max(0.0);
         self.step = Block::default();
+        self.step_seconds = 0;
         self.last = last;
         self.control = control;
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
@@ -172,6 +185,7 @@ impl Judge {
         self.total_requests += failures.green;
         self.recent[self.seconds as usize % Judge::RECENT] = failures;
         self.seconds += 1;
+        self.step_seconds += 1;
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
     }
 
@@ -358,6 +372,25 @@ mod tests {
         ));
         judge.start_step(true, Control::Concurrent);
         assert_eq!(judge.verdict(), Verdict::NoData);
+    }
+
+    #[test]
+    fn without_intervals_the_verdict_is_the_same() {
+        let mut judges = [
+            Judge::new(Policy::default()),
+            Judge::new(Policy::default()).without_intervals(),
+        ];
+        for judge in &mut judges {
+            feed(judge, 40, timed(475, [240, 48, 5]), timed(25, [11, 2, 0]));
+            feed(judge, 20, pool(475, 1), pool(25, 2));
+        }
+        let [plain, quick] = judges.map(|judge| (judge.verdict(), judge.report()));
+        assert_eq!(plain.0, quick.0);
+        assert!((plain.1.ln_e_max - quick.1.ln_e_max).abs() < 1e-12);
+        let odds = |report: &Report| report.findings.iter().map(|f| f.odds).collect::<Vec<_>>();
+        assert_eq!(odds(&plain.1), odds(&quick.1));
+        let finding = quick.1.finding(Metric::Err).unwrap();
+        assert_eq!((finding.odds_low, finding.odds_high), (0.0, None));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The evidence in numbers, and in one line of words.
 
 use super::track::Track;
+use super::words::{against_one, counted, grouped, milliseconds, percent, times};
 use super::{Judge, RailFinding, Slo, Verdict};
+use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -140,8 +142,14 @@ pub struct Report {
     pub limits: Option<Limits>,
     /// Green requests judged in this step.
     pub step_requests: u64,
+    /// Seconds judged in this step.
+    #[serde(default)]
+    pub step_seconds: u64,
     /// Green requests judged in the whole rollout.
     pub total_requests: u64,
+    /// Where green's failed requests failed, as far as the caller knows it.
+    #[serde(default)]
+    pub faults: Faults,
     /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
     pub recent: [u64; 4],
 }
@@ -187,7 +195,9 @@ impl Judge {
             max_excess_failures: self.policy.max_excess_failures,
             limits: self.limits,
             step_requests: self.step.green,
+            step_seconds: self.step_seconds,
             total_requests: self.total_requests,
+            faults: Faults::default(),
             recent,
         }
     }
@@ -226,6 +236,21 @@ impl Report {
             Verdict::Pass => self.success(),
             Verdict::NoData => "green has had no request in this step that could be judged".into(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
+        }
+    }
+
+    /// Whether green fails by failed requests, and not by slow ones.
+    pub fn is_about_failures(&self) -> bool {
+        match self.cause {
+            Some(Cause::Outage | Cause::HarmCap) => true,
+            Some(Cause::Evidence | Cause::Slo) => match self.broken {
+                Some(at) => self
+                    .rails
+                    .get(at)
+                    .is_some_and(|rail| rail.metric == Metric::Err),
+                None => self.blamed == Metric::Err,
+            },
+            None => false,
         }
     }
 
@@ -361,9 +386,10 @@ impl Report {
             String::new()
         } else {
             format!(
-                "; not yet shown to be within the margin: {} of {}",
+                "; not yet shown to be within the margin: {} of {}, {}",
                 open.join(", "),
-                against_one(self.ln_pass)
+                against_one(self.ln_pass),
+                self.time_left()
             )
         };
         format!(
@@ -372,6 +398,45 @@ impl Report {
         )
     }
 }
+
+impl Report {
+    /// Seconds until every metric is shown to be within the margin, should the evidence grow as it did in this
+    /// step; none where one has not grown, or where the step is too young to say.
+    pub fn seconds_left(&self) -> Option<f64> {
+        if self.step_seconds < YOUNG {
+            return None;
+        }
+        let asked = self.findings.iter().filter_map(|f| f.ln_e_pass);
+        let left = asked.map(|ln_e| match ln_e {
+            shown if shown >= self.ln_pass => 0.0,
+            grown if grown > 0.0 => (self.ln_pass - grown) / grown * self.step_seconds as f64,
+            _ => f64::INFINITY,
+        });
+        let longest = left.fold(0.0, f64::max);
+        longest.is_finite().then_some(longest)
+    }
+
+    fn time_left(&self) -> String {
+        let about = |count: f64, unit: &str| {
+            let count = count.ceil().max(1.0);
+            let many = if count > 1.0 { "s" } else { "" };
+            format!("about {count:.0} more {unit}{many} at this traffic")
+        };
+        match self.seconds_left() {
+            None if self.step_seconds < OLD => "too early to say how long it takes".to_owned(),
+            None => "nothing grows at this traffic, no end in sight".to_owned(),
+            Some(seconds) if seconds < 90.0 => about(seconds, "second"),
+            Some(seconds) if seconds < 5_400.0 => about(seconds / 60.0, "minute"),
+            Some(seconds) => about(seconds / 3_600.0, "hour"),
+        }
+    }
+}
+
+/// Seconds of a step before which nobody can say how its evidence grows.
+const YOUNG: u64 = 20;
+
+/// Seconds of a step after which evidence that has not grown is not expected to.
+const OLD: u64 = 600;
 
 /// Green against an absolute limit: `green 8.0% errors (41 of 512), where max_error_rate allows 5.0%`.
 pub fn beyond(rail: &RailFinding) -> String {
@@ -385,77 +450,6 @@ pub fn beyond(rail: &RailFinding) -> String {
         Slo::key(rail.metric),
         percent(rail.allowed)
     )
-}
-
-/// A share in words, and the counts behind it.
-fn counted(bad: u64, requests: u64) -> (String, String) {
-    let share = if requests == 0 {
-        0.0
-    } else {
-        bad as f64 / requests as f64
-    };
-    (
-        percent(share),
-        format!("{} of {}", grouped(bad), grouped(requests)),
-    )
-}
-
-/// Percent with two digits that count: `2.1%`, `0.10%`, `100%`.
-pub fn percent(share: f64) -> String {
-    let percent = 100.0 * share;
-    match percent {
-        p if p <= 0.0 => "0%".to_owned(),
-        p if p >= 9.95 => format!("{p:.0}%"),
-        p if p >= 0.995 => format!("{p:.1}%"),
-        p if p >= 0.0995 => format!("{p:.2}%"),
-        p => format!("{p:.3}%"),
-    }
-}
-
-/// An odds ratio: `21x`, `1.4x`.
-pub fn times(odds: f64) -> String {
-    if odds >= 9.95 {
-        format!("{}x", grouped(odds.round() as u64))
-    } else {
-        format!("{odds:.1}x")
-    }
-}
-
-/// An e-value as odds against: `3,100:1`, `0.6:1`.
-pub fn against_one(ln_e: f64) -> String {
-    match ln_e.exp() {
-        e if e >= 1e9 => "more than 1,000,000,000:1".to_owned(),
-        e if e >= 99.5 => {
-            let unit = 10f64.powf(e.log10().floor() - 1.0);
-            format!("{}:1", grouped(((e / unit).round() * unit).round() as u64))
-        }
-        e if e >= 9.95 => format!("{e:.0}:1"),
-        e if e >= 0.095 => format!("{e:.1}:1"),
-        _ => "less than 0.1:1".to_owned(),
-    }
-}
-
-/// Microseconds as milliseconds.
-pub fn milliseconds(micros: u64) -> String {
-    let millis = micros as f64 / 1_000.0;
-    if millis >= 9.95 {
-        format!("{} ms", grouped(millis.round() as u64))
-    } else {
-        format!("{millis:.1} ms")
-    }
-}
-
-/// A count with commas between the thousands.
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut words = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            words.push(',');
-        }
-        words.push(digit);
-    }
-    words
 }
 
 #[cfg(test)]
@@ -567,7 +561,8 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.contains("not yet shown to be within the margin: ") && line.ends_with("of 20:1"),
+            line.contains("not yet shown to be within the margin: ")
+                && line.ends_with("of 20:1, too early to say how long it takes"),
             "{line}"
         );
         let (report, verdict) = judged(400, pool(475, 0, [237, 47, 4]), pool(25, 0, [5, 1, 0]));
@@ -575,6 +570,32 @@ mod tests {
         assert!(
             line.starts_with("green is as good as blue: 4 of 4 metrics"),
             "{line}"
+        );
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_and_comes_true() {
+        let good = |seconds| judged(seconds, pool(95, 0, [47, 9, 1]), pool(5, 0, [1, 0, 0]));
+        let shown = (1..900).find(|&seconds| good(seconds).1 == Verdict::Pass);
+        let shown = shown.expect("a pass within a quarter of an hour");
+        assert_eq!(good(19).0.seconds_left(), None, "too young");
+        for seconds in [shown / 2, shown * 3 / 4, shown - 5] {
+            let (report, verdict) = good(seconds);
+            let told = report.seconds_left().unwrap_or(0.0) + seconds as f64;
+            let off = told / shown as f64;
+            assert!(
+                (0.7..2.5).contains(&off),
+                "after {seconds} of {shown} s: {told}"
+            );
+            let line = report.line(&verdict);
+            assert!(line.contains(" at this traffic"), "{line}");
+        }
+        assert_eq!(good(shown).0.seconds_left(), Some(0.0));
+        let (report, _) = judged(60, pool(475, 0, [237, 47, 4]), pool(25, 2, [11, 2, 0]));
+        assert_eq!(
+            report.seconds_left(),
+            None,
+            "what does not grow never gets there"
         );
     }
 }

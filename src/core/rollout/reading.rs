@@ -56,6 +56,11 @@ impl Rollout {
         self.challenged
     }
 
+    /// What the judge would have ended it with, had the plan let it.
+    pub fn accused(&self) -> Option<&Outcome> {
+        self.accused.as_ref()
+    }
+
     /// How it ended, or is ending: known from the promotion or the rollback on.
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {

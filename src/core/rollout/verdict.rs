@@ -2,7 +2,7 @@
 
 use crate::core::judge::Verdict;
 use crate::core::outcome::Outcome;
-use crate::core::plan::Undecided;
+use crate::core::plan::{OnWorse, Undecided};
 use crate::core::rollout::{Action, Rollout};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -22,19 +22,12 @@ impl Rollout {
             Verdict::Fail { .. } => vec![],
             Verdict::Pass if held => self.enter(step + 1, now),
             Verdict::Pass if self.challenged => self.clear(),
-            Verdict::Suspect { .. } if late => {
-                let reason = "nothing was proven in time, and green leans worse".to_owned();
-                self.roll_back(Outcome::Inconclusive { reason }, now)
-            }
+            Verdict::Suspect { .. } if late => self.lean_worse(step, now),
             Verdict::Suspect { .. } => self.challenge(),
             Verdict::Inconclusive {
                 leaning_worse: true,
                 ..
-            } if late => {
-                // Not a proven regression, so not called one; but silence that leans worse is no pass.
-                let reason = "nothing was proven in time, and green leans worse".to_owned();
-                self.roll_back(Outcome::Inconclusive { reason }, now)
-            }
+            } if late => self.lean_worse(step, now),
             Verdict::Inconclusive {
                 step_requests,
                 total_requests,
@@ -57,10 +50,51 @@ impl Rollout {
         }
     }
 
+    /// Not a proven regression, so not called one; but silence that leans worse is no pass.
+    fn lean_worse(&mut self, step: usize, now: Time) -> Vec<Action> {
+        let reason = "nothing was proven in time, and green leans worse".to_owned();
+        self.condemn(step, false, Outcome::Inconclusive { reason }, true, now)
+    }
+
+    /// The judge is against green: the plan says whether that ends the rollout. `over` when the share has
+    /// had its time and a plan that only reports may go on.
+    ///
+    /// A person who was asked once and went on has heard it: from then on it is only reported.
+    pub(super) fn condemn(
+        &mut self,
+        step: usize,
+        paused: bool,
+        outcome: Outcome,
+        over: bool,
+        now: Time,
+    ) -> Vec<Action> {
+        let asked = self.accused.is_some() || paused;
+        match self.plan.on_worse {
+            OnWorse::Rollback => return self.roll_back(outcome, now),
+            OnWorse::Pause if !asked => {
+                self.accused = Some(outcome);
+                return self.pause(step, now);
+            }
+            OnWorse::Pause | OnWorse::Report => {}
+        }
+        if !matches!(self.accused, Some(Outcome::RolledBack { .. })) {
+            self.accused = Some(outcome);
+        }
+        if over {
+            self.enter(step + 1, now)
+        } else if self.challenged && !paused {
+            self.clear()
+        } else {
+            vec![]
+        }
+    }
+
     /// Blue gets a little back for as long as green is under suspicion: beside each other, whatever
     /// happens outside happens to both.
     fn challenge(&mut self) -> Vec<Action> {
-        if self.challenged || self.weight < Weight::ALL || self.plan.challenge == Weight::NONE {
+        let heard = self.accused.is_some();
+        let whole = self.weight == Weight::ALL;
+        if self.challenged || heard || !whole || self.plan.challenge == Weight::NONE {
             return vec![];
         }
         self.challenged = true;

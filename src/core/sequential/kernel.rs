@@ -11,6 +11,11 @@ fn ln_factorial(n: u64) -> f64 {
     if n < 2 { 0.0 } else { ln_gamma(n as f64 + 1.0) }
 }
 
+/// `n ln x`; most of the time nothing was bad, and a logarithm is dear.
+pub fn times_ln(n: u64, x: f64) -> f64 {
+    if n == 0 { 0.0 } else { n as f64 * x.ln() }
+}
+
 /// `ln(e^a + e^b + ...)` without overflow.
 pub fn ln_sum(terms: &[f64]) -> f64 {
     let top = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -65,13 +70,13 @@ impl TwoByTwo {
         if self.high - self.low <= Self::NARROW {
             let sum = 1.0 + self.upward(odds, self.low);
             if sum.is_finite() {
-                return self.ln_low + self.low as f64 * odds.ln() + sum.ln();
+                return self.ln_low + times_ln(self.low, odds) + sum.ln();
             }
         }
         let mode = self.mode(odds);
         let sum = 1.0 + self.upward(odds, mode) + self.downward(odds, mode);
         let ln_mode = ln_choose(self.green, mode) + ln_choose(self.blue, self.bad - mode);
-        ln_mode + mode as f64 * odds.ln() + sum.ln()
+        ln_mode + times_ln(mode, odds) + sum.ln()
     }
 
     /// The most likely outcome (Liao and Rosen 2001).

@@ -109,6 +109,17 @@ impl State {
         )
     }
 
+    /// Whether the kernel ended it for want of memory.
+    pub fn killed_for_memory(&self) -> bool {
+        matches!(
+            self,
+            State::Exited {
+                out_of_memory: true,
+                ..
+            }
+        )
+    }
+
     /// Whether its life has ended, or is interrupted.
     pub fn fallen(&self) -> bool {
         matches!(self, State::Paused | State::Exited { .. })

@@ -1,6 +1,5 @@
 //! What goes wrong with containers: what users saw, how it ended, what was said.
 
-use crate::support::PATIENCE;
 use crate::support::docker::Engine;
 use crate::support::load::{Load, Plan, quantile, size};
 use crate::support::shifter::{PATIENT, QUICK, STILL, Shifter, outcome_of};
@@ -163,11 +162,44 @@ async fn a_green_that_is_killed_for_want_of_memory_is_told_so() {
     shifter
         .until("it is back", |service| service.weight_percent == 0.0)
         .await;
-    // The checks may have been quicker than the engine.
-    let deadline = Instant::now() + PATIENCE;
+    // The checks may have been quicker than the engine; and where others wait for the disk, the kernel reads the program
+    // in again and again before it gives up.
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !(reason(&shifter).await + &shifter.notes().await).contains("OOM") {
         assert!(Instant::now() < deadline, "{}", shifter.notes().await);
     }
+}
+
+/// A green whose memory grows without end is told long before the kernel ends it, and goes on being judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_leaks_is_told_before_it_dies() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &["--memory", "512m"]);
+    // It is looked at once a second, so that there are enough looks within the first share.
+    let steps = "steps = [{ weight = 5, hold = \"30s\", deadline = \"1h\" }, { weight = 100, hold = \"1h\", deadline = \"1h\" }]\non_inconclusive = \"hold\"\n";
+    let keys = format!("{steps}{PATIENT}keep_blue = \"1s\"\n");
+    let shifter = engine.home(&keys).serve().await;
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.share(5.0).await;
+    let green = engine.address(&format!("{}-{rollout}", engine.name));
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while !shifter.notes().await.contains("green's memory grows by ") {
+        assert!(Instant::now() < deadline, "{}", shifter.notes().await);
+        let _ = crate::support::client::get(green, "/leak", "").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let notes = shifter.notes().await;
+    let told = notes.lines().find(|line| line.contains("memory grows"));
+    println!("{}", told.unwrap_or_default());
+    assert!(
+        notes.contains("its limit of 537 MB is reached in "),
+        "{notes}"
+    );
+    assert_eq!(
+        shifter.service().await.weight_percent,
+        5.0,
+        "a warning, no verdict"
+    );
 }
 
 /// B8: blue dies while green has a share: users are served by green, nothing advances, blue's return ends it.

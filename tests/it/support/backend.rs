@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -16,6 +17,8 @@ pub enum Act {
     Last(String),
     /// These bytes, then a reset.
     Reset(String),
+    /// A reset after so long, without a word.
+    Drop(Duration),
     /// These bytes once somebody allows it.
     After(Arc<Notify>, String),
     /// Never a word.
@@ -150,6 +153,11 @@ async fn converse(
             Act::Reset(text) => {
                 let _ = stream.write_all(text.as_bytes()).await;
                 let _ = stream.flush().await;
+                let _ = stream.set_zero_linger();
+                return;
+            }
+            Act::Drop(after) => {
+                tokio::time::sleep(after).await;
                 let _ = stream.set_zero_linger();
                 return;
             }

@@ -2,6 +2,7 @@
 
 use crate::support::eventually;
 use shifter::config::Config;
+use shifter::core::stats::Histogram;
 use shifter::core::table::{Color, Route, Table};
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
@@ -124,6 +125,15 @@ impl Rig {
             requests: span.requests,
             failed: span.failed,
         }
+    }
+
+    /// The times of a pool's requests so far, as the judge has them; reading takes them away.
+    pub fn latency(&self, color: Color) -> Histogram {
+        let snapshot = self.board.snapshot();
+        let window = &snapshot.service("app").unwrap().window;
+        let later = Clock::now().after(Duration::from_secs(2));
+        let reading = Cursor::new(window).read(window, later);
+        reading.spans[color.index()].latency.clone()
     }
 
     /// Waits until so many requests of a pool were counted.

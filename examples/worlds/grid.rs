@@ -1,0 +1,64 @@
+//! False rollbacks over rates and shares: the judge alone, a quarter of an hour at one share.
+
+use crate::drive::{Run, drive, many, steady};
+use crate::worlds::{Fault, Traffic, World};
+use crate::{Size, judge, seed, share};
+
+const RATES: [f64; 5] = [1.0, 5.0, 50.0, 500.0, 5_000.0];
+const SHARES: [f64; 3] = [0.01, 0.05, 0.5];
+const SECONDS: usize = 900;
+const WORLDS: [World; 7] = [
+    World::Iid,
+    World::Wave,
+    World::SharedBursts,
+    World::PrivateBursts,
+    World::Day,
+    World::OtherRoutes,
+    World::ClustersSticky,
+];
+
+/// Prints it; the false rollbacks are those of [`crate::drive::End::RolledBack`].
+pub(crate) fn grid(size: &Size) {
+    println!("### False rollbacks, green equals blue: 15 min at one share\n");
+    println!(
+        "{} rollouts in each cell, looked at each second, 95 % Wilson interval.\n",
+        size.rollouts
+    );
+    print!("| world | green's share |");
+    for rate in RATES {
+        print!(" {rate} req/s |");
+    }
+    println!("\n|---|---|---|---|---|---|---|");
+    for world in WORLDS {
+        // A whole name means this world alone: "AR" is part of others.
+        let exact = WORLDS.iter().any(|one| one.name() == size.only);
+        let wanted = if exact {
+            world.name() == size.only
+        } else {
+            world.name().contains(&size.only)
+        };
+        if !wanted {
+            continue;
+        }
+        for weight in SHARES {
+            print!("| {} | {} % |", world.name(), 100.0 * weight);
+            for rate in RATES {
+                let runs = cell(size, world, weight, rate);
+                print!(" {} |", share(&runs, crate::End::RolledBack));
+            }
+            println!();
+        }
+    }
+}
+
+fn cell(size: &Size, world: World, weight: f64, rate: f64) -> Vec<Run> {
+    many(size.threads, size.rollouts, |run| {
+        let mut traffic = Traffic::new(seed(10, run), rate, SECONDS, world, Fault::NONE);
+        drive(
+            &mut traffic,
+            &mut judge(size),
+            weight,
+            steady(SECONDS as u64),
+        )
+    })
+}

@@ -1,0 +1,86 @@
+//! Asking the engine what both versions take of the machine, while green has users.
+
+use crate::config::Access;
+use crate::control::controller::Controller;
+use crate::control::handle::Mail;
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::core::usage::Look;
+use crate::core::weight::Weight;
+use crate::driver::docker::{Engine, EngineError};
+use crate::store::Clock;
+
+impl Controller {
+    /// Looks when it is time; what was seen comes back as mail.
+    pub(super) fn ask_usage(&mut self, i: usize, now: Time) {
+        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+            return;
+        }
+        let ward = &mut self.wards[i];
+        let shown = ward.route.weight > Weight::NONE && ward.is_docker();
+        let (Some(run), Some(own)) = (&mut ward.run, self.own.upgrade()) else {
+            return;
+        };
+        if !shown || !run.usage.due(now) {
+            return;
+        }
+        let of = |color: Color| {
+            let all = ward.docker.containers[color.index()].iter().flatten();
+            all.map(|one| (one.id.clone(), u64::try_from(one.memory).unwrap_or(0)))
+                .collect::<Vec<_>>()
+        };
+        let (rollout, engine) = (run.saved.id, self.dock.engine.clone());
+        let both = Color::BOTH.map(of);
+        tokio::spawn(async move {
+            let looks = match look(&engine, &both[0]).await {
+                Ok(blue) => look(&engine, &both[1]).await.map(|green| [blue, green]),
+                Err(error) => Err(error),
+            };
+            let _ = own.send(Mail::Used { rollout, looks }).await;
+        });
+    }
+
+    /// What was seen; who says nothing a few times is not asked again in this rollout.
+    pub(super) fn used(&mut self, rollout: i64, looks: Result<[Look; 2], EngineError>) {
+        let Some(i) = self.rolls_out(rollout) else {
+            return;
+        };
+        let ward = &mut self.wards[i];
+        let service = ward.route.service.clone();
+        let metrics = self.metrics.service(&service);
+        let Some(run) = &mut ward.run else { return };
+        let mut looks = match looks {
+            Ok(looks) => looks,
+            Err(error) => {
+                tracing::debug!(%service, "what the versions take is not known: {error}");
+                run.usage.nothing();
+                return;
+            }
+        };
+        for color in Color::BOTH {
+            looks[color.index()].requests = metrics.pool(color).ended();
+        }
+        for text in run.usage.look(Clock::now(), looks) {
+            self.ledger.tell(&service, Some(rollout), "warning", text);
+        }
+    }
+}
+
+/// What the containers of one version have taken, by id and limit.
+async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<Look, EngineError> {
+    let mut sum = Look {
+        containers: containers.len(),
+        ..Look::default()
+    };
+    for (id, limit) in containers {
+        let (memory, cpu) = engine.usage(id).await?;
+        sum.memory += memory;
+        sum.cpu += cpu;
+        sum.limit += limit;
+    }
+    // Where one may take what there is no limit is near.
+    if containers.iter().any(|(_, limit)| *limit == 0) {
+        sum.limit = 0;
+    }
+    Ok(sum)
+}

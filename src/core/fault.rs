@@ -1,0 +1,226 @@
+//! Where and how the failed requests of a pool failed: what a person asks first when green is worse.
+//!
+//! Users choose the paths, so a group of paths is a template, plain and short, and there are only so many.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Names of one kind that are kept apart.
+const NAMES_MAX: usize = 64;
+
+/// What all further names are counted as.
+const OTHERS: &str = "others";
+
+/// Segments of a path that a template keeps.
+const SEGMENTS_MAX: usize = 5;
+
+/// The longest segment that can be the name of something, in bytes.
+const SEGMENT_MAX: usize = 32;
+
+/// The longest method that is kept, in bytes.
+const METHOD_MAX: usize = 16;
+
+/// One failed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The status, or what went wrong instead of an answer.
+    pub how: String,
+    /// Method and template of the path.
+    pub route: String,
+    /// The backend that had it, if one had.
+    pub backend: Option<String>,
+}
+
+/// How often each name was there.
+pub type Tally = BTreeMap<String, u64>;
+
+/// The failed requests of one pool, by what they have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults {
+    /// All of them.
+    pub total: u64,
+    /// By status, or by what went wrong instead of an answer.
+    pub how: Tally,
+    /// By method and template of the path.
+    pub routes: Tally,
+    /// By backend.
+    pub backends: Tally,
+}
+
+impl Faults {
+    /// Counts one.
+    pub fn add(&mut self, fault: Fault) {
+        self.total += 1;
+        count(&mut self.how, fault.how, 1);
+        count(&mut self.routes, fault.route, 1);
+        if let Some(backend) = fault.backend {
+            count(&mut self.backends, backend, 1);
+        }
+    }
+
+    /// Adds those of another span.
+    pub fn merge(&mut self, other: Faults) {
+        self.total += other.total;
+        for (mine, theirs) in [
+            (&mut self.how, other.how),
+            (&mut self.routes, other.routes),
+            (&mut self.backends, other.backends),
+        ] {
+            for (name, times) in theirs {
+                count(mine, name, times);
+            }
+        }
+    }
+
+    /// What most of them have in common, of a pool with so many backends:
+    /// `worst route POST /checkout (31 of 41), mostly 503 (40 of 41), worst backend 10.0.0.3:80 (41 of 41)`.
+    ///
+    /// A backend is named where it has clearly more than its part: more than half of the way from that to all.
+    pub fn words(&self, backends: usize) -> Option<String> {
+        let common = |what, tally, part| {
+            let (name, times) = most(tally)?;
+            let clearly = name != OTHERS && times as f64 >= part * self.total as f64;
+            clearly.then(|| format!("{what} {name} ({times} of {})", self.total))
+        };
+        let part = (1.0 + 1.0 / backends.max(1) as f64) / 2.0;
+        let backend = (backends > 1).then(|| common("worst backend", &self.backends, part));
+        let words: Vec<String> = [
+            common("worst route", &self.routes, 0.5),
+            common("mostly", &self.how, 0.5),
+            backend.flatten(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
+
+fn count(tally: &mut Tally, name: String, times: u64) {
+    let known = tally.len() < NAMES_MAX || tally.contains_key(&name);
+    let name = if known { name } else { OTHERS.to_owned() };
+    *tally.entry(name).or_default() += times;
+}
+
+/// The name that was there most often; of equals the first.
+pub fn most(tally: &Tally) -> Option<(&str, u64)> {
+    let ranked = tally.iter().rev().max_by_key(|(_, times)| **times);
+    ranked.map(|(name, times)| (name.as_str(), *times))
+}
+
+/// The group of a request: its method, and its path without what differs from one user to the next.
+///
+/// A segment that has a digit and at least eight characters, is all digits, or is too long for a name
+/// becomes `{id}`; what is not a plain character becomes `?`.
+pub fn route(method: &str, path: &str) -> String {
+    let mut text: String = method.chars().take(METHOD_MAX).map(plain).collect();
+    text.push(' ');
+    let mut segments = path.split('/').skip(1);
+    for segment in segments.by_ref().take(SEGMENTS_MAX) {
+        text.push('/');
+        if is_id(segment) {
+            text.push_str("{id}");
+        } else {
+            text.extend(segment.chars().map(plain));
+        }
+    }
+    if segments.next().is_some() {
+        text.push_str("/...");
+    }
+    text
+}
+
+fn is_id(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    segment.len() > SEGMENT_MAX || digits > 0 && (segment.len() >= 8 || digits == segment.len())
+}
+
+fn plain(c: char) -> char {
+    if c.is_ascii_graphic() { c } else { '?' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fault(how: &str, route: &str, backend: &str) -> Fault {
+        Fault {
+            how: how.to_owned(),
+            route: route.to_owned(),
+            backend: Some(backend.to_owned()),
+        }
+    }
+
+    #[test]
+    fn paths_of_one_kind_are_one_group() {
+        for (method, path, group) in [
+            ("GET", "/", "GET /"),
+            ("POST", "/checkout", "POST /checkout"),
+            ("GET", "/v1/users/17/cart", "GET /v1/users/{id}/cart"),
+            (
+                "GET",
+                "/o/2f1c9a70-aa11-4c1e-9a51-5b1f0c1d2e3f",
+                "GET /o/{id}",
+            ),
+            ("GET", "/files/report-2024.pdf", "GET /files/{id}"),
+            ("GET", "/a/b/c/d/e/f/g", "GET /a/b/c/d/e/..."),
+            ("GET", "/caf\u{e9}\n", "GET /caf??"),
+            ("OPTIONS", "*", "OPTIONS "),
+        ] {
+            assert_eq!(route(method, path), group);
+        }
+        let token = "a".repeat(33);
+        assert_eq!(route("GET", &format!("/reset/{token}")), "GET /reset/{id}");
+    }
+
+    #[test]
+    fn what_most_have_in_common_is_named_and_nothing_else() {
+        let mut faults = Faults::default();
+        assert_eq!(faults.words(1), None);
+        for _ in 0..31 {
+            faults.add(fault("503", "POST /checkout", "b"));
+        }
+        for n in 0..10 {
+            faults.add(fault("reset", &format!("GET /{n}"), "a"));
+        }
+        let named = "worst route POST /checkout (31 of 41), mostly 503 (31 of 41)";
+        assert_eq!(faults.words(1).as_deref(), Some(named));
+        let three = format!("{named}, worst backend b (31 of 41)");
+        assert_eq!(faults.words(3).as_deref(), Some(three.as_str()));
+        let mut spread = Faults::default();
+        for n in 0..30 {
+            let backend = ["a", "b", "c"][n % 3];
+            spread.add(fault(
+                &format!("50{}", n % 3),
+                &format!("GET /{n}"),
+                backend,
+            ));
+        }
+        assert_eq!(spread.words(3), None, "nothing stands out");
+    }
+
+    proptest! {
+        #[test]
+        fn however_many_paths_are_asked_only_so_many_are_kept(paths in prop::collection::vec("/[a-z]{1,5}", 0..400), parts in 1usize..4) {
+            let mut all = Faults::default();
+            for part in paths.chunks(paths.len() / parts + 1) {
+                let mut faults = Faults::default();
+                for path in part {
+                    faults.add(fault("500", &route("GET", path), "a"));
+                }
+                all.merge(faults);
+            }
+            prop_assert!(all.routes.len() <= NAMES_MAX + 1);
+            prop_assert_eq!(all.routes.values().sum::<u64>(), paths.len() as u64);
+            prop_assert_eq!(all.total, paths.len() as u64);
+        }
+
+        #[test]
+        fn a_group_is_short_and_plain_whatever_is_asked(method in "\\PC{0,40}", path in "\\PC{0,400}") {
+            let group = route(&method, &path);
+            prop_assert!(group.len() <= METHOD_MAX + 1 + (SEGMENTS_MAX + 1) * (SEGMENT_MAX + 1));
+            prop_assert!(group.chars().all(|c| c.is_ascii_graphic() || c == ' '));
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! What both versions take of the machine while green has users: a leak or a burn is a warning, never a verdict.
+
+use crate::core::time::Time;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The shortest and the longest time from one look to the next.
+const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+
+/// Looks at the beginning that are left out: a new version fills its caches.
+const GRACE: u32 = 6;
+
+/// Looks after these that say something about a slope: memory that is cleared up in turns rises and falls.
+const LOOKS_MIN: usize = 24;
+
+/// Looks that are kept.
+const LOOKS: usize = 360;
+
+/// Requests of each version that say something about the time of one.
+const REQUESTS_MIN: u64 = 300;
+
+/// Bytes by which green must have grown.
+const GROWTH_MIN: f64 = 8e6;
+
+/// How much steeper than blue's, and how straight (the square of the correlation with time), green's growth must be.
+const STEEPER: f64 = 3.0;
+const STRAIGHT: f64 = 0.8;
+
+/// How many times blue's time of a processor for a request is worth a word.
+const BUSIER: f64 = 1.5;
+
+/// Nanoseconds a second that a container may take for itself: the fewer requests it has, the more they would weigh on each.
+const IDLE: f64 = 0.02e9;
+
+/// Looks in a row that say nothing, after which nobody is asked again.
+const SILENT: u32 = 3;
+
+/// What the containers of one version have taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Bytes of memory, of all containers.
+    pub memory: u64,
+    /// Bytes that they may take; 0 for as much as there is.
+    pub limit: u64,
+    /// Nanoseconds of processors since they were started.
+    pub cpu: u64,
+    /// Requests that have ended on them.
+    pub requests: u64,
+    /// How many containers they are.
+    pub containers: usize,
+}
+
+/// What was seen in one rollout.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    every: Duration,
+    asked: Option<Time>,
+    early: u32,
+    silent: u32,
+    looks: VecDeque<(Time, [Look; 2])>,
+    told: [bool; 2],
+}
+
+impl Usage {
+    /// Nothing seen yet; there are enough looks within the shortest time of the first share.
+    pub fn within(hold: Duration) -> Usage {
+        let every = hold / (GRACE + LOOKS_MIN as u32);
+        Usage {
+            every: every.clamp(EVERY.0, EVERY.1),
+            asked: None,
+            early: 0,
+            silent: 0,
+            looks: VecDeque::new(),
+            told: [false; 2],
+        }
+    }
+
+    /// Whether it is time for a look, which is then taken to be under way.
+    pub fn due(&mut self, now: Time) -> bool {
+        let due = self.silent < SILENT
+            && self
+                .asked
+                .is_none_or(|asked| now.since(asked) >= self.every);
+        if due {
+            self.asked = Some(now);
+        }
+        due
+    }
+
+    /// Another share begins: what a version takes follows its requests, so what was before says nothing.
+    pub fn restart(&mut self) {
+        self.looks.clear();
+        self.early = 0;
+    }
+
+    /// Nobody said what is taken; after a few times nobody is asked again.
+    pub fn nothing(&mut self) {
+        self.silent += 1;
+    }
+
+    /// Takes a look at blue and green; what is new and worth a warning.
+    pub fn look(&mut self, now: Time, looks: [Look; 2]) -> Vec<String> {
+        self.silent = 0;
+        // Another container counts, or one more: what was before cannot be compared.
+        let begun =
+            |(old, new): (&Look, &Look)| new.cpu < old.cpu || new.containers != old.containers;
+        if self
+            .looks
+            .back()
+            .is_some_and(|(_, last)| last.iter().zip(&looks).any(begun))
+        {
+            self.restart();
+        }
+        if self.early < GRACE {
+            self.early += 1;
+            return vec![];
+        }
+        if self.looks.len() == LOOKS {
+            self.looks.pop_front();
+        }
+        self.looks.push_back((now, looks));
+        let found = [self.leak(), self.burn()];
+        let fresh = found.into_iter().zip(&mut self.told);
+        fresh
+            .filter_map(|(found, told)| found.filter(|_| !std::mem::replace(told, true)))
+            .collect()
+    }
+
+    /// Green's memory grows, steadily and much faster than blue's.
+    fn leak(&self) -> Option<String> {
+        let (_, last) = self.looks.back()?;
+        if self.looks.len() < LOOKS_MIN {
+            return None;
+        }
+        let [blue, green] = [0, 1].map(|pool| self.slope(pool));
+        let grown = green.per_second * self.seconds();
+        let mean = self.looks.iter().map(|(_, looks)| looks[1].memory as f64);
+        let mean = mean.sum::<f64>() / self.looks.len() as f64;
+        let steep = green.per_second > STEEPER * blue.per_second.max(0.0);
+        if !steep || green.straight < STRAIGHT || grown < GROWTH_MIN.max(0.05 * mean) {
+            return None;
+        }
+        let a_minute = |slope: f64| format!("{:.1} MB", 60.0 * slope / 1e6);
+        let mut text = format!(
+            "green's memory grows by {} a minute (blue's by {})",
+            a_minute(green.per_second),
+            a_minute(blue.per_second.max(0.0))
+        );
+        if last[1].limit > 0 {
+            let left = last[1].limit.saturating_sub(last[1].memory) as f64 / green.per_second;
+            text.push_str(&format!(
+                "; at this pace its limit of {:.0} MB is reached in {}",
+                last[1].limit as f64 / 1e6,
+                match left {
+                    left if left < 120.0 => format!("{left:.0} s"),
+                    left if left < 7_200.0 => format!("{:.0} min", left / 60.0),
+                    left => format!("{:.0} h", left / 3_600.0),
+                }
+            ));
+        }
+        Some(text)
+    }
+
+    /// Green takes much more of a processor for a request.
+    fn burn(&self) -> Option<String> {
+        let ((_, from), (_, to)) = (self.looks.front()?, self.looks.back()?);
+        if self.looks.len() < LOOKS_MIN {
+            return None;
+        }
+        let of = |pool: usize| {
+            let requests = to[pool].requests.saturating_sub(from[pool].requests);
+            let idle = IDLE * self.seconds() * to[pool].containers as f64;
+            let nanos = to[pool].cpu.saturating_sub(from[pool].cpu) as f64 - idle;
+            (requests >= REQUESTS_MIN && nanos > 0.0).then(|| nanos / requests as f64)
+        };
+        let (blue, green) = (of(0)?, of(1)?);
+        (green > BUSIER * blue).then(|| {
+            format!(
+                "green takes {:.1} times blue's processor time for a request ({:.2} ms against {:.2} ms)",
+                green / blue,
+                green / 1e6,
+                blue / 1e6
+            )
+        })
+    }
+
+    fn seconds(&self) -> f64 {
+        let times = self.looks.front().zip(self.looks.back());
+        times.map_or(0.0, |((first, _), (last, _))| {
+            last.since(*first).as_secs_f64()
+        })
+    }
+
+    /// Ordinary least squares of a version's memory over time.
+    fn slope(&self, pool: usize) -> Slope {
+        let count = self.looks.len() as f64;
+        let first = self.looks.front().map_or(Time(0), |(first, _)| *first);
+        let points = || {
+            let point = move |(at, looks): &(Time, [Look; 2])| {
+                (at.since(first).as_secs_f64(), looks[pool].memory as f64)
+            };
+            self.looks.iter().map(point)
+        };
+        let mean_x = points().map(|(x, _)| x).sum::<f64>() / count;
+        let mean_y = points().map(|(_, y)| y).sum::<f64>() / count;
+        let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
+        for (x, y) in points() {
+            let (x, y) = (x - mean_x, y - mean_y);
+            xx += x * x;
+            xy += x * y;
+            yy += y * y;
+        }
+        Slope {
+            per_second: if xx > 0.0 { xy / xx } else { 0.0 },
+            straight: if xx * yy > 0.0 {
+                xy * xy / (xx * yy)
+            } else {
+                0.0
+            },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slope {
+    per_second: f64,
+    straight: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// Looks every five seconds for so long; blue has 50 MB and a tenth of a processor for 10 requests a second.
+    fn watch(seconds: u64, green: impl Fn(u64) -> (u64, u64)) -> Vec<(u64, String)> {
+        let (mut usage, mut told) = (Usage::within(HOUR), vec![]);
+        for second in (0..seconds)
+            .filter(|second| usage.due(Time(1_000 * second)))
+            .collect::<Vec<_>>()
+        {
+            let blue = Look {
+                memory: 50_000_000 + second % 7 * 100_000,
+                limit: 0,
+                cpu: second * 100_000_000,
+                requests: second * 10,
+                containers: 1,
+            };
+            let (memory, cpu) = green(second);
+            let green = Look {
+                memory,
+                limit: 256_000_000,
+                cpu,
+                requests: second * 10,
+                containers: 1,
+            };
+            let fresh = usage.look(Time(1_000 * second), [blue, green]);
+            told.extend(fresh.into_iter().map(|text| (second, text)));
+        }
+        told
+    }
+
+    #[test]
+    fn a_leak_is_told_once_with_the_time_that_is_left() {
+        let told = watch(600, |second| {
+            (60_000_000 + second * 200_000, second * 100_000_000)
+        });
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (second, text) = &told[0];
+        assert!((145..=180).contains(second), "{told:?}");
+        assert!(
+            text.starts_with("green's memory grows by 12.0 MB a minute (blue's by 0."),
+            "{text}"
+        );
+        assert!(
+            text.contains("its limit of 256 MB is reached in 14 min"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn caches_that_fill_and_memory_that_swings_are_no_leak() {
+        let filled = |second: u64| 40_000_000 + second.min(25) * 4_000_000;
+        assert_eq!(
+            watch(600, |second| (filled(second), second * 100_000_000)),
+            []
+        );
+        let swings = |second: u64| 60_000_000 + second % 50 * 1_000_000;
+        assert_eq!(
+            watch(1_800, |second| (swings(second), second * 100_000_000)),
+            []
+        );
+    }
+
+    #[test]
+    fn a_request_that_takes_twice_as_long_of_a_processor_is_told_once() {
+        let told = watch(300, |second| (60_000_000, second * 240_000_000));
+        assert_eq!(told.len(), 1, "{told:?}");
+        let text =
+            "green takes 2.8 times blue's processor time for a request (22.00 ms against 8.00 ms)";
+        assert_eq!(told[0].1, text);
+        assert_eq!(watch(300, |second| (60_000_000, second * 120_000_000)), []);
+    }
+
+    #[test]
+    fn a_container_that_begins_anew_is_not_compared_with_the_one_before() {
+        // Restarted after 100 s: counts of its processor begin at 0, its memory is small again.
+        let told = watch(160, |second| match second {
+            0..100 => (90_000_000, second * 100_000_000),
+            _ => (30_000_000, (second - 100) * 100_000_000),
+        });
+        assert_eq!(told, []);
+    }
+
+    #[test]
+    fn what_follows_its_share_is_no_leak_and_what_idles_is_no_burn() {
+        // Each share lasts 200 s and takes 60 MB more; green has a tenth of blue's requests and idles at 1 %.
+        let mut usage = Usage::within(HOUR);
+        for second in (0..600).step_by(5) {
+            if second % 200 == 0 {
+                usage.restart();
+            }
+            let look = |requests: u64, memory: u64| Look {
+                memory,
+                limit: 0,
+                cpu: second * 10_000_000 + requests * 1_000_000,
+                requests,
+                containers: 1,
+            };
+            let green = look(second * 10, 50_000_000 + second / 200 * 60_000_000);
+            let told = usage.look(
+                Time(1_000 * second),
+                [look(second * 100, 50_000_000), green],
+            );
+            assert_eq!(told, [""; 0], "after {second} s");
+        }
+    }
+
+    #[test]
+    fn who_gets_no_answer_stops_asking() {
+        let mut usage = Usage::within(HOUR);
+        assert!(usage.due(Time(0)) && !usage.due(Time(4_999)) && usage.due(Time(5_000)));
+        for second in [10, 20, 30] {
+            assert!(usage.due(Time(1_000 * second)));
+            usage.nothing();
+        }
+        assert!(!usage.due(Time(100_000)));
+        // A short share is looked at more often.
+        let mut quick = Usage::within(Duration::from_secs(60));
+        assert!(quick.due(Time(0)) && !quick.due(Time(1_999)) && quick.due(Time(2_000)));
+    }
+}
