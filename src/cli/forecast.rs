@@ -294,7 +294,7 @@ mod tests {
             green_errors,
             median_ms: 40.0,
         };
-        rollouts(&service.plan(None), &service.judgement.policy(), world)
+        rollouts(&service.plan(None), &service.policy(), world)
     }
 
     #[test]

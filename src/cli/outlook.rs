@@ -116,7 +116,7 @@ pub(crate) fn mend(policy: &Policy, world: World, share: Weight, deadline: Durat
     let longer = deadline * LONGER;
     let Some(most) = sight(policy, world, share, longer).most_seconds else {
         return format!(
-            "not even a deadline of {} would do",
+            "not even a deadline of {} would do; requests of shifter's own may (`probes`)",
             span(longer.as_secs_f64())
         );
     };

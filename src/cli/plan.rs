@@ -155,7 +155,7 @@ pub(crate) fn in_a_line(service: &Service, view: &ServiceView) -> Option<String>
 }
 
 fn line(service: &Service, traffic: Traffic) -> String {
-    let (plan, policy) = (service.plan(None), service.judgement.policy());
+    let (plan, policy) = (service.plan(None), service.policy());
     let good = outlook::of(&plan, &policy, traffic.world(0.0));
     let worse = traffic.world(WORSE[1]);
     let blind = |step: &&Step| match step {
@@ -193,7 +193,7 @@ fn line(service: &Service, traffic: Traffic) -> String {
 // ---- what it would come to
 
 fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
-    let policy = service.judgement.policy();
+    let policy = service.policy();
     let hold = |step: &Step| match step {
         Step::Shift { hold, .. } => hold.as_secs_f64(),
         _ => 0.0,

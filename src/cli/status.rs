@@ -312,6 +312,11 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     if let Some(line) = &rollout.line {
         text.push_str(&format!("  judge: {}\n", tame(line)));
     }
+    // Where the probes make the verdict it has their words already.
+    let probes = rollout.probes.as_ref();
+    if let Some(probes) = probes.filter(|probes| rollout.line.as_ref() != Some(probes)) {
+        text.push_str(&format!("  {}\n", tame(probes)));
+    }
     if let Some(reason) = &rollout.reason {
         text.push_str(&format!("  why: {}\n", tame(reason)));
     }

@@ -133,8 +133,12 @@ pub(crate) const HEALTH: Health = Health {
     fall: 3,
     min_ready: seconds(0),
 };
-/// The path of a warm-up that names none.
-pub(crate) const WARMUP_PATH: &str = "/";
+/// What requests of our own ask for where nothing is said.
+pub(crate) const OWN_PATH: &str = "/";
+/// Probes of each version.
+pub(crate) const PROBES_PER_SECOND: u32 = 5;
+/// For each of them.
+pub(crate) const PROBE_TIMEOUT: Duration = seconds(10);
 /// Requests of a warm-up to each member.
 pub(crate) const WARMUP_REQUESTS: u32 = 50;
 /// At a time.

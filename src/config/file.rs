@@ -3,6 +3,7 @@
 mod proxy;
 
 use crate::config::mirror::RawMirror;
+use crate::config::probes::RawProbes;
 use crate::config::secret::RawSecret;
 pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::users::{RawPreview, RawRule, RawSticky};
@@ -88,6 +89,7 @@ pub(crate) struct RawService {
     pub(crate) hooks: Vec<Spanned<RawHook>>,
     #[serde(default)]
     pub(crate) sources: Vec<Spanned<RawSource>>,
+    pub(crate) probes: Option<RawProbes>,
     pub(crate) sticky: Value<RawSticky>,
     pub(crate) preview: Value<RawPreview>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use crate::config::file::{
 };
 use crate::config::judgement::judgement;
 use crate::config::mirror::mirror;
+use crate::config::probes::{paths, probes};
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::sources::source;
 use crate::config::steps::{percent, steps};
@@ -77,6 +78,7 @@ pub(crate) fn of_pools(
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
         hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
         sources: raw.sources.iter().map(source).collect::<Check<_>>()?,
+        probes: raw.probes.as_ref().map(probes).transpose()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         preview: preview(&raw.preview, dir)?,
         rules: rules(&raw.rules)?,
@@ -224,18 +226,8 @@ fn health(raw: &RawHealth) -> Check<Health> {
 }
 
 fn warmup(raw: &RawWarmup) -> Check<Warmup> {
-    let paths = match &raw.paths {
-        None => vec![defaults::WARMUP_PATH.to_owned()],
-        Some(many) => {
-            let path = |item| value::path("paths", item, true);
-            value::some("paths", many)?
-                .iter()
-                .map(path)
-                .collect::<Check<_>>()?
-        }
-    };
     Ok(Warmup {
-        paths,
+        paths: paths(&raw.paths)?,
         requests: value::number(
             "requests",
             &raw.requests,

@@ -5,6 +5,7 @@ use crate::config::certificate::Certificate;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
+use crate::config::probes::Probes;
 use crate::config::secret::Secret;
 use crate::config::sources::Source;
 use crate::config::users::{Preview, Rule, Sticky};
@@ -308,6 +309,8 @@ pub struct Service {
     pub hooks: Vec<Hook>,
     /// What else is asked about green while it has users.
     pub sources: Vec<Source>,
+    /// Requests of our own to both versions while green has users; `None`: none.
+    pub probes: Option<Probes>,
     /// What keeps a user on one colour; `None` is a choice for each request.
     pub sticky: Option<Sticky>,
     /// Who may see green before it has a share.

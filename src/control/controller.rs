@@ -216,8 +216,8 @@ impl Controller {
         if fresh && ward.run.is_some() && ward.freeze_limits(ward.route.weight) {
             self.publish();
         }
-        let ward = &mut self.wards[i];
-        let verdict = ward.judge(&reading);
+        self.probe(i, &published, now);
+        let verdict = self.wards[i].judge(&reading);
         self.ask_sources(i, now);
         self.ask_usage(i, now);
         let ward = &self.wards[i];

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod mirrored;
 pub mod narrate;
 mod orders;
+mod probes;
 mod program;
 pub mod recording;
 mod reload;

@@ -1,6 +1,7 @@
 //! One rollout under way: the machine, the judge, and what they were fed.
 
 use crate::config::Service;
+use crate::control::probes::Prober;
 use crate::control::recording::Line;
 use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
@@ -28,6 +29,8 @@ pub struct Run {
     pub judge: Judge,
     /// Who else is asked about green.
     pub sources: Sources,
+    /// Requests of our own to both versions.
+    pub prober: Option<Prober>,
     /// What both versions take of the machine.
     pub usage: Usage,
     /// What the judge said last, weighed with what the sources say.
@@ -85,12 +88,17 @@ impl Run {
     ) -> Run {
         let sources = sources::of(&settings.sources);
         let usage = Usage::within(first_hold(&rollout));
+        let prober = Prober::of(&settings).unwrap_or_else(|error| {
+            tracing::warn!(service = %settings.name, "no probes: {error}");
+            None
+        });
         let mut run = Run {
             saved,
             rollout,
             settings,
             judge: Judge::new(policy.clone()),
             sources,
+            prober,
             usage,
             verdict: None,
             ready,
@@ -127,8 +135,18 @@ impl Run {
         }
     }
 
+    /// What the judge's verdict comes to beside probes and sources; green has so many members.
+    pub fn weighed(&self, verdict: Verdict, green: usize) -> Verdict {
+        let told = self.told(verdict, green);
+        let weighed = match &self.prober {
+            Some(prober) => prober.probes.weigh(told),
+            None => told,
+        };
+        self.sources.weigh(weighed)
+    }
+
     /// The same verdict, with words on where green failed when that is what it is about.
-    pub fn told(&self, verdict: Verdict, green: usize) -> Verdict {
+    fn told(&self, verdict: Verdict, green: usize) -> Verdict {
         let Verdict::Fail { mut reason } = verdict else {
             return verdict;
         };
@@ -142,8 +160,10 @@ impl Run {
 
     /// One line on a verdict, for people.
     pub fn line(&self, verdict: &Verdict) -> String {
-        let sources = self.sources.line(verdict);
-        sources.unwrap_or_else(|| self.judge.report().line(verdict))
+        let prober = self.prober.as_ref();
+        let probes = || prober?.probes.line_on(&self.judge.verdict(), verdict);
+        let others = self.sources.line(verdict).or_else(probes);
+        others.unwrap_or_else(|| self.judge.report().line(verdict))
     }
 
     /// The phase's name in labels and the API.
@@ -189,6 +209,7 @@ impl Run {
                 .map(str::to_owned),
             line: self.verdict.as_ref().map(|verdict| self.line(verdict)),
             verdict: self.verdict.clone(),
+            probes: self.prober.as_ref().map(|prober| prober.probes.line()),
             evidence: Some(report),
         }
     }

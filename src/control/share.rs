@@ -42,6 +42,9 @@ impl Ward {
             weight: weight.as_basis_points(),
         });
         run.judge.start_step(last, control);
+        if let Some(prober) = &mut run.prober {
+            prober.start_share(last, Clock::now());
+        }
         self.freeze_limits(weight);
     }
 

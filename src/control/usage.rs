@@ -40,7 +40,7 @@ impl Controller {
         });
     }
 
-    /// What was seen; who says nothing a few times is not asked again in this rollout.
+    /// What was seen; who says nothing a few times is asked rarely.
     pub(super) fn used(&mut self, rollout: i64, looks: Result<[Look; 2], EngineError>) {
         let Some(i) = self.rolls_out(rollout) else {
             return;

@@ -149,6 +149,9 @@ pub struct RolloutView {
     pub verdict: Option<Verdict>,
     /// The same in one line for people.
     pub line: Option<String>,
+    /// What requests of shifter's own have shown in one line, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<String>,
     /// The evidence in numbers.
     #[schema(value_type = Option<Object>)]
     pub evidence: Option<Report>,

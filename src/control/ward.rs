@@ -141,7 +141,7 @@ impl Ward {
 
     /// The judge's policy from the settings.
     pub fn policy(&self) -> Policy {
-        self.settings.judgement.policy()
+        self.settings.policy()
     }
 
     /// Begins a rollout's evidence.
@@ -255,7 +255,7 @@ impl Ward {
                 tick: *tick,
                 verdict: verdict.clone(),
             });
-            run.verdict = Some(run.sources.weigh(run.told(verdict, green)));
+            run.verdict = Some(run.weighed(verdict, green));
         }
         run.verdict.clone()
     }

@@ -9,6 +9,7 @@ pub mod judge;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod probes;
 pub mod rollout;
 pub mod sequential;
 pub mod source;

@@ -32,8 +32,9 @@ const BUSIER: f64 = 1.5;
 /// Nanoseconds a second that a container may take for itself: the fewer requests it has, the more they would weigh on each.
 const IDLE: f64 = 0.02e9;
 
-/// Looks in a row that say nothing, after which nobody is asked again.
+/// Looks in a row that say nothing, after which the engine is asked less often: it has other work, or does not know.
 const SILENT: u32 = 3;
+const RARELY: Duration = Duration::from_secs(60);
 
 /// What the containers of one version have taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub struct Look {
 pub struct Usage {
     every: Duration,
     asked: Option<Time>,
+    under_way: bool,
     early: u32,
     silent: u32,
     looks: VecDeque<(Time, [Look; 2])>,
@@ -68,6 +70,7 @@ impl Usage {
         Usage {
             every: every.clamp(EVERY.0, EVERY.1),
             asked: None,
+            under_way: false,
             early: 0,
             silent: 0,
             looks: VecDeque::new(),
@@ -75,14 +78,18 @@ impl Usage {
         }
     }
 
-    /// Whether it is time for a look, which is then taken to be under way.
+    /// Whether it is time for a look, which is then under way until [`Usage::look`] or [`Usage::nothing`]: of two at
+    /// a time the later one may be answered first, and time would seem to run backwards.
     pub fn due(&mut self, now: Time) -> bool {
-        let due = self.silent < SILENT
-            && self
-                .asked
-                .is_none_or(|asked| now.since(asked) >= self.every);
+        let every = if self.silent < SILENT {
+            self.every
+        } else {
+            RARELY
+        };
+        let due = !self.under_way && self.asked.is_none_or(|asked| now.since(asked) >= every);
         if due {
             self.asked = Some(now);
+            self.under_way = true;
         }
         due
     }
@@ -93,13 +100,15 @@ impl Usage {
         self.early = 0;
     }
 
-    /// Nobody said what is taken; after a few times nobody is asked again.
+    /// Nobody said what is taken; after a few times the engine is asked rarely.
     pub fn nothing(&mut self) {
+        self.under_way = false;
         self.silent += 1;
     }
 
     /// Takes a look at blue and green; what is new and worth a warning.
     pub fn look(&mut self, now: Time, looks: [Look; 2]) -> Vec<String> {
+        self.under_way = false;
         self.silent = 0;
         // Another container counts, or one more: what was before cannot be compared.
         let begun =
@@ -236,10 +245,10 @@ mod tests {
     /// Looks every five seconds for so long; blue has 50 MB and a tenth of a processor for 10 requests a second.
     fn watch(seconds: u64, green: impl Fn(u64) -> (u64, u64)) -> Vec<(u64, String)> {
         let (mut usage, mut told) = (Usage::within(HOUR), vec![]);
-        for second in (0..seconds)
-            .filter(|second| usage.due(Time(1_000 * second)))
-            .collect::<Vec<_>>()
-        {
+        for second in 0..seconds {
+            if !usage.due(Time(1_000 * second)) {
+                continue;
+            }
             let blue = Look {
                 memory: 50_000_000 + second % 7 * 100_000,
                 limit: 0,
@@ -338,16 +347,23 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_answer_stops_asking() {
+    fn who_gets_no_answer_asks_rarely_and_never_twice_at_a_time() {
         let mut usage = Usage::within(HOUR);
-        assert!(usage.due(Time(0)) && !usage.due(Time(4_999)) && usage.due(Time(5_000)));
-        for second in [10, 20, 30] {
+        assert!(usage.due(Time(0)) && !usage.due(Time(100_000)));
+        usage.nothing();
+        assert!(!usage.due(Time(4_999)));
+        for second in [5, 10] {
             assert!(usage.due(Time(1_000 * second)));
             usage.nothing();
         }
-        assert!(!usage.due(Time(100_000)));
+        assert!(!usage.due(Time(69_999)) && usage.due(Time(70_000)));
+        // One answer, and all is as before.
+        usage.look(Time(70_500), [Look::default(); 2]);
+        assert!(!usage.due(Time(74_999)) && usage.due(Time(75_000)));
         // A short share is looked at more often.
         let mut quick = Usage::within(Duration::from_secs(60));
-        assert!(quick.due(Time(0)) && !quick.due(Time(1_999)) && quick.due(Time(2_000)));
+        assert!(quick.due(Time(0)));
+        quick.nothing();
+        assert!(!quick.due(Time(1_999)) && quick.due(Time(2_000)));
     }
 }

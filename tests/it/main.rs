@@ -21,6 +21,7 @@ mod lost;
 mod metrics;
 mod mirror;
 mod observed;
+mod probes;
 mod process;
 mod prometheus;
 mod proxy;

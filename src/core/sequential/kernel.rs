@@ -2,13 +2,25 @@
 
 use statrs::function::gamma::ln_gamma;
 
+thread_local! {
+    /// Logarithms of the factorials that a second of usual traffic asks for; each is dear.
+    static LN_FACTORIALS: Box<[f64]> =
+        (0..8_192_u32).map(|n| ln_gamma(f64::from(n) + 1.0)).collect();
+}
+
 /// Logarithm of "n choose k".
 pub fn ln_choose(n: u64, k: u64) -> f64 {
     ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k)
 }
 
 fn ln_factorial(n: u64) -> f64 {
-    if n < 2 { 0.0 } else { ln_gamma(n as f64 + 1.0) }
+    let place = usize::try_from(n).unwrap_or(usize::MAX);
+    let known = |all: &Box<[f64]>| all.get(place).copied();
+    match LN_FACTORIALS.with(known) {
+        _ if n < 2 => 0.0,
+        Some(known) => known,
+        None => ln_gamma(n as f64 + 1.0),
+    }
 }
 
 /// `n ln x`; most of the time nothing was bad, and a logarithm is dear.

@@ -1,0 +1,66 @@
+//! Requests of shifter's own to both versions, for a service whose users are too few.
+
+use crate::config::defaults;
+use crate::config::file::{Many, Scalar, Value};
+use crate::config::types::Service;
+use crate::config::value::{self, Check, SHORT};
+use crate::core::judge::Policy;
+use crate::core::probes::apart;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What both versions are asked while green has users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probes {
+    /// Asked in turn; at least one.
+    pub paths: Vec<String>,
+    /// Requests a second to each version.
+    pub per_second: u32,
+    /// The longest wait for one answer.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { paths = [\"/\"], per_second = 5 }"
+)]
+pub(crate) struct RawProbes {
+    paths: Option<Many>,
+    per_second: Value<i64>,
+    timeout: Value<Scalar>,
+}
+
+pub(crate) fn probes(raw: &RawProbes) -> Check<Probes> {
+    Ok(Probes {
+        paths: paths(&raw.paths)?,
+        per_second: value::number(
+            "per_second",
+            &raw.per_second,
+            1..=100,
+            defaults::PROBES_PER_SECOND,
+        )?,
+        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::PROBE_TIMEOUT)?,
+    })
+}
+
+/// What requests of our own ask for; the root, where nothing is said.
+pub(crate) fn paths(raw: &Option<Many>) -> Check<Vec<String>> {
+    let Some(many) = raw else {
+        return Ok(vec![defaults::OWN_PATH.to_owned()]);
+    };
+    let path = |item| value::path("paths", item, true);
+    value::some("paths", many)?.iter().map(path).collect()
+}
+
+impl Service {
+    /// What the judge of users' requests goes by: where probes are judged beside it, each has half of the chance of a
+    /// false rollback.
+    pub fn policy(&self) -> Policy {
+        let policy = self.judgement.policy();
+        match self.probes {
+            Some(_) => apart(&policy).0,
+            None => policy,
+        }
+    }
+}

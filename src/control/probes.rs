@@ -1,0 +1,202 @@
+//! Sending probes: both versions are asked the same at the same time, and their answers are counted apart from users'.
+
+use crate::config::{self, Service, Timed};
+use crate::control::controller::Controller;
+use crate::core::class::Class;
+use crate::core::probes::{Probes, apart};
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use crate::store::Clock;
+use crate::store::board::{BackendState, Published};
+use crate::store::window::{Begun, Cursor, Window};
+use crate::visit::{Question, Way};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Pairs under way at a time, at most: what comes above it is not asked.
+const PAIRS_MAX: usize = 1_000;
+
+/// The probes of one rollout.
+pub struct Prober {
+    /// What they have shown.
+    pub probes: Probes,
+    rules: Rules,
+    window: Arc<Window>,
+    cursor: Cursor,
+    since: Time,
+    /// Pairs since then.
+    sent: u64,
+    room: Arc<Semaphore>,
+}
+
+/// What a probe needs to know.
+#[derive(Clone)]
+struct Rules {
+    spec: Arc<config::Probes>,
+    way: Way,
+    by_total: bool,
+    count_4xx: bool,
+}
+
+impl Prober {
+    /// The probes of a service, for one rollout; `None` where there are none.
+    ///
+    /// # Errors
+    /// When its members cannot be spoken to.
+    pub fn of(service: &Service) -> Result<Option<Prober>, String> {
+        let Some(spec) = &service.probes else {
+            return Ok(None);
+        };
+        let now = Clock::now();
+        let window = Arc::new(Window::new(0, None, Default::default(), now));
+        Ok(Some(Prober {
+            probes: Probes::new(apart(&service.judgement.policy()).1),
+            rules: Rules {
+                spec: Arc::new(spec.clone()),
+                way: Way::new(service.protocol, service.tls.as_ref())?,
+                by_total: service.judgement.latency == Timed::Total,
+                count_4xx: service.judgement.count_4xx,
+            },
+            cursor: Cursor::new(&window),
+            window,
+            since: now,
+            sent: 0,
+            room: Arc::new(Semaphore::new(PAIRS_MAX)),
+        }))
+    }
+
+    /// A share begins: what was asked before is not about it.
+    pub fn start_share(&mut self, last: bool, now: Time) {
+        self.probes.start_step(last);
+        self.renew(now);
+        (self.since, self.sent) = (now, 0);
+    }
+
+    /// Counts from now on, against the limits that there are now; later ends of earlier probes are read by nobody.
+    fn renew(&mut self, now: Time) {
+        let limits = self.probes.limits();
+        self.window = Arc::new(Window::new(0, limits, Default::default(), now));
+        self.cursor = Cursor::new(&self.window);
+    }
+
+    /// Takes what was counted.
+    fn read(&mut self, now: Time) {
+        let reading = self.cursor.read(&self.window, now);
+        let blue = &reading.spans[Color::Blue.index()];
+        if !reading.ticks.is_empty() && self.probes.take(&reading.ticks, blue) {
+            self.renew(now);
+        }
+    }
+
+    /// Asks as often as it is time for.
+    fn send(&mut self, host: &str, pools: &[Vec<Arc<BackendState>>; 2], now: Time) {
+        let millis = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
+        let all = millis.saturating_mul(u64::from(self.rules.spec.per_second)) / 1_000;
+        // Who overslept does not make up for it.
+        let missed = all.saturating_sub(self.sent);
+        let due = missed.min(u64::from(self.rules.spec.per_second).div_ceil(5));
+        self.sent = all;
+        for turn in all - due..all {
+            let turn = usize::try_from(turn).unwrap_or(0);
+            let member = |color: Color| pick(&pools[color.index()], turn, now);
+            let (Some(blue), Some(green)) = (member(Color::Blue), member(Color::Green)) else {
+                continue;
+            };
+            let Ok(room) = self.room.clone().try_acquire_owned() else {
+                continue;
+            };
+            let mut both = [(Color::Blue, blue), (Color::Green, green)];
+            both.rotate_left(turn % 2);
+            let (rules, window, host) = (self.rules.clone(), self.window.clone(), host.to_owned());
+            tokio::spawn(async move {
+                let path = &rules.spec.paths[turn / 2 % rules.spec.paths.len()];
+                let one = |(color, at)| probe(&rules, &window, color, at, path, &host);
+                futures::future::join_all(both.map(one)).await;
+                drop(room);
+            });
+        }
+    }
+}
+
+/// A member that can be asked, each in turn.
+fn pick(pool: &[Arc<BackendState>], turn: usize, now: Time) -> Option<SocketAddr> {
+    let usable: Vec<_> = pool.iter().filter(|one| one.usable(now)).collect();
+    let place = turn.checked_rem(usable.len())?;
+    usable.get(place).map(|one| one.addr)
+}
+
+/// One probe, from its start to its count.
+async fn probe(
+    rules: &Rules,
+    window: &Window,
+    color: Color,
+    at: SocketAddr,
+    path: &str,
+    host: &str,
+) {
+    let mut begun = window.begin(color, Clock::now());
+    let asked = ask(rules, window, &mut begun, at, path, host);
+    let class = timeout(rules.spec.timeout, asked).await;
+    window.end(begun, class.unwrap_or(Class::Timeout), Clock::now());
+}
+
+async fn ask(
+    rules: &Rules,
+    window: &Window,
+    begun: &mut Begun,
+    at: SocketAddr,
+    path: &str,
+    host: &str,
+) -> Class {
+    let started = Instant::now();
+    let micros = || u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let question = Question::get(path, host).with("x-shifter-probe", "judge");
+    let mut answer = match rules.way.ask(at, question).await {
+        Ok(answer) => answer,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            return Class::ConnectRefused;
+        }
+        Err(_) => return Class::Reset,
+    };
+    let class = match answer.status() {
+        500.. => Class::ServerError,
+        400.. if rules.count_4xx => Class::ClientError,
+        _ => Class::Ok,
+    };
+    if class == Class::Ok && !rules.by_total {
+        window.answered(begun, micros(), Clock::now());
+    }
+    loop {
+        match answer.part().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(_) => return Class::Reset,
+        }
+    }
+    if class == Class::Ok && rules.by_total {
+        window.answered(begun, micros(), Clock::now());
+    }
+    class
+}
+
+impl Controller {
+    /// Sends the probes that are due beside a green that has users, and takes what came back.
+    pub(super) fn probe(&mut self, i: usize, published: &Published, now: Time) {
+        let ward = &mut self.wards[i];
+        let (weight, host) = (ward.route.weight, ward.host());
+        let Some(run) = &mut ward.run else { return };
+        let shown = weight > Weight::NONE && run.rollout.step_index().is_some();
+        // Beside a dead blue every green looks good.
+        if !shown || run.rollout.degraded() {
+            return;
+        }
+        if let Some(prober) = &mut run.prober {
+            prober.read(now);
+            prober.send(&host, &published.pools, now);
+        }
+    }
+}

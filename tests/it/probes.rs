@@ -1,0 +1,100 @@
+//! Requests of shifter's own to both versions, where users are too few to tell.
+
+use crate::support::apps::pair;
+use crate::support::backend::{Act, Backend};
+use crate::support::shifter::{Home, outcome_of, phase_of};
+use shifter::core::plan::Strategy;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Where nobody asks, nothing but probes can decide: `on_no_data` leaves the rollout to a person.
+const NOBODY: &str = "on_no_data = \"hold\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\nlatency_margin = \"500% + 500ms\"\nlatency_grace = \"0s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
+
+/// An evidence of passing may grow by so much a second: a share takes about 15 s.
+const SHARE: Duration = Duration::from_secs(60);
+
+fn steps(weight: u8) -> String {
+    format!("steps = [{{ weight = {weight}, hold = \"1s\", deadline = \"1h\" }}]\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_green_without_a_user_is_promoted_by_probes() {
+    let (blue, green) = pair();
+    let probes = "[service.app.probes]\npaths = [\"/\", \"/shop\"]\nper_second = 50\n";
+    let home = Home::new(&blue, &green, &format!("{}{NOBODY}{probes}", steps(100)));
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    let seen = home
+        .until_within(SHARE, "probes are told", |service| {
+            let probes = service.rollout.as_ref().and_then(|one| one.probes.as_ref());
+            probes.is_some_and(|line| line.starts_with("probes, ") && !line.contains("probes, 0 "))
+        })
+        .await;
+    let green = seen.green.unwrap();
+    assert_eq!(green.requests_per_second, 0.0, "probes are no users");
+    let end = home
+        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
+        .await;
+    assert_eq!(outcome_of(&end), "promoted", "{}", home.notes().await);
+    let evidence = end.rollout.unwrap().evidence.unwrap();
+    assert_eq!(evidence.total_requests, 0, "they are judged apart");
+    println!("{}", home.notes().await);
+    assert!(
+        home.notes().await.contains("probes, "),
+        "{}",
+        home.notes().await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_green_goes_back_before_a_user_meets_it() {
+    let (blue, green) = pair();
+    green.app.error_ppm.store(300_000, Relaxed);
+    let probes = "[service.app.probes]\nper_second = 50\n";
+    let home = Home::new(&blue, &green, &format!("{}{NOBODY}{probes}", steps(100)));
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    let end = home
+        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
+        .await;
+    assert_eq!(outcome_of(&end), "rolled_back");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    println!("{reason}");
+    assert!(reason.starts_with("probes: green "), "{reason}");
+    assert!(reason.contains(" errors ("), "{reason}");
+}
+
+/// Both versions are asked the same, as often, with a header that says who asks; a way that hangs has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_are_asked_the_same_and_who_hangs_has_failed() {
+    let blue = Backend::named("blue").await;
+    let green = Backend::start(|head| match head.contains("x-shifter-probe: judge") {
+        true => Act::Hang,
+        false => Act::ok("green"),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let probes =
+        "[service.app.probes]\npaths = [\"/a\", \"/b?c=1\"]\nper_second = 20\ntimeout = \"1s\"\n";
+    let keys = format!("{}{NOBODY}{probes}", steps(100));
+    let home = Home::at(folder, blue.addr, green.addr, &keys);
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    let end = home
+        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
+        .await;
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(reason.starts_with("probes: green "), "{reason}");
+    let asked = |backend: &Backend, path: &str| {
+        let line = format!("GET {path} HTTP/1.1\r\n");
+        let heads = backend.heads();
+        let all = heads.iter().filter(|head| head.starts_with(&line));
+        all.filter(|head| head.contains("x-shifter-probe: judge"))
+            .count()
+    };
+    for path in ["/a", "/b?c=1"] {
+        let (blue, green) = (asked(&blue, path), asked(&green, path));
+        println!("{path}: {blue} and {green}");
+        assert!(blue > 20 && blue.abs_diff(green) <= 1, "{blue} and {green}");
+    }
+}
