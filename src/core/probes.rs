@@ -10,13 +10,14 @@ use crate::core::stats::{History, Limits, Stats, Tick};
 /// The policies of the judge of users' requests and of that of probes.
 ///
 /// Each has half of the chance of a false rollback, so that both together keep it (Boole's inequality). Caps and absolute
-/// limits are about users.
+/// limits are about users; and a few probes a second say nothing of the slowest hundredth.
 pub fn apart(policy: &Policy) -> (Policy, Policy) {
     let users = Policy {
         alpha: policy.alpha / 2.0,
         ..policy.clone()
     };
     let probes = Policy {
+        weights: [0.5, 0.25, 0.25, 0.0],
         max_excess_failures: None,
         slo: Slo::default(),
         ..users.clone()
@@ -160,24 +161,34 @@ mod tests {
         }
     }
 
-    /// So many seconds of ten probes each, of which green fails some; times lie where they should.
+    const PER_SECOND: u64 = 5;
+
+    /// One second of probes of two equal versions, of which green fails some.
+    fn second(probes: &mut Probes, at: u64, green_failed: u64) {
+        let mut blue = Stats {
+            requests: PER_SECOND,
+            ..Stats::default()
+        };
+        for _ in 0..PER_SECOND {
+            blue.latency.record(1_000);
+        }
+        let mut tick = Tick {
+            blue: pool(PER_SECOND, 0),
+            green: pool(PER_SECOND, green_failed),
+        };
+        if probes.limits().is_some() {
+            let of = |every: u64| u64::from(at.is_multiple_of(every));
+            let slow = [2 + of(2), of(2), of(20)];
+            (tick.blue.slow_fail, tick.blue.slow_pass) = (slow, slow);
+        }
+        probes.take(&[tick], &blue);
+    }
+
     fn probed(seconds: u64, green_failed: u64) -> Probes {
         let mut probes = Probes::new(apart(&Policy::default()).1);
         probes.start_step(false);
-        let mut blue = Stats::default();
-        for _ in 0..10 {
-            blue.latency.record(1_000);
-        }
-        blue.requests = 10;
-        for _ in 0..seconds {
-            let mut tick = Tick {
-                blue: pool(10, 0),
-                green: pool(10, green_failed),
-            };
-            if probes.limits().is_some() {
-                (tick.blue.slow_fail, tick.blue.slow_pass) = ([5, 1, 0], [5, 1, 0]);
-            }
-            probes.take(&[tick], &blue);
+        for at in 0..seconds {
+            second(&mut probes, at, green_failed);
         }
         probes
     }
@@ -214,7 +225,7 @@ mod tests {
         let line = probes.line_on(&Verdict::NoData, &Verdict::Pass);
         let line = line.unwrap_or_default();
         assert!(
-            line.starts_with("probes, 6,000 to each version: "),
+            line.starts_with("probes, 3,000 to each version: green is as good as blue: 3 of 4"),
             "{line}"
         );
         assert_eq!(probes.line_on(&Verdict::Pass, &Verdict::Pass), None);
@@ -222,13 +233,31 @@ mod tests {
 
     #[test]
     fn bad_probes_end_it_whatever_users_say() {
-        let probes = probed(60, 3);
+        let probes = probed(60, 2);
         for users in [Verdict::NoData, undecided(false), Verdict::Pass] {
             let Verdict::Fail { reason } = probes.weigh(users) else {
                 panic!("{}", probes.line());
             };
-            assert!(reason.starts_with("probes: green 30% errors"), "{reason}");
+            assert!(reason.starts_with("probes: green 40% errors"), "{reason}");
         }
+    }
+
+    /// Without that the default rate would be of no use.
+    #[test]
+    fn a_share_passes_within_minutes_at_the_default_rate() {
+        let mut probes = Probes::new(apart(&Policy::default()).1);
+        let mut took = |last: bool| {
+            probes.start_step(last);
+            let passed = |at: &u64| {
+                second(&mut probes, *at, 0);
+                probes.verdict == Verdict::Pass
+            };
+            (0..3_600).find(passed)
+        };
+        let (first, last) = (took(false), took(true));
+        println!("{first:?} and {last:?} seconds");
+        assert!(first.is_some_and(|first| first <= 240), "{first:?}");
+        assert!(last.is_some_and(|last| last <= 720), "{last:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Where nobody asks, nothing but probes can decide: `on_no_data` leaves the rollout to a person.
 const NOBODY: &str = "on_no_data = \"hold\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\nlatency_margin = \"500% + 500ms\"\nlatency_grace = \"0s\"\nstep_requests_min = 1\ntotal_requests_min = 1\n";
 
-/// An evidence of passing may grow by so much a second: a share takes about 15 s.
-const SHARE: Duration = Duration::from_secs(60);
+/// The last share takes about 20 s at 100 probes a second.
+const SHARE: Duration = Duration::from_secs(120);
 
 fn steps(weight: u8) -> String {
     format!("steps = [{{ weight = {weight}, hold = \"1s\", deadline = \"1h\" }}]\n")
@@ -20,7 +20,7 @@ fn steps(weight: u8) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_green_without_a_user_is_promoted_by_probes() {
     let (blue, green) = pair();
-    let probes = "[service.app.probes]\npaths = [\"/\", \"/shop\"]\nper_second = 50\n";
+    let probes = "[service.app.probes]\npaths = [\"/\", \"/shop\"]\nper_second = 100\n";
     let home = Home::new(&blue, &green, &format!("{}{NOBODY}{probes}", steps(100)));
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;

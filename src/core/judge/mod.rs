@@ -280,10 +280,17 @@ impl Judge {
     /// Whether every metric that is asked is shown to be within the margin.
     fn shown(&self) -> bool {
         let needed = self.policy.ln_pass();
-        self.tracks
-            .iter()
-            .filter_map(Track::ln_e_pass)
-            .all(|ln_e| ln_e >= needed)
+        let mut asked = Metric::ALL
+            .into_iter()
+            .filter_map(|one| self.ln_e_pass(one));
+        asked.all(|ln_e| ln_e >= needed)
+    }
+
+    /// Evidence that green is good enough in this metric; none where that is not asked.
+    fn ln_e_pass(&self, metric: Metric) -> Option<f64> {
+        let m = metric as usize;
+        let weighs = self.policy.weights[m] > 0.0;
+        self.tracks[m].ln_e_pass().filter(|_| weighs)
     }
 
     /// Green fails nearly everything, and blue (where it serves) much less: no statistics needed.

@@ -19,7 +19,7 @@ pub struct Policy {
     pub amber: f64,
     /// Evidence against blue's past from which blue is asked whether it would do better.
     pub suspicion: f64,
-    /// Weight of each metric in the evidence of harm; they add up to 1.
+    /// Weight of each metric in the evidence of harm; they add up to 1. What weighs nothing is not asked for PASS either.
     pub weights: [f64; 4],
     /// Odds ratio that is tolerated before green counts as worse.
     pub omega0: [f64; 4],

@@ -216,7 +216,7 @@ impl Judge {
             odds_high: odds_high.is_finite().then_some(odds_high),
             tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
             ln_e_fail: track.ln_e(),
-            ln_e_pass: track.ln_e_pass(),
+            ln_e_pass: self.ln_e_pass(metric),
         }
     }
 }
