@@ -32,10 +32,9 @@ impl Controller {
         let (rollout, engine) = (run.saved.id, self.dock.engine.clone());
         let both = Color::BOTH.map(of);
         tokio::spawn(async move {
-            let looks = match look(&engine, &both[0]).await {
-                Ok(blue) => look(&engine, &both[1]).await.map(|green| [blue, green]),
-                Err(error) => Err(error),
-            };
+            // All at a time: an engine may take a second for each.
+            let looks = futures::try_join!(look(&engine, &both[0]), look(&engine, &both[1]));
+            let looks = looks.map(|(blue, green)| [blue, green]);
             let _ = own.send(Mail::Used { rollout, looks }).await;
         });
     }
@@ -72,12 +71,12 @@ async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<Look, Eng
         containers: containers.len(),
         ..Look::default()
     };
-    for (id, limit) in containers {
-        let (memory, cpu) = engine.usage(id).await?;
+    let all = containers.iter().map(|(id, _)| engine.usage(id));
+    for (memory, cpu) in futures::future::try_join_all(all).await? {
         sum.memory += memory;
         sum.cpu += cpu;
-        sum.limit += limit;
     }
+    sum.limit = containers.iter().map(|(_, limit)| limit).sum();
     // Where one may take what there is no limit is near.
     if containers.iter().any(|(_, limit)| *limit == 0) {
         sum.limit = 0;

@@ -182,7 +182,7 @@ async fn a_green_that_leaks_is_told_before_it_dies() {
     let rollout = shifter.run_image("app:green").await.unwrap();
     shifter.share(5.0).await;
     let green = engine.address(&format!("{}-{rollout}", engine.name));
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_secs(150);
     while !shifter.notes().await.contains("green's memory grows by ") {
         assert!(Instant::now() < deadline, "{}", shifter.notes().await);
         let _ = crate::support::client::get(green, "/leak", "").await;
