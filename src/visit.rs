@@ -1,4 +1,4 @@
-//! One request of our own to a member: a health check, a part of the warm-up, a smoke check.
+//! One request of our own to a member: a health check, a part of the warm-up, a smoke check, a probe.
 //!
 //! Each has a connection of its own, so that it sees what a first visitor sees. It follows nothing,
 //! knows no proxy, and is ended by whoever waits for it no longer.

@@ -6,7 +6,7 @@
 
 use crate::core::judge::{Control, Judge, Policy, Verdict};
 use crate::core::plan::{Plan, Step};
-use crate::core::rollout::{Action, Event, Outcome, Rollout};
+use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -46,8 +46,8 @@ pub struct World {
 /// How one simulated rollout ended.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Its outcome; a promotion counts from its decision.
-    pub outcome: Outcome,
+    /// Its outcome; a promotion counts from its decision. None where it waits for a person.
+    pub outcome: Option<Outcome>,
     /// Seconds since green's first share.
     pub seconds: u64,
 }
@@ -109,7 +109,13 @@ fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64
         }
         if let Some(outcome) = rollout.outcome() {
             return End {
-                outcome: outcome.clone(),
+                outcome: Some(outcome.clone()),
+                seconds: second - exposed,
+            };
+        }
+        if waits(&rollout, now) {
+            return End {
+                outcome: None,
                 seconds: second - exposed,
             };
         }
@@ -123,6 +129,15 @@ fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64
         }
         actions.extend(rollout.on(Event::Tick, Time(1_000 * second)));
     }
+}
+
+/// Whether nothing but a person, or more evidence after the deadline of its share, moves it.
+fn waits(rollout: &Rollout, now: Time) -> bool {
+    let over = match rollout.step() {
+        Some(Step::Shift { deadline, .. }) => now.since(rollout.since()) > *deadline,
+        _ => false,
+    };
+    over || matches!(rollout.phase(), Phase::Paused { .. })
 }
 
 /// What ends an action that takes no time here.
@@ -303,11 +318,12 @@ mod tests {
         for more in ["", "strategy = \"blue-green\"\n", every_step] {
             let good = ends(more, 0.001);
             assert!(
-                good.iter().all(|end| end.outcome == Outcome::Promoted),
+                good.iter()
+                    .all(|end| end.outcome == Some(Outcome::Promoted)),
                 "{more}{good:?}"
             );
             let bad = ends(more, 0.05);
-            let back = |end: &&End| matches!(end.outcome, Outcome::RolledBack { .. });
+            let back = |end: &&End| matches!(end.outcome, Some(Outcome::RolledBack { .. }));
             assert!(bad.iter().filter(back).count() >= 97, "{more}{bad:?}");
             assert!(bad.iter().all(|end| end.seconds < 120), "{more}{bad:?}");
         }
@@ -317,5 +333,15 @@ mod tests {
     fn equal_questions_get_equal_answers() {
         let seconds = |ends: Vec<End>| ends.iter().map(|end| end.seconds).collect::<Vec<_>>();
         assert_eq!(seconds(ends("", 0.01)), seconds(ends("", 0.01)));
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_not_simulated_until_the_last_deadline() {
+        let ends = ends(
+            "on_worse = \"pause\"\non_inconclusive = \"hold\"\non_no_data = \"hold\"\ndeadline = \"168h\"\n",
+            0.05,
+        );
+        assert!(ends.iter().all(|end| end.outcome.is_none()), "{ends:?}");
+        assert!(ends.iter().all(|end| end.seconds < 3_600), "{ends:?}");
     }
 }

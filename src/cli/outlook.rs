@@ -1,8 +1,9 @@
 //! What `shifter plan` says about its steps: how soon they show a worse green, and what rollouts come to.
 
-use crate::cli::forecast::{self, World};
+use crate::cli::forecast::{self, End, World};
 use crate::cli::output::span;
 use crate::core::judge::Policy;
+use crate::core::outcome::Outcome;
 use crate::core::plan::Plan;
 use crate::core::weight::Weight;
 use serde::Serialize;
@@ -61,6 +62,8 @@ pub(crate) struct Outlook {
     pub(crate) inconclusive_percent: f64,
     /// Percent that are rolled back.
     pub(crate) rolled_back_percent: f64,
+    /// Percent that wait for a person.
+    pub(crate) waiting_percent: f64,
     /// Seconds from green's first share to the end, of half of them.
     pub(crate) half_seconds: f64,
     /// The same of nine of ten.
@@ -76,17 +79,19 @@ fn part(sorted: &[f64], part: f64) -> Option<f64> {
 /// What rollouts by this plan come to.
 pub(crate) fn of(plan: &Plan, policy: &Policy, world: World) -> Outlook {
     let ends = forecast::rollouts(plan, policy, world);
-    let share = |name: &str| {
-        let so = ends.iter().filter(|end| end.outcome.name() == name);
+    let share = |name: Option<&str>| {
+        let name_of = |end: &End| end.outcome.as_ref().map(Outcome::name);
+        let so = ends.iter().filter(|end| name_of(end) == name);
         100.0 * so.count() as f64 / ends.len().max(1) as f64
     };
     let mut seconds: Vec<f64> = ends.iter().map(|end| end.seconds as f64).collect();
     seconds.sort_by(f64::total_cmp);
     Outlook {
         green_percent: 100.0 * world.green_errors,
-        promoted_percent: share("promoted"),
-        inconclusive_percent: share("inconclusive"),
-        rolled_back_percent: share("rolled_back"),
+        promoted_percent: share(Some("promoted")),
+        inconclusive_percent: share(Some("inconclusive")),
+        rolled_back_percent: share(Some("rolled_back")),
+        waiting_percent: share(None),
         half_seconds: part(&seconds, 0.5).unwrap_or(0.0),
         most_seconds: part(&seconds, 0.9).unwrap_or(0.0),
     }
@@ -116,7 +121,7 @@ pub(crate) fn mend(policy: &Policy, world: World, share: Weight, deadline: Durat
     let longer = deadline * LONGER;
     let Some(most) = sight(policy, world, share, longer).most_seconds else {
         return format!(
-            "not even a deadline of {} would do; requests of shifter's own may (`probes`)",
+            "not even a deadline of {} would do",
             span(longer.as_secs_f64())
         );
     };
@@ -137,6 +142,7 @@ impl Outlook {
             (self.promoted_percent, "promoted"),
             (self.rolled_back_percent, "rolled back"),
             (self.inconclusive_percent, "undecided and taken off"),
+            (self.waiting_percent, "left to a person"),
         ];
         let kinds: Vec<String> = kinds
             .into_iter()

@@ -71,6 +71,8 @@ struct Facts {
     /// A green as good as blue first, then worse ones.
     outlooks: Vec<Outlook>,
     steps: Vec<StepFacts>,
+    /// Requests of shifter's own are judged too; they are not simulated.
+    probes: bool,
     /// What does not go from one version to the other with the requests.
     checklist: Vec<String>,
 }
@@ -217,6 +219,7 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
             .map(|step| step_facts(step, plan, traffic, &policy))
             .collect(),
         outlooks,
+        probes: service.probes.is_some(),
         checklist: vec![],
     }
 }
@@ -366,6 +369,12 @@ fn sight_text(facts: &Facts, plan: &Plan) -> String {
             ));
         }
     }
+    let blind = facts.steps.iter().any(|step| step.mend.is_some());
+    text.push_str(match (facts.probes, blind) {
+        (true, _) => "  all this by users' requests alone: where green has fewer of them than probes, the probes decide too\n",
+        (false, true) => "  requests of shifter's own to both versions can show what users are too few for: `probes` in the configuration\n",
+        (false, false) => "",
+    });
     text.push_str("  a total outage of green is seen within seconds, whatever the traffic, as soon as it has some requests\n");
     text
 }

@@ -3,11 +3,15 @@
 use crate::config::defaults;
 use crate::config::file::{Many, Scalar, Value};
 use crate::config::types::Service;
-use crate::config::value::{self, Check, SHORT};
+use crate::config::value::{self, Check};
 use crate::core::judge::Policy;
 use crate::core::probes::apart;
 use serde::Deserialize;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// Who waits longer keeps too many under way.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// What both versions are asked while green has users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub(crate) fn probes(raw: &RawProbes) -> Check<Probes> {
             1..=100,
             defaults::PROBES_PER_SECOND,
         )?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::PROBE_TIMEOUT)?,
+        timeout: value::duration("timeout", &raw.timeout, TIMEOUTS, defaults::PROBE_TIMEOUT)?,
     })
 }
 

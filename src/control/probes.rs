@@ -20,6 +20,9 @@ use tokio::time::timeout;
 /// Pairs under way at a time, at most: what comes above it is not asked.
 const PAIRS_MAX: usize = 1_000;
 
+/// Bytes of an answer that are waited for.
+const BODY_MAX: usize = 1 << 20;
+
 /// The probes of one rollout.
 pub struct Prober {
     /// What they have shown.
@@ -39,7 +42,6 @@ struct Rules {
     spec: Arc<config::Probes>,
     way: Way,
     by_total: bool,
-    count_4xx: bool,
 }
 
 impl Prober {
@@ -59,7 +61,6 @@ impl Prober {
                 spec: Arc::new(spec.clone()),
                 way: Way::new(service.protocol, service.tls.as_ref())?,
                 by_total: service.judgement.latency == Timed::Total,
-                count_4xx: service.judgement.count_4xx,
             },
             cursor: Cursor::new(&window),
             window,
@@ -100,24 +101,46 @@ impl Prober {
         let missed = all.saturating_sub(self.sent);
         let due = missed.min(u64::from(self.rules.spec.per_second).div_ceil(5));
         self.sent = all;
-        for turn in all - due..all {
-            let turn = usize::try_from(turn).unwrap_or(0);
-            let member = |color: Color| pick(&pools[color.index()], turn, now);
-            let (Some(blue), Some(green)) = (member(Color::Blue), member(Color::Green)) else {
+        for number in all - due..all {
+            let turn = Turn::of(number, self.rules.spec.paths.len());
+            let member = |color: Color| pick(&pools[color.index()], turn.member, now);
+            // Beside a blue that has nobody every green looks good.
+            let (Some(blue), green) = (member(Color::Blue), member(Color::Green)) else {
                 continue;
             };
             let Ok(room) = self.room.clone().try_acquire_owned() else {
                 continue;
             };
-            let mut both = [(Color::Blue, blue), (Color::Green, green)];
-            both.rotate_left(turn % 2);
+            let mut both = [(Color::Blue, Some(blue)), (Color::Green, green)];
+            if turn.green_first {
+                both.reverse();
+            }
             let (rules, window, host) = (self.rules.clone(), self.window.clone(), host.to_owned());
             tokio::spawn(async move {
-                let path = &rules.spec.paths[turn / 2 % rules.spec.paths.len()];
+                let path = &rules.spec.paths[turn.path];
                 let one = |(color, at)| probe(&rules, &window, color, at, path, &host);
                 futures::future::join_all(both.map(one)).await;
                 drop(room);
             });
+        }
+    }
+}
+
+/// What the probe of a number is: every member is asked every path, and as often first as second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    green_first: bool,
+    path: usize,
+    member: usize,
+}
+
+impl Turn {
+    fn of(number: u64, paths: usize) -> Turn {
+        let number = usize::try_from(number).unwrap_or(0);
+        Turn {
+            green_first: number % 2 == 1,
+            path: number / 2 % paths,
+            member: number / 2 / paths,
         }
     }
 }
@@ -134,15 +157,24 @@ async fn probe(
     rules: &Rules,
     window: &Window,
     color: Color,
-    at: SocketAddr,
+    at: Option<SocketAddr>,
     path: &str,
     host: &str,
 ) {
     let mut begun = window.begin(color, Clock::now());
-    let asked = ask(rules, window, &mut begun, at, path, host);
-    let class = timeout(rules.spec.timeout, asked).await;
-    window.end(begun, class.unwrap_or(Class::Timeout), Clock::now());
+    let class = match at {
+        Some(at) => {
+            let asked = ask(rules, window, &mut begun, at, path, host);
+            let class = timeout(rules.spec.timeout, asked).await;
+            class.unwrap_or(Class::Timeout)
+        }
+        None => Class::NoBackend,
+    };
+    window.end(begun, class, Clock::now());
 }
+
+/// How a probe ends. It asks for what must be there, so that an answer of 400 or above is a failure: two versions that
+/// both know nothing of a path are not shown to be equal.
 
 async fn ask(
     rules: &Rules,
@@ -164,15 +196,16 @@ async fn ask(
     };
     let class = match answer.status() {
         500.. => Class::ServerError,
-        400.. if rules.count_4xx => Class::ClientError,
+        400.. => Class::ClientError,
         _ => Class::Ok,
     };
     if class == Class::Ok && !rules.by_total {
         window.answered(begun, micros(), Clock::now());
     }
-    loop {
+    let mut length = 0;
+    while length < BODY_MAX {
         match answer.part().await {
-            Ok(Some(_)) => {}
+            Ok(Some(part)) => length += part.len(),
             Ok(None) => break,
             Err(_) => return Class::Reset,
         }
@@ -190,13 +223,33 @@ impl Controller {
         let (weight, host) = (ward.route.weight, ward.host());
         let Some(run) = &mut ward.run else { return };
         let shown = weight > Weight::NONE && run.rollout.step_index().is_some();
-        // Beside a dead blue every green looks good.
-        if !shown || run.rollout.degraded() {
+        let Some(prober) = run.prober.as_mut().filter(|_| shown) else {
             return;
-        }
-        if let Some(prober) = &mut run.prober {
+        };
+        if run.rollout.degraded() {
+            // Beside a dead blue every green looks good: such seconds say nothing.
+            prober.renew(now);
+        } else {
             prober.read(now);
             prober.send(&host, &published.pools, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_member_is_asked_every_path_first_and_second() {
+        for (paths, members) in [(1, 1), (2, 4), (3, 3), (4, 2)] {
+            let all = 2 * paths * members;
+            let turns: HashSet<_> = (0..all as u64)
+                .map(|number| Turn::of(number, paths))
+                .map(|turn| (turn.green_first, turn.path, turn.member % members))
+                .collect();
+            assert_eq!(turns.len(), all, "{paths} paths, {members} members");
         }
     }
 }

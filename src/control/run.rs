@@ -8,6 +8,7 @@ use crate::control::view::{RolloutView, StepView};
 use crate::core::fault::Faults;
 use crate::core::judge::{Judge, Policy, Report, Verdict};
 use crate::core::plan::Step;
+use crate::core::probes::Users;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
 use crate::core::stats::{Baseline, Stats};
@@ -139,10 +140,19 @@ impl Run {
     pub fn weighed(&self, verdict: Verdict, green: usize) -> Verdict {
         let told = self.told(verdict, green);
         let weighed = match &self.prober {
-            Some(prober) => prober.probes.weigh(told),
+            Some(prober) => prober.probes.weigh(self.users(told)),
             None => told,
         };
         self.sources.weigh(weighed)
+    }
+
+    /// What users say, for probes to be held against.
+    fn users(&self, verdict: Verdict) -> Users {
+        Users {
+            verdict,
+            step_requests: self.judge.step_requests(),
+            suspicious: self.rollout.challenged(),
+        }
     }
 
     /// The same verdict, with words on where green failed when that is what it is about.
@@ -161,7 +171,8 @@ impl Run {
     /// One line on a verdict, for people.
     pub fn line(&self, verdict: &Verdict) -> String {
         let prober = self.prober.as_ref();
-        let probes = || prober?.probes.line_on(&self.judge.verdict(), verdict);
+        let users = || self.users(self.judge.verdict());
+        let probes = || prober?.probes.line_on(users(), verdict);
         let others = self.sources.line(verdict).or_else(probes);
         others.unwrap_or_else(|| self.judge.report().line(verdict))
     }

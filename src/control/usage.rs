@@ -56,8 +56,11 @@ impl Controller {
                 return;
             }
         };
+        // What we ask ourselves takes processor time too.
+        let own = run.prober.as_ref().map(|prober| prober.probes.ended());
         for color in Color::BOTH {
-            looks[color.index()].requests = metrics.pool(color).ended();
+            let own = own.map_or(0, |own| own[color.index()]);
+            looks[color.index()].requests = metrics.pool(color).ended() + own;
         }
         for text in run.usage.look(Clock::now(), looks) {
             self.ledger.tell(&service, Some(rollout), "warning", text);

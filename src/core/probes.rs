@@ -1,19 +1,21 @@
 //! Requests of our own to both versions, for a service whose users are too few; counted and judged apart from theirs.
 //!
-//! They ask both versions the same at the same time, so they are a comparison also where green has all users.
-//! What they cannot say is how green does on other paths: there users decide alone.
+//! They ask both versions the same at the same time, so they are a comparison also where green has all users. They
+//! speak only as long as green's users in a share are fewer than they: with more users the two versions bear another
+//! load, and users say more. What they cannot say is how green does on other paths: there users decide alone.
 
 use crate::core::judge::words::grouped;
-use crate::core::judge::{Control, Judge, Metric, Policy, Slo, Verdict};
+use crate::core::judge::{Control, Finding, Judge, Metric, Policy, Slo, Verdict};
 use crate::core::stats::{History, Limits, Stats, Tick};
 
 /// The policies of the judge of users' requests and of that of probes.
 ///
-/// Each has half of the chance of a false rollback, so that both together keep it (Boole's inequality). Caps and absolute
-/// limits are about users; and a few probes a second say nothing of the slowest hundredth.
+/// Each has half of the chances of a false rollback and of a false promotion, so that both together keep them (Boole's
+/// inequality). Caps and absolute limits are about users; and a few probes a second say nothing of the slowest hundredth.
 pub fn apart(policy: &Policy) -> (Policy, Policy) {
     let users = Policy {
         alpha: policy.alpha / 2.0,
+        alpha_pass: policy.alpha_pass / 2.0,
         ..policy.clone()
     };
     let probes = Policy {
@@ -25,6 +27,17 @@ pub fn apart(policy: &Policy) -> (Policy, Policy) {
     (users, probes)
 }
 
+/// What the judge of users' requests says, and of how many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Users {
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Requests of theirs on green in this share.
+    pub step_requests: u64,
+    /// Blue was given something back because green looked worse to them.
+    pub suspicious: bool,
+}
+
 /// What the probes of one rollout have shown.
 #[derive(Clone, Debug)]
 pub struct Probes {
@@ -33,6 +46,10 @@ pub struct Probes {
     past: History,
     limits: Option<Limits>,
     verdict: Verdict,
+    /// Probes of green in this share.
+    step: u64,
+    /// Probes of blue and green in the rollout.
+    ended: [u64; 2],
 }
 
 impl Probes {
@@ -43,14 +60,16 @@ impl Probes {
             past: History::default(),
             limits: None,
             verdict: Verdict::NoData,
+            step: 0,
+            ended: [0; 2],
         }
     }
 
     /// Another share begins; `last` when green's promotion follows.
     pub fn start_step(&mut self, last: bool) {
         self.judge.start_step(last, Control::Concurrent);
-        self.limits = None;
         self.verdict = Verdict::NoData;
+        self.step = 0;
         self.freeze();
     }
 
@@ -59,10 +78,18 @@ impl Probes {
         self.limits
     }
 
+    /// How many have ended in the rollout, on blue and on green.
+    pub fn ended(&self) -> [u64; 2] {
+        self.ended
+    }
+
     /// Takes seconds of counts, with blue's span of them; true when there are limits from now on.
     pub fn take(&mut self, ticks: &[Tick], blue: &Stats) -> bool {
         for tick in ticks {
             self.judge.tick(tick);
+            self.step += tick.green.requests;
+            self.ended[0] += tick.blue.requests;
+            self.ended[1] += tick.green.requests;
         }
         self.verdict = self.judge.verdict();
         self.past.push(blue);
@@ -76,72 +103,72 @@ impl Probes {
         self.limits.is_some()
     }
 
-    /// What the verdict on users' requests comes to beside what the probes say.
+    /// Whether users are so few that probes are heard.
+    fn heard(&self, users: &Users) -> bool {
+        users.step_requests < self.step
+    }
+
+    /// What the verdict on users' requests comes to beside what the probes say, where they are heard.
     ///
-    /// Bad probes end it. Good ones stand in for users who say too little, and never for users who lean worse; probes
-    /// that lean worse hold it up.
-    pub fn weigh(&self, users: Verdict) -> Verdict {
-        match (&self.verdict, users) {
-            (_, users @ (Verdict::Fail { .. } | Verdict::Suspect { .. })) => users,
+    /// Bad probes end it. Good ones stand in for users who say too little, and never for users who lean worse or have
+    /// raised a suspicion; probes that lean worse hold up what users have not shown to be good.
+    pub fn weigh(&self, users: Users) -> Verdict {
+        let heard = self.heard(&users);
+        let leans = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::Inconclusive {
+                    leaning_worse: true,
+                    ..
+                }
+            )
+        };
+        match (&self.verdict, users.verdict) {
+            (_, verdict) if !heard => verdict,
+            (_, verdict @ Verdict::Fail { .. }) => verdict,
             (Verdict::Fail { reason }, _) => Verdict::Fail {
                 reason: format!("probes: {reason}"),
             },
-            (
+            (_, verdict @ (Verdict::Pass | Verdict::Suspect { .. })) => verdict,
+            (_, verdict) if leans(&verdict) => verdict,
+            (Verdict::Pass, _) if !users.suspicious => Verdict::Pass,
+            (own, Verdict::Inconclusive { total_requests, .. }) if leans(own) => {
                 Verdict::Inconclusive {
                     leaning_worse: true,
-                    step_requests,
+                    step_requests: users.step_requests,
                     total_requests,
-                },
-                Verdict::Pass | Verdict::NoData,
-            ) => Verdict::Inconclusive {
+                }
+            }
+            (own, Verdict::NoData) if leans(own) => Verdict::Inconclusive {
                 leaning_worse: true,
-                step_requests: *step_requests,
-                total_requests: *total_requests,
+                step_requests: 0,
+                total_requests: 0,
             },
-            (
-                Verdict::Inconclusive {
-                    leaning_worse: true,
-                    ..
-                },
-                Verdict::Inconclusive {
-                    step_requests,
-                    total_requests,
-                    ..
-                },
-            ) => Verdict::Inconclusive {
-                leaning_worse: true,
-                step_requests,
-                total_requests,
-            },
-            (
-                Verdict::Pass,
-                Verdict::NoData
-                | Verdict::Inconclusive {
-                    leaning_worse: false,
-                    ..
-                },
-            ) => Verdict::Pass,
-            (_, users) => users,
+            (_, verdict) => verdict,
         }
     }
 
     /// One line on what they have shown.
     pub fn line(&self) -> String {
         let report = self.judge.report();
-        let asked = report
-            .finding(Metric::Err)
-            .map_or(0, |finding| finding.green_requests);
+        let failing = |finding: &Finding| 2 * finding.blue_bad > finding.blue_requests;
+        // Nothing can be shown by what blue does not answer.
+        let useless = report.finding(Metric::Err).is_some_and(failing);
+        let hint = match useless {
+            true => "; blue itself fails most of them: look at `paths`",
+            false => "",
+        };
         format!(
-            "probes, {} to each version: {}",
-            grouped(asked),
+            "probes, {} to each version: {}{hint}",
+            grouped(self.ended[1]),
             report.line(&self.verdict)
         )
     }
 
     /// The same where they, and not users, make the verdict; `None` where users do, or its reason says so already.
-    pub fn line_on(&self, users: &Verdict, weighed: &Verdict) -> Option<String> {
-        let theirs =
-            !matches!(weighed, Verdict::Fail { .. }) && self.weigh(users.clone()) != *users;
+    pub fn line_on(&self, users: Users, weighed: &Verdict) -> Option<String> {
+        let own = users.verdict.clone();
+        let theirs = !matches!(weighed, Verdict::Fail { .. }) && self.weigh(users) != own;
         theirs.then(|| self.line())
     }
 }
@@ -209,8 +236,18 @@ mod tests {
         };
         let (users, probes) = apart(&whole);
         assert!((users.alpha + probes.alpha - whole.alpha).abs() < 1e-15);
+        assert!((users.alpha_pass + probes.alpha_pass - whole.alpha_pass).abs() < 1e-15);
         assert_eq!(users.max_excess_failures, Some(5));
         assert_eq!(probes.max_excess_failures, None);
+    }
+
+    /// What few users say, who have not raised a suspicion.
+    fn few(verdict: Verdict) -> Users {
+        Users {
+            verdict,
+            step_requests: 7,
+            suspicious: false,
+        }
     }
 
     #[test]
@@ -219,27 +256,73 @@ mod tests {
         assert_eq!(probes.verdict, Verdict::Pass, "{}", probes.line());
         assert!(probes.limits().is_some());
         for users in [Verdict::NoData, undecided(false), Verdict::Pass] {
-            assert_eq!(probes.weigh(users), Verdict::Pass);
+            assert_eq!(probes.weigh(few(users)), Verdict::Pass);
         }
-        assert_eq!(probes.weigh(undecided(true)), undecided(true));
-        let line = probes.line_on(&Verdict::NoData, &Verdict::Pass);
+        assert_eq!(probes.weigh(few(undecided(true))), undecided(true));
+        let line = probes.line_on(few(Verdict::NoData), &Verdict::Pass);
         let line = line.unwrap_or_default();
         assert!(
             line.starts_with("probes, 3,000 to each version: green is as good as blue: 3 of 4"),
             "{line}"
         );
-        assert_eq!(probes.line_on(&Verdict::Pass, &Verdict::Pass), None);
+        assert_eq!(
+            probes.line_on(few(Verdict::Pass), &Verdict::Pass),
+            None,
+            "users have shown it"
+        );
     }
 
     #[test]
-    fn bad_probes_end_it_whatever_users_say() {
+    fn good_probes_are_silent_beside_many_users_and_under_a_suspicion() {
+        let probes = probed(600, 0);
+        let many = Users {
+            step_requests: 3_000,
+            ..few(undecided(false))
+        };
+        assert_eq!(probes.weigh(many), undecided(false));
+        let suspicious = Users {
+            suspicious: true,
+            ..few(undecided(false))
+        };
+        assert_eq!(probes.weigh(suspicious), undecided(false));
+    }
+
+    #[test]
+    fn bad_probes_end_it_unless_users_are_many() {
         let probes = probed(60, 2);
-        for users in [Verdict::NoData, undecided(false), Verdict::Pass] {
-            let Verdict::Fail { reason } = probes.weigh(users) else {
+        let suspect = Verdict::Suspect {
+            reason: String::new(),
+        };
+        for users in [Verdict::NoData, undecided(false), Verdict::Pass, suspect] {
+            let Verdict::Fail { reason } = probes.weigh(few(users)) else {
                 panic!("{}", probes.line());
             };
             assert!(reason.starts_with("probes: green 40% errors"), "{reason}");
         }
+        let many = Users {
+            step_requests: 300,
+            ..few(Verdict::Pass)
+        };
+        assert_eq!(probes.weigh(many), Verdict::Pass);
+    }
+
+    #[test]
+    fn probes_that_blue_fails_too_show_nothing_and_say_what_to_do() {
+        let mut probes = Probes::new(apart(&Policy::default()).1);
+        probes.start_step(false);
+        let tick = Tick {
+            blue: pool(PER_SECOND, PER_SECOND),
+            green: pool(PER_SECOND, PER_SECOND),
+        };
+        for _ in 0..600 {
+            probes.take(&[tick], &Stats::default());
+        }
+        assert_eq!(probes.weigh(few(Verdict::NoData)), Verdict::NoData);
+        assert!(
+            probes.line().ends_with("look at `paths`"),
+            "{}",
+            probes.line()
+        );
     }
 
     /// Without that the default rate would be of no use.
@@ -256,37 +339,44 @@ mod tests {
         };
         let (first, last) = (took(false), took(true));
         println!("{first:?} and {last:?} seconds");
-        assert!(first.is_some_and(|first| first <= 240), "{first:?}");
-        assert!(last.is_some_and(|last| last <= 720), "{last:?}");
+        let within =
+            |took: Option<u64>, most| took.is_some_and(|took| (most / 2..=most).contains(&took));
+        assert!(within(first, 120), "{first:?}");
+        assert!(within(last, 420), "{last:?}");
     }
 
     #[test]
     fn a_share_begins_with_nothing_shown_and_with_the_limits_of_the_one_before() {
         let mut probes = probed(600, 0);
         probes.start_step(true);
-        assert_eq!(probes.weigh(Verdict::NoData), Verdict::NoData);
+        assert_eq!(probes.weigh(few(Verdict::NoData)), Verdict::NoData);
         assert!(probes.limits().is_some());
     }
 
     proptest! {
-        /// Only evidence lets a share pass: users' own, or the probes' where users do not lean worse.
+        /// Only evidence lets a share pass: users' own, or the probes' where users are few and not against it.
         #[test]
         fn nothing_passes_without_evidence(
             said in 0usize..5,
             users in prop_oneof![Just(Verdict::Pass), Just(Verdict::NoData), any::<bool>().prop_map(undecided),
                 Just(Verdict::Fail { reason: String::new() }), Just(Verdict::Suspect { reason: String::new() })],
+            step_requests in 0u64..20,
+            suspicious in any::<bool>(),
         ) {
             let fail = Verdict::Fail { reason: "why".to_owned() };
             let said = [Verdict::Pass, Verdict::NoData, undecided(false), undecided(true), fail][said].clone();
-            let probes = Probes { verdict: said.clone(), ..Probes::new(Policy::default()) };
-            let weighed = probes.weigh(users.clone());
-            if weighed == Verdict::Pass {
+            let probes = Probes { verdict: said.clone(), step: 10, ..Probes::new(Policy::default()) };
+            let weighed = probes.weigh(Users { verdict: users.clone(), step_requests, suspicious });
+            let few = step_requests < 10;
+            if weighed == Verdict::Pass && users != Verdict::Pass {
                 let willing = matches!(users, Verdict::NoData | Verdict::Inconclusive { leaning_worse: false, .. });
-                let never_against = !matches!(said, Verdict::Fail { .. } | Verdict::Inconclusive { leaning_worse: true, .. });
-                prop_assert!((users == Verdict::Pass && never_against) || (said == Verdict::Pass && willing));
+                prop_assert!(said == Verdict::Pass && willing && few && !suspicious);
             }
-            if matches!(users, Verdict::Fail { .. } | Verdict::Suspect { .. }) {
+            if matches!(users, Verdict::Fail { .. }) || !few {
                 prop_assert_eq!(weighed, users);
+            } else if matches!(said, Verdict::Fail { .. }) {
+                let fails = matches!(weighed, Verdict::Fail { .. });
+                prop_assert!(fails);
             }
         }
     }

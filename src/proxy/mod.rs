@@ -14,6 +14,7 @@ pub mod attempt;
 pub mod balance;
 pub mod bind;
 pub mod budget;
+pub mod checks;
 pub mod choice;
 pub mod clocked;
 pub mod crowd;
@@ -33,7 +34,6 @@ pub mod mirror;
 pub mod pace;
 pub mod pin;
 pub mod preamble;
-pub mod probe;
 pub mod record;
 pub mod reply;
 pub mod route;
@@ -53,10 +53,10 @@ pub use listener::Stopped;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::proxy::checks::Checks;
 use crate::proxy::edge::Edge;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::listener::Doors;
-use crate::proxy::probe::Probes;
 use crate::store::Board;
 use std::io;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ use std::time::Duration;
 pub struct Proxy {
     doors: Doors,
     edge: Arc<Edge>,
-    _probes: Probes,
+    _checks: Checks,
     lame_duck: Duration,
     deadline: Duration,
 }
@@ -89,7 +89,7 @@ impl Proxy {
         let gateway = Gateway::new(board.clone(), metrics.clone(), edge.clone());
         Ok(Proxy {
             edge,
-            _probes: Probes::start(board),
+            _checks: Checks::start(board),
             doors: Doors::open(gateway, board.clone(), metrics, listeners, config)?,
             lame_duck: config.proxy.shutdown.lame_duck,
             deadline: config.proxy.shutdown.deadline,

@@ -10,10 +10,14 @@ use tokio::time::{Instant, Sleep};
 /// Bytes that earn a second of waiting.
 const BYTES_A_SECOND: u32 = 1_024;
 
+/// So many times its grace a body may have earned: who was quick at first may stall for so long.
+const SAVED: u32 = 6;
+
 /// How long the user of one body may still be waited for.
 #[derive(Debug)]
 pub struct Pace {
     left: Duration,
+    most: Duration,
     waiting: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -23,6 +27,7 @@ impl Pace {
     pub fn new(grace: Duration) -> Pace {
         Pace {
             left: grace,
+            most: SAVED * grace,
             waiting: None,
             alarm: None,
         }
@@ -34,7 +39,8 @@ impl Pace {
             self.left = self.left.saturating_sub(now - since);
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.left += Duration::from_secs(1) * bytes / BYTES_A_SECOND;
+        let earned = Duration::from_secs(1) * bytes / BYTES_A_SECOND;
+        self.left = (self.left + earned).min(self.most);
     }
 
     /// Nothing has come yet: until when that may be so.
@@ -78,6 +84,14 @@ mod tests {
         assert_eq!(given_up(3, 8, 100), Some(3), "9 s of 10, and then 12");
         assert_eq!(given_up(4, 4_096, 100), None, "a slow line that goes on");
         assert_eq!(given_up(11, 1 << 20, 100), Some(0));
+    }
+
+    #[test]
+    fn who_was_quick_may_not_stall_for_ever() {
+        let mut pace = Pace::new(10 * SECOND);
+        let now = Instant::now();
+        pace.came(1 << 30, now);
+        assert_eq!(pace.wait(now), now + 60 * SECOND);
     }
 
     #[test]

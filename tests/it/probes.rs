@@ -30,8 +30,17 @@ async fn a_good_green_without_a_user_is_promoted_by_probes() {
             probes.is_some_and(|line| line.starts_with("probes, ") && !line.contains("probes, 0 "))
         })
         .await;
-    let green = seen.green.unwrap();
-    assert_eq!(green.requests_per_second, 0.0, "probes are no users");
+    let users = home.metrics().await;
+    let counted = |line: &&str| {
+        line.starts_with("shifter_http_request_duration_seconds_count") && !line.ends_with(" 0")
+    };
+    let counted: Vec<_> = users.lines().filter(counted).collect();
+    assert!(counted.is_empty(), "probes are no users: {counted:?}");
+    assert!(
+        users.contains("shifter_http_request_duration_seconds_count"),
+        "{users}"
+    );
+    drop(seen);
     let end = home
         .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
         .await;
@@ -62,6 +71,28 @@ async fn a_bad_green_goes_back_before_a_user_meets_it() {
     println!("{reason}");
     assert!(reason.starts_with("probes: green "), "{reason}");
     assert!(reason.contains(" errors ("), "{reason}");
+}
+
+/// A path that green does not know is no quick success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_lost_a_path_goes_back() {
+    let blue = Backend::named("blue").await;
+    let green = Backend::start(|head| match head.starts_with("GET /cart ") {
+        true => Act::status(404),
+        false => Act::ok("green"),
+    })
+    .await;
+    let probes = "[service.app.probes]\npaths = [\"/\", \"/cart\"]\nper_second = 50\n";
+    let keys = format!("{}{NOBODY}{probes}", steps(100));
+    let home = Home::at(tempfile::tempdir().unwrap(), blue.addr, green.addr, &keys);
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    let end = home
+        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
+        .await;
+    assert_eq!(outcome_of(&end), "rolled_back");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    assert!(reason.starts_with("probes: green 50% errors"), "{reason}");
 }
 
 /// Both versions are asked the same, as often, with a header that says who asks; a way that hangs has failed.

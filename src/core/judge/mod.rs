@@ -189,6 +189,11 @@ impl Judge {
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
     }
 
+    /// Green requests judged in this step.
+    pub fn step_requests(&self) -> u64 {
+        self.step.green
+    }
+
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
         let compared = self.weighted(Track::ln_e).into_iter();

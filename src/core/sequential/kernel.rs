@@ -15,8 +15,7 @@ pub fn ln_choose(n: u64, k: u64) -> f64 {
 
 fn ln_factorial(n: u64) -> f64 {
     let place = usize::try_from(n).unwrap_or(usize::MAX);
-    let known = |all: &Box<[f64]>| all.get(place).copied();
-    match LN_FACTORIALS.with(known) {
+    match LN_FACTORIALS.with(|all| all.get(place).copied()) {
         _ if n < 2 => 0.0,
         Some(known) => known,
         None => ln_gamma(n as f64 + 1.0),

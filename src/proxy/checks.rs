@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 /// Checks every backend that the board names, until it is dropped.
-pub struct Probes {
+pub struct Checks {
     _following: JoinSet<()>,
 }
 
@@ -40,16 +40,16 @@ impl Target {
     }
 }
 
-impl Probes {
+impl Checks {
     /// Starts checks for what is published, and follows.
-    pub fn start(board: &Arc<Board>) -> Probes {
+    pub fn start(board: &Arc<Board>) -> Checks {
         let (sender, snapshots) = watch::channel(board.snapshot());
         board.follow(move |snapshot| {
             sender.send_replace(snapshot.clone());
         });
         let mut following = JoinSet::new();
         following.spawn(follow(Arc::downgrade(board), snapshots));
-        Probes {
+        Checks {
             _following: following,
         }
     }
