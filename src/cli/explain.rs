@@ -98,10 +98,17 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
     }
     match &rollout.evidence {
         Some(report) if report.total_requests == 0 => {
-            text.push_str("\ngreen had no request that could be judged\n");
+            text.push_str("\ngreen had no request of a user that could be judged\n");
         }
-        Some(report) => text.push_str(&evidence(report)),
+        Some(report) => text.push_str(&evidence("evidence", report)),
         None => text.push_str("\nno evidence was recorded\n"),
+    }
+    let probes = rollout
+        .evidence
+        .as_ref()
+        .and_then(|one| one.probes.as_ref());
+    if let Some(probes) = probes.filter(|probes| probes.total_requests > 0) {
+        text.push_str(&evidence("evidence of probes", probes));
     }
     if !notes.is_empty() {
         text.push_str("\nwhat happened\n");
@@ -112,8 +119,10 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
     text
 }
 
-fn evidence(report: &Report) -> String {
-    let interval = format!("odds, {} sure", percent(1.0 - (-report.ln_limit).exp()));
+fn evidence(title: &str, report: &Report) -> String {
+    // 99.5, and 99 without a useless digit.
+    let sure = (1_000.0 * (1.0 - (-report.ln_limit).exp())).round() / 10.0;
+    let interval = format!("odds, {sure}% sure");
     let mut table = Table::new(&[
         "metric",
         ">blue",
@@ -128,7 +137,7 @@ fn evidence(report: &Report) -> String {
     for finding in &report.findings {
         table.row(row(finding));
     }
-    let mut text = format!("\nevidence\n{}", table.render("  "));
+    let mut text = format!("\n{title}\n{}", table.render("  "));
     for rail in &report.rails {
         text.push_str(&format!(
             "  limit: {}, evidence {}\n",

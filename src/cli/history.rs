@@ -21,6 +21,10 @@ pub struct Args {
 /// Lists them, newest first.
 pub fn run(global: &Global, args: Args) -> Exit {
     let asked = ask::ask(global, async |client| {
+        if let Some(name) = args.service.as_deref() {
+            // A name that there is not must not look like a service without rollouts.
+            client.service(Some(name)).await?;
+        }
         client.rollouts(args.service.as_deref(), args.limit).await
     });
     match asked {

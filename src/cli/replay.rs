@@ -2,7 +2,7 @@
 
 use crate::cli::output::{self, span, tame};
 use crate::cli::{Global, recorded};
-use crate::control::recording::{Difference, Line, Replay, replay};
+use crate::control::recording::{Again, Difference, Line, Replay, replay};
 use crate::control::view::API_VERSION;
 use crate::core::judge::{Policy, Verdict};
 use crate::exit::Exit;
@@ -38,13 +38,33 @@ fn confidence(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Serialize)]
-struct Replayed<'a> {
+struct Facts<'a> {
     api_version: &'static str,
     same: bool,
+    #[serde(flatten)]
+    users: Replayed<'a>,
+    /// By requests of shifter's own, where there were some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<Replayed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Replayed<'a> {
     seconds: usize,
     recorded: Option<&'a (usize, Verdict)>,
     replayed: Option<&'a (usize, Verdict)>,
     differences: &'a [Difference],
+}
+
+impl Replayed<'_> {
+    fn of(replay: &Replay) -> Replayed<'_> {
+        Replayed {
+            seconds: replay.seconds,
+            recorded: replay.recorded.as_ref(),
+            replayed: replay.replayed.as_ref(),
+            differences: &replay.differences,
+        }
+    }
 }
 
 /// Judges it again.
@@ -53,17 +73,15 @@ pub fn run(global: &Global, args: Args) -> Exit {
         Ok(lines) => lines,
         Err(exit) => return exit,
     };
-    let replay = replay(&lines, policy(&args, &lines));
-    let same = same(&replay);
-    let facts = Replayed {
+    let again = replay(&lines, policy(&args, &lines));
+    let same = same(&again.users) && same(&again.probes);
+    let facts = Facts {
         api_version: API_VERSION,
         same,
-        seconds: replay.seconds,
-        recorded: replay.recorded.as_ref(),
-        replayed: replay.replayed.as_ref(),
-        differences: &replay.differences,
+        users: Replayed::of(&again.users),
+        probes: (again.probes.seconds > 0).then(|| Replayed::of(&again.probes)),
     };
-    match output::facts(global.output, &facts, &text(&replay, same)) {
+    match output::facts(global.output, &facts, &text(&again)) {
         Exit::Ok if !same => Exit::Inconclusive,
         exit => exit,
     }
@@ -81,6 +99,10 @@ fn policy(args: &Args, lines: &[Line]) -> Option<Policy> {
     let mut policy = recorded.unwrap_or_default();
     if let Some(confidence) = args.confidence {
         policy.alpha = 1.0 - confidence;
+        // Beside probes each judge has half of it.
+        if lines.iter().any(|line| matches!(line, Line::Probed { .. })) {
+            policy.alpha /= 2.0;
+        }
     }
     if args.max_excess_failures.is_some() {
         policy.max_excess_failures = args.max_excess_failures;
@@ -93,7 +115,16 @@ fn same(replay: &Replay) -> bool {
     replay.recorded.is_some() == replay.replayed.is_some()
 }
 
-fn text(replay: &Replay, same: bool) -> String {
+fn text(again: &Again) -> String {
+    let mut text = judged(&again.users, "evidence");
+    if again.probes.seconds > 0 {
+        text.push_str(&judged(&again.probes, "probes"));
+    }
+    text
+}
+
+fn judged(replay: &Replay, what: &str) -> String {
+    let same = same(replay);
     let told = |verdict: &Option<(usize, Verdict)>| match verdict {
         Some((second, Verdict::Fail { reason })) => {
             format!(
@@ -110,7 +141,7 @@ fn text(replay: &Replay, same: bool) -> String {
         n => format!("{n} seconds were judged otherwise"),
     };
     format!(
-        "{} of evidence\n  recorded: {}\n  replayed: {}\n{}: {again}\n",
+        "{} of {what}\n  recorded: {}\n  replayed: {}\n{}: {again}\n",
         span(replay.seconds as f64),
         told(&replay.recorded),
         told(&replay.replayed),
@@ -172,10 +203,12 @@ pub(crate) mod tests {
     #[test]
     fn as_recorded_it_is_the_same_and_another_cap_is_sooner() {
         let lines = recording();
-        let again = replay(&lines, policy(&args(None, None), &lines));
+        let whole = replay(&lines, policy(&args(None, None), &lines));
+        assert!(text(&whole).contains("second by second the same"));
+        assert!(!text(&whole).contains("probes"));
+        let again = whole.users;
         assert!(same(&again) && again.recorded.is_some() && again.differences.is_empty());
-        assert!(text(&again, true).contains("second by second the same"));
-        let capped = replay(&lines, policy(&args(None, Some(1)), &lines));
+        let capped = replay(&lines, policy(&args(None, Some(1)), &lines)).users;
         assert!(capped.replayed.as_ref().unwrap().0 < again.replayed.as_ref().unwrap().0);
         assert!(!capped.differences.is_empty());
     }

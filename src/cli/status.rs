@@ -274,6 +274,11 @@ fn stand(rollout: &RolloutView) -> String {
     }
 }
 
+/// Blue is down in a rollout that is not decided.
+fn stranded(rollout: &RolloutView) -> bool {
+    rollout.degraded && rollout.outcome.is_none()
+}
+
 fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     let mut text = format!(
         "  rollout {} ({}): {}, {} {}\n",
@@ -287,7 +292,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
         },
         span(rollout.age_seconds)
     );
-    if rollout.degraded {
+    if stranded(rollout) {
         text.push_str(
             "  DEGRADED: blue has no healthy backend; whatever answers serves, nothing advances\n",
         );
@@ -364,6 +369,9 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
 /// What a person may do now.
 fn next(service: &str, rollout: &RolloutView) -> String {
     match rollout.phase.as_str() {
+        _ if stranded(rollout) => format!(
+            "bring blue back; until then `shifter abort {service}` would leave nobody to answer, `shifter promote {service}` ends it on green"
+        ),
         "awaiting_approval" => format!(
             "`shifter approve {service}` lets it go on, `shifter abort {service}` goes back to blue"
         ),

@@ -5,7 +5,7 @@ use crate::config::file::{Many, Scalar, Value};
 use crate::config::types::Service;
 use crate::config::value::{self, Check};
 use crate::core::judge::Policy;
-use crate::core::probes::apart;
+use crate::core::probes::halved;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Service {
     pub fn policy(&self) -> Policy {
         let policy = self.judgement.policy();
         match self.probes {
-            Some(_) => apart(&policy).0,
+            Some(_) => halved(&policy),
             None => policy,
         }
     }

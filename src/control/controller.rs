@@ -296,6 +296,7 @@ impl Controller {
             return Ok(());
         };
         let before = run.rollout.clone();
+        let by_hand = event == Event::Promote;
         let lost = match &event {
             Event::Lost { color, what } => Some((*color, what.clone())),
             _ => None,
@@ -305,10 +306,9 @@ impl Controller {
         if run.rollout == before && actions.is_empty() {
             return Ok(());
         }
-        let evidence = run
-            .verdict
-            .as_ref()
-            .map(|verdict| narrate::grounds(verdict, run.line(verdict), grows(&actions, present)));
+        let grown = grows(&actions, present);
+        let grounds = |verdict| narrate::grounds(verdict, run.line(verdict), grown, by_hand);
+        let evidence = run.verdict.as_ref().map(grounds);
         let shrinks = actions
             .iter()
             .any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));

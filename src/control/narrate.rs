@@ -50,9 +50,10 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
     }
 }
 
-/// The judge's line on what was done; where green `grows` without proof, what says so.
-pub fn grounds(verdict: &Verdict, line: String, grows: bool) -> String {
+/// The judge's line on what was done; where green `grows` without proof, what says so, or that a person does.
+pub fn grounds(verdict: &Verdict, line: String, grows: bool, by_hand: bool) -> String {
     match verdict {
+        _ if by_hand => format!("by a person; {line}"),
         Verdict::Inconclusive { .. } | Verdict::NoData if grows => {
             format!("not proven in time, going on as `on_inconclusive` says; {line}")
         }
@@ -114,7 +115,12 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
         ),
         Step::Shift { .. } => {
             let shares = format!("weight {} → {}", before.weight(), after.weight());
-            let text = match evidence.filter(|_| before.weight() > Weight::NONE) {
+            let resumed = matches!(before.phase(), Phase::Paused { .. });
+            let shares = match resumed {
+                true => format!("{shares}: the share begins anew, with fresh evidence"),
+                false => shares,
+            };
+            let text = match evidence.filter(|_| before.weight() > Weight::NONE && !resumed) {
                 Some(line) => format!("{shares}: {line}"),
                 None => shares,
             };

@@ -142,6 +142,13 @@ impl Controller {
         }
         if let Some(run) = &self.wards[i].run {
             let promoted = *run.rollout.phase() == Phase::Promoted;
+            let (id, drain) = (run.saved.id, run.rollout.plan().drain.as_secs());
+            if matches!(run.rollout.phase(), Phase::RollingBack { .. }) && !supersede {
+                let _ = reply.send(Err(Refusal::NotNow(format!(
+                    "rollout {id} of `{service}` is on its way back to blue: what is in flight on green has up to {drain} s. Ask again then, or with --supersede, which waits for it"
+                ))));
+                return;
+            }
             if !promoted && !supersede {
                 let _ = reply.send(Err(Refusal::Busy {
                     service,

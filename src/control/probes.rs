@@ -2,8 +2,11 @@
 
 use crate::config::{self, Service, Timed};
 use crate::control::controller::Controller;
+use crate::control::recording::Line;
 use crate::core::class::Class;
-use crate::core::probes::{Probes, apart};
+use crate::core::fault::{self, Fault};
+use crate::core::probes::{Probes, beside};
+use crate::core::stats::Limits;
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -56,7 +59,7 @@ impl Prober {
         let now = Clock::now();
         let window = Arc::new(Window::new(0, None, Default::default(), now));
         Ok(Some(Prober {
-            probes: Probes::new(apart(&service.judgement.policy()).1),
+            probes: Probes::new(beside(&service.policy())),
             rules: Rules {
                 spec: Arc::new(spec.clone()),
                 way: Way::new(service.protocol, service.tls.as_ref())?,
@@ -70,11 +73,12 @@ impl Prober {
         }))
     }
 
-    /// A share begins: what was asked before is not about it.
-    pub fn start_share(&mut self, last: bool, now: Time) {
+    /// A share begins: what was asked before is not about it. Its limits, where they are known already.
+    pub fn start_share(&mut self, last: bool, now: Time) -> Option<Limits> {
         self.probes.start_step(last);
         self.renew(now);
         (self.since, self.sent) = (now, 0);
+        self.probes.limits()
     }
 
     /// Counts from now on, against the limits that there are now; later ends of earlier probes are read by nobody.
@@ -84,13 +88,24 @@ impl Prober {
         self.cursor = Cursor::new(&self.window);
     }
 
-    /// Takes what was counted.
-    fn read(&mut self, now: Time) {
-        let reading = self.cursor.read(&self.window, now);
+    /// Takes what was counted; what is to be recorded of it.
+    fn read(&mut self, now: Time) -> Vec<Line> {
+        let mut reading = self.cursor.read(&self.window, now);
+        if reading.ticks.is_empty() {
+            return vec![];
+        }
+        let judged = reading.ticks.iter().map(|tick| Line::Probed {
+            tick: *tick,
+            verdict: self.probes.take(tick).clone(),
+        });
+        let mut lines: Vec<Line> = judged.collect();
+        let faults = std::mem::take(&mut reading.faults[Color::Green.index()]);
         let blue = &reading.spans[Color::Blue.index()];
-        if !reading.ticks.is_empty() && self.probes.take(&reading.ticks, blue) {
+        if let Some(limits) = self.probes.span(blue, faults) {
+            lines.push(Line::ProbeLimits(limits));
             self.renew(now);
         }
+        lines
     }
 
     /// Asks as often as it is time for.
@@ -170,12 +185,18 @@ async fn probe(
         }
         None => Class::NoBackend,
     };
-    window.end(begun, class, Clock::now());
+    if window.end(begun, class, Clock::now()) {
+        let fault = Fault {
+            how: class.name().replace('_', " "),
+            route: fault::route("GET", path.split('?').next().unwrap_or(path)),
+            backend: at.map(|at| at.to_string()),
+        };
+        window.blame(color, fault);
+    }
 }
 
 /// How a probe ends. It asks for what must be there, so that an answer of 400 or above is a failure: two versions that
 /// both know nothing of a path are not shown to be equal.
-
 async fn ask(
     rules: &Rules,
     window: &Window,
@@ -230,8 +251,9 @@ impl Controller {
             // Beside a dead blue every green looks good: such seconds say nothing.
             prober.renew(now);
         } else {
-            prober.read(now);
+            let lines = prober.read(now);
             prober.send(&host, &published.pools, now);
+            lines.iter().for_each(|line| run.record(line));
         }
     }
 }

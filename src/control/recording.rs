@@ -1,6 +1,7 @@
 //! What the judge was fed, second by second: enough to judge a rollout again, byte for byte.
 
 use crate::core::judge::{Control, Judge, Policy, Verdict};
+use crate::core::probes;
 use crate::core::stats::{Limits, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,15 @@ pub enum Line {
         /// The verdict.
         verdict: Verdict,
     },
+    /// The same of requests of shifter's own.
+    Probed {
+        /// The counts.
+        tick: Tick,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// Their latency limits were frozen.
+    ProbeLimits(Limits),
 }
 
 /// Where a second judgement differs from the recorded one.
@@ -41,7 +51,7 @@ pub struct Difference {
     pub replayed: Verdict,
 }
 
-/// A rollout judged again.
+/// One judge's seconds, judged again.
 #[derive(Debug)]
 pub struct Replay {
     /// Seconds judged.
@@ -56,36 +66,58 @@ pub struct Replay {
     pub judge: Judge,
 }
 
-/// Judges recorded lines again, with the recorded policy or with another one.
-pub fn replay(lines: &[Line], policy: Option<Policy>) -> Replay {
+/// A rollout judged again.
+#[derive(Debug)]
+pub struct Again {
+    /// By users' requests.
+    pub users: Replay,
+    /// By probes; no seconds where there were none.
+    pub probes: Replay,
+}
+
+/// Judges recorded lines again, with the recorded policy of users' judge or with another one.
+pub fn replay(lines: &[Line], policy: Option<Policy>) -> Again {
     let recorded_policy = lines.iter().find_map(|line| match line {
         Line::Policy(policy) => Some((**policy).clone()),
         _ => None,
     });
-    let judge = Judge::new(policy.clone().or(recorded_policy).unwrap_or_default());
-    let mut replay = Replay {
-        seconds: 0,
-        recorded: None,
-        replayed: None,
-        differences: vec![],
-        judge,
+    let first = policy.clone().or(recorded_policy).unwrap_or_default();
+    let mut again = Again {
+        users: Replay::new(first.clone()),
+        probes: Replay::new(probes::beside(&first)),
     };
     for (at, line) in lines.iter().enumerate() {
         match line {
             // A restart begins with fresh evidence.
             Line::Policy(recorded) => {
                 let policy = policy.clone().unwrap_or_else(|| (**recorded).clone());
-                replay.judge = Judge::new(policy);
+                again.probes.judge = Judge::new(probes::beside(&policy));
+                again.users.judge = Judge::new(policy);
             }
-            Line::Start { last, control, .. } => replay.judge.start_step(*last, *control),
-            Line::Limits(limits) => replay.judge.set_limits(Some(*limits)),
-            Line::Second { tick, verdict } => replay.second(at, tick, verdict),
+            Line::Start { last, control, .. } => {
+                again.users.judge.start_step(*last, *control);
+                again.probes.judge.start_step(*last, Control::Concurrent);
+            }
+            Line::Limits(limits) => again.users.judge.set_limits(Some(*limits)),
+            Line::ProbeLimits(limits) => again.probes.judge.set_limits(Some(*limits)),
+            Line::Second { tick, verdict } => again.users.second(at, tick, verdict),
+            Line::Probed { tick, verdict } => again.probes.second(at, tick, verdict),
         }
     }
-    replay
+    again
 }
 
 impl Replay {
+    fn new(policy: Policy) -> Replay {
+        Replay {
+            seconds: 0,
+            recorded: None,
+            replayed: None,
+            differences: vec![],
+            judge: Judge::new(policy),
+        }
+    }
+
     fn second(&mut self, at: usize, tick: &Tick, recorded: &Verdict) {
         self.judge.tick(tick);
         self.seconds += 1;

@@ -130,8 +130,10 @@ impl Run {
 
     /// What the judge goes by, and where green failed.
     pub fn report(&self) -> Report {
+        let prober = self.prober.as_ref();
         Report {
             faults: self.faults.clone(),
+            probes: prober.map(|prober| Box::new(prober.probes.report())),
             ..self.judge.report()
         }
     }

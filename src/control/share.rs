@@ -42,8 +42,12 @@ impl Ward {
             weight: weight.as_basis_points(),
         });
         run.judge.start_step(last, control);
-        if let Some(prober) = &mut run.prober {
-            prober.start_share(last, Clock::now());
+        if let Some(limits) = run
+            .prober
+            .as_mut()
+            .and_then(|prober| prober.start_share(last, Clock::now()))
+        {
+            run.record(&Line::ProbeLimits(limits));
         }
         self.freeze_limits(weight);
     }

@@ -4,27 +4,33 @@
 //! speak only as long as green's users in a share are fewer than they: with more users the two versions bear another
 //! load, and users say more. What they cannot say is how green does on other paths: there users decide alone.
 
+use crate::core::fault::Faults;
 use crate::core::judge::words::grouped;
-use crate::core::judge::{Control, Finding, Judge, Metric, Policy, Slo, Verdict};
+use crate::core::judge::{Control, Finding, Judge, Metric, Policy, Report, Slo, Verdict};
 use crate::core::stats::{History, Limits, Stats, Tick};
 
-/// The policies of the judge of users' requests and of that of probes.
+/// The policy of the judge of users' requests where probes are judged beside them.
 ///
-/// Each has half of the chances of a false rollback and of a false promotion, so that both together keep them (Boole's
-/// inequality). Caps and absolute limits are about users; and a few probes a second say nothing of the slowest hundredth.
-pub fn apart(policy: &Policy) -> (Policy, Policy) {
-    let users = Policy {
+/// Each judge has half of the chances of a false rollback and of a false promotion, so that both together keep them
+/// (Boole's inequality).
+pub fn halved(policy: &Policy) -> Policy {
+    Policy {
         alpha: policy.alpha / 2.0,
         alpha_pass: policy.alpha_pass / 2.0,
         ..policy.clone()
-    };
-    let probes = Policy {
+    }
+}
+
+/// The policy of the probes' judge beside this one of users' requests.
+///
+/// Caps and absolute limits are about users; and a few probes a second say nothing of the slowest hundredth.
+pub fn beside(users: &Policy) -> Policy {
+    Policy {
         weights: [0.5, 0.25, 0.25, 0.0],
         max_excess_failures: None,
         slo: Slo::default(),
         ..users.clone()
-    };
-    (users, probes)
+    }
 }
 
 /// What the judge of users' requests says, and of how many.
@@ -46,6 +52,8 @@ pub struct Probes {
     past: History,
     limits: Option<Limits>,
     verdict: Verdict,
+    /// Where green failed.
+    faults: Faults,
     /// Probes of green in this share.
     step: u64,
     /// Probes of blue and green in the rollout.
@@ -60,6 +68,7 @@ impl Probes {
             past: History::default(),
             limits: None,
             verdict: Verdict::NoData,
+            faults: Faults::default(),
             step: 0,
             ended: [0; 2],
         }
@@ -83,24 +92,31 @@ impl Probes {
         self.ended
     }
 
-    /// Takes seconds of counts, with blue's span of them; true when there are limits from now on.
-    pub fn take(&mut self, ticks: &[Tick], blue: &Stats) -> bool {
-        for tick in ticks {
-            self.judge.tick(tick);
-            self.step += tick.green.requests;
-            self.ended[0] += tick.blue.requests;
-            self.ended[1] += tick.green.requests;
-        }
+    /// Takes one second of counts; what they come to by themselves.
+    pub fn take(&mut self, tick: &Tick) -> &Verdict {
+        self.judge.tick(tick);
+        self.step += tick.green.requests;
+        self.ended[0] += tick.blue.requests;
+        self.ended[1] += tick.green.requests;
         self.verdict = self.judge.verdict();
-        self.past.push(blue);
-        self.limits.is_none() && self.freeze()
+        &self.verdict
     }
 
-    fn freeze(&mut self) -> bool {
+    /// Takes blue's span of the last seconds, and where green failed in them; limits, when there are some from now on.
+    pub fn span(&mut self, blue: &Stats, faults: Faults) -> Option<Limits> {
+        self.past.push(blue);
+        self.faults.merge(faults);
+        if self.limits.is_none() {
+            self.freeze();
+            return self.limits;
+        }
+        None
+    }
+
+    fn freeze(&mut self) {
         let (fail, pass) = self.judge.margins();
         self.limits = Limits::freeze(&self.past.total().latency, fail, pass);
         self.judge.set_limits(self.limits);
-        self.limits.is_some()
     }
 
     /// Whether users are so few that probes are heard.
@@ -127,7 +143,7 @@ impl Probes {
             (_, verdict) if !heard => verdict,
             (_, verdict @ Verdict::Fail { .. }) => verdict,
             (Verdict::Fail { reason }, _) => Verdict::Fail {
-                reason: format!("probes: {reason}"),
+                reason: self.blaming(reason),
             },
             (_, verdict @ (Verdict::Pass | Verdict::Suspect { .. })) => verdict,
             (_, verdict) if leans(&verdict) => verdict,
@@ -148,8 +164,26 @@ impl Probes {
         }
     }
 
-    /// One line on what they have shown.
+    fn blaming(&self, reason: &str) -> String {
+        let words = self.faults.words(1);
+        let words = words.filter(|_| self.judge.report().is_about_failures());
+        let words = words.map_or(String::new(), |words| format!("; {words}"));
+        format!("probes: {reason}{words}")
+    }
+
+    /// What their verdict rests on.
+    pub fn report(&self) -> Report {
+        Report {
+            faults: self.faults.clone(),
+            ..self.judge.report()
+        }
+    }
+
+    /// One line on what they have shown in this share.
     pub fn line(&self) -> String {
+        if self.step == 0 {
+            return "probes: none has been answered in this share yet".to_owned();
+        }
         let report = self.judge.report();
         let failing = |finding: &Finding| 2 * finding.blue_bad > finding.blue_requests;
         // Nothing can be shown by what blue does not answer.
@@ -159,17 +193,18 @@ impl Probes {
             false => "",
         };
         format!(
-            "probes, {} to each version: {}{hint}",
-            grouped(self.ended[1]),
+            "probes, {} of each version in this share: {}{hint}",
+            grouped(self.step),
             report.line(&self.verdict)
         )
     }
 
-    /// The same where they, and not users, make the verdict; `None` where users do, or its reason says so already.
+    /// The same where they, and not users, say something; `None` where users do, or the reason of a verdict says so already.
     pub fn line_on(&self, users: Users, weighed: &Verdict) -> Option<String> {
-        let own = users.verdict.clone();
-        let theirs = !matches!(weighed, Verdict::Fail { .. }) && self.weigh(users) != own;
-        theirs.then(|| self.line())
+        let (own, heard) = (users.verdict.clone(), self.heard(&users));
+        let silent = own == Verdict::NoData && heard;
+        let theirs = silent || self.weigh(users) != own;
+        (theirs && !matches!(weighed, Verdict::Fail { .. })).then(|| self.line())
     }
 }
 
@@ -208,11 +243,12 @@ mod tests {
             let slow = [2 + of(2), of(2), of(20)];
             (tick.blue.slow_fail, tick.blue.slow_pass) = (slow, slow);
         }
-        probes.take(&[tick], &blue);
+        probes.take(&tick);
+        probes.span(&blue, Faults::default());
     }
 
     fn probed(seconds: u64, green_failed: u64) -> Probes {
-        let mut probes = Probes::new(apart(&Policy::default()).1);
+        let mut probes = Probes::new(beside(&halved(&Policy::default())));
         probes.start_step(false);
         for at in 0..seconds {
             second(&mut probes, at, green_failed);
@@ -234,7 +270,8 @@ mod tests {
             max_excess_failures: Some(5),
             ..Policy::default()
         };
-        let (users, probes) = apart(&whole);
+        let users = halved(&whole);
+        let probes = beside(&users);
         assert!((users.alpha + probes.alpha - whole.alpha).abs() < 1e-15);
         assert!((users.alpha_pass + probes.alpha_pass - whole.alpha_pass).abs() < 1e-15);
         assert_eq!(users.max_excess_failures, Some(5));
@@ -262,7 +299,9 @@ mod tests {
         let line = probes.line_on(few(Verdict::NoData), &Verdict::Pass);
         let line = line.unwrap_or_default();
         assert!(
-            line.starts_with("probes, 3,000 to each version: green is as good as blue: 3 of 4"),
+            line.starts_with(
+                "probes, 3,000 of each version in this share: green is as good as blue: 3 of 4"
+            ),
             "{line}"
         );
         assert_eq!(
@@ -308,14 +347,14 @@ mod tests {
 
     #[test]
     fn probes_that_blue_fails_too_show_nothing_and_say_what_to_do() {
-        let mut probes = Probes::new(apart(&Policy::default()).1);
+        let mut probes = Probes::new(beside(&halved(&Policy::default())));
         probes.start_step(false);
         let tick = Tick {
             blue: pool(PER_SECOND, PER_SECOND),
             green: pool(PER_SECOND, PER_SECOND),
         };
         for _ in 0..600 {
-            probes.take(&[tick], &Stats::default());
+            probes.take(&tick);
         }
         assert_eq!(probes.weigh(few(Verdict::NoData)), Verdict::NoData);
         assert!(
@@ -328,7 +367,7 @@ mod tests {
     /// Without that the default rate would be of no use.
     #[test]
     fn a_share_passes_within_minutes_at_the_default_rate() {
-        let mut probes = Probes::new(apart(&Policy::default()).1);
+        let mut probes = Probes::new(beside(&halved(&Policy::default())));
         let mut took = |last: bool| {
             probes.start_step(last);
             let passed = |at: &u64| {

@@ -3,6 +3,7 @@
 use crate::support::apps::pair;
 use crate::support::backend::{Act, Backend};
 use crate::support::shifter::{Home, outcome_of, phase_of};
+use shifter::control::recording::replay;
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -27,7 +28,7 @@ async fn a_good_green_without_a_user_is_promoted_by_probes() {
     let seen = home
         .until_within(SHARE, "probes are told", |service| {
             let probes = service.rollout.as_ref().and_then(|one| one.probes.as_ref());
-            probes.is_some_and(|line| line.starts_with("probes, ") && !line.contains("probes, 0 "))
+            probes.is_some_and(|line| line.starts_with("probes, "))
         })
         .await;
     let users = home.metrics().await;
@@ -93,6 +94,22 @@ async fn a_green_that_lost_a_path_goes_back() {
     assert_eq!(outcome_of(&end), "rolled_back");
     let reason = end.rollout.unwrap().reason.unwrap();
     assert!(reason.starts_with("probes: green 50% errors"), "{reason}");
+    let words = "worst route GET /cart (";
+    assert!(reason.contains(words), "{reason}");
+    assert!(reason.contains(", mostly client error ("), "{reason}");
+    // What was recorded is judged the same again, and explained.
+    let again = replay(&home.client.seconds(1).await.unwrap(), None);
+    assert!(again.probes.seconds > 0 && again.probes.differences.is_empty());
+    assert!(again.probes.recorded.is_some());
+    assert_eq!(again.probes.recorded, again.probes.replayed);
+    assert_eq!(again.users.recorded, None, "there were none");
+    let mut explain = home.spawn(&mut home.command(&["explain", "1"]));
+    explain.ended().await;
+    let told = home.out();
+    assert!(
+        told.contains("evidence of probes") && told.contains("GET /cart"),
+        "{told}"
+    );
 }
 
 /// Both versions are asked the same, as often, with a header that says who asks; a way that hangs has failed.

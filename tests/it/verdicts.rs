@@ -606,7 +606,7 @@ async fn a_drill_measures_the_way_back() {
 }
 
 fn same(lines: &[Line]) -> Option<(usize, Verdict)> {
-    let again = replay(lines, None);
+    let again = replay(lines, None).users;
     assert!(
         again.seconds > 0 && again.differences.is_empty(),
         "{:?}",

@@ -150,6 +150,9 @@ pub struct Report {
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
+    /// What requests of shifter's own have shown, where the caller sends some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Box<Report>>,
     /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
     pub recent: [u64; 4],
 }
@@ -198,6 +201,7 @@ impl Judge {
             step_seconds: self.step_seconds,
             total_requests: self.total_requests,
             faults: Faults::default(),
+            probes: None,
             recent,
         }
     }
