@@ -88,7 +88,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     let seconds = resample::seconds(&stretches);
     if seconds < SECONDS_MIN {
         let have = match seconds {
-            0 => "nothing of blue beside green".to_owned(),
+            0 => "no whole ten seconds of blue beside green".to_owned(),
             seconds => format!("only {} of blue beside green", span(seconds as f64)),
         };
         output::narrate(&format!(

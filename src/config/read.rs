@@ -76,9 +76,12 @@ fn unknown_key(rest: &str) -> (String, String, String) {
 fn mismatch(message: &str) -> Option<(String, &str, String)> {
     let rest = message
         .strip_prefix("invalid type: ")
-        .or(message.strip_prefix("invalid value: "))?;
+        .or(message.strip_prefix("invalid value: "))
+        .or(message.strip_prefix("invalid length "))?;
     let (found, expected) = rest.rsplit_once(", expected ")?;
     let found = match found {
+        // Serde tries a list as the fields of a table, and misses some.
+        length if length.parse::<usize>().is_ok() => "a list".to_owned(),
         "map" => "a table".to_owned(),
         "sequence" => "a list".to_owned(),
         other => {
