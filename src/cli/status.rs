@@ -370,7 +370,7 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
 fn next(service: &str, rollout: &RolloutView) -> String {
     match rollout.phase.as_str() {
         _ if stranded(rollout) => format!(
-            "bring blue back; until then `shifter abort {service}` would leave nobody to answer, `shifter promote {service}` ends it on green"
+            "bring blue back: nothing goes on without it, and `shifter abort {service}` would leave nobody to answer"
         ),
         "awaiting_approval" => format!(
             "`shifter approve {service}` lets it go on, `shifter abort {service}` goes back to blue"

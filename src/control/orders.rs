@@ -219,6 +219,11 @@ impl Controller {
             }
             return Err(Refusal::NotNow(why.to_owned()));
         }
+        if matches!(event, Event::Abort(_)) && run.rollout.stranded() {
+            return Err(Refusal::NotNow(format!(
+                "blue has no healthy backend and green serves: going back would leave nobody to answer. Bring blue back; to send users there all the same, `shifter set-weight 0 {service}` first"
+            )));
+        }
         if order == (Order::Rollback { keep: true }) {
             self.keep_running(i);
         }

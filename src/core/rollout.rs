@@ -113,7 +113,7 @@ impl Rollout {
     }
 
     /// Only green serves users: the less bad pool keeps them until blue is back or a person decides.
-    fn stranded(&self) -> bool {
+    pub fn stranded(&self) -> bool {
         self.blue_down && !self.green_down && self.weight > Weight::NONE
     }
 

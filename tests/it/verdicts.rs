@@ -557,6 +557,9 @@ async fn where_blue_has_nobody_even_a_bad_green_keeps_the_users() {
         (service.weight_percent, phase_of(&service)),
         (5.0, "shifting")
     );
+    let refused = home.verb("abort").await.unwrap_err().to_string();
+    assert!(refused.contains("blue has no healthy backend"), "{refused}");
+    assert_eq!(home.service().await.weight_percent, 5.0);
     blue.revive();
     home.until("blue takes over", |service| service.weight_percent == 0.0)
         .await;
