@@ -37,6 +37,7 @@ pub struct Prober {
     /// Pairs since then.
     sent: u64,
     room: Arc<Semaphore>,
+    still: bool,
 }
 
 /// What a probe needs to know.
@@ -70,6 +71,7 @@ impl Prober {
             since: now,
             sent: 0,
             room: Arc::new(Semaphore::new(PAIRS_MAX)),
+            still: false,
         }))
     }
 
@@ -86,6 +88,13 @@ impl Prober {
         let limits = self.probes.limits();
         self.window = Arc::new(Window::new(0, limits, Default::default(), now));
         self.cursor = Cursor::new(&self.window);
+    }
+
+    /// Asks nothing for a while, or again: what was under way when that changed is counted by nobody.
+    fn keep_still(&mut self, still: bool, now: Time) {
+        if std::mem::replace(&mut self.still, still) != still {
+            self.renew(now);
+        }
     }
 
     /// Takes what was counted; what is to be recorded of it.
@@ -247,10 +256,10 @@ impl Controller {
         let Some(prober) = run.prober.as_mut().filter(|_| shown) else {
             return;
         };
-        if run.rollout.degraded() {
-            // Beside a dead blue every green looks good: such seconds say nothing.
-            prober.renew(now);
-        } else {
+        // Beside a dead blue every green looks good: such seconds say nothing.
+        let still = run.rollout.degraded();
+        prober.keep_still(still, now);
+        if !still {
             let lines = prober.read(now);
             prober.send(&host, &published.pools, now);
             lines.iter().for_each(|line| run.record(line));
