@@ -3,6 +3,7 @@
 use crate::control::controller::{Controller, Reply, Waiting};
 use crate::control::drill::Drill;
 use crate::control::handle::{Answer, Mail, Order, Query, Receipt, Refusal};
+use crate::control::run::Run;
 use crate::control::ward::Ward;
 use crate::core::plan::Strategy;
 use crate::core::rollout::{Event, Phase};
@@ -208,21 +209,8 @@ impl Controller {
             Order::Abort => Event::Abort("aborted by a person".to_owned()),
             _ => Event::Abort("rolled back by a person".to_owned()),
         };
-        if let Some(why) = run.rollout.refuses(&event) {
-            // Asking twice for what happens already is no mistake worth an error.
-            if matches!(order, Order::Rollback { .. } | Order::Abort) {
-                return Ok(Receipt {
-                    rollout: Some(id),
-                    text: why.to_owned(),
-                    drill: None,
-                });
-            }
-            return Err(Refusal::NotNow(why.to_owned()));
-        }
-        if matches!(event, Event::Abort(_)) && run.rollout.stranded() {
-            return Err(Refusal::NotNow(format!(
-                "blue has no healthy backend and green serves: going back would leave nobody to answer. Bring blue back; to send users there all the same, `shifter set-weight 0 {service}` first"
-            )));
+        if let Some(answer) = Controller::refused(run, &order, &event) {
+            return answer;
         }
         if order == (Order::Rollback { keep: true }) {
             self.keep_running(i);
@@ -252,6 +240,29 @@ impl Controller {
             text,
             drill: None,
         })
+    }
+
+    /// What is answered to an order that is not carried out; `None` when it is.
+    fn refused(run: &Run, order: &Order, event: &Event) -> Option<Result<Receipt, Refusal>> {
+        if let Some(why) = run.rollout.refuses(event) {
+            // Asking twice for what happens already is no mistake worth an error.
+            let settled = matches!(order, Order::Rollback { .. } | Order::Abort);
+            return Some(match settled {
+                true => Ok(Receipt {
+                    rollout: Some(run.saved.id),
+                    text: why.to_owned(),
+                    drill: None,
+                }),
+                false => Err(Refusal::NotNow(why.to_owned())),
+            });
+        }
+        if matches!(event, Event::Abort(_)) && run.rollout.stranded() {
+            let service = &run.settings.name;
+            return Some(Err(Refusal::NotNow(format!(
+                "blue has no healthy backend and green serves: going back would leave nobody to answer. Bring blue back; to send users there all the same, `shifter set-weight 0 {service}` first"
+            ))));
+        }
+        None
     }
 
     /// A verb for a service that has no rollout.
