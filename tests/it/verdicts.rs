@@ -561,8 +561,11 @@ async fn where_blue_has_nobody_even_a_bad_green_keeps_the_users() {
     assert!(refused.contains("blue has no healthy backend"), "{refused}");
     assert_eq!(home.service().await.weight_percent, 5.0);
     blue.revive();
-    home.until("blue takes over", |service| service.weight_percent == 0.0)
-        .await;
+    // Some 25 requests a second on green: evidence takes its time.
+    home.until_within(Duration::from_secs(60), "blue takes over", |service| {
+        service.weight_percent == 0.0
+    })
+    .await;
     assert_eq!(outcome_of(&home.service().await), "rolled_back");
     load.stop().await;
 }
