@@ -9,6 +9,7 @@ mod faults;
 mod front;
 mod image;
 mod labels;
+mod probes;
 mod registry;
 mod rows;
 mod schema;
