@@ -129,37 +129,18 @@ impl Probes {
     /// Bad probes end it. Good ones stand in for users who say too little, and never for users who lean worse or have
     /// raised a suspicion; probes that lean worse hold up what users have not shown to be good.
     pub fn weigh(&self, users: Users) -> Verdict {
-        let heard = self.heard(&users);
-        let leans = |verdict: &Verdict| {
-            matches!(
-                verdict,
-                Verdict::Inconclusive {
-                    leaning_worse: true,
-                    ..
-                }
-            )
-        };
+        if !self.heard(&users) {
+            return users.verdict;
+        }
         match (&self.verdict, users.verdict) {
-            (_, verdict) if !heard => verdict,
             (_, verdict @ Verdict::Fail { .. }) => verdict,
             (Verdict::Fail { reason }, _) => Verdict::Fail {
                 reason: self.blaming(reason),
             },
             (_, verdict @ (Verdict::Pass | Verdict::Suspect { .. })) => verdict,
-            (_, verdict) if leans(&verdict) => verdict,
+            (_, verdict) if verdict.leans_worse() => verdict,
             (Verdict::Pass, _) if !users.suspicious => Verdict::Pass,
-            (own, Verdict::Inconclusive { total_requests, .. }) if leans(own) => {
-                Verdict::Inconclusive {
-                    leaning_worse: true,
-                    step_requests: users.step_requests,
-                    total_requests,
-                }
-            }
-            (own, Verdict::NoData) if leans(own) => Verdict::Inconclusive {
-                leaning_worse: true,
-                step_requests: 0,
-                total_requests: 0,
-            },
+            (own, verdict) if own.leans_worse() => verdict.doubted(),
             (_, verdict) => verdict,
         }
     }

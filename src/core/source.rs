@@ -143,23 +143,10 @@ impl Sources {
         let doubts = self.0.iter().filter_map(Source::doubt);
         let worst = doubts.map(|(bad, _)| bad).reduce(|one, other| one || other);
         match (worst, verdict) {
-            (Some(true), Verdict::Pass | Verdict::NoData) => Verdict::Inconclusive {
-                leaning_worse: true,
-                step_requests: 0,
-                total_requests: 0,
-            },
             (
                 Some(true),
-                Verdict::Inconclusive {
-                    step_requests,
-                    total_requests,
-                    ..
-                },
-            ) => Verdict::Inconclusive {
-                leaning_worse: true,
-                step_requests,
-                total_requests,
-            },
+                verdict @ (Verdict::Pass | Verdict::NoData | Verdict::Inconclusive { .. }),
+            ) => verdict.doubted(),
             (
                 Some(false),
                 Verdict::Pass

@@ -4,6 +4,7 @@ use crate::support::apps::pair;
 use crate::support::backend::{Act, Backend};
 use crate::support::shifter::{Home, outcome_of, phase_of};
 use shifter::control::recording::replay;
+use shifter::control::view::ServiceView;
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,23 +15,39 @@ const NOBODY: &str = "on_no_data = \"hold\"\nkeep_blue = \"100ms\"\ndrain = \"2s
 /// The last share takes about 20 s at 100 probes a second.
 const SHARE: Duration = Duration::from_secs(120);
 
-fn steps(weight: u8) -> String {
-    format!("steps = [{{ weight = {weight}, hold = \"1s\", deadline = \"1h\" }}]\n")
+/// One share, of everything, with these probes.
+fn keys(probes: &str) -> String {
+    let steps = "steps = [{ weight = 100, hold = \"1s\", deadline = \"1h\" }]\n";
+    format!("{steps}{NOBODY}[service.app.probes]\n{probes}")
+}
+
+async fn ended(home: &Home) -> ServiceView {
+    home.until_within(SHARE, "the end", |service| phase_of(service) == "finished")
+        .await
+}
+
+/// How a rollout of a green with such a fault ends: back, and why.
+async fn reason(home: &Home) -> String {
+    let end = ended(home).await;
+    assert_eq!(outcome_of(&end), "rolled_back");
+    let reason = end.rollout.unwrap().reason.unwrap();
+    println!("{reason}");
+    assert!(reason.starts_with("probes: green "), "{reason}");
+    reason
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_green_without_a_user_is_promoted_by_probes() {
     let (blue, green) = pair();
-    let probes = "[service.app.probes]\npaths = [\"/\", \"/shop\"]\nper_second = 100\n";
-    let home = Home::new(&blue, &green, &format!("{}{NOBODY}{probes}", steps(100)));
+    let probes = "paths = [\"/\", \"/shop\"]\nper_second = 100\n";
+    let home = Home::new(&blue, &green, &keys(probes));
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;
-    let seen = home
-        .until_within(SHARE, "probes are told", |service| {
-            let probes = service.rollout.as_ref().and_then(|one| one.probes.as_ref());
-            probes.is_some_and(|line| line.starts_with("probes, "))
-        })
-        .await;
+    home.until_within(SHARE, "probes are told", |service| {
+        let probes = service.rollout.as_ref().and_then(|one| one.probes.as_ref());
+        probes.is_some_and(|line| line.starts_with("probes, "))
+    })
+    .await;
     let users = home.metrics().await;
     let counted = |line: &&str| {
         line.starts_with("shifter_http_request_duration_seconds_count") && !line.ends_with(" 0")
@@ -41,10 +58,7 @@ async fn a_good_green_without_a_user_is_promoted_by_probes() {
         users.contains("shifter_http_request_duration_seconds_count"),
         "{users}"
     );
-    drop(seen);
-    let end = home
-        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
-        .await;
+    let end = ended(&home).await;
     assert_eq!(outcome_of(&end), "promoted", "{}", home.notes().await);
     let evidence = end.rollout.unwrap().evidence.unwrap();
     assert_eq!(evidence.total_requests, 0, "they are judged apart");
@@ -60,17 +74,10 @@ async fn a_good_green_without_a_user_is_promoted_by_probes() {
 async fn a_bad_green_goes_back_before_a_user_meets_it() {
     let (blue, green) = pair();
     green.app.error_ppm.store(300_000, Relaxed);
-    let probes = "[service.app.probes]\nper_second = 50\n";
-    let home = Home::new(&blue, &green, &format!("{}{NOBODY}{probes}", steps(100)));
+    let home = Home::new(&blue, &green, &keys("per_second = 50\n"));
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;
-    let end = home
-        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
-        .await;
-    assert_eq!(outcome_of(&end), "rolled_back");
-    let reason = end.rollout.unwrap().reason.unwrap();
-    println!("{reason}");
-    assert!(reason.starts_with("probes: green "), "{reason}");
+    let reason = reason(&home).await;
     assert!(reason.contains(" errors ("), "{reason}");
 }
 
@@ -83,16 +90,11 @@ async fn a_green_that_lost_a_path_goes_back() {
         false => Act::ok("green"),
     })
     .await;
-    let probes = "[service.app.probes]\npaths = [\"/\", \"/cart\"]\nper_second = 50\n";
-    let keys = format!("{}{NOBODY}{probes}", steps(100));
+    let keys = keys("paths = [\"/\", \"/cart\"]\nper_second = 50\n");
     let home = Home::at(tempfile::tempdir().unwrap(), blue.addr, green.addr, &keys);
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;
-    let end = home
-        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
-        .await;
-    assert_eq!(outcome_of(&end), "rolled_back");
-    let reason = end.rollout.unwrap().reason.unwrap();
+    let reason = reason(&home).await;
     assert!(reason.starts_with("probes: green 50% errors"), "{reason}");
     let words = "worst route GET /cart (";
     assert!(reason.contains(words), "{reason}");
@@ -121,18 +123,11 @@ async fn both_versions_are_asked_the_same_and_who_hangs_has_failed() {
         false => Act::ok("green"),
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let probes =
-        "[service.app.probes]\npaths = [\"/a\", \"/b?c=1\"]\nper_second = 20\ntimeout = \"1s\"\n";
-    let keys = format!("{}{NOBODY}{probes}", steps(100));
-    let home = Home::at(folder, blue.addr, green.addr, &keys);
+    let keys = keys("paths = [\"/a\", \"/b?c=1\"]\nper_second = 20\ntimeout = \"1s\"\n");
+    let home = Home::at(tempfile::tempdir().unwrap(), blue.addr, green.addr, &keys);
     let _shifter = home.serve().await;
     home.run(Strategy::Canary).await;
-    let end = home
-        .until_within(SHARE, "the end", |service| phase_of(service) == "finished")
-        .await;
-    let reason = end.rollout.unwrap().reason.unwrap();
-    assert!(reason.starts_with("probes: green "), "{reason}");
+    reason(&home).await;
     let asked = |backend: &Backend, path: &str| {
         let line = format!("GET {path} HTTP/1.1\r\n");
         let heads = backend.heads();

@@ -51,6 +51,37 @@ pub enum Verdict {
     NoData,
 }
 
+impl Verdict {
+    /// Whether it is undecided, with evidence of harm above the amber line.
+    pub fn leans_worse(&self) -> bool {
+        matches!(
+            self,
+            Verdict::Inconclusive {
+                leaning_worse: true,
+                ..
+            }
+        )
+    }
+
+    /// The same where others than the judge found something bad: no pass, and no silence that could be passed over.
+    pub fn doubted(self) -> Verdict {
+        let leaning = |step_requests, total_requests| Verdict::Inconclusive {
+            leaning_worse: true,
+            step_requests,
+            total_requests,
+        };
+        match self {
+            Verdict::Pass | Verdict::NoData => leaning(0, 0),
+            Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            } => leaning(step_requests, total_requests),
+            decided => decided,
+        }
+    }
+}
+
 /// What green is compared with in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
