@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
+use shifter::core::analysis::Evidence;
 use shifter::core::judge::{Cause, Control, Judge, Policy, Slo, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
@@ -241,7 +242,7 @@ fn simulate(world: World, fault: Fault, rate: f64, seconds: u64) -> Vec<Run> {
         let mut traffic = Traffic::new(run, rate, seconds as usize, world, fault);
         rollout(
             &mut traffic,
-            &mut Judge::new(Policy::default()).without_intervals(),
+            &mut Evidence::new(Policy::default(), false).without_intervals(),
             0.05,
             fixed(seconds),
         )
@@ -353,7 +354,7 @@ fn green_that_is_worse_is_found() {
 #[test]
 fn an_outside_incident_is_cancelled_only_by_a_blue_beside_green() {
     let traffic = || Traffic::new(1, 500.0, 600, World::Incident, Fault::NONE);
-    let judge = || Judge::new(Policy::default());
+    let judge = || Evidence::new(Policy::default(), false);
     assert_eq!(
         alone(&mut traffic(), &mut judge(), 600).end,
         End::RolledBack
@@ -368,7 +369,7 @@ fn canaries(runs: u64, world: World, fault: Fault, rate: f64, holdback: u16) -> 
     many(2, runs, |run| {
         let mut traffic = Traffic::new(run, rate, longest(&plan), world, fault);
         traffic.incident_at(210);
-        canary(&mut traffic, &plan, &policy, policy.amber)
+        canary(&mut traffic, &plan, &policy)
     })
 }
 
@@ -427,7 +428,7 @@ fn swaps(runs: u64, world: World, fault: Fault, challenge: u16) -> Vec<Ending> {
     many(2, runs, |run| {
         let mut traffic = Traffic::new(run, 50.0, longest(&plan), world, fault);
         traffic.incident_at(100);
-        canary(&mut traffic, &plan, &policy, policy.amber)
+        canary(&mut traffic, &plan, &policy)
     })
 }
 

@@ -31,7 +31,7 @@ fn runs(
         traffic.mirrors = mirrors;
         // Any second of the first ten minutes, all alike.
         traffic.incident_at((run * 600 / rollouts) as usize);
-        canary(&mut traffic, &plan, &size.policy, size.policy.amber)
+        canary(&mut traffic, &plan, &size.policy)
     })
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn forecast(size: &Size) {
                 let ends: Vec<Ending> = many(size.threads, rollouts, |run| {
                     let mut traffic =
                         Traffic::new(seed(11, run), rate, longest(&plan), world, fault);
-                    canary(&mut traffic, &plan, &size.policy, size.policy.amber)
+                    canary(&mut traffic, &plan, &size.policy)
                 });
                 let seen = parts(ends.iter().map(|end| end.at));
                 let ratio = [0, 1].map(|i| seen[i] as f64 / predicted[i] as f64);

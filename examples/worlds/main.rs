@@ -22,7 +22,8 @@ mod rollout;
 mod worlds;
 
 use drive::{End, Run, alone, drive, fixed, many, steady, wilson};
-use shifter::core::judge::{Judge, Policy};
+use shifter::core::analysis::Evidence;
+use shifter::core::judge::Policy;
 use std::process::ExitCode;
 use std::time::Instant;
 use worlds::{Fault, Traffic, World};
@@ -123,8 +124,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
     Ok((size, wanted))
 }
 
-fn judge(size: &Size) -> Judge {
-    Judge::new(size.policy.clone()).without_intervals()
+fn judge(size: &Size) -> Evidence {
+    Evidence::new(size.policy.clone(), false).without_intervals()
 }
 
 fn seed(table: u64, run: u64) -> u64 {

@@ -3,9 +3,10 @@
 //! As read in their code: Argo Rollouts (`failureLimit`), Flagger (`threshold`), Kayenta (Mann-Whitney on series of
 //! minutes); and the two-proportion test that people write themselves, looked at every five seconds.
 
+use crate::drive::start;
 use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, SECONDS, Size, many, seed, wilson};
-use shifter::core::judge::{Control, Verdict};
+use shifter::core::judge::Verdict;
 use shifter::core::stats::Tick;
 
 /// Seconds between two looks of Argo, Flagger and Kayenta: their documents' usual interval.
@@ -116,12 +117,12 @@ fn worse([blue, green]: &[Minute; 2]) -> bool {
 fn one(size: &Size, traffic: &mut Traffic) -> [Option<usize>; 5] {
     let mut judge = crate::judge(size);
     let (mut weight, mut peers, mut back) = (0.05, Peers::default(), [None; 5]);
-    judge.set_limits(traffic.freeze(judge.margins()));
+    start(&mut judge, traffic, weight, false);
     for second in 1..=SECONDS {
         let tick = traffic.second(weight);
-        judge.tick(&tick);
+        let (verdict, _) = judge.second(&tick);
         let said = peers.second(second, &tick);
-        let judged = back[0].is_none() && matches!(judge.verdict(), Verdict::Fail { .. });
+        let judged = back[0].is_none() && matches!(verdict, Verdict::Fail { .. });
         for (back, said) in back.iter_mut().zip([judged].into_iter().chain(said)) {
             if said && back.is_none() {
                 *back = Some(second);
@@ -129,8 +130,7 @@ fn one(size: &Size, traffic: &mut Traffic) -> [Option<usize>; 5] {
         }
         if second == SECONDS / 2 {
             weight = 0.5;
-            judge.start_step(true, Control::Concurrent);
-            judge.set_limits(traffic.freeze(judge.margins()));
+            start(&mut judge, traffic, weight, true);
             peers.next_share();
         }
     }

@@ -4,7 +4,7 @@ use crate::canary::{Ending, canary, longest, plan};
 use crate::drive::{many, wilson};
 use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
-use shifter::core::judge::Cause;
+use shifter::core::judge::{Cause, Policy};
 use shifter::core::plan::Plan;
 use shifter::core::rollout::Outcome;
 
@@ -21,17 +21,16 @@ struct Setting<'a> {
     size: &'a Size,
     plan: Plan,
     incident: Incident,
-    lean: f64,
+    policy: Policy,
 }
 
 impl<'a> Setting<'a> {
     fn new(size: &'a Size) -> Setting<'a> {
-        let lean = size.policy.amber;
         Setting {
             size,
             plan: plan(size.holdback),
             incident: Incident::Middle,
-            lean,
+            policy: size.policy.clone(),
         }
     }
 
@@ -49,7 +48,7 @@ impl<'a> Setting<'a> {
                 Incident::Middle => 900,
                 Incident::Anywhere => (run * 1_800 / rollouts) as usize,
             });
-            canary(&mut traffic, &self.plan, &self.size.policy, self.lean)
+            canary(&mut traffic, &self.plan, &self.policy)
         })
     }
 }
@@ -225,8 +224,12 @@ pub(crate) fn leaning(size: &Size) {
     for (world, fault) in healthy.chain(bad) {
         for rate in [5.0, 50.0] {
             let endings = [amber, 5.0].map(|lean| {
+                let policy = Policy {
+                    amber: lean,
+                    ..size.policy.clone()
+                };
                 let setting = Setting {
-                    lean,
+                    policy,
                     ..Setting::new(size)
                 };
                 setting.run(7, rollouts, (world, fault), rate)

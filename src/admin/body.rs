@@ -2,8 +2,8 @@
 
 use crate::control::Receipt;
 use crate::control::drill::DrillReport;
-use crate::control::recording::Line;
 use crate::control::view::{API_VERSION, ServiceView};
+use crate::core::analysis::Line;
 use crate::core::judge::Report;
 use crate::core::plan::Strategy;
 use crate::core::table::Table;

@@ -6,8 +6,8 @@ use crate::admin::body::{
 };
 use crate::admin::problem::Problem;
 use crate::control::drill::DrillReport;
-use crate::control::recording::Line;
 use crate::control::view::{ServiceView, View};
+use crate::core::analysis::Line;
 use crate::core::table::Table;
 use crate::core::weight::Weight;
 use crate::exit::Exit;

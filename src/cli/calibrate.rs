@@ -3,8 +3,8 @@
 use crate::cli::output::{self, Table, percent, span};
 use crate::cli::resample::{self, Alarm, Spread, Stretch};
 use crate::cli::{Global, recorded};
-use crate::control::recording::Line;
 use crate::control::view::API_VERSION;
+use crate::core::analysis::Line;
 use crate::core::judge::words::grouped;
 use crate::core::judge::{Metric, Verdict};
 use crate::exit::Exit;

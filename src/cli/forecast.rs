@@ -4,16 +4,17 @@
 //! are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
 //! Equal arguments give equal answers.
 
-use crate::core::judge::{Control, Judge, Policy, Verdict};
+use crate::core::analysis::{self, Course, Evidence, Past, Share};
+use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::{Plan, Step};
-use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
-use crate::core::time::Time;
 use crate::core::weight::Weight;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
 use std::time::Duration;
+
+pub use crate::core::analysis::End;
 
 /// Shares of requests, and how many medians each takes in the middle: most services have a few slow ones.
 const KINDS: [(f64, f64); 2] = [(0.97, 1.0), (0.03, 5.0)];
@@ -43,15 +44,6 @@ pub struct World {
     pub median_ms: f64,
 }
 
-/// How one simulated rollout ended.
-#[derive(Clone, Debug)]
-pub struct End {
-    /// Its outcome; a promotion counts from its decision. None where it waits for a person.
-    pub outcome: Option<Outcome>,
-    /// Seconds since green's first share.
-    pub seconds: u64,
-}
-
 /// Simulated rollouts of this plan: a hundred, fewer where they may last for hours.
 pub fn rollouts(plan: &Plan, policy: &Policy, world: World) -> Vec<End> {
     let past = past(&world);
@@ -70,12 +62,22 @@ pub fn rollouts(plan: &Plan, policy: &Policy, world: World) -> Vec<End> {
 pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) -> Vec<Option<u64>> {
     let past = past(&world);
     many(runs(longest), |seed| {
-        let mut judge = Judge::new(policy.clone()).without_intervals();
+        let mut evidence = Evidence::new(policy.clone(), false).without_intervals();
         let mut traffic = Traffic::new(world, seed);
-        traffic.judged_by(&mut judge, &Control::Concurrent, &past);
+        let beside = Share {
+            weight: share,
+            last: false,
+            blue_can_answer: false,
+        };
+        let blue = Past {
+            history: &past,
+            kept: None,
+        };
+        evidence.start_share(beside, &blue);
         (1..=longest.as_secs()).find(|_| {
-            judge.tick(&traffic.second(share));
-            matches!(judge.verdict(), Verdict::Fail { .. })
+            let tick = traffic.counts(share, evidence.limits());
+            let (verdict, _) = evidence.second(&tick);
+            matches!(verdict, Verdict::Fail { .. })
         })
     })
 }
@@ -86,77 +88,8 @@ fn runs(longest: Duration) -> u64 {
 }
 
 fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64) -> End {
-    let mut judge = Judge::new(policy.clone()).without_intervals();
-    let mut traffic = Traffic::new(world, seed);
-    let (mut rollout, mut actions) = Rollout::start(plan.clone(), Time(0));
-    let (mut second, mut exposed, mut weight) = (0, 0, Weight::NONE);
-    loop {
-        let now = Time(1_000 * second);
-        // What comes before the shares, and between them, takes no time here.
-        while let Some(event) = actions.iter().find_map(done) {
-            actions.retain(|action| done(action).is_none());
-            actions.extend(rollout.on(event, now));
-        }
-        actions.extend(rollout.on(Event::Approve, now));
-        for action in std::mem::take(&mut actions) {
-            let Action::SetWeight(next) = action else {
-                continue;
-            };
-            weight = next;
-            let control = control(weight, plan, past);
-            judge.start_step(rollout.step_index() == plan.last_shift(), control);
-            traffic.judged_by(&mut judge, &control, past);
-        }
-        if let Some(outcome) = rollout.outcome() {
-            return End {
-                outcome: Some(outcome.clone()),
-                seconds: second - exposed,
-            };
-        }
-        if waits(&rollout, now) {
-            return End {
-                outcome: None,
-                seconds: second - exposed,
-            };
-        }
-        second += 1;
-        if weight == Weight::NONE {
-            exposed = second;
-        } else {
-            judge.tick(&traffic.second(weight));
-            let now = Time(1_000 * second);
-            actions.extend(rollout.on(Event::Judged(judge.verdict()), now));
-        }
-        actions.extend(rollout.on(Event::Tick, Time(1_000 * second)));
-    }
-}
-
-/// Whether nothing but a person, or more evidence after the deadline of its share, moves it.
-fn waits(rollout: &Rollout, now: Time) -> bool {
-    let over = match rollout.step() {
-        Some(Step::Shift { deadline, .. }) => now.since(rollout.since()) > *deadline,
-        _ => false,
-    };
-    over || matches!(rollout.phase(), Phase::Paused { .. })
-}
-
-/// What ends an action that takes no time here.
-fn done(action: &Action) -> Option<Event> {
-    match action {
-        Action::StartGreen => Some(Event::Ready),
-        Action::WarmGreen => Some(Event::Warmed),
-        Action::SmokeGreen => Some(Event::Smoked(Ok(()))),
-        Action::RunHooks(_) => Some(Event::Hooked(Ok(()))),
-        Action::SetWeight(_) | Action::SwapRoles | Action::StopBlue | Action::StopGreen => None,
-    }
-}
-
-fn control(weight: Weight, plan: &Plan, past: &History) -> Control {
-    match weight {
-        Weight::ALL if plan.challenge > Weight::NONE => Control::Suspicion(past.suspicion()),
-        Weight::ALL => Control::History(past.baseline()),
-        _ => Control::Concurrent,
-    }
+    let course = Course::new(plan, policy, past.clone());
+    course.run(&mut Traffic::new(world, seed)).0
 }
 
 /// Ten minutes of blue as it would be on average.
@@ -187,7 +120,13 @@ fn normal_quantile(q: f64) -> f64 {
 struct Traffic {
     world: World,
     rng: Xoshiro256PlusPlus,
-    limits: Option<Limits>,
+}
+
+impl analysis::World for Traffic {
+    /// Blue's past stays what it was: it is blue on average.
+    fn second(&mut self, share: Weight, limits: Option<Limits>, _: &mut History) -> Tick {
+        self.counts(share, limits)
+    }
 }
 
 impl Traffic {
@@ -195,29 +134,14 @@ impl Traffic {
         Traffic {
             world,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-            limits: None,
         }
     }
 
-    /// Freezes the limits of a share as the controller does.
-    fn judged_by(&mut self, judge: &mut Judge, control: &Control, past: &History) {
-        self.limits = match control.past() {
-            Some(past) => past.limits.map(Limits::alone),
-            None => {
-                let (fail, pass) = judge.margins();
-                Limits::freeze(&past.total().latency, fail, pass)
-            }
-        };
-        judge.set_limits(self.limits);
-    }
-
-    fn second(&mut self, share: Weight) -> Tick {
+    fn counts(&mut self, share: Weight, limits: Option<Limits>) -> Tick {
         let poisson = Poisson::new(self.world.rps);
         let arrived = poisson.map_or(0, |poisson| poisson.sample(&mut self.rng) as u64);
         let green = self.binomial(arrived, share.ratio());
-        let limits = self
-            .limits
-            .map(|limits| [(limits.blue, limits.blue), (limits.fail, limits.pass)]);
+        let limits = limits.map(|limits| [(limits.blue, limits.blue), (limits.fail, limits.pass)]);
         let [blue_limits, green_limits] = match limits {
             Some([blue, green]) => [Some(blue), Some(green)],
             None => [None, None],
@@ -298,6 +222,7 @@ pub(super) fn many<T: Send>(runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> 
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::core::outcome::Outcome;
 
     fn ends(more: &str, green_errors: f64) -> Vec<End> {
         let text = format!("[service.a]\nblue = \"127.0.0.1:1\"\ngreen = \"127.0.0.1:2\"\n{more}");

@@ -2,7 +2,7 @@
 
 use crate::cli::output::narrate;
 use crate::cli::{Global, ask, explain};
-use crate::control::recording::Line;
+use crate::core::analysis::Line;
 use crate::exit::Exit;
 use serde::Deserialize;
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use crate::cli::output::{self, span, tame};
 use crate::cli::{Global, recorded};
-use crate::control::recording::{Again, Difference, Line, Replay, replay};
 use crate::control::view::API_VERSION;
+use crate::core::analysis::{Again, Difference, Line, Replay, replay};
 use crate::core::judge::{Policy, Verdict};
 use crate::exit::Exit;
 use serde::Serialize;

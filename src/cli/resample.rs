@@ -4,7 +4,7 @@
 //! bootstrap: Künsch 1989), so what comes in bursts stays a burst. Where both had half of the requests the
 //! failures of a block change sides by chance: equal versions could have had either.
 
-use crate::control::recording::Line;
+use crate::core::analysis::Line;
 use crate::core::judge::{Cause, Control, Judge, Metric, Policy};
 use crate::core::stats::{PoolTick, Tick};
 use rand::rngs::Xoshiro256PlusPlus;

@@ -213,7 +213,7 @@ impl Controller {
             drill.see(&reading.spans[Color::Green.index()]);
         }
         let fresh = !reading.ticks.is_empty();
-        if fresh && ward.run.is_some() && ward.freeze_limits(ward.route.weight) {
+        if fresh && ward.freeze_limits() {
             self.publish();
         }
         self.probe(i, &published, now);
@@ -262,20 +262,11 @@ impl Controller {
 
     /// Something happened by itself. A change that cannot be recorded is not made, and tried again later.
     pub(super) fn happen(&mut self, i: usize, event: Event, now: Time) {
-        let blind = self.wards[i]
-            .run
-            .as_ref()
-            .is_some_and(|run| run.rollout.blind());
-        if blind
-            && matches!(
-                event,
-                Event::Warmed | Event::Smoked(Ok(())) | Event::Hooked(Ok(()))
-            )
+        if let Some(run) = &mut self.wards[i].run
+            && run.trial.rollout().defers(&event)
         {
             // Told again when it can be seen what runs.
-            if let Some(run) = &mut self.wards[i].run {
-                run.pending.push(event);
-            }
+            run.pending.push(event);
             return;
         }
         let again = !matches!(event, Event::Tick | Event::Judged(_) | Event::Drained);
@@ -295,20 +286,20 @@ impl Controller {
         let Some(run) = &mut self.wards[i].run else {
             return Ok(());
         };
-        let before = run.rollout.clone();
+        let before = run.trial.rollout().clone();
         let by_hand = event == Event::Promote;
         let lost = match &event {
             Event::Lost { color, what } => Some((*color, what.clone())),
             _ => None,
         };
-        let actions = run.rollout.on(event, now);
-        run.reached = run.rollout.step_index().unwrap_or(run.reached);
-        if run.rollout == before && actions.is_empty() {
+        let actions = run.trial.on(event, now);
+        run.reached = run.trial.rollout().step_index().unwrap_or(run.reached);
+        if *run.trial.rollout() == before && actions.is_empty() {
             return Ok(());
         }
         let grown = grows(&actions, present);
-        let grounds = |verdict| narrate::grounds(verdict, run.line(verdict), grown, by_hand);
-        let evidence = run.verdict.as_ref().map(grounds);
+        let grounds = |verdict| narrate::grounds(verdict, run.trial.line(verdict), grown, by_hand);
+        let evidence = run.trial.verdict().map(grounds);
         let shrinks = actions
             .iter()
             .any(|action| matches!(action, Action::SetWeight(weight) if *weight < present));
@@ -325,7 +316,7 @@ impl Controller {
             let saved = self.save(i, now);
             if let Err(error) = self.ledger.watch(saved) {
                 if let Some(run) = &mut self.wards[i].run {
-                    run.rollout = before;
+                    run.trial.revert(before);
                 }
                 return Err(error);
             }
@@ -384,7 +375,10 @@ impl Controller {
         let Some(saved) = ward.saved_rollout(now) else {
             return Ok(());
         };
-        let finished = ward.run.as_ref().is_some_and(|run| run.rollout.finished());
+        let finished = ward
+            .run
+            .as_ref()
+            .is_some_and(|run| run.trial.rollout().finished());
         if !finished {
             return self.ledger.journal.save_rollout(&saved);
         }
@@ -404,7 +398,7 @@ impl Controller {
         let finished = self.wards[i]
             .run
             .as_ref()
-            .is_some_and(|run| run.rollout.finished());
+            .is_some_and(|run| run.trial.rollout().finished());
         if !finished {
             return;
         }
@@ -413,7 +407,7 @@ impl Controller {
         let promoted = self.wards[i]
             .run
             .as_ref()
-            .and_then(|run| run.rollout.outcome().cloned());
+            .and_then(|run| run.trial.rollout().outcome().cloned());
         let moment = match promoted {
             Some(Outcome::Promoted) => Moment::AfterPromotion,
             _ => Moment::AfterRollback,

@@ -276,9 +276,9 @@ impl Controller {
         let Some(run) = &ward.run else { return };
         let blind = ward.is_docker() && (self.dock.lost.is_some() || !ward.sighted(&self.dock));
         // A green that is still to be made cannot be seen, and is not missed.
-        let starting = run.rollout.step() == Some(&Step::Start) && self.dock.lost.is_none();
+        let starting = run.trial.rollout().step() == Some(&Step::Start) && self.dock.lost.is_none();
         let blind = blind && !starting;
-        if run.rollout.blind() != blind {
+        if run.trial.rollout().blind() != blind {
             self.happen(i, Event::Blind(blind), now);
         }
     }

@@ -41,7 +41,7 @@ impl Controller {
         let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
             return;
         };
-        if run.rollout.outcome() == Some(&Outcome::Promoted) {
+        if run.trial.rollout().outcome() == Some(&Outcome::Promoted) {
             return;
         }
         let (service, rollout) = (ward.route.service.clone(), run.saved.id);

@@ -39,13 +39,21 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
         return;
     };
     metrics.set_phase(run.phase_name());
-    let steps = run.rollout.plan().steps.len();
-    let step = run.rollout.step_index().map_or(steps, |step| step + 1);
+    let steps = run.trial.rollout().plan().steps.len();
+    let step = run
+        .trial
+        .rollout()
+        .step_index()
+        .map_or(steps, |step| step + 1);
     metrics.set_rollout(Some((run.saved.id, &run.saved.strategy)), step, steps);
-    metrics.set_verdict(run.verdict.as_ref().map(verdict_name));
-    let report = run.judge.report();
+    metrics.set_verdict(run.trial.verdict().map(verdict_name));
+    let report = run.trial.judge().report();
     let mut judged = [0; 2];
-    for (finding, tolerance) in report.findings.iter().zip(run.judge.policy().omega0) {
+    for (finding, tolerance) in report
+        .findings
+        .iter()
+        .zip(run.trial.judge().policy().omega0)
+    {
         if finding.metric.level().is_none() {
             judged = [finding.blue_requests, finding.green_requests];
         }
@@ -69,7 +77,7 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
     }
     metrics.set_samples(
         judged,
-        run.rollout.plan().step_requests_min,
+        run.trial.rollout().plan().step_requests_min,
         report.excess_failures,
     );
 }

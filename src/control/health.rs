@@ -34,7 +34,7 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
                 .is_some_and(|since| now.since(since) >= min_ready)
             {
                 run.ready = true;
-                if run.rollout.step() == Some(&Step::Start) {
+                if run.trial.rollout().step() == Some(&Step::Start) {
                     events.push(Event::Ready);
                 }
             }
@@ -60,7 +60,10 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
 /// Tells the tunnels of a pool that is on its way out to end one by one; how many are open, when that is news.
 pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color, i64, Duration)> {
     let run = ward.run.as_ref()?;
-    let (leaving, within) = (run.rollout.leaving(now), run.rollout.plan().drain);
+    let (leaving, within) = (
+        run.trial.rollout().leaving(now),
+        run.trial.rollout().plan().drain,
+    );
     let mut news = None;
     for color in Color::BOTH {
         let within = (leaving == Some(color)).then_some(within);
@@ -68,7 +71,7 @@ pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color,
             if backend.let_go(within) && within.is_some() {
                 let open = news.map_or(0, |(_, open, _)| open);
                 let more = backend.in_flight.load(Relaxed);
-                news = Some((color, open + more, run.rollout.plan().drain));
+                news = Some((color, open + more, run.trial.rollout().plan().drain));
             }
         }
     }
@@ -78,7 +81,7 @@ pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color,
 /// Whether the pool that was let go has no request under way.
 pub fn drained(ward: &Ward, published: &Published) -> bool {
     let Some(run) = &ward.run else { return false };
-    let color = match run.rollout.phase() {
+    let color = match run.trial.rollout().phase() {
         Phase::RollingBack { .. } => Color::Green,
         Phase::Promoted => Color::Blue,
         _ => return false,

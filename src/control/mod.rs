@@ -22,7 +22,6 @@ pub mod narrate;
 mod orders;
 mod probes;
 mod program;
-pub mod recording;
 mod reload;
 mod resume;
 pub mod run;

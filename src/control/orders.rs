@@ -142,9 +142,9 @@ impl Controller {
             return;
         }
         if let Some(run) = &self.wards[i].run {
-            let promoted = *run.rollout.phase() == Phase::Promoted;
-            let (id, drain) = (run.saved.id, run.rollout.plan().drain.as_secs());
-            if matches!(run.rollout.phase(), Phase::RollingBack { .. }) && !supersede {
+            let promoted = *run.trial.rollout().phase() == Phase::Promoted;
+            let (id, drain) = (run.saved.id, run.trial.rollout().plan().drain.as_secs());
+            if matches!(run.trial.rollout().phase(), Phase::RollingBack { .. }) && !supersede {
                 let _ = reply.send(Err(Refusal::NotNow(format!(
                     "rollout {id} of `{service}` is on its way back to blue: what is in flight on green has up to {drain} s. Ask again then, or with --supersede, which waits for it"
                 ))));
@@ -244,7 +244,7 @@ impl Controller {
 
     /// What is answered to an order that is not carried out; `None` when it is.
     fn refused(run: &Run, order: &Order, event: &Event) -> Option<Result<Receipt, Refusal>> {
-        if let Some(why) = run.rollout.refuses(event) {
+        if let Some(why) = run.trial.rollout().refuses(event) {
             // Asking twice for what happens already is no mistake worth an error.
             let settled = matches!(order, Order::Rollback { .. } | Order::Abort);
             return Some(match settled {
@@ -256,7 +256,7 @@ impl Controller {
                 false => Err(Refusal::NotNow(why.to_owned())),
             });
         }
-        if matches!(event, Event::Abort(_)) && run.rollout.stranded() {
+        if matches!(event, Event::Abort(_)) && run.trial.rollout().stranded() {
             let service = &run.settings.name;
             return Some(Err(Refusal::NotNow(format!(
                 "blue has no healthy backend and green serves: going back would leave nobody to answer. Bring blue back; to send users there all the same, `shifter set-weight 0 {service}` first"

@@ -2,10 +2,9 @@
 
 use crate::config::{self, Service, Timed};
 use crate::control::controller::Controller;
-use crate::control::recording::Line;
+use crate::core::analysis::{Line, Trial};
 use crate::core::class::Class;
 use crate::core::fault::{self, Fault};
-use crate::core::probes::{Probes, beside};
 use crate::core::stats::Limits;
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -28,8 +27,6 @@ const BODY_MAX: usize = 1 << 20;
 
 /// The probes of one rollout.
 pub struct Prober {
-    /// What they have shown.
-    pub probes: Probes,
     rules: Rules,
     window: Arc<Window>,
     cursor: Cursor,
@@ -38,6 +35,11 @@ pub struct Prober {
     sent: u64,
     room: Arc<Semaphore>,
     still: bool,
+}
+
+/// Fresh counters of probes.
+fn counters(limits: Option<Limits>, now: Time) -> Arc<Window> {
+    Arc::new(Window::new(0, limits, Default::default(), now))
 }
 
 /// What a probe needs to know.
@@ -58,9 +60,8 @@ impl Prober {
             return Ok(None);
         };
         let now = Clock::now();
-        let window = Arc::new(Window::new(0, None, Default::default(), now));
+        let window = counters(None, now);
         Ok(Some(Prober {
-            probes: Probes::new(beside(&service.policy())),
             rules: Rules {
                 spec: Arc::new(spec.clone()),
                 way: Way::new(service.protocol, service.tls.as_ref())?,
@@ -75,44 +76,41 @@ impl Prober {
         }))
     }
 
-    /// A share begins: what was asked before is not about it. Its limits, where they are known already.
-    pub fn start_share(&mut self, last: bool, now: Time) -> Option<Limits> {
-        self.probes.start_step(last);
-        self.renew(now);
+    /// A share begins: what was asked before is not about it. Latency is counted against these limits.
+    pub fn start_share(&mut self, limits: Option<Limits>, now: Time) {
+        self.renew(limits, now);
         (self.since, self.sent) = (now, 0);
-        self.probes.limits()
     }
 
-    /// Counts from now on, against the limits that there are now; later ends of earlier probes are read by nobody.
-    fn renew(&mut self, now: Time) {
-        let limits = self.probes.limits();
-        self.window = Arc::new(Window::new(0, limits, Default::default(), now));
+    /// Counts from now on against these limits; later ends of earlier probes are not read.
+    fn renew(&mut self, limits: Option<Limits>, now: Time) {
+        self.window = counters(limits, now);
         self.cursor = Cursor::new(&self.window);
     }
 
     /// Asks nothing for a while, or again: what was under way when that changed is counted by nobody.
     fn keep_still(&mut self, still: bool, now: Time) {
         if std::mem::replace(&mut self.still, still) != still {
-            self.renew(now);
+            self.renew(self.window.limits, now);
         }
     }
 
-    /// Takes what was counted; what is to be recorded of it.
-    fn read(&mut self, now: Time) -> Vec<Line> {
+    /// Judges what was counted; the lines to record.
+    fn read(&mut self, trial: &mut Trial, now: Time) -> Vec<Line> {
         let mut reading = self.cursor.read(&self.window, now);
         if reading.ticks.is_empty() {
             return vec![];
         }
-        let judged = reading.ticks.iter().map(|tick| Line::Probed {
-            tick: *tick,
-            verdict: self.probes.take(tick).clone(),
-        });
-        let mut lines: Vec<Line> = judged.collect();
+        let judged = reading.ticks.iter();
+        let mut lines: Vec<Line> = judged.filter_map(|tick| trial.probe_second(tick)).collect();
         let faults = std::mem::take(&mut reading.faults[Color::Green.index()]);
         let blue = &reading.spans[Color::Blue.index()];
-        if let Some(limits) = self.probes.span(blue, faults) {
+        let limits = trial
+            .probes_mut()
+            .and_then(|probes| probes.span(blue, faults));
+        if let Some(limits) = limits {
             lines.push(Line::ProbeLimits(limits));
-            self.renew(now);
+            self.renew(Some(limits), now);
         }
         lines
     }
@@ -252,15 +250,15 @@ impl Controller {
         let ward = &mut self.wards[i];
         let (weight, host) = (ward.route.weight, ward.host());
         let Some(run) = &mut ward.run else { return };
-        let shown = weight > Weight::NONE && run.rollout.step_index().is_some();
+        let shown = weight > Weight::NONE && run.trial.rollout().step_index().is_some();
         let Some(prober) = run.prober.as_mut().filter(|_| shown) else {
             return;
         };
         // Beside a dead blue every green looks good: such seconds say nothing.
-        let still = run.rollout.degraded();
+        let still = run.trial.rollout().degraded();
         prober.keep_still(still, now);
         if !still {
-            let lines = prober.read(now);
+            let lines = prober.read(&mut run.trial, now);
             prober.send(&host, &published.pools, now);
             lines.iter().for_each(|line| run.record(line));
         }

@@ -101,7 +101,7 @@ impl Controller {
         ward.route.rollout = saved.id.unsigned_abs();
         ward.begin(saved, rollout, weight > Weight::NONE, recorded);
         if let Some(run) = &mut ward.run {
-            run.past = state.past;
+            run.trial.keep(state.past);
             (run.image, run.members) = (state.image, state.members);
         }
         ward.docker.restart_due = ward.is_docker();

@@ -2,16 +2,14 @@
 
 use crate::config::Service;
 use crate::control::probes::Prober;
-use crate::control::recording::Line;
 use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
-use crate::core::fault::Faults;
-use crate::core::judge::{Judge, Policy, Report, Verdict};
+use crate::core::analysis::{Line, Trial};
+use crate::core::judge::Policy;
 use crate::core::plan::Step;
-use crate::core::probes::Users;
+use crate::core::probes::Probes;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
-use crate::core::source::Sources;
-use crate::core::stats::{Baseline, Stats};
+use crate::core::stats::Stats;
 use crate::core::time::Time;
 use crate::core::usage::Usage;
 use crate::store::journal::SavedRollout;
@@ -22,28 +20,20 @@ use std::time::Duration;
 pub struct Run {
     /// As recorded.
     pub saved: SavedRollout,
-    /// The machine.
-    pub rollout: Rollout,
+    /// The machine with its evidence.
+    pub trial: Trial,
     /// The service's settings when it began: a reload changes the next one.
     pub settings: Arc<Service>,
-    /// The judge.
-    pub judge: Judge,
-    /// Who else is asked about green.
-    pub sources: Sources,
     /// Requests of our own to both versions.
     pub prober: Option<Prober>,
     /// What both versions take of the machine.
     pub usage: Usage,
-    /// What the judge said last, weighed with what the sources say.
-    pub verdict: Option<Verdict>,
     /// Green has been healthy once: from then on its loss is bad news.
     pub ready: bool,
     /// Since when all of green has been well without a break.
     pub well_since: Option<Time>,
     /// Which pools were seen without a healthy backend.
     pub lost: [bool; 2],
-    /// Blue's past as it was before a restart.
-    pub past: Option<Baseline>,
     /// The image of green's containers, where shifter makes them.
     pub image: Option<String>,
     /// Too little memory for two versions is a reason not to begin.
@@ -54,8 +44,6 @@ pub struct Run {
     pub pending: Vec<Event>,
     /// What both pools did in this step.
     pub step_spans: [Stats; 2],
-    /// Where green's failed requests failed, since its first share or a restart.
-    pub faults: Faults,
     /// The furthest step that was begun.
     pub reached: usize,
     /// Lines to be recorded.
@@ -95,23 +83,18 @@ impl Run {
         });
         let mut run = Run {
             saved,
-            rollout,
+            trial: Trial::new(rollout, policy.clone(), prober.is_some(), sources),
             settings,
-            judge: Judge::new(policy.clone()),
-            sources,
             prober,
             usage,
-            verdict: None,
             ready,
             well_since: None,
             lost: [false; 2],
-            past: None,
             image: None,
             strict: false,
             members: 1,
             pending: vec![],
             step_spans: Default::default(),
-            faults: Faults::default(),
             reached: 0,
             lines: vec![],
             recorded,
@@ -128,61 +111,10 @@ impl Run {
         }
     }
 
-    /// What the judge goes by, and where green failed.
-    pub fn report(&self) -> Report {
-        let prober = self.prober.as_ref();
-        Report {
-            faults: self.faults.clone(),
-            probes: prober.map(|prober| Box::new(prober.probes.report())),
-            ..self.judge.report()
-        }
-    }
-
-    /// What the judge's verdict comes to beside probes and sources; green has so many members.
-    pub fn weighed(&self, verdict: Verdict, green: usize) -> Verdict {
-        let told = self.told(verdict, green);
-        let weighed = match &self.prober {
-            Some(prober) => prober.probes.weigh(self.users(told)),
-            None => told,
-        };
-        self.sources.weigh(weighed)
-    }
-
-    /// What users say, for probes to be held against.
-    fn users(&self, verdict: Verdict) -> Users {
-        Users {
-            verdict,
-            step_requests: self.judge.step_requests(),
-            suspicious: self.rollout.challenged(),
-        }
-    }
-
-    /// The same verdict, with words on where green failed when that is what it is about.
-    fn told(&self, verdict: Verdict, green: usize) -> Verdict {
-        let Verdict::Fail { mut reason } = verdict else {
-            return verdict;
-        };
-        if self.judge.report().is_about_failures()
-            && let Some(words) = self.faults.words(green)
-        {
-            reason = format!("{reason}; {words}");
-        }
-        Verdict::Fail { reason }
-    }
-
-    /// One line on a verdict, for people.
-    pub fn line(&self, verdict: &Verdict) -> String {
-        let prober = self.prober.as_ref();
-        let users = || self.users(self.judge.verdict());
-        let probes = || prober?.probes.line_on(users(), verdict);
-        let others = self.sources.line(verdict).or_else(probes);
-        others.unwrap_or_else(|| self.judge.report().line(verdict))
-    }
-
     /// The phase's name in labels and the API.
     pub fn phase_name(&self) -> &'static str {
-        match self.rollout.phase() {
-            Phase::Running { .. } => match self.rollout.step() {
+        match self.trial.rollout().phase() {
+            Phase::Running { .. } => match self.trial.rollout().step() {
                 Some(Step::Start) => "starting",
                 Some(Step::Warm) => "warming",
                 Some(Step::Smoke) => "smoke_testing",
@@ -199,8 +131,8 @@ impl Run {
 
     /// How the rollout stands.
     pub fn view(&self, now: Time) -> RolloutView {
-        let report = self.report();
-        let outcome = self.rollout.outcome();
+        let report = self.trial.report();
+        let outcome = self.trial.rollout().outcome();
         RolloutView {
             id: self.saved.id,
             strategy: self.saved.strategy.clone(),
@@ -208,27 +140,28 @@ impl Run {
             to: self.saved.to.clone(),
             started_at: self.saved.started_at.clone(),
             phase: self.phase_name().to_owned(),
-            step: self.rollout.step_index(),
+            step: self.trial.rollout().step_index(),
             steps: self.steps(),
-            step_seconds: now.since(self.rollout.since()).as_secs_f64(),
-            age_seconds: self.rollout.age(now).as_secs_f64(),
-            degraded: self.rollout.degraded(),
+            step_seconds: now.since(self.trial.rollout().since()).as_secs_f64(),
+            age_seconds: self.trial.rollout().age(now).as_secs_f64(),
+            degraded: self.trial.rollout().degraded(),
             outcome: outcome.map(|outcome| outcome.name().to_owned()),
             reason: outcome.and_then(Outcome::reason).map(str::to_owned),
             accused: self
-                .rollout
+                .trial
+                .rollout()
                 .accused()
                 .and_then(Outcome::reason)
                 .map(str::to_owned),
-            line: self.verdict.as_ref().map(|verdict| self.line(verdict)),
-            verdict: self.verdict.clone(),
-            probes: self.prober.as_ref().map(|prober| prober.probes.line()),
+            line: self.trial.verdict().map(|verdict| self.trial.line(verdict)),
+            verdict: self.trial.verdict().cloned(),
+            probes: self.trial.probes().map(Probes::line),
             evidence: Some(report),
         }
     }
 
     fn steps(&self) -> Vec<StepView> {
-        let current = self.rollout.step_index();
+        let current = self.trial.rollout().step_index();
         let over = current.is_none();
         let seconds = |span: &Duration| Some(span.as_secs_f64());
         let step = |(i, step): (usize, &Step)| {
@@ -239,7 +172,7 @@ impl Run {
             let state = match current {
                 Some(at) if i == at => "current",
                 Some(at) if i < at => "done",
-                _ if over && self.rollout.outcome() == Some(&Outcome::Promoted) => "done",
+                _ if over && self.trial.rollout().outcome() == Some(&Outcome::Promoted) => "done",
                 _ if over && i < self.reached => "done",
                 _ if over && i == self.reached => "ended",
                 _ if over => "skipped",
@@ -252,7 +185,8 @@ impl Run {
                 state: state.to_owned(),
             }
         };
-        self.rollout
+        self.trial
+            .rollout()
             .plan()
             .steps
             .iter()

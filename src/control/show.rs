@@ -43,7 +43,7 @@ impl Controller {
             let Some(run) = &mut self.wards[i].run else {
                 continue;
             };
-            let finished = run.rollout.finished();
+            let finished = run.trial.rollout().finished();
             let written = self.ledger.journal.record_seconds(run.saved.id, &run.lines);
             if self.ledger.watch(written).is_err() {
                 continue;
@@ -107,11 +107,11 @@ impl Controller {
         let ward = &self.wards[i];
         let Some(run) = &ward.run else { return };
         let service = ward.route.service.clone();
-        let accused = narrate::accusation(before, &run.rollout);
-        let said = narrate::change(before, &run.rollout, evidence);
+        let accused = narrate::accusation(before, run.trial.rollout());
+        let said = narrate::change(before, run.trial.rollout(), evidence);
         let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
-        let goes_back = going(&run.rollout) && !going(before);
-        let asked = matches!(run.rollout.outcome(), Some(Outcome::Stopped { .. }));
+        let goes_back = going(run.trial.rollout()) && !going(before);
+        let asked = matches!(run.trial.rollout().outcome(), Some(Outcome::Stopped { .. }));
         if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
             self.last_words(i);
         }

@@ -40,10 +40,10 @@ impl Controller {
         let (Some(run), Some(own)) = (&mut ward.run, self.own.upgrade()) else {
             return;
         };
-        if weight == Weight::NONE || run.rollout.step_index().is_none() {
+        if weight == Weight::NONE || run.trial.rollout().step_index().is_none() {
             return;
         }
-        let due = run.sources.due(now);
+        let due = run.trial.sources_mut().due(now);
         if due.is_empty() {
             return;
         }
@@ -85,7 +85,7 @@ impl Controller {
             Reading::Bad(why) => why.clone(),
             Reading::NoData(why) => format!("no data: {why}"),
         };
-        if let Some(name) = run.sources.take(source, reading) {
+        if let Some(name) = run.trial.sources_mut().take(source, reading) {
             let text = format!("source `{name}`: {said}");
             let service = ward.route.service.clone();
             self.ledger.tell(&service, Some(rollout), "source", text);

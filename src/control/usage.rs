@@ -3,6 +3,7 @@
 use crate::config::Access;
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
+use crate::core::probes::Probes;
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::usage::Look;
@@ -57,7 +58,7 @@ impl Controller {
             }
         };
         // What we ask ourselves takes processor time too.
-        let own = run.prober.as_ref().map(|prober| prober.probes.ended());
+        let own = run.trial.probes().map(Probes::ended);
         for color in Color::BOTH {
             let own = own.map_or(0, |own| own[color.index()]);
             looks[color.index()].requests = metrics.pool(color).ended() + own;

@@ -3,13 +3,12 @@
 use crate::config::{PoolSpec, Service};
 use crate::control::dock::Seen;
 use crate::control::ledger;
-use crate::control::recording::Line;
 use crate::control::run::Run;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
 use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
-use crate::core::stats::{Baseline, History, SAMPLES_MIN, Stats};
+use crate::core::stats::{Baseline, History, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -159,40 +158,16 @@ impl Ward {
     pub fn state(&self, now: Time) -> Option<RunState> {
         let run = self.run.as_ref()?;
         Some(RunState {
-            rollout: run.rollout.clone(),
-            age_ms: u64::try_from(run.rollout.age(now).as_millis()).unwrap_or(u64::MAX),
+            rollout: run.trial.rollout().clone(),
+            age_ms: u64::try_from(run.trial.rollout().age(now).as_millis()).unwrap_or(u64::MAX),
             blue: self.route.blue.clone(),
             green: self.route.green.clone().unwrap_or_default(),
             salt: self.route.salt,
             epoch: self.route.epoch,
-            past: self.past(),
+            past: run.trial.past(self.blue_history()).known(),
             image: run.image.clone(),
             members: run.members,
         })
-    }
-
-    /// Blue's past: its own of the last minutes, else the one before a restart.
-    fn past(&self) -> Option<Baseline> {
-        let history = &self.histories[Color::Blue.index()];
-        let known = history.total().requests >= SAMPLES_MIN;
-        let own = known.then(|| history.baseline());
-        own.or_else(|| self.run.as_ref()?.past)
-    }
-
-    /// What a green that serves alone is suspected by now.
-    pub(super) fn suspicion(&self) -> Baseline {
-        let history = &self.histories[Color::Blue.index()];
-        let kept = || self.run.as_ref()?.past;
-        match history.total().requests >= SAMPLES_MIN {
-            true => history.suspicion(),
-            false => kept().unwrap_or_else(|| history.suspicion()),
-        }
-    }
-
-    /// What a green that serves alone is compared with now.
-    pub(super) fn baseline(&self) -> Baseline {
-        let history = &self.histories[Color::Blue.index()];
-        self.past().unwrap_or_else(|| history.baseline())
     }
 
     /// Reads the counts made since the last call and keeps them where they belong.
@@ -231,33 +206,24 @@ impl Ward {
 
     /// Feeds the judge; the verdict when there is news to act on.
     pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
-        let weight = self.route.weight;
         let run = self.run.as_mut()?;
-        if weight == Weight::NONE || run.rollout.step_index().is_none() || reading.ticks.is_empty()
-        {
+        if !run.trial.judges() || reading.ticks.is_empty() {
             return None;
         }
         for color in Color::BOTH {
             run.step_spans[color.index()].merge(&reading.spans[color.index()]);
         }
-        run.faults
-            .merge(reading.faults[Color::Green.index()].clone());
+        run.trial
+            .blame(reading.faults[Color::Green.index()].clone());
         let green = self.route.green.as_ref();
-        let green = green.map_or(0, |pool| pool.backends.len());
-        // Beside a dead blue every green looks good: such seconds say nothing.
-        if run.rollout.degraded() {
-            return None;
-        }
+        let members = green.map_or(0, |pool| pool.backends.len());
+        let mut verdict = None;
         for tick in &reading.ticks {
-            run.judge.tick(tick);
-            let verdict = run.judge.verdict();
-            run.record(&Line::Second {
-                tick: *tick,
-                verdict: verdict.clone(),
-            });
-            run.verdict = Some(run.weighed(verdict, green));
+            let line = run.trial.second(tick, members)?;
+            run.record(&line);
+            verdict = run.trial.verdict().cloned();
         }
-        run.verdict.clone()
+        verdict
     }
 
     /// What is to be remembered when green becomes the new blue.
@@ -324,12 +290,12 @@ impl Ward {
     pub fn saved_rollout(&self, now: Time) -> Option<SavedRollout> {
         let run = self.run.as_ref()?;
         let mut saved = run.saved.clone();
-        let outcome = run.rollout.outcome();
+        let outcome = run.trial.rollout().outcome();
         saved.outcome = outcome.map(|outcome| outcome.name().to_owned());
         saved.reason = outcome.and_then(Outcome::reason).map(str::to_owned);
-        saved.ended_at = run.rollout.finished().then(ledger::now);
+        saved.ended_at = run.trial.rollout().finished().then(ledger::now);
         saved.state = serde_json::to_string(&self.state(now)?).ok()?;
-        saved.evidence = serde_json::to_string(&run.report()).ok();
+        saved.evidence = serde_json::to_string(&run.trial.report()).ok();
         Some(saved)
     }
 

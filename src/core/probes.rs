@@ -82,6 +82,12 @@ impl Probes {
         self.freeze();
     }
 
+    /// Takes limits that were frozen before: those of a recording.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = Some(limits);
+        self.judge.set_limits(self.limits);
+    }
+
     /// What latency is held against in this share.
     pub fn limits(&self) -> Option<Limits> {
         self.limits

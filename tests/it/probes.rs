@@ -3,8 +3,8 @@
 use crate::support::apps::pair;
 use crate::support::backend::{Act, Backend};
 use crate::support::shifter::{Home, outcome_of, phase_of};
-use shifter::control::recording::replay;
 use shifter::control::view::ServiceView;
+use shifter::core::analysis::replay;
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;

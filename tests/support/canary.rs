@@ -1,15 +1,12 @@
-//! The product's own rollout on simulated traffic: the default plan, the machine and the judge.
-//!
-//! What the controller does around them is done here as it does it: limits are frozen from blue's last ten
-//! minutes when a share begins, and a green that has everything is compared with these minutes.
+//! The product's own rollout on simulated traffic: plan, machine and judge, run by `core::analysis`.
 
 use super::worlds::Traffic;
 use shifter::config::Config;
-use shifter::core::judge::{Cause, Control, Judge, Policy, Verdict};
+use shifter::core::analysis::{self, Course};
+use shifter::core::judge::{Cause, Policy};
 use shifter::core::plan::{Plan, Step, Strategy};
-use shifter::core::rollout::{Action, Event, Outcome, Rollout};
-use shifter::core::stats::{History, Limits};
-use shifter::core::time::Time;
+use shifter::core::rollout::Outcome;
+use shifter::core::stats::{History, Limits, Tick};
 use shifter::core::weight::Weight;
 
 /// How one rollout ended.
@@ -61,82 +58,26 @@ pub(crate) fn longest(plan: &Plan) -> usize {
     plan.steps.iter().map(deadline).sum()
 }
 
-/// Runs one rollout to its end.
-///
-/// `lean` is the evidence of harm above which a share that is over goes back to blue; the product has
-/// `policy.amber` there.
-pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy, lean: f64) -> Ending {
-    let mut history = traffic.blue_alone();
-    let mut judge = Judge::new(policy.clone()).without_intervals();
-    let (mut rollout, _) = Rollout::start(plan.clone(), Time(0));
-    let mut actions = rollout.on(Event::Ready, Time(0));
-    let (mut limits, mut share) = (None, Weight::NONE);
-    let mut compared = Control::Concurrent;
-    let (mut green, mut silent) = (0, false);
-    let (mut failed, mut challenges, mut shared) = (0, 0, 0);
-    for second in 1.. {
-        for action in actions {
-            let Action::SetWeight(weight) = action else {
-                continue;
-            };
-            share = weight;
-            let last = rollout.step_index() == plan.last_shift();
-            challenges += u32::from(rollout.challenged());
-            compared = control(weight, plan, &history);
-            judge.start_step(last, compared);
-            limits = None;
-        }
-        if limits.is_none() {
-            limits = freeze(&compared, &history, &judge);
-            judge.set_limits(limits);
-            traffic.limits(limits);
-        }
-        let tick = traffic.second_kept(share.ratio(), &mut history);
-        green += tick.green.requests;
-        failed += tick.green.failed;
-        shared += u64::from(rollout.challenged());
-        judge.tick(&tick);
-        let mut verdict = judge.verdict();
-        if let Verdict::Inconclusive { leaning_worse, .. } = &mut verdict {
-            *leaning_worse = judge.ln_e() > lean.ln();
-        }
-        let undecided = !matches!(
-            verdict,
-            Verdict::Pass | Verdict::Fail { .. } | Verdict::Suspect { .. }
-        );
-        let now = Time(1_000 * second);
-        actions = rollout.on(Event::Judged(verdict), now);
-        actions.extend(rollout.on(Event::Tick, now));
-        silent |= undecided && !actions.is_empty();
-        if let Some(outcome) = rollout.outcome() {
-            return Ending {
-                outcome: outcome.clone(),
-                at: second,
-                green,
-                share: share.as_basis_points() / 100,
-                cause: judge.cause(),
-                silent,
-                failed,
-                challenges,
-                shared,
-            };
-        }
-    }
-    unreachable!("every share has a deadline")
-}
-
-fn control(weight: Weight, plan: &Plan, history: &History) -> Control {
-    match weight {
-        Weight::ALL if plan.challenge > Weight::NONE => Control::Suspicion(history.suspicion()),
-        Weight::ALL => Control::History(history.baseline()),
-        _ => Control::Concurrent,
+/// Runs one rollout to its end, after ten minutes of blue alone.
+pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> Ending {
+    let past = traffic.blue_alone();
+    let (end, trial) = Course::new(plan, policy, past).run(traffic);
+    Ending {
+        outcome: end.outcome.expect("every share has a deadline"),
+        at: end.seconds,
+        green: end.green.0,
+        share: end.share.as_basis_points() / 100,
+        cause: trial.judge().cause(),
+        silent: end.silent,
+        failed: end.green.1,
+        challenges: end.challenges,
+        shared: end.challenged_seconds,
     }
 }
 
-fn freeze(control: &Control, history: &History, judge: &Judge) -> Option<Limits> {
-    if let Some(past) = control.past() {
-        return past.limits.map(Limits::alone);
+impl analysis::World for Traffic {
+    fn second(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick {
+        self.limits(limits);
+        self.second_kept(share.ratio(), past)
     }
-    let (fail, pass) = judge.margins();
-    Limits::freeze(&history.total().latency, fail, pass)
 }

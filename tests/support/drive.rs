@@ -1,7 +1,10 @@
-//! Puts a judge in front of simulated traffic on a fixed schedule: one rollout, or thousands on some threads.
+//! Puts the judges of a rollout in front of simulated traffic on a fixed schedule: one rollout, or thousands on some threads.
 
 use super::worlds::Traffic;
+use shifter::core::analysis::{Evidence, Line};
 use shifter::core::judge::{Control, Judge, Verdict};
+use shifter::core::stats::Limits;
+use shifter::core::weight::Weight;
 
 /// What a schedule wants next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,17 +39,17 @@ pub(crate) struct Run {
 /// Runs one rollout beside blue from share `first`; `schedule` sees each second's verdict and decides.
 pub(crate) fn drive(
     traffic: &mut Traffic,
-    judge: &mut Judge,
+    evidence: &mut Evidence,
     first: f64,
     mut schedule: impl FnMut(u64, &Verdict, &Judge) -> Order,
 ) -> Run {
     let (mut weight, mut green) = (first, 0);
-    judge.set_limits(traffic.freeze(judge.margins()));
+    start(evidence, traffic, first, false);
     for second in 1.. {
         let tick = traffic.second(weight);
         green += tick.green.requests;
-        judge.tick(&tick);
-        match schedule(second, &judge.verdict(), judge) {
+        let (verdict, _) = evidence.second(&tick);
+        match schedule(second, &verdict, evidence.judge()) {
             Order::Stay => {}
             Order::End(end) => {
                 return Run {
@@ -57,27 +60,44 @@ pub(crate) fn drive(
             }
             Order::Step { weight: next, last } => {
                 weight = next;
-                judge.start_step(last, Control::Concurrent);
-                judge.set_limits(traffic.freeze(judge.margins()));
+                start(evidence, traffic, next, last);
             }
         }
     }
     unreachable!("a schedule ends")
 }
 
+fn line(weight: f64, last: bool, control: Control) -> Line {
+    let weight = Weight::from_percent(100.0 * weight).unwrap_or(Weight::ALL);
+    Line::Start {
+        last,
+        control,
+        weight: weight.as_basis_points(),
+    }
+}
+
+/// Begins a share beside blue, with limits frozen from what the traffic keeps of blue's past.
+pub(crate) fn start(evidence: &mut Evidence, traffic: &mut Traffic, weight: f64, last: bool) {
+    evidence.take(&line(weight, last, Control::Concurrent));
+    let limits = traffic.freeze(evidence.judge().margins());
+    if let Some(limits) = limits {
+        evidence.take(&Line::Limits(limits));
+    }
+}
+
 /// Runs one rollout with all requests on green at once, compared with blue's past.
-pub(crate) fn alone(traffic: &mut Traffic, judge: &mut Judge, seconds: u64) -> Run {
+pub(crate) fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64) -> Run {
     let baseline = traffic.past().baseline();
-    judge.start_step(true, Control::History(baseline));
+    evidence.take(&line(1.0, true, Control::History(baseline)));
     if let Some(limits) = baseline.limits {
+        evidence.take(&Line::Limits(Limits::alone(limits)));
         traffic.limit_to(limits);
     }
     let mut green = 0;
     for second in 1..=seconds {
         let tick = traffic.second(1.0);
         green += tick.green.requests;
-        judge.tick(&tick);
-        if let Verdict::Fail { .. } = judge.verdict() {
+        if let (Verdict::Fail { .. }, _) = evidence.second(&tick) {
             return Run {
                 end: End::RolledBack,
                 at: second,

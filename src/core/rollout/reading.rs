@@ -1,5 +1,6 @@
 //! What can be read off a rollout.
 
+use crate::core::event::Event;
 use crate::core::outcome::Outcome;
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Phase, Rollout};
@@ -73,6 +74,15 @@ impl Rollout {
     /// Whether what runs where cannot be known.
     pub fn blind(&self) -> bool {
         self.blind.is_some()
+    }
+
+    /// Whether an event must wait until what runs where can be seen again: it is given once more then.
+    pub fn defers(&self, event: &Event) -> bool {
+        self.blind()
+            && matches!(
+                event,
+                Event::Warmed | Event::Smoked(Ok(())) | Event::Hooked(Ok(()))
+            )
     }
 
     /// Whether nothing is left to do.

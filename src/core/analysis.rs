@@ -1,0 +1,22 @@
+//! The analysis of one rollout: the loop around machine, judge, probes and sources.
+//!
+//! The product, `plan`, `replay`, `calibrate`, the simulations and the statistics all run this code, so a figure that is
+//! measured on simulated traffic is a figure of what ships.
+//!
+//! - [`Line`]: one recorded input of the analysis. What is recorded can be judged again.
+//! - [`Evidence`]: the judges of users' requests and of probes, and the latency limits of a share.
+//! - [`Trial`]: a rollout with its evidence, its sources and its verdict.
+//! - [`Course`]: a whole rollout on simulated seconds.
+//! - [`replay`]: recorded lines judged again.
+
+mod course;
+mod evidence;
+mod line;
+mod replay;
+mod trial;
+
+pub use course::{Course, End, World};
+pub use evidence::{Evidence, Past, Share};
+pub use line::Line;
+pub use replay::{Again, Difference, Replay, replay};
+pub use trial::Trial;

@@ -1,0 +1,186 @@
+//! A whole rollout on simulated seconds, run by the code that the product runs.
+
+use super::{Line, Trial};
+use crate::core::judge::{Policy, Verdict};
+use crate::core::plan::{Plan, Step};
+use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
+use crate::core::source::Sources;
+use crate::core::stats::{History, Limits, Tick};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+
+/// Where simulated seconds come from.
+pub trait World {
+    /// The next second with this share on green, slow requests counted against these limits.
+    ///
+    /// What blue did is added to its past, where the world keeps one.
+    fn second(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick;
+}
+
+/// How a simulated rollout ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Its outcome; a promotion counts from its decision. None where it waits for a person.
+    pub outcome: Option<Outcome>,
+    /// Seconds since green's first share.
+    pub seconds: u64,
+    /// A share was left at its deadline, by policy and not by evidence.
+    pub silent: bool,
+    /// How often blue was asked whether it does better.
+    pub challenges: u32,
+    /// Seconds in which blue had a share again while it was asked.
+    pub challenged_seconds: u64,
+    /// Green's requests, and those of them that failed.
+    pub green: (u64, u64),
+    /// Green's last share above none.
+    pub share: Weight,
+    /// Lines of the recording; empty unless they were asked for.
+    pub lines: Vec<Line>,
+}
+
+/// A rollout under way on simulated seconds.
+///
+/// What comes before the shares and between them takes no time, and persons approve at once.
+#[derive(Clone, Debug)]
+pub struct Course {
+    trial: Trial,
+    past: History,
+    actions: Vec<Action>,
+    /// Simulated seconds, and those of them before green's first share.
+    second: u64,
+    unexposed: u64,
+    recorded: bool,
+    end: End,
+}
+
+impl Course {
+    /// A rollout that begins, with what is known of blue.
+    pub fn new(plan: &Plan, policy: &Policy, past: History) -> Course {
+        let (rollout, actions) = Rollout::start(plan.clone(), Time(0));
+        let trial = Trial::new(rollout, policy.clone(), false, Sources::default());
+        Course {
+            trial: trial.without_intervals(),
+            past,
+            actions,
+            second: 0,
+            unexposed: 0,
+            recorded: false,
+            end: End {
+                outcome: None,
+                seconds: 0,
+                silent: false,
+                challenges: 0,
+                challenged_seconds: 0,
+                green: (0, 0),
+                share: Weight::NONE,
+                lines: vec![],
+            },
+        }
+    }
+
+    /// Keeps the lines of the recording.
+    pub fn recorded(mut self) -> Course {
+        self.recorded = true;
+        self
+    }
+
+    /// The rollout with its evidence.
+    pub fn trial(&self) -> &Trial {
+        &self.trial
+    }
+
+    /// Runs it to its end; the rollout with its evidence as it was then.
+    pub fn run(mut self, world: &mut impl World) -> (End, Trial) {
+        loop {
+            self.act();
+            let rollout = self.trial.rollout();
+            let over = rollout.outcome().is_some() || self.waits();
+            if over {
+                self.end.outcome = rollout.outcome().cloned();
+                self.end.seconds = self.second - self.unexposed;
+                return (self.end, self.trial);
+            }
+            self.next(world);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time(1_000 * self.second)
+    }
+
+    /// Does what the machine says. What takes no time here is done at once.
+    fn act(&mut self) {
+        let now = self.now();
+        while let Some(event) = self.actions.iter().find_map(done) {
+            self.actions.retain(|action| done(action).is_none());
+            let more = self.trial.on(event, now);
+            self.actions.extend(more);
+        }
+        let more = self.trial.on(Event::Approve, now);
+        self.actions.extend(more);
+        for action in std::mem::take(&mut self.actions) {
+            if let Action::SetWeight(weight) = action {
+                self.end.challenges += u32::from(self.trial.rollout().challenged());
+                if weight > Weight::NONE {
+                    self.end.share = weight;
+                }
+                let lines = self.trial.start_share(weight, &self.past, now);
+                self.record(lines);
+            }
+        }
+    }
+
+    fn next(&mut self, world: &mut impl World) {
+        self.second += 1;
+        let now = self.now();
+        if !self.trial.judges() {
+            self.unexposed = self.second;
+            self.actions = self.trial.on(Event::Tick, now);
+            return;
+        }
+        let frozen = self.trial.freeze(&self.past);
+        self.record(frozen);
+        let weight = self.trial.rollout().weight();
+        let tick = world.second(weight, self.trial.limits(), &mut self.past);
+        self.end.green.0 += tick.green.requests;
+        self.end.green.1 += tick.green.failed;
+        self.end.challenged_seconds += u64::from(self.trial.rollout().challenged());
+        let line = self.trial.second(&tick, 1);
+        self.record(line);
+        let mut undecided = false;
+        if let Some(verdict) = self.trial.verdict().cloned() {
+            undecided = matches!(verdict, Verdict::NoData | Verdict::Inconclusive { .. });
+            self.actions = self.trial.on(Event::Judged(verdict), now);
+        }
+        let more = self.trial.on(Event::Tick, now);
+        self.actions.extend(more);
+        self.end.silent |= undecided && !self.actions.is_empty();
+    }
+
+    fn record(&mut self, lines: impl IntoIterator<Item = Line>) {
+        if self.recorded {
+            self.end.lines.extend(lines);
+        }
+    }
+
+    /// Whether only a person, or more evidence after the deadline of its share, moves it.
+    fn waits(&self) -> bool {
+        let rollout = self.trial.rollout();
+        let late = match rollout.step() {
+            Some(Step::Shift { deadline, .. }) => self.now().since(rollout.since()) > *deadline,
+            _ => false,
+        };
+        late || matches!(rollout.phase(), Phase::Paused { .. })
+    }
+}
+
+/// What ends an action that takes no time here.
+fn done(action: &Action) -> Option<Event> {
+    match action {
+        Action::StartGreen => Some(Event::Ready),
+        Action::WarmGreen => Some(Event::Warmed),
+        Action::SmokeGreen => Some(Event::Smoked(Ok(()))),
+        Action::RunHooks(_) => Some(Event::Hooked(Ok(()))),
+        Action::SetWeight(_) | Action::SwapRoles | Action::StopBlue | Action::StopGreen => None,
+    }
+}

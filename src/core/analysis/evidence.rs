@@ -1,0 +1,200 @@
+//! The judges of one rollout, and what green is compared with in a share.
+
+use super::Line;
+use crate::core::judge::{Control, Judge, Policy, Verdict};
+use crate::core::probes::{self, Probes};
+use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Tick};
+use crate::core::weight::Weight;
+
+/// What is known of blue before a share begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// Blue's last ten minutes in this process.
+    pub history: &'a History,
+    /// Blue's past as it was before a restart of the process.
+    pub kept: Option<Baseline>,
+}
+
+impl Past<'_> {
+    /// Blue's past, where there is enough of it: its own of the last minutes, else the one from before a restart.
+    pub fn known(&self) -> Option<Baseline> {
+        self.enough().then(|| self.history.baseline()).or(self.kept)
+    }
+
+    /// What convicts a green that serves alone.
+    pub fn baseline(&self) -> Baseline {
+        self.known().unwrap_or_else(|| self.history.baseline())
+    }
+
+    /// What raises suspicion of a green that serves alone.
+    pub fn suspicion(&self) -> Baseline {
+        let kept = self.kept.filter(|_| !self.enough());
+        kept.unwrap_or_else(|| self.history.suspicion())
+    }
+
+    fn enough(&self) -> bool {
+        self.history.total().requests >= SAMPLES_MIN
+    }
+}
+
+/// A share that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Green's weight, above none.
+    pub weight: Weight,
+    /// The last share of the plan.
+    pub last: bool,
+    /// Blue can be asked again when a green that has everything is under suspicion.
+    pub blue_can_answer: bool,
+}
+
+impl Share {
+    /// What green is compared with.
+    fn control(&self, past: &Past) -> Control {
+        match self.weight {
+            Weight::ALL if self.blue_can_answer => Control::Suspicion(past.suspicion()),
+            Weight::ALL => Control::History(past.baseline()),
+            _ => Control::Concurrent,
+        }
+    }
+}
+
+/// The judge of users' requests, the judge of probes, and the latency limits of the present share.
+///
+/// Every input is a [`Line`]: the product makes lines and takes them, a replay takes recorded ones.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    judge: Judge,
+    probes: Option<Probes>,
+    control: Control,
+    limits: Option<Limits>,
+}
+
+impl Evidence {
+    /// Judges that have seen nothing; `probed` when requests of shifter's own are judged beside users'.
+    pub fn new(policy: Policy, probed: bool) -> Evidence {
+        let probes = probed.then(|| Probes::new(probes::beside(&policy)));
+        Evidence {
+            judge: Judge::new(policy),
+            probes,
+            control: Control::Concurrent,
+            limits: None,
+        }
+    }
+
+    /// Leaves out the intervals of the odds ratio. They are for people alone and most of the work: for simulations.
+    pub fn without_intervals(mut self) -> Evidence {
+        self.judge = self.judge.without_intervals();
+        self
+    }
+
+    /// The judge of users' requests.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The judge of probes, where there are probes.
+    pub fn probes(&self) -> Option<&Probes> {
+        self.probes.as_ref()
+    }
+
+    /// The judge of probes, for what is not judged: blue's spans and green's faults.
+    pub fn probes_mut(&mut self) -> Option<&mut Probes> {
+        self.probes.as_mut()
+    }
+
+    /// The latency limits of the present share, once they are frozen.
+    pub fn limits(&self) -> Option<Limits> {
+        self.limits
+    }
+
+    /// What green is compared with in the present share.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Takes one recorded line; the verdict of the judge that it was for, after a second.
+    pub fn take(&mut self, line: &Line) -> Option<Verdict> {
+        match line {
+            Line::Policy(policy) => {
+                *self = Evidence::new((**policy).clone(), self.probes.is_some())
+            }
+            Line::Start { last, control, .. } => {
+                self.judge.start_step(*last, *control);
+                self.control = *control;
+                self.limits = None;
+                if let Some(probes) = &mut self.probes {
+                    probes.start_step(*last);
+                }
+            }
+            Line::Limits(limits) => {
+                self.limits = Some(*limits);
+                self.judge.set_limits(Some(*limits));
+            }
+            Line::ProbeLimits(limits) => {
+                if let Some(probes) = &mut self.probes {
+                    probes.set_limits(*limits);
+                }
+            }
+            Line::Second { tick, .. } => {
+                self.judge.tick(tick);
+                return Some(self.judge.verdict());
+            }
+            Line::Probed { tick, .. } => {
+                return self.probes.as_mut().map(|probes| probes.take(tick).clone());
+            }
+        }
+        None
+    }
+
+    /// Begins a share; the lines to record.
+    pub fn start_share(&mut self, share: Share, past: &Past) -> Vec<Line> {
+        let mut lines = vec![Line::Start {
+            last: share.last,
+            control: share.control(past),
+            weight: share.weight.as_basis_points(),
+        }];
+        self.take(&lines[0]);
+        let probed = self.probes.as_ref().and_then(Probes::limits);
+        lines.extend(probed.map(Line::ProbeLimits));
+        lines.extend(self.freeze(past));
+        lines
+    }
+
+    /// Freezes the latency limits of this share when blue has enough samples; the line to record when they are new.
+    pub fn freeze(&mut self, past: &Past) -> Option<Line> {
+        if self.limits.is_some() {
+            return None;
+        }
+        let limits = match self.control.past() {
+            Some(past) => past.limits.map(Limits::alone),
+            None => {
+                let (fail, pass) = self.judge.margins();
+                Limits::freeze(&past.history.total().latency, fail, pass)
+            }
+        };
+        let line = Line::Limits(limits?);
+        self.take(&line);
+        Some(line)
+    }
+
+    /// Judges one second of users' requests; the line to record, with the judge's verdict in it.
+    pub fn second(&mut self, tick: &Tick) -> (Verdict, Line) {
+        self.judge.tick(tick);
+        let verdict = self.judge.verdict();
+        let line = Line::Second {
+            tick: *tick,
+            verdict: verdict.clone(),
+        };
+        (verdict, line)
+    }
+
+    /// Judges one second of probes; the line to record, none where there are no probes.
+    pub fn probe_second(&mut self, tick: &Tick) -> Option<Line> {
+        let verdict = self.probes.as_mut()?.take(tick).clone();
+        Some(Line::Probed {
+            tick: *tick,
+            verdict,
+        })
+    }
+}

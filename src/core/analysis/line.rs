@@ -1,0 +1,40 @@
+//! One recorded input of the analysis.
+
+use crate::core::judge::{Control, Policy, Verdict};
+use crate::core::stats::{Limits, Tick};
+use serde::{Deserialize, Serialize};
+
+/// One recorded line: what the judges were told, in order. Enough to judge a rollout again, byte for byte.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The first line of a rollout, and the first after a restart: the policy. Evidence begins anew.
+    Policy(Box<Policy>),
+    /// A share began.
+    Start {
+        /// The last share of the plan.
+        last: bool,
+        /// What green is compared with.
+        control: Control,
+        /// Its weight in basis points.
+        weight: u16,
+    },
+    /// The latency limits were frozen.
+    Limits(Limits),
+    /// One second of users' requests.
+    Second {
+        /// The counts.
+        tick: Tick,
+        /// What the judge of users' requests said after them.
+        verdict: Verdict,
+    },
+    /// One second of requests of shifter's own.
+    Probed {
+        /// The counts.
+        tick: Tick,
+        /// What the judge of probes said after them.
+        verdict: Verdict,
+    },
+    /// The latency limits of probes were frozen.
+    ProbeLimits(Limits),
+}
