@@ -45,6 +45,7 @@ fn live(more: &str) -> Live {
             blue: service.blue.pool(),
             green: service.green.as_ref().map(|green| green.pool()),
             weight: Weight::percent(5).expect("a weight"),
+            ramp: None,
             salt: 7,
             epoch: 1,
             limits: None,

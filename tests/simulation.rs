@@ -160,6 +160,7 @@ struct Before {
     promoted: bool,
     blue_down: bool,
     accused: bool,
+    confirmed: bool,
 }
 
 impl World {
@@ -269,6 +270,7 @@ impl World {
             promoted: *self.rollout.phase() == Phase::Promoted,
             blue_down: self.blue_down,
             accused: self.rollout.accused().is_some(),
+            confirmed: self.rollout.confirmed(),
         }
     }
 
@@ -290,6 +292,10 @@ impl World {
             Event::Hooked(Ok(())) => true,
             Event::Judged(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData)) => {
                 self.policy_promotes(verdict, before)
+            }
+            // Slowness of a small share is looked at in an equal one.
+            Event::Judged(Verdict::Unconfirmed { .. }) => {
+                self.only_told(before) || self.confirms_fairly()
             }
             Event::Judged(_) => self.only_told(before),
             _ => false,
@@ -341,6 +347,7 @@ impl World {
         }
         self.check_suspicion(event, before, at);
         self.check_dry_run(event, before, at);
+        self.check_confirmation(event, before, at);
         let under_way = before.step.is_some();
         let bad = match event {
             Event::Judged(Verdict::Fail { .. }) => {
@@ -386,6 +393,39 @@ impl World {
                 !forward || by_person || !before.paused,
                 "nothing advances by itself while paused; {at}"
             );
+        }
+    }
+
+    /// An equal share is no more than a half, and no more than the plan gives green at some time.
+    fn confirms_fairly(&self) -> bool {
+        let plan = self.rollout.plan();
+        let planned = plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Shift { weight, .. } if *weight >= self.routed));
+        let half = self.routed <= Weight::percent(50).unwrap();
+        self.rollout.confirming() && planned && half && !plan.confirm.is_zero()
+    }
+
+    /// An equal share is taken once in a step, for a bounded time, and never ends a rollout before the share's deadline.
+    fn check_confirmation(&self, event: &Event, before: &Before, at: &str) {
+        if let (Some(step), Event::Judged(Verdict::Unconfirmed { .. })) = (before.step, event) {
+            let late = before
+                .shift
+                .is_some_and(|(_, deadline)| self.now.since(before.entered) >= deadline);
+            let ended = self.rollout.step_index() != Some(step);
+            assert!(
+                !ended || late,
+                "slowness of a small share alone ended it; {at}"
+            );
+            let again = before.confirmed && self.rollout.confirming();
+            assert!(!again, "an equal share was taken twice; {at}");
+        }
+        if self.rollout.confirmed() && !before.confirmed {
+            let Some(Step::Shift { weight, .. }) = self.rollout.step() else {
+                panic!("confirmed outside of a share; {at}");
+            };
+            assert_eq!(self.routed, *weight, "the share of the plan is back; {at}");
         }
     }
 
@@ -586,7 +626,10 @@ impl World {
                 total_requests: self.rng.below(400),
             }),
             76..=78 => Event::Judged(Verdict::NoData),
-            79..=82 => Event::Judged(Verdict::Suspect {
+            79 => Event::Judged(Verdict::Unconfirmed {
+                reason: "slower in a small share".into(),
+            }),
+            80..=82 => Event::Judged(Verdict::Suspect {
                 reason: "worse than blue's past".into(),
             }),
             83 | 84 => Event::Approve,
@@ -668,6 +711,8 @@ fn random_plan(rng: &mut Rng) -> Plan {
         step_requests_min: 30,
         total_requests_min: 200,
         challenge: Weight::percent(10 * rng.below(3) as u16).unwrap(),
+        confirm: seconds(30 * rng.below(4)),
+        ramp: Duration::ZERO,
     }
 }
 

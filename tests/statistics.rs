@@ -88,6 +88,7 @@ fn pool(counts: [u64; 8]) -> PoolTick {
         slow_fail: [a, b, c],
         slow_pass: [d, e, f],
         slow_slo: [f, e, d],
+        slow_gross: f,
     }
 }
 

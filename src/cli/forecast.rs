@@ -5,7 +5,7 @@
 //! Equal arguments give equal answers.
 
 use crate::core::analysis::{self, Course, Evidence, Past, Share};
-use crate::core::judge::{Policy, Verdict};
+use crate::core::judge::{Policy, Terms, Verdict};
 use crate::core::plan::{Plan, Step};
 use crate::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
 use crate::core::weight::Weight;
@@ -68,6 +68,10 @@ pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) ->
             weight: share,
             last: false,
             blue_can_answer: false,
+            terms: Terms {
+                raised: true,
+                ..Terms::default()
+            },
         };
         let blue = Past {
             history: &past,

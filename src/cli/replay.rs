@@ -168,6 +168,7 @@ pub(crate) mod tests {
             last: false,
             control: Control::Concurrent,
             weight: 500,
+            terms: Default::default(),
         };
         let mut lines = vec![Line::Policy(Box::default()), start];
         let pool = |requests, failed| PoolTick {

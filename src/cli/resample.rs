@@ -35,6 +35,7 @@ pub fn stretches(lines: &[Line]) -> Vec<Stretch> {
                 last,
                 control,
                 weight,
+                ..
             } => {
                 beside = *control == Control::Concurrent;
                 if beside {
@@ -206,6 +207,7 @@ pub(crate) mod tests {
                 last: false,
                 control: Control::Concurrent,
                 weight: HALF,
+                terms: Default::default(),
             },
         ];
         let mut left = [0; 2];
@@ -272,6 +274,7 @@ pub(crate) mod tests {
                 limits: None,
             }),
             weight: 10_000,
+            terms: Default::default(),
         });
         lines.extend(equal(50, 0.0).split_off(2));
         assert_eq!(seconds(&stretches(&lines)), 100);

@@ -215,6 +215,7 @@ fn at_rest(service: &Spec) -> Route {
         blue: service.blue.pool(),
         green: None,
         weight: Weight::NONE,
+        ramp: None,
         salt: 0,
         epoch: 0,
         limits: None,

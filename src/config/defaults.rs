@@ -85,6 +85,11 @@ pub(crate) const CHALLENGE: Weight = match Weight::percent(25) {
     None => Weight::NONE,
 };
 
+/// Time for an equal share to confirm what a small one has shown of latency, its grace included.
+pub(crate) const CONFIRM: Duration = seconds(120);
+/// A share begins at once.
+pub(crate) const RAMP: Duration = Duration::ZERO;
+
 /// What a canary leaves on blue during its last watch.
 pub(crate) const CANARY_HOLDBACK: Weight = match Weight::percent(5) {
     Some(share) => share,

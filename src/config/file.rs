@@ -80,6 +80,8 @@ pub(crate) struct RawService {
     pub(crate) monitor: Value<Scalar>,
     pub(crate) holdback: Value<f64>,
     pub(crate) challenge: Value<f64>,
+    pub(crate) confirm: Value<Scalar>,
+    pub(crate) ramp: Value<Scalar>,
     #[serde(default)]
     pub(crate) health: RawHealth,
     pub(crate) warmup: Option<RawWarmup>,

@@ -25,6 +25,7 @@ mod read;
 mod secret;
 mod service;
 mod shape;
+mod shares;
 mod sources;
 mod steps;
 mod tls;

@@ -73,6 +73,7 @@ impl Service {
         }
         steps.extend(self.hooks_at(Moment::AfterShift));
         steps.push(Step::Retire);
+        steps.iter_mut().for_each(|step| self.ramped(step));
         let deadline = self.deadline.unwrap_or_else(|| self.time_for(&steps));
         Plan {
             strategy,
@@ -83,6 +84,8 @@ impl Service {
             drain: self.drain,
             keep_blue: self.keep_blue,
             challenge: self.challenge,
+            confirm: self.confirm,
+            ramp: self.ramp,
             on_worse: self.on_worse,
             on_inconclusive: self.on_inconclusive,
             on_no_data: self.on_no_data,
@@ -124,6 +127,14 @@ impl Service {
                 deadline,
             },
             other => other.clone(),
+        }
+    }
+
+    /// A share is held, and decided, from the end of its ramp on.
+    fn ramped(&self, step: &mut Step) {
+        if let Step::Shift { hold, deadline, .. } = step {
+            *hold += self.ramp;
+            *deadline += self.ramp;
         }
     }
 

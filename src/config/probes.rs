@@ -61,7 +61,10 @@ impl Service {
     /// What the judge of users' requests goes by: where probes are judged beside it, each has half of the chance of a
     /// false rollback.
     pub fn policy(&self) -> Policy {
-        let policy = self.judgement.policy();
+        let mut policy = self.judgement.policy();
+        if self.confirm.is_zero() {
+            policy.fair_share = 0.0;
+        }
         match self.probes {
             Some(_) => halved(&policy),
             None => policy,

@@ -11,6 +11,7 @@ use crate::config::judgement::judgement;
 use crate::config::mirror::mirror;
 use crate::config::probes::{paths, probes};
 use crate::config::reach::{hosts, pools, prefixes};
+use crate::config::shares;
 use crate::config::sources::source;
 use crate::config::steps::{percent, steps};
 use crate::config::tls;
@@ -58,8 +59,7 @@ pub(crate) fn of_pools(
     (blue, green): (PoolSpec, Option<PoolSpec>),
     dir: &Path,
 ) -> Check<Service> {
-    let time = value::duration;
-    let service = Service {
+    let mut service = Service {
         name: checked_name(name)?,
         hosts: hosts(&raw.hosts)?,
         paths: prefixes(&raw.paths)?,
@@ -70,9 +70,11 @@ pub(crate) fn of_pools(
         copy: copying(&raw.copy)?,
         strategy: value::choice("strategy", &raw.strategy, &STRATEGIES, Strategy::Canary)?,
         steps: steps(&raw.steps)?,
-        monitor: time("monitor", &raw.monitor, LONG, defaults::MONITOR)?,
+        monitor: monitor(raw)?,
         holdback: holdback(raw)?,
         challenge: challenge(raw)?,
+        confirm: shares::confirm(raw)?,
+        ramp: shares::ramp(raw)?,
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
@@ -90,8 +92,8 @@ pub(crate) fn of_pools(
         step_deadline: step_deadline(raw)?,
         approve_deadline: approve_deadline(raw)?,
         deadline: whole_deadline(raw)?,
-        drain: time("drain", &raw.drain, OPTIONAL, defaults::DRAIN)?,
-        keep_blue: time("keep_blue", &raw.keep_blue, OPTIONAL, defaults::KEEP_BLUE)?,
+        drain: drain(raw)?,
+        keep_blue: keep_blue(raw)?,
         keep_green: keep_green(raw)?,
         on_worse: value::choice("on_worse", &raw.on_worse, &WORSE, defaults::ON_WORSE)?,
         on_inconclusive: on_inconclusive(raw)?,
@@ -107,6 +109,7 @@ pub(crate) fn of_pools(
     tls::fits_members(&service, &raw.tls)?;
     fits_naming(&service, &raw.copy)?;
     fits_holdback(&service, raw)?;
+    shares::fits_grace(&mut service, raw)?;
     fits_deadline(&service.plan(None), raw)?;
     Ok(service)
 }
@@ -147,6 +150,19 @@ fn whole_deadline(raw: &RawService) -> Check<Option<Duration>> {
         None => Ok(None),
         given => value::duration("deadline", given, LONG, defaults::DEADLINE).map(Some),
     }
+}
+
+fn monitor(raw: &RawService) -> Check<Duration> {
+    value::duration("monitor", &raw.monitor, LONG, defaults::MONITOR)
+}
+
+fn drain(raw: &RawService) -> Check<Duration> {
+    value::duration("drain", &raw.drain, OPTIONAL, defaults::DRAIN)
+}
+
+fn keep_blue(raw: &RawService) -> Check<Duration> {
+    let default = defaults::KEEP_BLUE;
+    value::duration("keep_blue", &raw.keep_blue, OPTIONAL, default)
 }
 
 fn keep_green(raw: &RawService) -> Check<Duration> {

@@ -1,7 +1,7 @@
 //! What the controller tells Prometheus: the same facts as the view, as gauges.
 
 use crate::control::ward::Ward;
-use crate::core::judge::Verdict;
+use crate::core::judge::{Policy, Report, Verdict};
 use crate::core::table::Color;
 use crate::metrics::{FindingGauges, ServiceMetrics};
 use crate::store::board::{Health, Published};
@@ -13,6 +13,7 @@ pub fn verdict_name(verdict: &Verdict) -> &'static str {
         Verdict::Fail { .. } => "fail",
         Verdict::Inconclusive { .. } => "inconclusive",
         Verdict::Suspect { .. } => "suspect",
+        Verdict::Unconfirmed { .. } => "unconfirmed",
         Verdict::NoData => "no_data",
     }
 }
@@ -48,12 +49,18 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
     metrics.set_rollout(Some((run.saved.id, &run.saved.strategy)), step, steps);
     metrics.set_verdict(run.trial.verdict().map(verdict_name));
     let report = run.trial.judge().report();
+    let judged = expose_findings(metrics, &report, run.trial.judge().policy());
+    metrics.set_samples(
+        judged,
+        run.trial.rollout().plan().step_requests_min,
+        report.excess_failures,
+    );
+}
+
+/// Sets the gauges of each metric's finding; the requests of blue and green that were judged by their failures.
+fn expose_findings(metrics: &ServiceMetrics, report: &Report, policy: &Policy) -> [u64; 2] {
     let mut judged = [0; 2];
-    for (finding, tolerance) in report
-        .findings
-        .iter()
-        .zip(run.trial.judge().policy().omega0)
-    {
+    for (finding, tolerance) in report.findings.iter().zip(policy.omega0) {
         if finding.metric.level().is_none() {
             judged = [finding.blue_requests, finding.green_requests];
         }
@@ -75,9 +82,5 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
         };
         metrics.set_finding(finding.metric.name(), gauges);
     }
-    metrics.set_samples(
-        judged,
-        run.trial.rollout().plan().step_requests_min,
-        report.excess_failures,
-    );
+    judged
 }

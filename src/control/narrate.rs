@@ -3,6 +3,7 @@
 use crate::core::judge::Verdict;
 use crate::core::plan::Step;
 use crate::core::rollout::{Outcome, Phase, Rollout};
+use crate::core::time::shown;
 use crate::core::weight::Weight;
 
 /// A line and its kind.
@@ -64,6 +65,24 @@ pub fn grounds(verdict: &Verdict, line: String, grows: bool, by_hand: bool) -> S
     }
 }
 
+/// Says that an equal share begins or ends.
+fn confirmation(before: &Rollout, after: &Rollout, shares: &str, line: &str) -> Option<Said> {
+    let text = match (before.confirming(), after.confirming()) {
+        (false, true) => format!(
+            "{shares}: green looks slower, and so small a share may be colder: both get about the same for at most {}: {line}",
+            shown(after.plan().confirm)
+        ),
+        (true, false) => format!(
+            "{shares}: green was not slower in an equal share; latency is not asked in this share any more: {line}"
+        ),
+        _ => return None,
+    };
+    Some(Said {
+        kind: "weight",
+        text,
+    })
+}
+
 /// Says what the judge would have ended a rollout with, where the plan keeps it from that.
 pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
     let accused = after.accused()?;
@@ -98,7 +117,7 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
                 ),
             ),
             (true, false) => said("weight", format!("{shares}: blue did no better: {line}")),
-            _ => None,
+            _ => confirmation(before, after, &shares, line),
         };
     }
     match after.step()? {

@@ -2,7 +2,7 @@
 
 use crate::control::ward::Ward;
 use crate::core::probes::Probes;
-use crate::core::table::Color;
+use crate::core::table::{Color, Ramp};
 use crate::core::weight::Weight;
 use crate::store::Clock;
 
@@ -13,12 +13,24 @@ impl Ward {
         let back = weight == Weight::NONE && before > Weight::NONE;
         self.route.epoch += u32::from(back);
         self.saved.epoch = self.route.epoch;
-        self.start_share(weight);
+        self.route.ramp = self.ramp(before, weight);
+        self.start_share(before, weight);
         before
     }
 
+    /// How a raised share grows. The first one begins at once: it is the smallest.
+    fn ramp(&self, before: Weight, weight: Weight) -> Option<Ramp> {
+        let over = self.run.as_ref()?.trial.rollout().plan().ramp;
+        let grows = weight > before && before > Weight::NONE && !over.is_zero();
+        grows.then(|| Ramp {
+            from: before,
+            since: Clock::now(),
+            over,
+        })
+    }
+
     /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
-    pub fn start_share(&mut self, weight: Weight) {
+    fn start_share(&mut self, before: Weight, weight: Weight) {
         self.route.mark += 1;
         self.route.limits = None;
         let now = Clock::now();
@@ -27,7 +39,7 @@ impl Ward {
         self.route.ceilings = run.trial.judge().policy().slo.latency;
         run.step_spans = Default::default();
         run.usage.restart();
-        let lines = run.trial.start_share(weight, blue, now);
+        let lines = run.trial.start_share(before, weight, blue, now);
         if lines.is_empty() {
             return;
         }

@@ -87,6 +87,7 @@ impl Ward {
             blue,
             green: None,
             weight: Weight::NONE,
+            ramp: None,
             salt: 0,
             epoch: saved.epoch,
             limits: None,
@@ -262,7 +263,7 @@ impl Ward {
         if let Some(green) = self.route.green.take() {
             self.route.blue = green;
         }
-        self.route.weight = Weight::NONE;
+        (self.route.weight, self.route.ramp) = (Weight::NONE, None);
         self.route.rollout = 0;
         self.histories.swap(0, 1);
         self.histories[Color::Green.index()] = History::default();
@@ -274,7 +275,7 @@ impl Ward {
         self.docker.containers[Color::Green.index()] = None;
         self.docker.fallen[Color::Green.index()] = None;
         self.docker.stop_raising();
-        self.route.weight = Weight::NONE;
+        (self.route.weight, self.route.ramp) = (Weight::NONE, None);
         self.route.rollout = 0;
         self.histories[Color::Green.index()] = History::default();
     }
@@ -330,7 +331,7 @@ impl Ward {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            weight_percent: self.route.weight.ratio() * 100.0,
+            weight_percent: self.route.share(now).ratio() * 100.0,
             observed_percent: seen
                 .filter(|_| total > 0)
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),

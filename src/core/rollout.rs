@@ -44,6 +44,12 @@ pub struct Rollout {
     /// A green that had everything is under suspicion: blue has a little back, to show whether it does better.
     #[serde(default)]
     challenged: bool,
+    /// Slowness that a small share has shown is looked at in an equal share, since then.
+    #[serde(default)]
+    confirming: Option<Time>,
+    /// It was looked at in this step, and was not there.
+    #[serde(default)]
+    confirmed: bool,
     /// What the judge would have ended it with, where the plan keeps the judge from doing so.
     #[serde(default)]
     accused: Option<Outcome>,
@@ -64,6 +70,8 @@ impl Rollout {
             green_down: false,
             blind: None,
             challenged: false,
+            confirming: None,
+            confirmed: false,
             accused: None,
         };
         let actions = rollout.enter(0, now);
@@ -95,6 +103,7 @@ impl Rollout {
         self.started = now;
         self.since = now;
         (self.blue_down, self.green_down, self.blind) = (false, false, None);
+        self.confirming = None;
     }
 
     /// A step that nobody could see begins anew when it can be seen again: its time does not count.
@@ -193,6 +202,9 @@ impl Rollout {
             | (Step::Smoke, Event::Smoked(Ok(())))
             | (Step::Hooks { .. }, Event::Hooked(Ok(())))
             | (Step::Approve, Event::Approve) => self.enter(step + 1, now),
+            (Step::Shift { .. }, Event::Judged(verdict)) if self.confirming.is_some() => {
+                self.confirm(step, &verdict, now)
+            }
             (Step::Shift { hold, deadline, .. }, Event::Judged(verdict)) => {
                 let (held, late) = (spent >= *hold, spent >= *deadline);
                 self.on_verdict(step, &verdict, held, late, now)
@@ -277,6 +289,7 @@ impl Rollout {
         self.phase = Phase::Running { step };
         self.since = now;
         self.challenged = false;
+        (self.confirming, self.confirmed) = (None, false);
         match self.plan.steps.get(step) {
             Some(Step::Start) => vec![Action::StartGreen],
             Some(Step::Warm) => vec![Action::WarmGreen],
@@ -323,6 +336,7 @@ impl Rollout {
         self.phase = Phase::Paused { step };
         self.since = now;
         self.challenged = false;
+        self.confirming = None;
         self.route(weight)
     }
 
@@ -343,6 +357,7 @@ impl Rollout {
         self.phase = Phase::RollingBack { outcome };
         self.since = now;
         self.challenged = false;
+        self.confirming = None;
         self.route(Weight::NONE)
     }
 

@@ -28,6 +28,13 @@ pub struct PoolTick {
     /// Of `timed`, those above the absolute limit of each level, where there is one.
     #[serde(default)]
     pub slow_slo: [u64; 3],
+    /// Of `timed`, those above [`Limits::gross`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow_gross: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Both pools' counts over one second.
@@ -99,6 +106,11 @@ impl Limits {
     /// Seconds after which every request that started in a second is either done or slow, at most 10.
     pub fn settle_seconds(&self) -> u64 {
         settle_seconds(self.fail.iter().chain(&self.pass).copied())
+    }
+
+    /// Microseconds above which a request of either pool is grossly slow: ten times blue's median, and at most 9 s.
+    pub fn gross(&self) -> u64 {
+        (10 * self.blue[0]).min(9_000_000)
     }
 }
 

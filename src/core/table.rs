@@ -4,10 +4,12 @@
 //! them in that direction, so "what is routed is what was decided" can be read off one value.
 
 use crate::core::stats::{Ceilings, Limits};
+use crate::core::time::Time;
 use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Which of the two pools: the version that runs now, or the one that is to replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,6 +74,31 @@ pub struct Pool {
     pub backends: Vec<Backend>,
 }
 
+/// A share that grows evenly to its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ramp {
+    /// The weight at its begin.
+    pub from: Weight,
+    /// Its begin.
+    pub since: Time,
+    /// How long it takes; above zero.
+    pub over: Duration,
+}
+
+impl Ramp {
+    /// The weight now, on the way to `target`.
+    pub fn at(&self, target: Weight, now: Time) -> Weight {
+        let (from, to) = (self.from.as_basis_points(), target.as_basis_points());
+        let (spent, all) = (now.since(self.since).as_millis(), self.over.as_millis());
+        if spent >= all || to <= from {
+            return target;
+        }
+        let grown = u128::from(to - from) * spent / all;
+        let points = u16::try_from(grown).unwrap_or(0) + from;
+        Weight::basis_points(points).unwrap_or(target)
+    }
+}
+
 /// The desired routing of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
@@ -85,6 +112,8 @@ pub struct Route {
     pub green: Option<Pool>,
     /// Green's share of new requests.
     pub weight: Weight,
+    /// How the share grows to its weight, where it does not begin at once.
+    pub ramp: Option<Ramp>,
     /// Turns the line 0..10 000, anew for each release.
     pub salt: u64,
     /// Raised by a rollback: cookies of an older epoch pin nobody.
@@ -98,6 +127,12 @@ pub struct Route {
 }
 
 impl Route {
+    /// Green's share of new requests now.
+    pub fn share(&self, now: Time) -> Weight {
+        self.ramp
+            .map_or(self.weight, |ramp| ramp.at(self.weight, now))
+    }
+
     /// The pool of a colour.
     pub fn pool(&self, color: Color) -> Option<&Pool> {
         match color {

@@ -91,7 +91,10 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         }
     }
     let place = service.line.place(&request.headers);
-    let color = route::color(service.weight, place.point);
+    let share = service
+        .ramp
+        .map_or(service.weight, |ramp| ramp.at(service.weight, now));
+    let color = route::color(share, place.point);
     Decision {
         by: By::Weight(place),
         color,

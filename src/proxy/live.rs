@@ -1,7 +1,7 @@
 //! What the request path reads: one value, swapped whole when the board publishes.
 
 use crate::config::{Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust};
-use crate::core::table::Color;
+use crate::core::table::{Color, Ramp};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::metrics::{Metrics, PoolMetrics, ServiceMetrics};
@@ -72,6 +72,8 @@ pub struct Service {
     pub name: String,
     /// Green's share of new requests.
     pub weight: Weight,
+    /// How the share grows to its weight.
+    pub ramp: Option<Ramp>,
     /// Where callers stand.
     pub line: Line,
     /// Where requests routed by this entry are counted.
@@ -240,6 +242,7 @@ impl Service {
         Some(Service {
             name: route.service.clone(),
             weight: route.weight,
+            ramp: route.ramp,
             line: Line {
                 pin: Pin::new(spec.sticky.as_ref()),
                 salt: route.salt,

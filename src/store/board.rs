@@ -318,6 +318,7 @@ mod tests {
             blue: pool("127.0.0.1:1"),
             green: green.then(|| pool("127.0.0.1:2")),
             weight: Weight::NONE,
+            ramp: None,
             salt: 0,
             epoch: 0,
             limits: None,

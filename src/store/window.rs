@@ -34,6 +34,7 @@ struct Slot {
     slow_fail: [AtomicU32; 3],
     slow_pass: [AtomicU32; 3],
     slow_slo: [AtomicU32; 3],
+    slow_gross: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -148,6 +149,9 @@ impl Window {
             }
         }
         let Some(limits) = &self.limits else { return };
+        if first_byte > limits.gross() {
+            slot.slow_gross.fetch_add(1, Relaxed);
+        }
         let (fail, pass) = match begun.color {
             Color::Blue => (&limits.blue, &limits.blue),
             Color::Green => (&limits.fail, &limits.pass),
@@ -220,6 +224,7 @@ impl Window {
             started += take(&slot.started);
             excluded += take(&slot.excluded);
             done += take(&slot.timed);
+            sum.slow_gross += take(&slot.slow_gross);
             for level in 0..3 {
                 sum.slow_fail[level] += take(&slot.slow_fail[level]);
                 sum.slow_pass[level] += take(&slot.slow_pass[level]);
@@ -228,6 +233,11 @@ impl Window {
         }
         let open = started.saturating_sub(excluded + done);
         sum.timed = done + open;
+        // What is open when its second is read has waited for the settling time at least.
+        let waited = 1_000_000 * self.settle_seconds();
+        if self.limits.is_some_and(|limits| limits.gross() <= waited) {
+            sum.slow_gross += open;
+        }
         for level in 0..3 {
             sum.slow_fail[level] += open;
             sum.slow_pass[level] += open;
@@ -323,6 +333,7 @@ impl Cursor {
                     tick.slow_fail = latency.slow_fail;
                     tick.slow_pass = latency.slow_pass;
                     tick.slow_slo = latency.slow_slo;
+                    tick.slow_gross = latency.slow_gross;
                 }
             }
             reading.ticks.push(Tick { blue, green });

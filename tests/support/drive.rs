@@ -73,6 +73,8 @@ fn line(weight: f64, last: bool, control: Control) -> Line {
         last,
         control,
         weight: weight.as_basis_points(),
+        // A fixed schedule has no equal share to confirm slowness in.
+        terms: Default::default(),
     }
 }
 

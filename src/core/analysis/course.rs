@@ -6,6 +6,7 @@ use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
 use crate::core::stats::{History, Limits, Tick};
+use crate::core::table::Ramp;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 
@@ -46,6 +47,9 @@ pub struct Course {
     trial: Trial,
     past: History,
     actions: Vec<Action>,
+    /// What is routed, and how it grows to it.
+    weight: Weight,
+    ramp: Option<Ramp>,
     /// Simulated seconds, and those of them before green's first share.
     second: u64,
     unexposed: u64,
@@ -62,6 +66,8 @@ impl Course {
             trial: trial.without_intervals(),
             past,
             actions,
+            weight: Weight::NONE,
+            ramp: None,
             second: 0,
             unexposed: 0,
             recorded: false,
@@ -124,7 +130,15 @@ impl Course {
                 if weight > Weight::NONE {
                     self.end.share = weight;
                 }
-                let lines = self.trial.start_share(weight, &self.past, now);
+                let before = std::mem::replace(&mut self.weight, weight);
+                let over = self.trial.rollout().plan().ramp;
+                let grows = weight > before && before > Weight::NONE && !over.is_zero();
+                self.ramp = grows.then_some(Ramp {
+                    from: before,
+                    since: now,
+                    over,
+                });
+                let lines = self.trial.start_share(before, weight, &self.past, now);
                 self.record(lines);
             }
         }
@@ -140,7 +154,9 @@ impl Course {
         }
         let frozen = self.trial.freeze(&self.past);
         self.record(frozen);
-        let weight = self.trial.rollout().weight();
+        let weight = self
+            .ramp
+            .map_or(self.weight, |ramp| ramp.at(self.weight, now));
         let tick = world.second(weight, self.trial.limits(), &mut self.past);
         self.end.green.0 += tick.green.requests;
         self.end.green.1 += tick.green.failed;

@@ -1,7 +1,7 @@
 //! The judges of one rollout, and what green is compared with in a share.
 
 use super::Line;
-use crate::core::judge::{Control, Judge, Policy, Verdict};
+use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
 use crate::core::probes::{self, Probes};
 use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Tick};
 use crate::core::weight::Weight;
@@ -46,6 +46,8 @@ pub struct Share {
     pub last: bool,
     /// Blue can be asked again when a green that has everything is under suspicion.
     pub blue_can_answer: bool,
+    /// How it begins.
+    pub terms: Terms,
 }
 
 impl Share {
@@ -119,8 +121,13 @@ impl Evidence {
             Line::Policy(policy) => {
                 *self = Evidence::new((**policy).clone(), self.probes.is_some())
             }
-            Line::Start { last, control, .. } => {
-                self.judge.start_step(*last, *control);
+            Line::Start {
+                last,
+                control,
+                terms,
+                ..
+            } => {
+                self.judge.start_share(*last, *control, *terms);
                 self.control = *control;
                 self.limits = None;
                 if let Some(probes) = &mut self.probes {
@@ -153,6 +160,7 @@ impl Evidence {
             last: share.last,
             control: share.control(past),
             weight: share.weight.as_basis_points(),
+            terms: share.terms,
         }];
         self.take(&lines[0]);
         let probed = self.probes.as_ref().and_then(Probes::limits);

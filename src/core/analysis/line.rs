@@ -1,6 +1,6 @@
 //! One recorded input of the analysis.
 
-use crate::core::judge::{Control, Policy, Verdict};
+use crate::core::judge::{Control, Policy, Terms, Verdict};
 use crate::core::stats::{Limits, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub enum Line {
         control: Control,
         /// Its weight in basis points.
         weight: u16,
+        /// How it began; the terms of before there were any where a recording has none.
+        #[serde(default)]
+        terms: Terms,
     },
     /// The latency limits were frozen.
     Limits(Limits),

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Line, Past, Share};
 use crate::core::fault::Faults;
-use crate::core::judge::{Judge, Policy, Report, Verdict};
+use crate::core::judge::{Judge, Policy, Report, Terms, Verdict};
 use crate::core::probes::{Probes, Users};
 use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::source::Sources;
@@ -109,8 +109,14 @@ impl Trial {
         self.rollout.weight() > Weight::NONE && self.rollout.step_index().is_some()
     }
 
-    /// Green has this share from now on: verdict and limits begin anew. The lines to record.
-    pub fn start_share(&mut self, weight: Weight, blue: &History, now: Time) -> Vec<Line> {
+    /// Green has this share from now on, and had another one before: verdict and limits begin anew. The lines to record.
+    pub fn start_share(
+        &mut self,
+        before: Weight,
+        weight: Weight,
+        blue: &History,
+        now: Time,
+    ) -> Vec<Line> {
         self.verdict = None;
         self.sources.restart(now);
         let Some(step) = self.rollout.step_index().filter(|_| weight > Weight::NONE) else {
@@ -121,9 +127,26 @@ impl Trial {
             weight,
             last: plan.last_shift() == Some(step),
             blue_can_answer: plan.challenge > Weight::NONE && !self.rollout.degraded(),
+            terms: self.terms(before, weight),
         };
         let past = self.past(blue);
         self.evidence.start_share(share, &past)
+    }
+
+    fn terms(&self, before: Weight, weight: Weight) -> Terms {
+        let raised = weight > before;
+        let (ramp, confirms) = (self.rollout.plan().ramp, self.rollout.confirming());
+        Terms {
+            raised,
+            ramp_s: if raised && before > Weight::NONE {
+                ramp.as_secs()
+            } else {
+                0
+            },
+            small: self.judge().policy().is_small(weight),
+            confirms,
+            cleared: !confirms && self.rollout.confirmed(),
+        }
     }
 
     /// Freezes the latency limits of this share when blue has enough samples; the line to record when they are new.

@@ -6,18 +6,23 @@
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
 //! each other.
 
+mod gross;
 mod policy;
 mod rail;
 pub mod report;
+mod terms;
 mod track;
 pub mod words;
 
+pub use gross::GrossFinding;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
+pub use terms::Terms;
 
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
+use gross::Gross;
 use rail::Rail;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
@@ -35,6 +40,11 @@ pub enum Verdict {
     },
     /// Green serves alone and looks worse than blue's past: blue is to be asked whether it would do better now.
     Suspect {
+        /// Why, in numbers.
+        reason: String,
+    },
+    /// Green looks slower in a share that is too small for a fair comparison: both are to have about the same.
+    Unconfirmed {
         /// Why, in numbers.
         reason: String,
     },
@@ -116,6 +126,13 @@ pub struct Judge {
     limits: Option<Limits>,
     tracks: [Track; 4],
     rails: Vec<Rail>,
+    #[serde(default)]
+    gross: Option<Gross>,
+    #[serde(default)]
+    terms: Terms,
+    /// Seconds until latency is judged in this share.
+    #[serde(default)]
+    cold: u64,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -135,6 +152,9 @@ impl Judge {
         let tracks = Metric::ALL.map(|metric| Track::new(&policy, metric));
         let mut judge = Judge {
             rails: Rail::all(&policy),
+            gross: (policy.gross_share > 0.0).then(|| Gross::new(&policy)),
+            terms: Terms::default(),
+            cold: policy.warmup_s,
             policy,
             last: false,
             control: Control::Concurrent,
@@ -163,14 +183,26 @@ impl Judge {
     /// Begins a step. What speaks against green is kept; what speaks for it starts anew, because green
     /// must be shown good enough at this share. Half-open blocks are dropped: they mix two shares.
     pub fn start_step(&mut self, last: bool, control: Control) {
+        self.start_share(last, control, Terms::default());
+    }
+
+    /// Begins a step on these terms.
+    pub fn start_share(&mut self, last: bool, control: Control, terms: Terms) {
+        if terms.raised && self.policy.warms_up_each_share {
+            self.cold = self.policy.warmup_s + terms.ramp_s;
+        }
+        self.terms = terms;
         // A step with fewer failures than expected is no licence for the next one.
         self.excess_before += self.step_excess().max(0.0);
         self.step = Block::default();
         self.step_seconds = 0;
         self.last = last;
         self.control = control;
+        if let Some(gross) = &mut self.gross {
+            gross.start_share();
+        }
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
-            track.start_step(&self.policy, metric, last, &control);
+            track.start_step(&self.policy, metric, last, &control, terms);
         }
     }
 
@@ -196,7 +228,8 @@ impl Judge {
 
     /// Takes one second of counts. Feed it every second from the moment that green has a share.
     pub fn tick(&mut self, tick: &Tick) {
-        let warm = self.seconds >= self.policy.warmup_s;
+        let warm = self.cold == 0;
+        self.cold = self.cold.saturating_sub(1);
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             let mut seen = metric.seen(tick, warm);
             if self.control.past().is_some() {
@@ -211,6 +244,13 @@ impl Judge {
         for rail in &mut self.rails {
             rail.tick(tick, warm);
         }
+        if let Some(gross) = self
+            .gross
+            .as_mut()
+            .filter(|_| self.control == Control::Concurrent)
+        {
+            gross.tick(tick);
+        }
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
@@ -220,6 +260,11 @@ impl Judge {
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
     }
 
+    /// Seconds until latency is judged in this share.
+    pub fn grace_left(&self) -> u64 {
+        self.cold
+    }
+
     /// Green requests judged in this step.
     pub fn step_requests(&self) -> u64 {
         self.step.green
@@ -227,9 +272,28 @@ impl Judge {
 
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
-        let compared = self.weighted(Track::ln_e).into_iter();
-        let terms: Vec<f64> = compared.chain(self.limited()).collect();
+        self.whole(Track::ln_e)
+    }
+
+    /// Evidence that green is worse, with what a small share has shown of its latency: that convicts nothing.
+    pub fn ln_small(&self) -> f64 {
+        self.whole(Track::ln_small)
+    }
+
+    fn whole(&self, ln_e: fn(&Track) -> f64) -> f64 {
+        let compared = self.weighted(ln_e).into_iter();
+        let gross = self
+            .gross
+            .as_ref()
+            .map(|gross| self.policy.gross_share.ln() + gross.ln_e());
+        let terms: Vec<f64> = compared.chain(self.limited()).chain(gross).collect();
         ln_sum(&terms)
+    }
+
+    /// What the comparisons have of the whole: limits and gross slowness have the rest.
+    fn compared_share(&self) -> f64 {
+        let gross = self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
+        (1.0 - gross) * (1.0 - self.policy.rails_share(self.rails.len()))
     }
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
@@ -243,7 +307,7 @@ impl Judge {
     /// What each comparison weighs in the evidence. The limits' share is taken off all alike.
     fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
-        let rest = (1.0 - self.policy.rails_share(self.rails.len())).ln();
+        let rest = self.compared_share().ln();
         for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
             if weight > 0.0 {
                 *term = weight.ln() + rest + ln_e(track);
@@ -254,7 +318,9 @@ impl Judge {
 
     /// What each absolute limit weighs in it.
     fn limited(&self) -> impl Iterator<Item = f64> {
-        let share = self.policy.rails_share(self.rails.len());
+        let share = 1.0
+            - self.compared_share()
+            - self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
         let each = (share / self.rails.len().max(1) as f64).ln();
         self.rails.iter().map(move |rail| each + rail.ln_e())
     }
@@ -265,6 +331,14 @@ impl Judge {
         let limited = self.limited().enumerate();
         let most = limited.max_by(|a, b| a.1.total_cmp(&b.1))?;
         (most.1 > compared).then_some(most.0)
+    }
+
+    /// Whether gross slowness weighs more than every comparison and limit.
+    fn grossly_slow(&self) -> bool {
+        let compared = self.weighted(Track::ln_small).into_iter();
+        let others = compared.chain(self.limited()).fold(0.0, f64::max);
+        let gross = self.gross.as_ref();
+        gross.is_some_and(|gross| self.policy.gross_share.ln() + gross.ln_e() > others)
     }
 
     /// Why green fails, if it does.
@@ -302,7 +376,12 @@ impl Judge {
                 reason: self.report().suspicion(),
             };
         }
-        let leaning_worse = self.ln_e().max(self.ln_suspicion()) > self.policy.amber.ln();
+        if self.is_to_be_confirmed() {
+            return Verdict::Unconfirmed {
+                reason: self.report().unconfirmed(),
+            };
+        }
+        let leaning_worse = self.ln_small().max(self.ln_suspicion()) > self.policy.amber.ln();
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }
@@ -311,6 +390,15 @@ impl Judge {
             step_requests: self.step.green,
             total_requests: self.total_requests,
         }
+    }
+
+    /// Whether a small share has shown slowness, and no failures: those would become more in an equal share.
+    fn is_to_be_confirmed(&self) -> bool {
+        let [failures, latency @ ..] = self.weighted(Track::ln_small);
+        self.terms.small
+            && !self.terms.cleared
+            && ln_sum(&latency) >= self.policy.confirm.ln()
+            && failures <= self.policy.amber.ln()
     }
 
     /// Whether every metric that is asked is shown to be within the margin.
@@ -766,6 +854,7 @@ mod tests {
             slow_fail: [7; 3],
             slow_pass: [7; 3],
             slow_slo: [7; 3],
+            slow_gross: 0,
         };
         let mut judge = Judge::new(Policy {
             warmup_s: 0,

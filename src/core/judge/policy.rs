@@ -73,6 +73,19 @@ pub struct Policy {
     pub slo: Slo,
     /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
     pub slo_share: f64,
+    /// Latency waits for `warmup_s` in each share that is raised, not in the first alone.
+    #[serde(default)]
+    pub warms_up_each_share: bool,
+    /// Share of all requests from which latency is compared fairly, 0 to 0.5: slowness in a smaller one convicts nothing
+    /// and is looked at in an equal share. 0: every share is fair.
+    #[serde(default)]
+    pub fair_share: f64,
+    /// Evidence of harm in a small share, slowness included, from which it is looked at in an equal share.
+    #[serde(default = "never")]
+    pub confirm: f64,
+    /// Part of gross slowness in the evidence of harm: requests of more than ten times blue's median.
+    #[serde(default)]
+    pub gross_share: f64,
 }
 
 impl Default for Policy {
@@ -118,8 +131,17 @@ impl Default for Policy {
             max_excess_failures: None,
             slo: Slo::default(),
             slo_share: 0.25,
+            warms_up_each_share: true,
+            fair_share: 0.5,
+            confirm: 10.0,
+            gross_share: 0.05,
         }
     }
+}
+
+/// Policies that were recorded before there was an equal share never ask for one.
+fn never() -> f64 {
+    f64::MAX
 }
 
 impl Policy {

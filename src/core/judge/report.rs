@@ -1,8 +1,9 @@
 //! The evidence in numbers, and in one line of words.
 
+use super::gross::Gross;
 use super::track::Track;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{Judge, RailFinding, Slo, Verdict};
+use super::{GrossFinding, Judge, RailFinding, Slo, Verdict};
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,18 @@ pub struct Report {
     /// The place in `rails` of the limit that weighs more than every comparison.
     #[serde(default)]
     pub broken: Option<usize>,
+    /// Gross slowness, where it is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gross: Option<GrossFinding>,
+    /// Gross slowness weighs more than every comparison and limit.
+    #[serde(default)]
+    pub grossly_slow: bool,
+    /// Evidence that green is worse, with what a share too small for a fair comparison has shown of its latency.
+    #[serde(default)]
+    pub ln_small: f64,
+    /// Seconds until latency is judged in this share.
+    #[serde(default)]
+    pub grace_left: u64,
     /// The rule that makes green fail.
     pub cause: Option<Cause>,
     /// Failed requests that green cost beyond blue's rate.
@@ -185,7 +198,11 @@ impl Judge {
             findings: findings
                 .map(|(track, metric)| self.finding(track, metric))
                 .collect(),
-            blamed: heaviest(self.weighted(Track::ln_e)),
+            blamed: heaviest(self.weighted(Track::ln_small)),
+            gross: self.gross.as_ref().map(Gross::finding),
+            grossly_slow: self.grossly_slow(),
+            ln_small: self.ln_small(),
+            grace_left: self.cold,
             suspected: heaviest(self.weighted(Track::ln_suspicion)),
             rails: self
                 .rails
@@ -219,7 +236,7 @@ impl Judge {
             odds_low,
             odds_high: odds_high.is_finite().then_some(odds_high),
             tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
-            ln_e_fail: track.ln_e(),
+            ln_e_fail: track.ln_small(),
             ln_e_pass: self.ln_e_pass(metric),
         }
     }
@@ -236,7 +253,9 @@ impl Report {
     /// One plain line on a verdict.
     pub fn line(&self, verdict: &Verdict) -> String {
         match verdict {
-            Verdict::Fail { reason } | Verdict::Suspect { reason } => reason.clone(),
+            Verdict::Fail { reason }
+            | Verdict::Suspect { reason }
+            | Verdict::Unconfirmed { reason } => reason.clone(),
             Verdict::Pass => self.success(),
             Verdict::NoData => "green has had no request in this step that could be judged".into(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
@@ -252,7 +271,7 @@ impl Report {
                     .rails
                     .get(at)
                     .is_some_and(|rail| rail.metric == Metric::Err),
-                None => self.blamed == Metric::Err,
+                None => !self.grossly_slow && self.blamed == Metric::Err,
             },
             None => false,
         }
@@ -300,11 +319,34 @@ impl Report {
         )
     }
 
+    /// Why green is to be compared in an equal share, in numbers.
+    pub fn unconfirmed(&self) -> String {
+        format!(
+            "{}, evidence {}: a small share may be colder, so it is looked at in an equal share",
+            self.words_on(self.blamed),
+            against_one(self.ln_small)
+        )
+    }
+
     fn blamed_words(&self) -> String {
+        if let (true, Some(gross)) = (self.grossly_slow, &self.gross) {
+            return self.gross_words(gross);
+        }
         match self.broken.and_then(|at| self.rails.get(at)) {
             Some(rail) => beyond(rail),
             None => self.words_on(self.blamed),
         }
+    }
+
+    fn gross_words(&self, gross: &GrossFinding) -> String {
+        let (green, green_of) = counted(gross.green_bad, gross.green_requests);
+        let (blue, blue_of) = counted(gross.blue_bad, gross.blue_requests);
+        let limit = self.limits.map_or_else(String::new, |limits| {
+            format!(" ({})", milliseconds(limits.gross()))
+        });
+        format!(
+            "green {green} above ten times blue's median{limit} ({green_of}) against blue {blue} ({blue_of})"
+        )
     }
 
     fn words_on(&self, metric: Metric) -> String {
@@ -370,7 +412,7 @@ impl Report {
             return format!(
                 "{requests} green requests, leaning worse: {}, evidence {}, limit {}",
                 self.blamed_words(),
-                against_one(self.ln_e),
+                against_one(self.ln_e.max(self.ln_small)),
                 against_one(self.ln_limit)
             );
         }
@@ -547,7 +589,7 @@ mod tests {
         let (report, verdict) = judged(24, pool(475, 1, [237, 47, 4]), pool(25, 1, [11, 2, 0]));
         assert_eq!(
             report.line(&verdict),
-            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence 45,000:1, limit 100:1"
+            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence 43,000:1, limit 100:1"
         );
         let (report, verdict) = judged(60, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 3]));
         assert_eq!(report.blamed, Metric::P99);

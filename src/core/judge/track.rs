@@ -1,6 +1,6 @@
 //! One metric: its processes, its open block, and what it counts in a second.
 
-use super::{Control, Metric, Policy};
+use super::{Control, Metric, Policy, Terms};
 use crate::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, OddsGrid, PassProcess,
 };
@@ -20,6 +20,9 @@ pub(super) enum Pass {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Track {
     fail: FailProcess,
+    /// Evidence from shares that are too small for a fair comparison: it convicts nothing, and is no part of the product.
+    #[serde(default)]
+    small: Option<FailProcess>,
     /// Evidence from steps in which green served alone.
     ///
     /// The evidence of both kinds of step is multiplied. Either factor is a nonnegative supermartingale
@@ -50,6 +53,7 @@ impl Track {
         let m = metric as usize;
         Track {
             fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
+            small: None,
             history: None,
             suspicion: None,
             pass: Pass::LeftOut,
@@ -68,6 +72,7 @@ impl Track {
         metric: Metric,
         last: bool,
         control: &Control,
+        terms: Terms,
     ) {
         self.open = Block::default();
         self.open_good_enough = (0, 0);
@@ -91,6 +96,17 @@ impl Track {
                 }
             }
         };
+        let small = terms.small && metric.level().is_some();
+        self.small = small.then(|| {
+            FailProcess::new(
+                policy.betting(),
+                policy.omega0[metric as usize],
+                policy.delta0_ppm[metric as usize],
+            )
+        });
+        if small && terms.cleared {
+            (self.small, self.pass) = (None, Pass::LeftOut);
+        }
         let alone = |betting, rate| Some(HistoryFail::new(betting, rate));
         let rate = control.past().and_then(|past| metric.tolerated(past));
         self.suspicion = None;
@@ -135,7 +151,7 @@ impl Track {
                     green_bad,
                     ..block
                 });
-                self.fail.block(&block);
+                self.small.as_mut().unwrap_or(&mut self.fail).block(&block);
                 self.odds.block(&block);
                 self.cross(&block);
             }
@@ -154,6 +170,11 @@ impl Track {
     /// Evidence that green is worse.
     pub(super) fn ln_e(&self) -> f64 {
         self.fail.ln_e() + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+    }
+
+    /// Evidence that green is worse, with what a small share has shown.
+    pub(super) fn ln_small(&self) -> f64 {
+        self.ln_e() + self.small.as_ref().map_or(0.0, FailProcess::ln_e)
     }
 
     /// Evidence of this step that green is worse than blue's past, where that is no evidence of harm.

@@ -57,6 +57,16 @@ impl Rollout {
         self.challenged
     }
 
+    /// Whether slowness that a small share has shown is looked at in an equal share now.
+    pub fn confirming(&self) -> bool {
+        self.confirming.is_some()
+    }
+
+    /// Whether slowness of this share was looked at in an equal share, and was not there.
+    pub fn confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     /// What the judge would have ended it with, had the plan let it.
     pub fn accused(&self) -> Option<&Outcome> {
         self.accused.as_ref()

@@ -2,10 +2,16 @@
 
 use crate::core::judge::Verdict;
 use crate::core::outcome::Outcome;
-use crate::core::plan::{OnWorse, Undecided};
+use crate::core::plan::{OnWorse, Step, Undecided};
 use crate::core::rollout::{Action, Rollout};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
+
+/// The share in which slowness of a small share is confirmed or not.
+const EQUAL: Weight = match Weight::percent(50) {
+    Some(half) => half,
+    None => Weight::ALL,
+};
 
 impl Rollout {
     /// The decision table of `analysis.md` 3.5, rows 3 to 8 (rows 1 and 2 are a failed verdict).
@@ -20,6 +26,8 @@ impl Rollout {
         let last = self.plan.last_shift() == Some(step);
         match verdict {
             Verdict::Fail { .. } => vec![],
+            Verdict::Unconfirmed { .. } if late => self.lean_worse(step, now),
+            Verdict::Unconfirmed { .. } => self.start_confirming(now),
             Verdict::Pass if held => self.enter(step + 1, now),
             Verdict::Pass if self.challenged => self.clear(),
             Verdict::Suspect { .. } if late => self.lean_worse(step, now),
@@ -87,6 +95,45 @@ impl Rollout {
         } else {
             vec![]
         }
+    }
+
+    /// Both versions get about the same for a while: slowness of a small share may be its size.
+    fn start_confirming(&mut self, now: Time) -> Vec<Action> {
+        let share = self.equal_share();
+        if self.confirmed
+            || self.accused.is_some()
+            || share <= self.weight
+            || self.plan.confirm.is_zero()
+        {
+            return vec![];
+        }
+        self.confirming = Some(now);
+        self.route(share)
+    }
+
+    /// Half of the requests, and no more than the plan gives green at some time.
+    fn equal_share(&self) -> Weight {
+        let weight = |step: &Step| match step {
+            Step::Shift { weight, .. } => Some(*weight),
+            _ => None,
+        };
+        let most = self.plan.steps.iter().filter_map(weight).max();
+        most.unwrap_or_default().min(EQUAL)
+    }
+
+    /// What the judge says in the equal share: a failure ends the rollout as everywhere; a pass, or the end of the time,
+    /// leads back to the share of the plan.
+    pub(super) fn confirm(&mut self, step: usize, verdict: &Verdict, now: Time) -> Vec<Action> {
+        let since = self.confirming.unwrap_or(now);
+        let over = now.since(since) >= self.plan.confirm;
+        if *verdict != Verdict::Pass && !over {
+            return vec![];
+        }
+        let Step::Shift { weight, .. } = self.plan.steps[step] else {
+            return vec![];
+        };
+        (self.confirming, self.confirmed) = (None, true);
+        self.route(weight)
     }
 
     /// Blue gets a little back for as long as green is under suspicion: beside each other, whatever

@@ -67,6 +67,7 @@ impl Rig {
                 blue: service.blue.pool(),
                 green: service.green.as_ref().map(|green| green.pool()),
                 weight: Weight::NONE,
+                ramp: None,
                 salt: 7,
                 epoch: 1,
                 limits: None,

@@ -1,0 +1,180 @@
+//! How a share begins, for what depends on more than what green is compared with.
+
+use super::Policy;
+use crate::core::weight::Weight;
+use serde::{Deserialize, Serialize};
+
+/// How a share begins. The default is how every share began before there were terms: recordings of then have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Green has more than before and needs `latency_grace` to get used to it; seconds of a ramp come on top.
+    pub raised: bool,
+    /// Seconds over which green's share grows to its weight.
+    pub ramp_s: u64,
+    /// Green's share is so small that any version would be colder in it: slowness in it convicts nothing.
+    pub small: bool,
+    /// Slowness that a small share has shown is looked at in an equal share.
+    pub confirms: bool,
+    /// Slowness of this small share was looked at in an equal share, and was not there: it is not asked any more.
+    pub cleared: bool,
+}
+
+impl Policy {
+    /// Whether a share of this weight is too small for a fair comparison of latency.
+    ///
+    /// A pool that is asked rarely is colder: caches, idle connections and workers that sleep. From `fair_share` on
+    /// both versions have about the same.
+    pub fn is_small(&self, weight: Weight) -> bool {
+        weight > Weight::NONE && weight.ratio() < self.fair_share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::judge::{Control, Judge, Verdict};
+    use crate::core::stats::{PoolTick, Tick};
+
+    const SMALL: Terms = Terms {
+        raised: true,
+        ramp_s: 0,
+        small: true,
+        confirms: false,
+        cleared: false,
+    };
+
+    fn pool(requests: u64, slow: [u64; 3], gross: u64) -> PoolTick {
+        PoolTick {
+            requests,
+            timed: requests,
+            slow_fail: slow,
+            slow_pass: slow,
+            slow_gross: gross,
+            ..PoolTick::default()
+        }
+    }
+
+    /// The first second after which the judge says so; green has a twentieth of 200 requests a second.
+    fn says(
+        judge: &mut Judge,
+        seconds: u64,
+        green: PoolTick,
+        wanted: fn(&Verdict) -> bool,
+    ) -> Option<u64> {
+        let blue = pool(190, [95, 19, 2], 0);
+        (1..=seconds).find(|_| {
+            judge.tick(&Tick { blue, green });
+            wanted(&judge.verdict())
+        })
+    }
+
+    fn fails(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Fail { .. })
+    }
+
+    fn unconfirmed(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Unconfirmed { .. })
+    }
+
+    fn judge(terms: Terms) -> Judge {
+        let mut judge = Judge::new(Policy::default());
+        judge.start_share(false, Control::Concurrent, terms);
+        judge
+    }
+
+    const SLOW: [u64; 3] = [10, 9, 5];
+
+    #[test]
+    fn slowness_of_a_small_share_is_to_be_confirmed_and_errors_convict() {
+        let mut slow = judge(SMALL);
+        let asked = says(&mut slow, 120, pool(10, SLOW, 0), unconfirmed);
+        assert!(asked.is_some_and(|at| (31..60).contains(&at)), "{asked:?}");
+        assert_eq!(says(&mut slow, 600, pool(10, SLOW, 0), fails), None);
+        assert!(slow.ln_e() < 1.0 && slow.ln_small() > slow.policy().ln_limit());
+        let bad = PoolTick {
+            failed: 5,
+            ..pool(10, [5, 1, 0], 0)
+        };
+        assert!(says(&mut judge(SMALL), 60, bad, fails).is_some());
+        let old = Policy {
+            fair_share: 0.0,
+            ..Policy::default()
+        };
+        assert!(!old.is_small(Weight::percent(1).unwrap()));
+        assert!(Policy::default().is_small(Weight::percent(49).unwrap()));
+        assert!(!Policy::default().is_small(Weight::percent(50).unwrap()));
+    }
+
+    #[test]
+    fn an_equal_share_convicts_a_slow_green_and_clears_one_that_was_cold() {
+        let equal = Terms {
+            raised: true,
+            confirms: true,
+            ..Terms::default()
+        };
+        let mut slow = judge(SMALL);
+        says(&mut slow, 120, pool(10, SLOW, 0), unconfirmed);
+        slow.start_share(false, Control::Concurrent, equal);
+        let found = says(&mut slow, 120, pool(190, [171, 95, 40], 0), fails);
+        assert!(
+            found.is_some_and(|at| at > 30),
+            "not before its grace: {found:?}"
+        );
+
+        let mut cold = judge(SMALL);
+        says(&mut cold, 120, pool(10, SLOW, 0), unconfirmed);
+        cold.start_share(false, Control::Concurrent, equal);
+        assert_eq!(says(&mut cold, 120, pool(190, [95, 19, 2], 0), fails), None);
+        let cleared = Terms {
+            raised: false,
+            cleared: true,
+            ..SMALL
+        };
+        cold.start_share(false, Control::Concurrent, cleared);
+        assert_eq!(says(&mut cold, 300, pool(10, SLOW, 0), unconfirmed), None);
+        let passes = |verdict: &Verdict| *verdict == Verdict::Pass;
+        assert!(
+            says(&mut cold, 600, pool(10, SLOW, 0), passes).is_some(),
+            "errors decide alone"
+        );
+    }
+
+    #[test]
+    fn latency_waits_in_each_raised_share_and_gross_slowness_does_not() {
+        let raised = Terms {
+            raised: true,
+            ..Terms::default()
+        };
+        for (terms, from) in [
+            (raised, 31),
+            (
+                Terms {
+                    ramp_s: 20,
+                    ..raised
+                },
+                51,
+            ),
+            (Terms::default(), 1),
+        ] {
+            let mut judge = judge(raised);
+            says(&mut judge, 100, pool(10, [5, 1, 0], 0), fails);
+            judge.start_share(true, Control::Concurrent, terms);
+            let found = says(&mut judge, 300, pool(10, [10, 10, 10], 0), fails);
+            assert!(found.is_some_and(|at| at >= from), "{terms:?}: {found:?}");
+            assert!(
+                found.is_some_and(|at| at <= from + 25),
+                "{terms:?}: {found:?}"
+            );
+        }
+        let mut hangs = judge(raised);
+        let found = says(&mut hangs, 30, pool(10, [10; 3], 10), fails);
+        assert!(found.is_some(), "ten times blue's median counts at once");
+        let words = hangs.report().failure();
+        assert!(
+            words.contains("above ten times blue's median (10 of 10)")
+                || words.contains("above ten times blue's median"),
+            "{words}"
+        );
+    }
+}
