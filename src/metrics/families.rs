@@ -20,6 +20,11 @@ const SECONDS: [f64; 22] = [
     0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// Seconds of a stream: 1 s to a day.
+const STREAM_SECONDS: [f64; 10] = [
+    1.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 10_800.0, 28_800.0, 86_400.0,
+];
+
 /// Seconds of a whole rollout: 15 s to 8 h.
 const ROLLOUT_SECONDS: [f64; 10] = [
     15.0, 30.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 28_800.0,
@@ -30,13 +35,23 @@ const ROLLBACK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 
 
 const REQUESTS: Spec = Spec {
     name: "shifter_http_requests_total",
-    help: "Requests answered, by the status that users got.",
+    help: "Requests answered, by the status that users got; a rare one by its class, such as 5xx.",
     labels: &["service", "pool", "code"],
+};
+const JUDGED: Spec = Spec {
+    name: "shifter_http_judged_requests_total",
+    help: "Requests as the judge counts them: by the pool that got them first, also when the other one saved them; without those whose client gave up.",
+    labels: &["service", "pool", "outcome"],
 };
 const DURATION: Spec = Spec {
     name: "shifter_http_request_duration_seconds",
-    help: "Time from the request's header to the end of the answer.",
+    help: "Time from the request's header to the end of the answer, streams left out.",
     labels: &["service", "pool", "outcome"],
+};
+const STREAM: Spec = Spec {
+    name: "shifter_http_stream_duration_seconds",
+    help: "How long streams lived, whichever side ended them: server-sent events, and gRPC calls of more than 10 s after their header.",
+    labels: &["service", "pool"],
 };
 const FIRST_BYTE: Spec = Spec {
     name: "shifter_upstream_first_byte_duration_seconds",
@@ -197,7 +212,9 @@ const EXCESS: Spec = Spec {
 /// The families whose series belong to a service.
 pub(super) struct Families {
     pub(super) requests: IntCounterVec,
+    pub(super) judged: IntCounterVec,
     pub(super) duration: HistogramVec,
+    pub(super) stream: HistogramVec,
     pub(super) first_byte: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) upgraded: IntGaugeVec,
@@ -239,7 +256,9 @@ impl Families {
     pub(super) fn register(r: &Registry) -> prometheus::Result<FamiliesRef> {
         Ok(Arc::new(Families {
             requests: counters(r, &REQUESTS)?,
+            judged: counters(r, &JUDGED)?,
             duration: histograms(r, &DURATION, &SECONDS)?,
+            stream: histograms(r, &STREAM, &STREAM_SECONDS)?,
             first_byte: histograms(r, &FIRST_BYTE, &SECONDS)?,
             in_flight: int_gauges(r, &IN_FLIGHT)?,
             upgraded: int_gauges(r, &UPGRADED)?,
@@ -278,6 +297,7 @@ impl Families {
     pub(super) fn forget(&self, service: &str) {
         for family in [
             &self.requests,
+            &self.judged,
             &self.upstream_errors,
             &self.upgraded_closed,
             &self.retries,
@@ -298,6 +318,7 @@ impl Families {
         drop_series(&self.mirror_first_byte, service);
         for family in [
             &self.duration,
+            &self.stream,
             &self.first_byte,
             &self.rollout_duration,
             &self.rollback_duration,

@@ -238,14 +238,18 @@ mod tests {
             service
                 .pool(Color::Green)
                 .finish(status, class, 0.01, Some(0.01));
+            service
+                .pool(Color::Green)
+                .streamed(status, class, 0.01, Some(0.01));
+            service.pool(Color::Green).judged(class);
             service.pool(Color::Blue).failed_attempt(class);
         }
         assert_eq!(series(&metrics), before);
-        assert!(
-            metrics
-                .render()
-                .contains("{code=\"other\",pool=\"green\",service=\"api\"} 65501")
-        );
+        // Twice each; 500 to 504 have labels of their own.
+        for (code, count) in [("other", 2 * (65_536 - 500)), ("5xx", 2 * 95)] {
+            let line = format!("{{code=\"{code}\",pool=\"green\",service=\"api\"}} {count}\n");
+            assert!(metrics.render().contains(&line), "{line}");
+        }
     }
 
     #[test]

@@ -9,11 +9,23 @@ use crate::metrics::mirror::MirrorMetrics;
 use crate::metrics::unix_now;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
 
-/// Status codes with a label of their own; every other one is `other`.
+/// Status codes with a label of their own.
 const CODES: [u16; 35] = [
     101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409,
     410, 412, 413, 414, 416, 422, 425, 426, 429, 431, 499, 500, 501, 502, 503, 504,
 ];
+
+/// Every other status by its first digit (RFC 9110, 15), so that `code=~"5.."` has all of 500 to 599; what has no class
+/// comes last.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Where a status is counted that has no label of its own.
+fn class_of(status: u16) -> usize {
+    match status {
+        100..600 => usize::from(status / 100 - 1),
+        _ => CLASSES.len() - 1,
+    }
+}
 
 /// The phases of a rollout, as a state set.
 pub const PHASES: [&str; 10] = [
@@ -41,7 +53,9 @@ const BOUNDS: [&str; 3] = ["lower", "estimate", "upper"];
 /// One pool's handles.
 pub struct PoolMetrics {
     codes: Vec<IntCounter>,
-    other: IntCounter,
+    classes: [IntCounter; 6],
+    judged: [IntCounter; 2],
+    stream: Histogram,
     duration: [Histogram; 2],
     first_byte: [Histogram; 2],
     errors: Vec<Option<IntCounter>>,
@@ -66,16 +80,40 @@ pub struct PoolMetrics {
 impl PoolMetrics {
     /// Requests that have ended since the start.
     pub fn ended(&self) -> u64 {
-        let all = self.codes.iter().chain([&self.other]);
+        let all = self.codes.iter().chain(&self.classes);
         all.map(IntCounter::get).sum()
+    }
+
+    fn coded(&self, status: u16) {
+        match CODES.binary_search(&status) {
+            Ok(at) => self.codes[at].inc(),
+            Err(_) => self.classes[class_of(status)].inc(),
+        }
+    }
+
+    /// Counts what the judge takes a request for: nothing where its client gave up.
+    pub fn judged(&self, class: Class) {
+        if let Some(failed) = class.failed() {
+            self.judged[usize::from(failed)].inc();
+        }
+    }
+
+    /// Counts a stream that ended: its life, and its first byte, for which it was judged.
+    pub fn streamed(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
+        self.coded(status);
+        if class == Class::ClientGaveUp {
+            self.client_gave_up.inc();
+        }
+        self.stream.observe(seconds);
+        if let Some(first_byte) = first_byte {
+            let failed = class.failed() == Some(true);
+            self.first_byte[usize::from(failed)].observe(first_byte);
+        }
     }
 
     /// Counts a finished request: status sent, how it ended, seconds in all and to the first byte.
     pub fn finish(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
-        match CODES.binary_search(&status) {
-            Ok(at) => self.codes[at].inc(),
-            Err(_) => self.other.inc(),
-        }
+        self.coded(status);
         let Some(failed) = class.failed() else {
             if class == Class::ClientGaveUp {
                 self.client_gave_up.inc();
@@ -361,7 +399,13 @@ impl PoolMetrics {
         families.samples.with_label_values(&labels);
         PoolMetrics {
             codes: CODES.iter().map(|code| coded(&code.to_string())).collect(),
-            other: coded("other"),
+            classes: CLASSES.map(coded),
+            judged: ["success", "error"].map(|outcome| {
+                families
+                    .judged
+                    .with_label_values(&[service, color.name(), outcome])
+            }),
+            stream: families.stream.with_label_values(&labels),
             duration: timed(&families.duration),
             first_byte: timed(&families.first_byte),
             errors: reasons.collect(),

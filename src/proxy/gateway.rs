@@ -6,6 +6,7 @@ use crate::metrics::Metrics;
 use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::clocked::{Clocked, WRITE_STALL};
 use crate::proxy::edge::Edge;
+use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
 use crate::proxy::record::{Record, classify};
 use crate::proxy::{attempt, forward, grpc, mirror, reply, secure};
@@ -312,6 +313,7 @@ impl ProxyHttp for Gateway {
             clocked.answer_within(None);
         }
         record.answered(response.status.as_u16());
+        record.lasting = Lasting::of(response, Instant::now());
         if grpc::is(&response.headers) {
             record.grpc_failed = grpc::failed(&response.headers);
         }

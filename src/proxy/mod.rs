@@ -28,6 +28,7 @@ pub mod grammar;
 pub mod grpc;
 pub mod handshake;
 pub mod http1;
+pub mod lasting;
 pub mod listener;
 pub mod live;
 pub mod mirror;

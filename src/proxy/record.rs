@@ -10,6 +10,7 @@ use crate::core::time::Time;
 use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::choice::Spot;
 use crate::proxy::cut::Cut;
+use crate::proxy::lasting::Lasting;
 use crate::proxy::live::{Live, Member, Service};
 use crate::proxy::tunnel::Tunnel;
 use crate::store::Clock;
@@ -61,6 +62,8 @@ pub struct Record {
     pub alarm: Option<Alarm>,
     /// How a gRPC call ended, once the backend has said it.
     pub grpc_failed: Option<bool>,
+    /// Whether the answer may be a stream.
+    pub lasting: Lasting,
     /// The request's id, once it is known.
     pub id: Option<HeaderValue>,
     /// The judged attempt failed so, on this backend.
@@ -98,6 +101,7 @@ impl Record {
             line: None,
             alarm: None,
             grpc_failed: None,
+            lasting: Lasting::No,
             id: None,
             fault: None,
             upgraded: false,
@@ -262,6 +266,7 @@ impl Record {
         };
         let service = &self.live.services[routed.service];
         let window = &service.window;
+        service.metrics(routed.color).judged(class);
         if service.by_total && class == Class::Ok {
             let asked = self.uploaded.unwrap_or(self.started);
             window.answered(&mut begun, micros(asked.elapsed()), now);
@@ -383,9 +388,12 @@ impl Record {
         let status = if left { CLIENT_LEFT } else { status };
         let seconds = end.duration_since(self.started).as_secs_f64();
         let first_byte = self.first_byte.map(|micros| micros as f64 / 1e6);
-        service
-            .metrics(color)
-            .finish(status, class, seconds, first_byte);
+        let metrics = service.metrics(color);
+        if self.lasting.was_stream(end) {
+            metrics.streamed(status, class, seconds, first_byte);
+        } else {
+            metrics.finish(status, class, seconds, first_byte);
+        }
     }
 
     /// Counts the bytes of both bodies.

@@ -10,6 +10,7 @@
 
 mod acme;
 mod corpus;
+mod counted;
 mod crash;
 mod dashboard_queries;
 mod docker;
