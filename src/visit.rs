@@ -1,4 +1,5 @@
-//! One request of our own to a member: a health check, a part of the warm-up, a smoke check, a probe.
+//! One request of our own: to a member a health check, a part of the warm-up, a smoke check or a probe, to others what
+//! they know of green.
 //!
 //! Each has a connection of its own, so that it sees what a first visitor sees. It follows nothing,
 //! knows no proxy, and is ended by whoever waits for it no longer.
@@ -78,6 +79,11 @@ impl Answer {
         self.response.status().as_u16()
     }
 
+    /// The first header of this name, where it is text.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
     /// The next part of the body; `None` at its end.
     ///
     /// # Errors
@@ -121,7 +127,8 @@ impl Way {
     /// # Errors
     /// When there is no connection, or no TLS on it.
     pub async fn knock(&self, addr: SocketAddr) -> io::Result<()> {
-        self.connect(addr).await.map(|_| ())
+        let stream = TcpStream::connect(addr).await?;
+        self.secure(stream).await.map(|_| ())
     }
 
     /// Asks, and waits for the answer's header.
@@ -129,7 +136,15 @@ impl Way {
     /// # Errors
     /// When there is no connection, no TLS on it, or no answer.
     pub async fn ask(&self, addr: SocketAddr, question: Question<'_>) -> io::Result<Answer> {
-        let io = TokioIo::new(self.connect(addr).await?);
+        self.ask_on(TcpStream::connect(addr).await?, question).await
+    }
+
+    /// Asks on a connection that was made, and waits for the answer's header.
+    ///
+    /// # Errors
+    /// When there is no TLS on it, or no answer; a fault of TLS is a [`rustls::Error`] inside.
+    pub async fn ask_on(&self, stream: TcpStream, question: Question<'_>) -> io::Result<Answer> {
+        let io = TokioIo::new(self.secure(stream).await?);
         let (response, line) = match self.protocol {
             Protocol::Http1 => {
                 let (mut sender, line) = http1::handshake(io).await.map_err(cause)?;
@@ -152,13 +167,14 @@ impl Way {
         })
     }
 
-    async fn connect(&self, addr: SocketAddr) -> io::Result<Box<dyn Io>> {
-        let stream = TcpStream::connect(addr).await?;
+    /// The connection, with TLS on it where members speak that.
+    async fn secure(&self, stream: TcpStream) -> io::Result<Box<dyn Io>> {
         let _ = stream.set_nodelay(true);
         let Some((tls, connector)) = &self.tls else {
             return Ok(Box::new(stream));
         };
-        let name = ServerName::try_from(tls.name_of(addr)).map_err(io::Error::other)?;
+        let named = tls.name_of(stream.peer_addr()?);
+        let name = ServerName::try_from(named).map_err(io::Error::other)?;
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 }

@@ -5,8 +5,9 @@
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use shifter::config::{Ask, Config, ConfigError, Host, Service, SmokeCheck, Sticky};
+use shifter::config::{Ask, Asked, Config, ConfigError, Host, Service, SmokeCheck, Sticky};
 use shifter::core::judge::Slo;
+use shifter::core::limit::{Limit, Margin};
 use shifter::core::plan::{OnWorse, Step, Strategy, Undecided};
 use shifter::core::weight::Weight;
 use std::fs;
@@ -308,6 +309,115 @@ fn the_examples_of_the_reference_are_right() {
     assert_eq!(service.deadline, Some(bare.plan(None).deadline));
 }
 
+#[test]
+fn limits_of_a_source_have_two_directions() {
+    let source = |limit: &str| {
+        let text = format!(
+            "{POOLS}sources = [{{ name = \"a\", prometheus = \"https://prom.test/base\", query = \"x{{pool='$pool'}}\", {limit} }}]\n"
+        );
+        match parse(&text).services.remove(0).sources.remove(0).asked {
+            Asked::Prometheus { limit, .. } => limit,
+            other => panic!("{other:?}"),
+        }
+    };
+    let margin = |share, plus| Some(Margin { share, plus });
+    let none = Limit::default();
+    for (text, limit) in [
+        (
+            "max = 0.5",
+            Limit {
+                max: Some(0.5),
+                ..none
+            },
+        ),
+        (
+            "min = 0.99",
+            Limit {
+                min: Some(0.99),
+                ..none
+            },
+        ),
+        (
+            "margin = \"10% + 0.01\"",
+            Limit {
+                above: margin(0.1, 0.01),
+                ..none
+            },
+        ),
+        (
+            "margin_below = \"10% + 0.01\"",
+            Limit {
+                below: margin(0.1, 0.01),
+                ..none
+            },
+        ),
+        (
+            "margin_below = 2, margin = \"150%\"",
+            Limit {
+                above: margin(1.5, 0.0),
+                below: margin(0.0, 2.0),
+                ..none
+            },
+        ),
+        (
+            "min = 1.0, max = 1.0",
+            Limit {
+                min: Some(1.0),
+                max: Some(1.0),
+                ..none
+            },
+        ),
+    ] {
+        assert_eq!(source(text), limit, "{text}");
+    }
+}
+
+#[test]
+fn what_a_source_is_sent_is_known_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        format!("{{ file = {path:?} }}")
+    };
+    // A space at its end is a part of a password.
+    let password = file("password", "open: sesame \n");
+    let token = file("token", "abcdef-123456\n");
+    let sent = |who: &str| {
+        let text = format!(
+            "{POOLS}[[service.example.sources]]\nname = \"a\"\nget = \"http://prom.test/\"\nheaders = {{ X-Scope-OrgID = \"team-a\" }}\n{who}\n"
+        );
+        let config = parse(&text);
+        let shown = format!("{config:?}");
+        for secret in ["sesame", "abcdef", "dGVhbTpvcGVuOiBzZXNhbWUg"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let at = config.services[0].sources[0].endpoint().unwrap().clone();
+        let headers: Vec<_> = at
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.expose()))
+            .collect();
+        (headers.join("\n"), at)
+    };
+    let (basic, at) = sent(&format!("user = \"team\"\npassword = {password}"));
+    assert_eq!(
+        basic,
+        "x-scope-orgid: team-a\nauthorization: Basic dGVhbTpvcGVuOiBzZXNhbWUg"
+    );
+    let said = at.without_secrets("team-a dGVhbTpvcGVuOiBzZXNhbWUg and open: sesame .");
+    assert_eq!(said, "team-a *** and ***.");
+    assert!(at.is_overheard());
+    let (bearer, _) = sent(&format!("token = {token}"));
+    assert_eq!(
+        bearer,
+        "x-scope-orgid: team-a\nauthorization: Bearer abcdef-123456"
+    );
+    let (bare, at) = sent("");
+    assert_eq!(bare, "x-scope-orgid: team-a");
+    assert!(!at.is_overheard());
+}
+
 /// Asks each table for its keys by the message about an unknown one.
 fn keys_of(before: &str, after: &str) -> Vec<String> {
     let error = refused(
@@ -393,6 +503,10 @@ fn the_reference_has_every_key() {
         "weight",
         "get",
         "exact_path",
+        "ca",
+        "user",
+        "password",
+        "token",
     ];
     let mut count = 0;
     for (table, keys) in &tables {

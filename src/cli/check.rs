@@ -2,7 +2,7 @@
 
 use crate::cli::output::{self, Format};
 use crate::cli::{Global, ask, plan, process};
-use crate::config::{Config, PoolSpec, Service};
+use crate::config::{Config, Endpoint, PoolSpec, Service};
 use crate::core::plan::Step;
 use crate::core::weight::Weight;
 use crate::exit::Exit;
@@ -179,7 +179,20 @@ fn worries(config: &Config) -> Vec<String> {
     shown
         .chain(services.filter_map(|tls| tls.certificate.as_ref()))
         .filter_map(|certificate| certificate.worry(now))
+        .chain(config.services.iter().flat_map(overheard))
         .collect()
+}
+
+/// The sources of a service that are told secrets in the open.
+fn overheard(service: &Service) -> impl Iterator<Item = String> {
+    let sources = service.sources.iter();
+    let sent = sources.filter(|source| source.endpoint().is_some_and(Endpoint::is_overheard));
+    sent.map(|source| {
+        format!(
+            "the source `{}` of `{}` is sent a password, token or secret header without TLS, which others in the network can read: write https:// where it can",
+            source.name, service.name
+        )
+    })
 }
 
 /// The addresses that cannot be listened on now.

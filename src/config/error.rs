@@ -160,7 +160,7 @@ fn hide(text: &mut [u8], span: Range<usize>) {
 /// The text as it may be shown: a fault on a neighbouring line would show a token's line too.
 fn without_secrets(text: &str, secret: Option<Range<usize>>) -> String {
     let mut shown = text.as_bytes().to_vec();
-    let names = ["token", "cookie_secret"];
+    let names = ["token", "cookie_secret", "password", "uthorization"];
     for (at, key) in names.iter().flat_map(|name| text.match_indices(name)) {
         let after = &text[at + key.len()..];
         let value = after

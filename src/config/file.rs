@@ -4,7 +4,7 @@ mod proxy;
 
 use crate::config::mirror::RawMirror;
 use crate::config::probes::RawProbes;
-use crate::config::secret::RawSecret;
+use crate::config::secret::{RawHeader, RawSecret};
 pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::users::{RawPreview, RawRule, RawSticky};
 pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
@@ -202,8 +202,16 @@ pub(crate) struct RawSource {
     pub(crate) prometheus: Text,
     pub(crate) query: Text,
     pub(crate) max: Value<f64>,
+    pub(crate) min: Value<f64>,
     pub(crate) margin: Value<Scalar>,
+    pub(crate) margin_below: Value<Scalar>,
     pub(crate) get: Text,
+    pub(crate) ca: Text,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<Spanned<String>, Spanned<RawHeader>>,
+    pub(crate) user: Text,
+    pub(crate) password: Value<RawSecret>,
+    pub(crate) token: Value<RawSecret>,
     pub(crate) exec: Option<Many>,
     pub(crate) every: Value<Scalar>,
     pub(crate) times: Value<i64>,

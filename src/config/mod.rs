@@ -11,6 +11,7 @@ mod checks;
 mod defaults;
 mod docker;
 mod edge;
+mod endpoint;
 mod error;
 mod file;
 mod host;
@@ -36,6 +37,7 @@ mod value;
 pub use acme::Acme;
 pub use certificate::Certificate;
 pub use docker::image;
+pub use endpoint::Endpoint;
 pub use error::ConfigError;
 pub use host::Host;
 pub use judgement::{Judgement, Timed};
@@ -44,7 +46,7 @@ pub use mirror::Mirror;
 pub use probes::Probes;
 pub(crate) use read::nearest;
 pub use secret::Secret;
-pub use sources::{Asked, Limit, Source};
+pub use sources::{Asked, Source};
 pub use types::{
     Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
     Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, Naming,

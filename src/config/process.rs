@@ -2,14 +2,13 @@
 
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
-use crate::config::secret::{RawSecret, RawSource, Secret};
+use crate::config::secret::secret;
 use crate::config::tls::tls;
 use crate::config::types::{
     AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown, Tls,
 };
 use crate::config::value::{self, Check, OPTIONAL, SHORT};
 use crate::config::{defaults, edge};
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -234,111 +233,6 @@ fn ours(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let owner = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.uid());
     path.is_dir() && owner(path).is_some_and(|uid| owner(Path::new("/proc/self")) == Some(uid))
-}
-
-/// The secret that `key` names; it is never in the file itself.
-pub(crate) fn secret(key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
-    let variable = key.to_ascii_uppercase();
-    let wrong = |what: &str, label: &str| {
-        Problem::at(
-            raw.span(),
-            format!("the {key} {what}"),
-            label,
-            format!(
-                "name where it is: {key} = {{ file = \"/run/secrets/shifter_{key}\" }} or {key} = {{ env = \"SHIFTER_{variable}\" }}"
-            ),
-        )
-    };
-    let source = match raw.get_ref() {
-        RawSecret::Literal => {
-            let mut problem = wrong(
-                "itself stands in this file, where it leaks with every copy",
-                "a secret",
-            );
-            problem.hide = true;
-            return Err(problem);
-        }
-        RawSecret::From(source) => source,
-    };
-    match source {
-        RawSource {
-            file: Some(file),
-            env: None,
-        } => from_file(key, file, dir),
-        RawSource {
-            file: None,
-            env: Some(name),
-        } => from_env(key, name),
-        RawSource {
-            file: None,
-            env: None,
-        } => Err(wrong("comes from nowhere", "empty")),
-        RawSource {
-            file: Some(_),
-            env: Some(_),
-        } => Err(wrong(
-            "comes from a file and from the environment",
-            "which one?",
-        )),
-    }
-}
-
-fn from_file(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
-    let path = below("file", raw, dir)?;
-    let mut text = String::new();
-    let most = u64::try_from(Secret::LEN_MAX).unwrap_or(u64::MAX) + 2;
-    let read =
-        std::fs::File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text));
-    if let Err(error) = read {
-        return Err(Problem::at(
-            raw.span(),
-            format!(
-                "the {key}'s file {} cannot be read: {error}",
-                path.display()
-            ),
-            "this file",
-            "make it with `openssl rand -hex 32 > FILE`, readable for the user who runs shifter",
-        ));
-    }
-    strong(key, &text, raw)
-}
-
-fn from_env(key: &str, raw: &Spanned<String>) -> Check<Secret> {
-    let name = raw.get_ref();
-    let absent = name.is_empty() || name.contains(['=', '\0']);
-    match (!absent).then(|| std::env::var(name)) {
-        Some(Ok(text)) => strong(key, &text, raw),
-        _ => Err(Problem::at(
-            raw.span(),
-            format!(
-                "the {key}'s environment variable {} is not set to text",
-                value::brief(name)
-            ),
-            "this variable",
-            "set it before shifter starts: export NAME=\"$(openssl rand -hex 32)\"",
-        )),
-    }
-}
-
-fn strong(key: &str, text: &str, raw: &Spanned<String>) -> Check<Secret> {
-    let text = text.trim();
-    let what = if text.len() < Secret::LEN_MIN {
-        format!("the {key} has {} bytes: it could be guessed", text.len())
-    } else if text.len() > Secret::LEN_MAX {
-        format!(
-            "the {key} has more than {} bytes: is this the right place?",
-            Secret::LEN_MAX
-        )
-    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        format!("the {key} has characters that no HTTP header can carry")
-    } else {
-        return Ok(Secret::new(text));
-    };
-    let help = format!(
-        "at least {} plain characters are needed: `openssl rand -hex 32`",
-        Secret::LEN_MIN
-    );
-    Err(Problem::at(raw.span(), what, "from here", help))
 }
 
 pub(crate) fn log(raw: &RawLog, dir: &Path) -> Check<Log> {

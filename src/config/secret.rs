@@ -1,10 +1,17 @@
 //! A value that must not be shown.
 
+use crate::config::error::Problem;
 use crate::config::file::Text;
+use crate::config::process::below;
+use crate::config::value::{self, Check};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+use toml::Spanned;
 
 /// Text that comes from a file or the environment and is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +93,220 @@ impl<'de> Deserialize<'de> for RawSecret {
         }
         deserializer.deserialize_any(Shape)
     }
+}
+
+/// A header's value: itself, or where a secret one comes from.
+#[derive(Debug)]
+pub(crate) enum RawHeader {
+    /// The value, as it stands in the file.
+    Plain(String),
+    /// A table: a file or a variable.
+    From(RawSource),
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawHeader, D::Error> {
+        struct Shape;
+        impl<'de> Visitor<'de> for Shape {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text in quotes, or a table: { env = \"...\" } or { file = \"...\" }")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawHeader, E> {
+                Ok(RawHeader::Plain(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawHeader, A::Error> {
+                RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawHeader::From)
+            }
+        }
+        deserializer.deserialize_any(Shape)
+    }
+}
+
+/// What a secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It guards something of ours: long, and without spaces.
+    Ours,
+    /// Another service gave it to us, and it is sent in a header as it is.
+    Header,
+    /// Another service gave it to us, and it is sent encoded.
+    Password,
+}
+
+/// The secret of our own that `key` names; it is never in the file itself.
+pub(crate) fn secret(key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
+    given(Kind::Ours, key, raw, dir)
+}
+
+/// A secret of this kind that `key` names; it is never in the file itself.
+pub(crate) fn given(kind: Kind, key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
+    match raw.get_ref() {
+        RawSecret::Literal => {
+            let mut problem = wrong(
+                key,
+                raw.span(),
+                "itself stands in this file, where it leaks with every copy",
+                "a secret",
+            );
+            problem.hide = true;
+            Err(problem)
+        }
+        RawSecret::From(source) => read(kind, key, raw.span(), source, dir),
+    }
+}
+
+/// A secret of this kind from a file or a variable.
+pub(crate) fn read(
+    kind: Kind,
+    key: &str,
+    span: Range<usize>,
+    source: &RawSource,
+    dir: &Path,
+) -> Check<Secret> {
+    match source {
+        RawSource {
+            file: Some(file),
+            env: None,
+        } => from_file(kind, key, file, dir),
+        RawSource {
+            file: None,
+            env: Some(name),
+        } => from_env(kind, key, name),
+        RawSource {
+            file: None,
+            env: None,
+        } => Err(wrong(key, span, "comes from nowhere", "empty")),
+        RawSource {
+            file: Some(_),
+            env: Some(_),
+        } => Err(wrong(
+            key,
+            span,
+            "comes from a file and from the environment",
+            "which one?",
+        )),
+    }
+}
+
+fn wrong(key: &str, span: Range<usize>, what: &str, label: &str) -> Problem {
+    let name = key.to_ascii_lowercase().replace('-', "_");
+    let variable = name.to_ascii_uppercase();
+    Problem::at(
+        span,
+        format!("the {key} {what}"),
+        label,
+        format!(
+            "name where it is: {key} = {{ file = \"/run/secrets/shifter_{name}\" }} or {key} = {{ env = \"SHIFTER_{variable}\" }}"
+        ),
+    )
+}
+
+fn from_file(kind: Kind, key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
+    let path = below("file", raw, dir)?;
+    let mut text = String::new();
+    let most = u64::try_from(Secret::LEN_MAX).unwrap_or(u64::MAX) + 2;
+    let read =
+        std::fs::File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text));
+    if let Err(error) = read {
+        let help = match kind {
+            Kind::Ours => {
+                "make it with `openssl rand -hex 32 > FILE`, readable for the user who runs shifter"
+            }
+            Kind::Header | Kind::Password => {
+                "write it into this file, and make the file readable for the user who runs shifter"
+            }
+        };
+        return Err(Problem::at(
+            raw.span(),
+            format!(
+                "the {key}'s file {} cannot be read: {error}",
+                path.display()
+            ),
+            "this file",
+            help,
+        ));
+    }
+    checked(kind, key, &text, raw)
+}
+
+fn from_env(kind: Kind, key: &str, raw: &Spanned<String>) -> Check<Secret> {
+    let name = raw.get_ref();
+    let absent = name.is_empty() || name.contains(['=', '\0']);
+    let Some(Ok(text)) = (!absent).then(|| std::env::var(name)) else {
+        let value = match kind {
+            Kind::Ours => "$(openssl rand -hex 32)",
+            Kind::Header | Kind::Password => "...",
+        };
+        return Err(Problem::at(
+            raw.span(),
+            format!(
+                "the {key}'s environment variable {} is not set to text",
+                value::brief(name)
+            ),
+            "this variable",
+            format!("set it before shifter starts: export NAME=\"{value}\""),
+        ));
+    };
+    checked(kind, key, &text, raw)
+}
+
+fn checked(kind: Kind, key: &str, text: &str, raw: &Spanned<String>) -> Check<Secret> {
+    let in_header = |c: char| c.is_ascii_graphic() || c == ' ';
+    match kind {
+        Kind::Ours => strong(key, text, raw),
+        Kind::Header => sendable(key, text.trim(), raw, in_header),
+        // Its spaces belong to it, the end of the file's line does not.
+        Kind::Password => {
+            let password = text.trim_end_matches(['\r', '\n']);
+            sendable(key, password, raw, |c| !c.is_control())
+        }
+    }
+}
+
+fn sendable(
+    key: &str,
+    text: &str,
+    raw: &Spanned<String>,
+    fits: impl Fn(char) -> bool,
+) -> Check<Secret> {
+    let what = if text.is_empty() {
+        format!("the {key} is empty")
+    } else if text.len() > Secret::LEN_MAX {
+        too_long(key)
+    } else if !text.chars().all(fits) {
+        format!("the {key} has characters that no HTTP header can carry")
+    } else {
+        return Ok(Secret::new(text));
+    };
+    let help = "write it there as it was given to you, in one line";
+    Err(Problem::at(raw.span(), what, "from here", help))
+}
+
+fn too_long(key: &str) -> String {
+    let most = Secret::LEN_MAX;
+    format!("the {key} has more than {most} bytes: is this the right place?")
+}
+
+fn strong(key: &str, text: &str, raw: &Spanned<String>) -> Check<Secret> {
+    let text = text.trim();
+    let what = if text.len() < Secret::LEN_MIN {
+        format!("the {key} has {} bytes: it could be guessed", text.len())
+    } else if text.len() > Secret::LEN_MAX {
+        too_long(key)
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        format!("the {key} has characters that no HTTP header can carry")
+    } else {
+        return Ok(Secret::new(text));
+    };
+    let help = format!(
+        "at least {} plain characters are needed: `openssl rand -hex 32`",
+        Secret::LEN_MIN
+    );
+    Err(Problem::at(raw.span(), what, "from here", help))
 }
 
 #[cfg(test)]

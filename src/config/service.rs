@@ -12,7 +12,7 @@ use crate::config::mirror::mirror;
 use crate::config::probes::{paths, probes};
 use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::shares;
-use crate::config::sources::source;
+use crate::config::sources::sources;
 use crate::config::steps::{percent, steps};
 use crate::config::tls;
 use crate::config::types::{
@@ -79,7 +79,7 @@ pub(crate) fn of_pools(
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,
         hooks: raw.hooks.iter().map(hook).collect::<Check<_>>()?,
-        sources: raw.sources.iter().map(source).collect::<Check<_>>()?,
+        sources: sources(&raw.sources, dir)?,
         probes: raw.probes.as_ref().map(probes).transpose()?,
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         preview: preview(&raw.preview, dir)?,

@@ -1,16 +1,20 @@
 //! `sources`: what else than users' requests is asked about green.
 
-use crate::config::checks::{address, words};
+use crate::config::checks::words;
 use crate::config::defaults;
+use crate::config::endpoint::{Endpoint, endpoint};
 use crate::config::error::Problem;
-use crate::config::file::{RawSource, Scalar};
+use crate::config::file::{RawSource, Scalar, Value};
 use crate::config::value::{self, Check, SHORT};
+use crate::core::limit::{Limit, Margin};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 const EXAMPLE: &str = "for example: sources = [{ name = \"checkouts\", prometheus = \"http://127.0.0.1:9090\", query = 'rate(failed_total{version=\"$release\"}[1m])', max = 0.1 }]";
+const DIRECTIONS: &str = "`margin = \"10%\"` is how much more than blue green may have, `margin_below = \"10%\"` how much less; a plain number may come on top: \"10% + 0.01\"";
 
 /// Something else than users' requests that knows how green is.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,38 +36,44 @@ pub struct Source {
 pub enum Asked {
     /// A Prometheus, for one number of each pool.
     Prometheus {
-        /// Such as `http://127.0.0.1:9090`.
-        base: String,
+        /// The API's address without `/api/v1`.
+        at: Endpoint,
         /// PromQL; `$pool` (blue or green), `$release` and `$service` are put in.
         query: String,
         /// When green's number is bad.
         limit: Limit,
     },
     /// An address; 200 with `{"verdict": "good" | "bad" | "no_data", "why": "..."}`.
-    Get(String),
+    Get(Endpoint),
     /// A program on this host with its arguments; at least one. 0 is good, 1 is bad, all else is no data.
     Exec(Vec<String>),
 }
 
-/// When a number of green's is bad; at least one of them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
-    /// Above this number.
-    pub max: Option<f64>,
-    /// Above blue's number by this share of it and this much on top.
-    pub margin: Option<(f64, f64)>,
+impl Source {
+    /// The address that is asked, where it is one.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.asked {
+            Asked::Prometheus { at, .. } | Asked::Get(at) => Some(at),
+            Asked::Exec(_) => None,
+        }
+    }
 }
 
-pub(crate) fn source(table: &Spanned<RawSource>) -> Check<Source> {
+pub(crate) fn sources(all: &[Spanned<RawSource>], dir: &Path) -> Check<Vec<Source>> {
+    all.iter().map(|table| source(table, dir)).collect()
+}
+
+fn source(table: &Spanned<RawSource>, dir: &Path) -> Check<Source> {
     let raw = table.get_ref();
     let wrong =
         |what: String, help: &str| Err(Problem::at(table.span(), what, "this source", help));
     let Some(name) = &raw.name else {
         return wrong("this source has no `name`".to_owned(), EXAMPLE);
     };
+    belongs(table)?;
     let asked = match (&raw.prometheus, &raw.get, &raw.exec) {
-        (Some(base), None, None) => prometheus(table, base)?,
-        (None, Some(get), None) => Asked::Get(plain(address("get", get)?, get)?),
+        (Some(base), None, None) => prometheus(table, base, dir)?,
+        (None, Some(get), None) => Asked::Get(endpoint("get", get, table, dir)?),
         (None, None, Some(exec)) => Asked::Exec(words("exec", exec)?),
         _ => {
             return wrong(
@@ -72,13 +82,6 @@ pub(crate) fn source(table: &Spanned<RawSource>) -> Check<Source> {
             );
         }
     };
-    let limited = raw.query.is_some() || raw.max.is_some() || raw.margin.is_some();
-    if limited && raw.prometheus.is_none() {
-        return wrong(
-            "`query`, `max` and `margin` are for `prometheus`".to_owned(),
-            "a program says by its exit code how green is (0 well, 1 not), an address by {\"verdict\": \"good\"}",
-        );
-    }
     let name = name.get_ref().trim();
     if name.is_empty() || name.chars().count() > 60 || name.contains(char::is_control) {
         return wrong(
@@ -95,9 +98,36 @@ pub(crate) fn source(table: &Spanned<RawSource>) -> Check<Source> {
     })
 }
 
-fn prometheus(table: &Spanned<RawSource>, base: &Spanned<String>) -> Check<Asked> {
+/// Refuses what a source of this kind has no use for.
+fn belongs(table: &Spanned<RawSource>) -> Check<()> {
     let raw = table.get_ref();
-    let Some(query) = &raw.query else {
+    let numbers = [&raw.max, &raw.min].map(Option::is_some);
+    let margins = [&raw.margin, &raw.margin_below].map(Option::is_some);
+    let limited = raw.query.is_some() || numbers.contains(&true) || margins.contains(&true);
+    if limited && raw.prometheus.is_none() {
+        return Err(Problem::at(
+            table.span(),
+            "`query`, `max`, `min`, `margin` and `margin_below` are for `prometheus`",
+            "this source",
+            "a program says by its exit code how green is (0 well, 1 not), an address by {\"verdict\": \"good\"}",
+        ));
+    }
+    let secrets = [&raw.password, &raw.token].map(Option::is_some);
+    let texts = [&raw.ca, &raw.user].map(Option::is_some);
+    let sent = !raw.headers.is_empty() || secrets.contains(&true) || texts.contains(&true);
+    if sent && raw.exec.is_some() {
+        return Err(Problem::at(
+            table.span(),
+            "`ca`, `headers`, `user`, `password` and `token` are for `prometheus` and `get`",
+            "this source",
+            "a program has shifter's environment: set a variable there",
+        ));
+    }
+    Ok(())
+}
+
+fn prometheus(table: &Spanned<RawSource>, base: &Spanned<String>, dir: &Path) -> Check<Asked> {
+    let Some(query) = &table.get_ref().query else {
         return Err(Problem::at(
             table.span(),
             "this source has no `query`",
@@ -105,66 +135,95 @@ fn prometheus(table: &Spanned<RawSource>, base: &Spanned<String>) -> Check<Asked
             EXAMPLE,
         ));
     };
-    let limit = Limit {
-        max: raw.max.as_ref().map(|max| *max.get_ref()),
-        margin: raw.margin.as_ref().map(margin).transpose()?,
-    };
-    if limit.max.is_none() && limit.margin.is_none() {
-        return Err(Problem::at(
-            table.span(),
-            "this source has neither `max` nor `margin`: nothing would be bad",
-            "this source",
-            "write max = 0.05 for a limit, margin = \"10% + 0.01\" for how much more than blue green may have, or both",
-        ));
-    }
+    let limit = limit(table)?;
     let text = query.get_ref();
-    if limit.margin.is_some() && !text.contains("$pool") && !text.contains("$release") {
+    if limit.compares() && !text.contains("$pool") && !text.contains("$release") {
         return Err(Problem::at(
             query.span(),
-            "`margin` compares green with blue, and `query` asks the same of both",
+            "a margin compares green with blue, and `query` asks the same of both",
             "has neither $pool nor $release",
             "write {pool=\"$pool\"} or {version=\"$release\"} where the query chooses a version",
         ));
     }
     Ok(Asked::Prometheus {
-        base: plain(address("prometheus", base)?, base)?,
+        at: endpoint("prometheus", base, table, dir)?,
         query: text.clone(),
         limit,
     })
 }
 
-/// Sources are asked without TLS: they stand beside shifter.
-fn plain(text: String, raw: &Spanned<String>) -> Check<String> {
-    let uri = text.parse::<http::Uri>().ok();
-    let authority = uri.as_ref().and_then(http::Uri::authority);
-    let password = authority.is_some_and(|authority| authority.as_str().contains('@'));
-    if text.starts_with("http://") && !password {
-        return Ok(text);
+fn limit(table: &Spanned<RawSource>) -> Check<Limit> {
+    let raw = table.get_ref();
+    let limit = Limit {
+        max: finite("max", &raw.max)?,
+        min: finite("min", &raw.min)?,
+        above: raw.margin.as_ref().map(margin).transpose()?,
+        below: raw.margin_below.as_ref().map(margin_below).transpose()?,
+    };
+    if limit.is_empty() {
+        return Err(Problem::at(
+            table.span(),
+            "this source has no limit: nothing would be bad",
+            "this source",
+            "write `max = 0.05` for a number that must not rise above it, `min = 0.99` for one that must not fall below it; or compare with blue: `margin = \"10%\"` is how much more green may have, `margin_below = \"10%\"` how much less",
+        ));
+    }
+    if let (Some(min), Some(max), Some(raw)) = (limit.min, limit.max, &raw.min)
+        && min > max
+    {
+        return Err(Problem::at(
+            raw.span(),
+            format!("`min` is {min} and `max` is {max}: nothing would be good"),
+            "above `max`",
+            "`min` is the lowest number that is good, `max` the highest",
+        ));
+    }
+    Ok(limit)
+}
+
+fn finite(key: &str, raw: &Value<f64>) -> Check<Option<f64>> {
+    let Some(raw) = raw else { return Ok(None) };
+    let number = *raw.get_ref();
+    if number.is_finite() {
+        return Ok(Some(number));
     }
     Err(Problem::at(
         raw.span(),
-        if password {
-            "this address has a user or a password, which would stand in logs".to_owned()
-        } else {
-            format!(
-                "\"{}\" is not asked: sources are asked by http",
-                value::brief(&text)
-            )
-        },
-        "cannot be asked",
-        "write \"http://127.0.0.1:9090\"; for another way in, or a password, write a program: exec = [\"./ask-metrics\"]",
+        format!("`{key}` is {number}, which is no limit"),
+        "not a number",
+        format!("write a number, such as {key} = 0.5"),
     ))
 }
 
+/// How much less than blue green may have.
+fn margin_below(raw: &Spanned<Scalar>) -> Check<Margin> {
+    let found = parsed("margin_below", raw)?;
+    if found.share < 1.0 {
+        return Ok(found);
+    }
+    let text = value::brief(&raw.get_ref().0);
+    Err(Problem::at(
+        raw.span(),
+        format!("`margin_below` is \"{text}\": no number would be so far below blue's"),
+        "too much",
+        "write less than 100%, such as \"10%\": then green needs 90 % of blue's number",
+    ))
+}
+
+/// How much more than blue green may have.
+fn margin(raw: &Spanned<Scalar>) -> Check<Margin> {
+    parsed("margin", raw)
+}
+
 /// `10%`, `10% + 0.01` or `0.01`: a share of blue's value and a number on top.
-fn margin(raw: &Spanned<Scalar>) -> Check<(f64, f64)> {
+fn parsed(key: &str, raw: &Spanned<Scalar>) -> Check<Margin> {
     let text = &raw.get_ref().0;
-    let mut found = (0.0, 0.0);
+    let mut found = Margin::default();
     let known = text.split('+').all(|part| {
         let part = part.trim();
         let (number, place) = match part.strip_suffix('%') {
-            Some(percent) => (percent.trim(), &mut found.0),
-            None => (part, &mut found.1),
+            Some(percent) => (percent.trim(), &mut found.share),
+            None => (part, &mut found.plus),
         };
         match number.parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => {
@@ -175,12 +234,22 @@ fn margin(raw: &Spanned<Scalar>) -> Check<(f64, f64)> {
         }
     });
     if known {
-        return Ok((found.0 / 100.0, found.1));
+        found.share /= 100.0;
+        return Ok(found);
     }
+    let (what, label) = if text.contains('-') {
+        (
+            ": the key says the direction, and the number has no sign",
+            "a sign",
+        )
+    } else {
+        ("", "not a margin")
+    };
+    let text = value::brief(text);
     Err(Problem::at(
         raw.span(),
-        format!("`margin` is \"{}\"", value::brief(text)),
-        "not a margin",
-        "write how much more than blue green may have: \"10%\", \"10% + 0.01\" or \"0.01\"",
+        format!("`{key}` is \"{text}\"{what}"),
+        label,
+        DIRECTIONS,
     ))
 }

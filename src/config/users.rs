@@ -3,8 +3,8 @@
 use crate::config::defaults;
 use crate::config::error::Problem;
 use crate::config::file::{Text, Value};
-use crate::config::process::{secret, unmeaning};
-use crate::config::secret::{RawSecret, Secret};
+use crate::config::process::unmeaning;
+use crate::config::secret::{RawSecret, Secret, secret};
 use crate::config::steps::percent;
 use crate::config::value::{self, Check};
 use crate::core::table::Color;

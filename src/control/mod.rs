@@ -10,6 +10,7 @@ pub mod crash;
 mod discover;
 pub mod dock;
 pub mod drill;
+mod endpoint;
 mod evidence;
 pub mod expose;
 mod green;

@@ -1,9 +1,11 @@
 //! Asking other sources than users' requests how green is, while it has users.
 
-use crate::config::{Asked, Limit, Source};
+use crate::config::{Asked, Endpoint, Source};
 use crate::control::controller::Controller;
+use crate::control::endpoint::get;
 use crate::control::handle::Mail;
 use crate::control::program;
+use crate::core::limit::Limit;
 use crate::core::source::{self, Reading, Sources};
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -11,9 +13,6 @@ use crate::core::weight::Weight;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
-
-/// Bytes of an answer that are read.
-const ANSWER_MAX: usize = 1 << 20;
 
 /// Characters of what a source says that are told.
 const SAID_MAX: usize = 300;
@@ -95,18 +94,20 @@ impl Controller {
 
 async fn ask(source: &Source, facts: &Facts) -> Reading {
     let limit = source.timeout;
-    let asked = match &source.asked {
+    let (at, asked) = match &source.asked {
         Asked::Exec(command) => return exec(command, facts, limit).await,
         Asked::Prometheus {
-            base,
+            at,
             query,
             limit: number,
-        } => timeout(limit, numbers(base, query, *number, facts)).await,
-        Asked::Get(address) => timeout(limit, verdict(address, facts)).await,
+        } => (at, timeout(limit, numbers(at, query, number, facts)).await),
+        Asked::Get(at) => (at, timeout(limit, verdict(at, facts)).await),
     };
+    let told = |why: String| brief(&at.without_secrets(&why));
     match asked {
-        Ok(Ok(reading)) => reading,
-        Ok(Err(why)) => Reading::NoData(brief(&why)),
+        Ok(Ok(Reading::Good)) => Reading::Good,
+        Ok(Ok(Reading::Bad(why))) => Reading::Bad(told(why)),
+        Ok(Ok(Reading::NoData(why)) | Err(why)) => Reading::NoData(told(why)),
         Err(_) => Reading::NoData(format!("no answer within {} ms", limit.as_millis())),
     }
 }
@@ -145,7 +146,7 @@ struct Said {
     why: String,
 }
 
-async fn verdict(address: &str, facts: &Facts) -> Result<Reading, String> {
+async fn verdict(at: &Endpoint, facts: &Facts) -> Result<Reading, String> {
     let [from, to] = &facts.releases;
     let rollout = facts.rollout.to_string();
     let told = [
@@ -154,10 +155,10 @@ async fn verdict(address: &str, facts: &Facts) -> Result<Reading, String> {
         ("from", from),
         ("to", to),
     ];
-    let said: Said = get(address, &told).await?;
+    let said: Said = get(at, "", &told).await?;
     let why = match said.why.as_str() {
-        "" => address.to_owned(),
-        why => brief(why),
+        "" => at.address.clone(),
+        why => why.to_owned(),
     };
     match said.verdict.as_str() {
         "good" => Ok(Reading::Good),
@@ -184,30 +185,29 @@ struct Data {
     result: serde_json::Value,
 }
 
-async fn numbers(base: &str, query: &str, limit: Limit, facts: &Facts) -> Result<Reading, String> {
-    let green = number(base, query, Color::Green, facts).await?;
-    if let Some(max) = limit.max.filter(|max| green > *max) {
-        return Ok(Reading::Bad(format!(
-            "green has {green}, at most {max} are allowed"
-        )));
-    }
-    if let Some((share, plus)) = limit.margin {
-        let blue = number(base, query, Color::Blue, facts).await?;
-        if green > blue + blue.abs() * share + plus {
-            return Ok(Reading::Bad(format!("green has {green}, blue {blue}")));
+async fn numbers(
+    at: &Endpoint,
+    query: &str,
+    limit: &Limit,
+    facts: &Facts,
+) -> Result<Reading, String> {
+    let green = number(at, query, Color::Green, facts).await?;
+    match limit.alone(green) {
+        Some(reading) => Ok(reading),
+        None => {
+            let blue = number(at, query, Color::Blue, facts).await?;
+            Ok(limit.beside(green, blue))
         }
     }
-    Ok(Reading::Good)
 }
 
 /// One pool's number.
-async fn number(base: &str, query: &str, color: Color, facts: &Facts) -> Result<f64, String> {
+async fn number(at: &Endpoint, query: &str, color: Color, facts: &Facts) -> Result<f64, String> {
     let query = query
         .replace("$pool", color.name())
         .replace("$release", &quoted(&facts.releases[color.index()]))
         .replace("$service", &quoted(&facts.service));
-    let address = format!("{}/api/v1/query", base.trim_end_matches('/'));
-    let answer: Answer = get(&address, &[("query", &query)]).await?;
+    let answer: Answer = get(at, "/api/v1/query", &[("query", &query)]).await?;
     if !answer.error.is_empty() {
         return Err(answer.error);
     }
@@ -233,35 +233,4 @@ async fn number(base: &str, query: &str, color: Color, facts: &Facts) -> Result<
 /// Text for the inside of a PromQL string.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-async fn get<T: for<'a> Deserialize<'a>>(
-    address: &str,
-    told: &[(&str, &str)],
-) -> Result<T, String> {
-    let url = reqwest::Url::parse_with_params(address, told).map_err(|error| error.to_string())?;
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let because = |error: reqwest::Error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        format!("{address}: {cause}")
-    };
-    let mut answer = client.get(url).send().await.map_err(because)?;
-    let status = answer.status();
-    let mut body = vec![];
-    while let Some(part) = answer.chunk().await.map_err(because)? {
-        body.extend_from_slice(&part);
-        if body.len() > ANSWER_MAX {
-            return Err(format!("{address} answers more than {ANSWER_MAX} bytes"));
-        }
-    }
-    // Prometheus says in JSON what is wrong with a query, with a status of its own.
-    serde_json::from_slice(&body)
-        .map_err(|_| format!("{address} answers {status}, not the JSON that was expected"))
 }

@@ -9,6 +9,7 @@
 )]
 
 mod acme;
+mod asked;
 mod corpus;
 mod counted;
 mod crash;

@@ -9,13 +9,36 @@ use tempfile::TempDir;
 pub(crate) struct Prometheus {
     child: Child,
     folder: TempDir,
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, with TLS `https://localhost:PORT`.
     pub(crate) base: String,
 }
 
 impl Prometheus {
     /// Starts it and waits until it answers.
     pub(crate) async fn scraping(target: SocketAddr, client: &reqwest::Client) -> Prometheus {
+        let mut prometheus = Prometheus::start(target, None);
+        let ready = format!("{}/-/ready", prometheus.base);
+        let answers = async || {
+            let answer = client.get(&ready).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        prometheus.until(answers).await;
+        prometheus
+    }
+
+    /// Starts it with a web configuration, `https` and perhaps a password, and waits until it says that it is ready.
+    pub(crate) async fn behind(target: SocketAddr, web: &str) -> Prometheus {
+        let mut prometheus = Prometheus::start(target, Some(web));
+        let log = prometheus.folder.path().join("log");
+        let says = async || {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            log.contains("Server is ready to receive web requests")
+        };
+        prometheus.until(says).await;
+        prometheus
+    }
+
+    fn start(target: SocketAddr, web: Option<&str>) -> Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let rules = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -33,7 +56,8 @@ impl Prometheus {
             .local_addr()
             .unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let started = Command::new("prometheus")
+        let mut command = Command::new("prometheus");
+        command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
@@ -41,19 +65,23 @@ impl Prometheus {
             ))
             .arg(format!("--web.listen-address={free}"))
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        let child = match started {
+            .stderr(log);
+        let mut base = format!("http://{free}");
+        if let Some(web) = web {
+            let path = folder.path().join("web.yml");
+            std::fs::write(&path, web).unwrap();
+            command.arg(format!("--web.config.file={}", path.display()));
+            base = format!("https://localhost:{}", free.port());
+        }
+        let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => panic!("prometheus cannot be run ({error}): `./dev test` installs it"),
         };
-        let mut prometheus = Prometheus {
+        Prometheus {
             child,
             folder,
-            base: format!("http://{free}"),
-        };
-        prometheus.ready(client).await;
-        prometheus
+            base,
+        }
     }
 
     /// Ends it, as a machine that goes away does.
@@ -62,13 +90,9 @@ impl Prometheus {
         self.child.wait().unwrap();
     }
 
-    async fn ready(&mut self, client: &reqwest::Client) {
+    async fn until(&mut self, ready: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let answer = client.get(format!("{}/-/ready", self.base)).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return;
-            }
+        while !ready().await {
             let ended = self.child.try_wait().unwrap();
             if ended.is_some() || Instant::now() > deadline {
                 let log =

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const STEPS: &str = "steps = [{ weight = 50, hold = \"2s\", deadline = \"6s\" }, { weight = 100, hold = \"2s\", deadline = \"6s\" }]\nmonitor = \"1h\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\n";
 
 /// Home with these sources, asked each second.
-fn home(
+pub(crate) fn home(
     blue: &crate::support::apps::Running,
     green: &crate::support::apps::Running,
     source: &str,
@@ -24,7 +24,7 @@ fn home(
     )
 }
 
-fn users(home: &Home) -> Load {
+pub(crate) fn users(home: &Home) -> Load {
     Load::start(
         home.proxy,
         Plan {
@@ -35,7 +35,7 @@ fn users(home: &Home) -> Load {
 }
 
 /// How a rollout of two good versions ends, and what was told of it.
-async fn ends(source: &str) -> (String, String) {
+pub(crate) async fn ends(source: &str) -> (String, String) {
     let (blue, green) = pair();
     let home = home(&blue, &green, source);
     let _shifter = home.serve().await;
@@ -97,14 +97,19 @@ async fn an_address_says_how_green_is() {
 }
 
 /// An app's own metric, `lost`, which users' requests tell nothing of.
-struct Measured {
-    green: Arc<AtomicU64>,
-    prometheus: crate::prometheus::Prometheus,
+pub(crate) struct Measured {
+    pub(crate) green: Arc<AtomicU64>,
+    pub(crate) prometheus: crate::prometheus::Prometheus,
     _app: Backend,
 }
 
 impl Measured {
     async fn new() -> Measured {
+        Measured::behind(None).await
+    }
+
+    /// Its Prometheus has this web configuration.
+    pub(crate) async fn behind(web: Option<&str>) -> Measured {
         let green = Arc::new(AtomicU64::new(3));
         let now = green.clone();
         let app = Backend::start(move |_| {
@@ -115,7 +120,10 @@ impl Measured {
         })
         .await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let prometheus = crate::prometheus::Prometheus::scraping(app.addr, &client).await;
+        let prometheus = match web {
+            None => crate::prometheus::Prometheus::scraping(app.addr, &client).await,
+            Some(web) => crate::prometheus::Prometheus::behind(app.addr, web).await,
+        };
         Measured {
             green,
             prometheus,
@@ -147,7 +155,9 @@ async fn what_prometheus_knows_of_green_ends_a_rollout_that_users_see_nothing_of
     let notes = home.notes().await;
     assert_eq!(outcome_of(&service), "rolled_back", "{notes}");
     assert!(
-        notes.contains("source `lost`: green has 9, blue 3, 2 times in a row"),
+        notes.contains(
+            "source `lost`: green has 9, blue 3: allowed is at most 5.5, 2 times in a row"
+        ),
         "{notes}"
     );
 }

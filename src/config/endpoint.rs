@@ -1,0 +1,275 @@
+//! An address that is asked by HTTP: with TLS, headers and credentials where it wants them.
+
+use crate::config::certificate::authorities;
+use crate::config::checks::address;
+use crate::config::error::Problem;
+use crate::config::file::{RawSource, Value};
+use crate::config::secret::{self, Kind, RawHeader, Secret};
+use crate::config::tls::dns_name;
+use crate::config::types::BackendTls;
+use crate::config::value::{self, Check};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use std::path::Path;
+use toml::Spanned;
+
+/// More are a mistake.
+const HEADERS_MAX: usize = 32;
+
+/// A shorter text is found in what has nothing to do with it.
+const HIDDEN_MIN: usize = 4;
+
+/// An address that is asked by HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Such as `https://prometheus.example.com/base`.
+    pub address: String,
+    /// The headers of every request: names in lower case, values that may be secret.
+    pub headers: Vec<(String, Secret)>,
+    /// How it is met with TLS; `None` for `http`.
+    pub tls: Option<BackendTls>,
+    /// What must not be shown of the headers.
+    secrets: Vec<Secret>,
+}
+
+impl Endpoint {
+    /// The text with stars in place of what must not be shown: an answer may repeat what it was sent.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let hidden = |text: String, secret: &Secret| {
+            let plain = text.replace(secret.expose(), "***");
+            let escaped = serde_json::to_string(secret.expose()).unwrap_or_default();
+            plain.replace(escaped.trim_matches('"'), "***")
+        };
+        self.secrets.iter().fold(text.to_owned(), hidden)
+    }
+
+    /// Whether secrets are sent to another machine without TLS.
+    pub fn is_overheard(&self) -> bool {
+        let uri = self.address.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let host = host.trim_matches(['[', ']']);
+        let address = host.parse::<std::net::IpAddr>();
+        let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        self.tls.is_none() && !self.secrets.is_empty() && !here
+    }
+}
+
+/// The address under this key, and what the rest of the table says about how it is asked.
+pub(crate) fn endpoint(
+    key: &str,
+    at: &Spanned<String>,
+    table: &Spanned<RawSource>,
+    dir: &Path,
+) -> Check<Endpoint> {
+    let address = address(key, at)?;
+    let uri = address.parse::<http::Uri>().unwrap_or_default();
+    let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+    if authority.contains('@') {
+        return Err(Problem::at(
+            at.span(),
+            "this address has a user or a password, which would stand in logs",
+            "in the open",
+            "leave it out, and write user = \"NAME\", password = { file = \"/run/secrets/prometheus\" } beside it",
+        ));
+    }
+    let secure = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => {
+            return Err(Problem::at(
+                at.span(),
+                format!(
+                    "\"{}\" is not asked: sources are asked by http or https",
+                    value::brief(&address)
+                ),
+                "another scheme",
+                "write \"http://127.0.0.1:9090\" or \"https://prometheus.example.com\"; for another way in write a program: exec = [\"./ask-metrics\"]",
+            ));
+        }
+    };
+    let raw = table.get_ref();
+    let ca = match &raw.ca {
+        Some(ca) if !secure => {
+            return Err(Problem::at(
+                ca.span(),
+                "`ca` says by whom a certificate is verified, and this address is asked without TLS",
+                "not used",
+                "write https:// in the address, or leave `ca` out",
+            ));
+        }
+        Some(ca) => authorities("ca", ca, dir)?,
+        None => vec![],
+    };
+    let (headers, secrets) = headers(table, dir)?;
+    Ok(Endpoint {
+        tls: secure.then(|| BackendTls {
+            server_name: uri.host().and_then(dns_name),
+            verify: true,
+            ca,
+            certificate: None,
+        }),
+        address,
+        headers,
+        secrets,
+    })
+}
+
+type Headers = Vec<(String, Secret)>;
+
+/// Every header, and what must not be shown of them.
+fn headers(table: &Spanned<RawSource>, dir: &Path) -> Check<(Headers, Vec<Secret>)> {
+    let raw = table.get_ref();
+    let (mut all, mut secrets): (Headers, _) = (vec![], vec![]);
+    if raw.headers.len() > HEADERS_MAX {
+        return Err(Problem::at(
+            table.span(),
+            format!("`headers` has {} headers", raw.headers.len()),
+            "this source",
+            format!("at most {HEADERS_MAX} are sent"),
+        ));
+    }
+    for (name, value) in &raw.headers {
+        let name_text = header_name(name)?;
+        if all.iter().any(|(known, _)| *known == name_text) {
+            return Err(Problem::at(
+                name.span(),
+                format!("`headers` has `{name_text}` twice"),
+                "the second one",
+                "keep one of them",
+            ));
+        }
+        let value = match value.get_ref() {
+            RawHeader::Plain(text) => plain(&name_text, text, value)?,
+            RawHeader::From(from) => {
+                let secret = secret::read(Kind::Header, name.get_ref(), value.span(), from, dir)?;
+                secrets.push(secret.clone());
+                secret
+            }
+        };
+        all.push((name_text, value));
+    }
+    if let Some(value) = credentials(table, dir, &mut secrets)? {
+        if all.iter().any(|(name, _)| name == "authorization") {
+            return Err(two_ways(table));
+        }
+        all.push(("authorization".to_owned(), value));
+    }
+    secrets.retain(|secret| secret.expose().len() >= HIDDEN_MIN);
+    // A secret that is a part of another one must not leave the rest of it behind.
+    secrets.sort_by_key(|secret: &Secret| std::cmp::Reverse(secret.expose().len()));
+    Ok((all, secrets))
+}
+
+/// What `token`, or `user` and `password`, come to as `Authorization` (RFC 6750, 2.1; RFC 7617, 2).
+fn credentials(
+    table: &Spanned<RawSource>,
+    dir: &Path,
+    secrets: &mut Vec<Secret>,
+) -> Check<Option<Secret>> {
+    let raw = table.get_ref();
+    match (&raw.token, &raw.user, &raw.password) {
+        (None, None, None) => Ok(None),
+        (Some(token), None, None) => {
+            let token = secret::given(Kind::Header, "token", token, dir)?;
+            let value = Secret::new(format!("Bearer {}", token.expose()));
+            secrets.push(token);
+            Ok(Some(value))
+        }
+        (None, Some(user), Some(password)) => {
+            let name = user.get_ref();
+            if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
+                return Err(Problem::at(
+                    user.span(),
+                    "`user` is empty, or has a colon or a control character in it",
+                    "not a user's name",
+                    "write the name alone, and the password as password = { file = \"/run/secrets/prometheus\" }",
+                ));
+            }
+            let password = secret::given(Kind::Password, "password", password, dir)?;
+            let both = BASE64_STANDARD.encode(format!("{name}:{}", password.expose()));
+            let value = Secret::new(format!("Basic {both}"));
+            secrets.extend([password, Secret::new(both)]);
+            Ok(Some(value))
+        }
+        (None, user, _) => Err(Problem::at(
+            table.span(),
+            if user.is_some() {
+                "this source has a `user` and no `password`"
+            } else {
+                "this source has a `password` and no `user`"
+            },
+            "this source",
+            "write both: user = \"NAME\", password = { file = \"/run/secrets/prometheus\" }",
+        )),
+        _ => Err(two_ways(table)),
+    }
+}
+
+fn two_ways(table: &Spanned<RawSource>) -> Problem {
+    Problem::at(
+        table.span(),
+        "this source says in two ways who is asking",
+        "this source",
+        "keep one of `token`, `user` with `password`, and an `Authorization` in `headers`",
+    )
+}
+
+/// A header's name in lower case, none that says where a request ends or where it goes.
+fn header_name(raw: &Spanned<String>) -> Check<String> {
+    const OURS: [&str; 8] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = value::token("headers", raw)?.to_ascii_lowercase();
+    if OURS.contains(&name.as_str()) {
+        return Err(Problem::at(
+            raw.span(),
+            format!("the header `{name}` is written by shifter itself"),
+            "taken",
+            "leave it out",
+        ));
+    }
+    Ok(name)
+}
+
+/// A value that may stand in the file.
+fn plain(name: &str, text: &str, raw: &Spanned<RawHeader>) -> Check<Secret> {
+    const SECRET: [&str; 7] = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "password",
+        "api-key",
+        "apikey",
+    ];
+    if SECRET.iter().any(|part| name.contains(part)) {
+        let mut problem = Problem::at(
+            raw.span(),
+            format!(
+                "the header `{name}` itself stands in this file, where it leaks with every copy"
+            ),
+            "a secret",
+            format!(
+                "name where it is: {name} = {{ env = \"NAME\" }} or {name} = {{ file = \"/run/secrets/NAME\" }}"
+            ),
+        );
+        problem.hide = true;
+        return Err(problem);
+    }
+    if http::HeaderValue::from_str(text).is_err() || text.trim() != text {
+        return Err(Problem::at(
+            raw.span(),
+            format!("the header `{name}` has a value that HTTP cannot carry"),
+            "this value",
+            "use visible characters, and spaces only between them",
+        ));
+    }
+    Ok(Secret::new(text))
+}
