@@ -3,7 +3,7 @@
 use crate::config::certificate::authorities;
 use crate::config::checks::address;
 use crate::config::error::Problem;
-use crate::config::file::{RawSource, Value};
+use crate::config::file::RawSource;
 use crate::config::secret::{self, Kind, RawHeader, Secret};
 use crate::config::tls::dns_name;
 use crate::config::types::BackendTls;

@@ -178,7 +178,8 @@ fn because(at: &Endpoint, url: &Url, error: &io::Error) -> String {
 
 fn certificate(host: &str, bad: &Bad, own: bool) -> String {
     match bad {
-        Bad::UnknownIssuer if own => {
+        // A bad signature: another authority of the same name.
+        Bad::UnknownIssuer | Bad::BadSignature if own => {
             format!("the certificate of {host} is signed by another authority than `ca` has")
         }
         Bad::UnknownIssuer => format!(
@@ -208,6 +209,7 @@ mod tests {
         for (bad, own, words) in [
             (Bad::UnknownIssuer, false, "ca = \"FILE.pem\""),
             (Bad::UnknownIssuer, true, "another authority than `ca` has"),
+            (Bad::BadSignature, true, "another authority than `ca` has"),
             (Bad::Expired, false, "has expired: renew it there"),
             (Bad::NotValidYet, false, "the clock"),
             (Bad::NotValidForName, false, "is not for a.test"),

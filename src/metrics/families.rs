@@ -304,10 +304,6 @@ impl Families {
             &self.retries_refused,
             &self.mirrored,
             &self.request_bytes,
-        ] {
-            drop_series(family, service);
-        }
-        for family in [
             &self.response_bytes,
             &self.client_gave_up,
             &self.rollouts,
@@ -341,10 +337,6 @@ impl Families {
             &self.backend_up,
             &self.pool_info,
             &self.phase,
-        ] {
-            drop_series(family, service);
-        }
-        for family in [
             &self.info,
             &self.step,
             &self.steps,

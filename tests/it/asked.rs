@@ -150,14 +150,13 @@ async fn a_number_that_must_not_fall_ends_a_rollout_below_its_minimum_only() {
             measured.prometheus.base
         )
     };
-    measured.green.store(7, Relaxed);
-    let good = source("min = 7.0\nmargin_below = \"10%\"\n");
-    let fallen = source("min = 7.5\n");
-    let nothing = source("min = 7.0\n").replace("lost{", "never_seen{");
-    let (good, fallen, nothing) = tokio::join!(ends(&good), ends(&fallen), ends(&nothing));
+    let good = source("min = 3.0\nmargin_below = \"10%\"\n");
+    let fallen = source("min = 3.5\n");
+    let nothing = source("min = 3.0\n").replace("lost{", "never_seen{");
+    let (good, fallen, nothing) = (ends(&good).await, ends(&fallen).await, ends(&nothing).await);
     assert_eq!(good.0, "promoted", "{}", good.1);
     assert_eq!(fallen.0, "rolled_back", "{}", fallen.1);
-    let words = "source `hits`: green has 7, the minimum is 7.5, 2 times in a row";
+    let words = "source `hits`: green has 3, the minimum is 3.5, 2 times in a row";
     assert!(fallen.1.contains(words), "{}", fallen.1);
     // Silence is no minimum.
     assert_eq!(nothing.0, "inconclusive", "{}", nothing.1);

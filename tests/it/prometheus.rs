@@ -90,7 +90,7 @@ impl Prometheus {
         self.child.wait().unwrap();
     }
 
-    async fn until(&mut self, ready: impl AsyncFn() -> bool) {
+    pub(crate) async fn until(&mut self, ready: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !ready().await {
             let ended = self.child.try_wait().unwrap();

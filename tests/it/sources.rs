@@ -121,7 +121,17 @@ impl Measured {
         .await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let prometheus = match web {
-            None => crate::prometheus::Prometheus::scraping(app.addr, &client).await,
+            None => {
+                let mut prometheus =
+                    crate::prometheus::Prometheus::scraping(app.addr, &client).await;
+                let query = format!("{}/api/v1/query?query=lost", prometheus.base);
+                let scraped = async || {
+                    let answer = client.get(&query).send().await.unwrap();
+                    answer.text().await.unwrap().contains("\"green\"")
+                };
+                prometheus.until(scraped).await;
+                prometheus
+            }
             Some(web) => crate::prometheus::Prometheus::behind(app.addr, web).await,
         };
         Measured {
