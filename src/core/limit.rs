@@ -119,8 +119,19 @@ mod tests {
         below: None,
     };
 
+    /// Green's number and blue's under a limit, and why it is bad.
+    type Case = (Limit, f64, f64, Option<&'static str>);
+
+    fn hold(cases: &[Case]) {
+        for &(limit, green, blue, bad) in cases {
+            let expected = bad.map_or(Reading::Good, |why| Reading::Bad(why.to_owned()));
+            let found = reading(limit, green, blue);
+            assert_eq!(found, expected, "{limit:?} {green} {blue}");
+        }
+    }
+
     #[test]
-    fn each_limit_is_bad_on_its_side_alone() {
+    fn a_fixed_limit_is_bad_on_its_side_alone() {
         let max = Limit {
             max: Some(5.0),
             ..NONE
@@ -129,6 +140,19 @@ mod tests {
             min: Some(0.99),
             ..NONE
         };
+        let low = "green has 0.98, the minimum is 0.99";
+        hold(&[
+            (max, 5.0, 0.0, None),
+            (max, 5.1, 0.0, Some("green has 5.1, the maximum is 5")),
+            (max, -1e9, 0.0, None),
+            (min, 0.99, 0.0, None),
+            (min, 0.98, 0.0, Some(low)),
+            (min, 1e9, 0.0, None),
+        ]);
+    }
+
+    #[test]
+    fn a_margin_is_bad_on_its_side_alone() {
         let above = Limit {
             above: margin(0.5, 1.0),
             ..NONE
@@ -142,65 +166,28 @@ mod tests {
             below: margin(0.1, 0.0),
             ..NONE
         };
-        for (limit, green, blue, bad) in [
-            (max, 5.0, 0.0, None),
-            (max, 5.1, 0.0, Some("green has 5.1, the maximum is 5")),
-            (max, -1e9, 0.0, None),
-            (min, 0.99, 0.0, None),
-            (min, 0.98, 0.0, Some("green has 0.98, the minimum is 0.99")),
-            (min, 1e9, 0.0, None),
+        let high = "green has 9, blue 3: allowed is at most 5.5";
+        let low = "green has 88.9, blue 100: needed is at least 89";
+        // A margin is a part of the number's size, also below zero.
+        let lower = "green has -12.1, blue -10: needed is at least -12";
+        let higher = "green has -3.9, blue -10: allowed is at most -4";
+        let near_high = "green has 1.2, blue 1: allowed is at most 1.1";
+        let near_low = "green has 0.8, blue 1: needed is at least 0.9";
+        hold(&[
             (above, 5.5, 3.0, None),
-            (
-                above,
-                9.0,
-                3.0,
-                Some("green has 9, blue 3: allowed is at most 5.5"),
-            ),
+            (above, 9.0, 3.0, Some(high)),
             (above, -9.0, 3.0, None),
             (below, 89.0, 100.0, None),
-            (
-                below,
-                88.9,
-                100.0,
-                Some("green has 88.9, blue 100: needed is at least 89"),
-            ),
+            (below, 88.9, 100.0, Some(low)),
             (below, 1e9, 100.0, None),
-            // A margin is a part of the number's size, also below zero.
             (below, -12.0, -10.0, None),
-            (
-                below,
-                -12.1,
-                -10.0,
-                Some("green has -12.1, blue -10: needed is at least -12"),
-            ),
-            (above, -5.0, -10.0, None),
-            (
-                above,
-                -3.9,
-                -10.0,
-                Some("green has -3.9, blue -10: allowed is at most -4"),
-            ),
+            (below, -12.1, -10.0, Some(lower)),
+            (above, -4.0, -10.0, None),
+            (above, -3.9, -10.0, Some(higher)),
             (near, 1.0, 1.0, None),
-            (
-                near,
-                1.2,
-                1.0,
-                Some("green has 1.2, blue 1: allowed is at most 1.1"),
-            ),
-            (
-                near,
-                0.8,
-                1.0,
-                Some("green has 0.8, blue 1: needed is at least 0.9"),
-            ),
-        ] {
-            let expected = bad.map_or(Reading::Good, |why| Reading::Bad(why.to_owned()));
-            assert_eq!(
-                reading(limit, green, blue),
-                expected,
-                "{limit:?} {green} {blue}"
-            );
-        }
+            (near, 1.2, 1.0, Some(near_high)),
+            (near, 0.8, 1.0, Some(near_low)),
+        ]);
     }
 
     #[test]
