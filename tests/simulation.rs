@@ -291,6 +291,7 @@ impl World {
             Event::Judged(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData)) => {
                 self.policy_promotes(verdict, before)
             }
+            Event::Judged(Verdict::BlueFails { .. }) => false,
             Event::Judged(_) => self.only_told(before),
             _ => false,
         };
@@ -585,7 +586,13 @@ impl World {
                 step_requests: self.rng.below(60),
                 total_requests: self.rng.below(400),
             }),
-            76..=78 => Event::Judged(Verdict::NoData),
+            76 => Event::Judged(Verdict::BlueFails {
+                reason: "blue itself fails".into(),
+                green_too: self.rng.below(2) == 0,
+                step_requests: self.rng.below(60),
+                total_requests: self.rng.below(400),
+            }),
+            77 | 78 => Event::Judged(Verdict::NoData),
             79..=82 => Event::Judged(Verdict::Suspect {
                 reason: "worse than blue's past".into(),
             }),

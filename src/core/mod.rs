@@ -5,6 +5,7 @@
 pub mod class;
 pub mod event;
 pub mod fault;
+pub mod identity;
 pub mod judge;
 pub mod outcome;
 pub mod phase;

@@ -517,7 +517,10 @@ fn check_mark(check: &mut Check, judge: &Judge, mark: &Mark) {
     let verdict = match judge.verdict() {
         Verdict::Pass => "PASS",
         Verdict::Fail { .. } => "FAIL",
-        Verdict::Inconclusive { .. } | Verdict::NoData | Verdict::Suspect { .. } => "CONTINUE",
+        Verdict::Inconclusive { .. }
+        | Verdict::NoData
+        | Verdict::BlueFails { .. }
+        | Verdict::Suspect { .. } => "CONTINUE",
     };
     check.same(&at("verdict"), verdict, mark.verdict.as_str());
 }

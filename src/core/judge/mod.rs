@@ -6,12 +6,15 @@
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
 //! each other.
 
+mod broken;
+mod kind;
 mod policy;
 mod rail;
 pub mod report;
 mod track;
 pub mod words;
 
+pub use kind::VerdictKind;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
@@ -47,6 +50,17 @@ pub enum Verdict {
         /// Green requests judged in the whole rollout.
         total_requests: u64,
     },
+    /// Nothing is proven, and blue itself fails grossly: not to be worse than that is no reason to promote green.
+    BlueFails {
+        /// How much both fail, in numbers.
+        reason: String,
+        /// Green fails grossly, too.
+        green_too: bool,
+        /// Green requests judged in this step.
+        step_requests: u64,
+        /// Green requests judged in the whole rollout.
+        total_requests: u64,
+    },
     /// Green has had no request in this step that could be judged.
     NoData,
 }
@@ -73,6 +87,11 @@ impl Verdict {
         match self {
             Verdict::Pass | Verdict::NoData => leaning(0, 0),
             Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            }
+            | Verdict::BlueFails {
                 step_requests,
                 total_requests,
                 ..
@@ -196,7 +215,7 @@ impl Judge {
 
     /// Takes one second of counts. Feed it every second from the moment that green has a share.
     pub fn tick(&mut self, tick: &Tick) {
-        let warm = self.seconds >= self.policy.warmup_s;
+        let warm = self.grace_left() == 0;
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             let mut seen = metric.seen(tick, warm);
             if self.control.past().is_some() {
@@ -218,6 +237,11 @@ impl Judge {
         self.seconds += 1;
         self.step_seconds += 1;
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
+    }
+
+    /// Seconds until latency is judged.
+    pub fn grace_left(&self) -> u64 {
+        self.policy.warmup_s.saturating_sub(self.seconds)
     }
 
     /// Green requests judged in this step.
@@ -295,7 +319,7 @@ impl Judge {
             };
         }
         if self.step.green == 0 {
-            return Verdict::NoData;
+            return self.blue_fails().unwrap_or(Verdict::NoData);
         }
         if self.ln_suspicion() >= self.policy.suspicion.ln() {
             return Verdict::Suspect {
@@ -306,10 +330,14 @@ impl Judge {
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }
-        Verdict::Inconclusive {
+        let undecided = Verdict::Inconclusive {
             leaning_worse,
             step_requests: self.step.green,
             total_requests: self.total_requests,
+        };
+        match self.blue_fails() {
+            Some(verdict) if !leaning_worse => verdict,
+            _ => undecided,
         }
     }
 
