@@ -18,7 +18,6 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ("metrics", &["core"], &["tokio::", "pingora"]),
     ("store", &["core", "config"], &["pingora", "bollard"]),
     ("driver", &["core", "config"], &["pingora", "prometheus"]),
-    ("source", &["core", "config"], &["pingora", "bollard"]),
     ("visit", &["config"], &["pingora", "bollard"]),
     (
         "proxy",
@@ -27,9 +26,7 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "control",
-        &[
-            "core", "config", "metrics", "store", "driver", "source", "visit",
-        ],
+        &["core", "config", "metrics", "store", "driver", "visit"],
         &["pingora", "bollard"],
     ),
     (
@@ -37,7 +34,6 @@ const ALLOWED: &[(&str, &[&str], &[&str])] = &[
         &["core", "config", "metrics", "store", "control", "exit"],
         &["pingora", "bollard"],
     ),
-    ("tui", &["core", "admin"], &["pingora", "bollard"]),
 ];
 
 /// What a pure module cannot say: time, chance, files, sockets, threads, tasks, logs.

@@ -297,6 +297,7 @@ impl World {
             Event::Judged(Verdict::Unconfirmed { .. }) => {
                 self.only_told(before) || self.confirms_fairly()
             }
+            Event::Judged(Verdict::BlueFails { .. }) => false,
             Event::Judged(_) => self.only_told(before),
             _ => false,
         };
@@ -625,7 +626,13 @@ impl World {
                 step_requests: self.rng.below(60),
                 total_requests: self.rng.below(400),
             }),
-            76..=78 => Event::Judged(Verdict::NoData),
+            76 => Event::Judged(Verdict::BlueFails {
+                reason: "blue itself fails".into(),
+                green_too: self.rng.below(2) == 0,
+                step_requests: self.rng.below(60),
+                total_requests: self.rng.below(400),
+            }),
+            77 | 78 => Event::Judged(Verdict::NoData),
             79 => Event::Judged(Verdict::Unconfirmed {
                 reason: "slower in a small share".into(),
             }),

@@ -171,16 +171,16 @@ fn kept(service: &Service) -> String {
     }
 }
 
-/// What the dates of certificates say that people should know.
+/// What people should know: keys that cannot do what they say, and what the dates of certificates say.
 fn worries(config: &Config) -> Vec<String> {
     let now = jiff::Timestamp::now().as_second();
     let shown = config.proxy.tls.iter().flat_map(|tls| &tls.certificates);
     let services = config.services.iter().filter_map(|one| one.tls.as_ref());
-    shown
+    let dates = shown
         .chain(services.filter_map(|tls| tls.certificate.as_ref()))
         .filter_map(|certificate| certificate.worry(now))
-        .chain(config.services.iter().flat_map(overheard))
-        .collect()
+        .chain(config.services.iter().flat_map(overheard));
+    config.doubts().into_iter().chain(dates).collect()
 }
 
 /// The sources of a service that are told secrets in the open.

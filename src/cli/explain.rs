@@ -3,7 +3,7 @@
 use crate::admin::body::RolloutRecord;
 use crate::admin::{Client, ClientError};
 use crate::cli::history::{outcome, started, took};
-use crate::cli::output::{self, Table, tame};
+use crate::cli::output::{self, Table, tame, tame_lines};
 use crate::cli::{Global, ask};
 use crate::control::view::API_VERSION;
 use crate::core::fault::Faults;
@@ -94,10 +94,10 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
         took(rollout)
     );
     if let Some(reason) = &rollout.reason {
-        text.push_str(&format!("  why: {}\n", tame(reason)));
+        text.push_str(&format!("  why: {}\n", tame_lines(reason, 7)));
     }
     match &rollout.evidence {
-        Some(report) if report.total_requests == 0 => {
+        Some(report) if !report.has_judged() => {
             text.push_str("\ngreen had no request of a user that could be judged\n");
         }
         Some(report) => text.push_str(&evidence("evidence", report)),
@@ -113,7 +113,9 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
     if !notes.is_empty() {
         text.push_str("\nwhat happened\n");
         for note in notes {
-            text.push_str(&format!("  {}  {}\n", tame(&note.at), tame(&note.text)));
+            let at = tame(&note.at);
+            let words = tame_lines(&note.text, at.chars().count() + 4);
+            text.push_str(&format!("  {at}  {words}\n"));
         }
     }
     text

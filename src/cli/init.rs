@@ -42,7 +42,7 @@ pub struct Args {
     )]
     pub green: Vec<String>,
     /// canary or blue-green.
-    #[arg(long, default_value = "canary", value_name = "STRATEGY", value_parser = ["canary", "blue-green"])]
+    #[arg(long, default_value = "canary", value_name = "STRATEGY", value_parser = Strategy::ALL.map(Strategy::name))]
     pub strategy: String,
     /// A path of the app that answers 200 when it is well, such as /health.
     #[arg(long, value_name = "PATH")]
@@ -195,13 +195,18 @@ fn text(args: &Args, pools: &str) -> String {
         Some(path) => format!("path = {}", quoted(path)),
         None => "#path = \"/health\"".to_owned(),
     };
-    let steps = match args.strategy == Strategy::Canary.name() {
-        true => {
+    let strategy = Strategy::ALL
+        .into_iter()
+        .find(|strategy| strategy.name() == args.strategy);
+    let steps = match strategy {
+        Some(Strategy::Canary) => {
             "# The shares of green: at least `hold`, at most `deadline`; a person's approval is a step too: { approve = true }.\nsteps = [\n  { weight = 5, hold = \"1m\", deadline = \"15m\" },\n  { weight = 50, hold = \"1m\", deadline = \"15m\" },\n  { weight = 100, hold = \"2m\", deadline = \"15m\" },\n]"
         }
-        false => {
+        Some(Strategy::BlueGreen) => {
             "# How long green is watched after the swap, with the judge on.\nmonitor = \"10m\""
         }
+        // The command line takes no other name; the check of the file would refuse it.
+        None => "",
     };
     format!(
         "# shifter.toml. `shifter check` says what is wrong with it, where, and how to mend it.

@@ -171,6 +171,12 @@ pub fn tame(text: &str) -> String {
         .collect()
 }
 
+/// The same for a text of several lines: each but the first begins after so many spaces.
+pub fn tame_lines(text: &str, indent: usize) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(tame).collect();
+    lines.join(&format!("\n{:indent$}", ""))
+}
+
 /// How many of a pool's backends are up, and which are not.
 pub fn members(all: &[BackendView]) -> String {
     let count = |health: &str| {
@@ -178,14 +184,13 @@ pub fn members(all: &[BackendView]) -> String {
             .filter(|backend| backend.health == health)
             .count()
     };
-    let down: Vec<String> = all
-        .iter()
-        .filter(|backend| backend.health == "down")
-        .map(|backend| tame(&backend.address))
-        .collect();
     let mut text = format!("{} of {} up", count("up"), all.len());
-    if !down.is_empty() {
-        text.push_str(&format!(", down: {}", down.join(" ")));
+    for health in ["down", "doubted"] {
+        let those = all.iter().filter(|backend| backend.health == health);
+        let those: Vec<String> = those.map(|backend| tame(&backend.address)).collect();
+        if !those.is_empty() {
+            text.push_str(&format!(", {health}: {}", those.join(" ")));
+        }
     }
     if count("unknown") > 0 {
         text.push_str(&format!(", {} not checked yet", count("unknown")));

@@ -199,7 +199,7 @@ fn publish(
             let health = known.iter().find(|known| known.id == backend.id);
             let health = match health.map_or("", |known| known.health.as_str()) {
                 "up" => Health::Up,
-                "down" => Health::Down,
+                "down" | "doubted" => Health::Down,
                 _ => Health::Unknown,
             };
             board.set_health(backend, health);

@@ -68,6 +68,10 @@ impl Judgement {
         policy.warmup_s = self.latency_grace.as_secs();
         policy.max_excess_failures = self.max_excess_failures;
         policy.slo = self.slo;
+        if self.count_4xx {
+            // Many clients ask for what is not there, of any version.
+            policy.gross_failures = Policy::NEVER_GROSS;
+        }
         policy
     }
 

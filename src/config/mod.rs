@@ -10,6 +10,7 @@ mod check;
 mod checks;
 mod defaults;
 mod docker;
+mod doubts;
 mod edge;
 mod endpoint;
 mod error;

@@ -9,7 +9,7 @@ use crate::control::ledger::Ledger;
 use crate::control::orders::Ask;
 use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
-use crate::control::{expose, health, narrate};
+use crate::control::{health, narrate};
 use crate::core::plan::Moment;
 use crate::core::rollout::{Action, Event, Outcome};
 use crate::core::table::Color;
@@ -179,6 +179,7 @@ impl Controller {
 
     fn look(&mut self) {
         let now = Clock::now();
+        self.doubt(now);
         for i in 0..self.wards.len() {
             self.look_at_docker(i, now);
             self.watch(i, now);
@@ -222,8 +223,9 @@ impl Controller {
         self.ask_usage(i, now);
         let ward = &self.wards[i];
         if let Some(verdict) = &verdict {
-            let name = expose::verdict_name(verdict);
-            self.metrics.service(&ward.route.service).evaluated(name);
+            self.metrics
+                .service(&ward.route.service)
+                .evaluated(verdict.kind());
         }
         if ward.run.is_none() {
             return;

@@ -100,6 +100,8 @@ pub struct Seen {
     pub(super) raising: Option<AbortHandle>,
     pub(super) sweeping: Option<AbortHandle>,
     told: [Told; 2],
+    /// Of backends whose address may be another's.
+    pub(super) doubts: Told,
 }
 
 impl Controller {
@@ -176,7 +178,7 @@ impl Controller {
     }
 
     fn place(&mut self, found: Vec<Found>, now: Time) {
-        let mut changed = vec![];
+        let (mut changed, mut seen) = (vec![], vec![]);
         for found in found {
             let service = &found.want.service;
             let Some(i) = self.ward_named(service) else {
@@ -196,6 +198,7 @@ impl Controller {
             if self.promoted_is_gone(i, color, &place.by, &found.containers) {
                 continue;
             }
+            seen.push((i, color));
             let ward = &mut self.wards[i];
             if ward.settle(color, &place, found.containers) {
                 changed.push(i);
@@ -212,6 +215,7 @@ impl Controller {
         if !changed.is_empty() {
             self.publish();
         }
+        self.trust(&seen);
         for i in changed {
             self.remember(i);
         }

@@ -4,29 +4,17 @@ use crate::control::ward::Ward;
 use crate::core::judge::{Policy, Report, Verdict};
 use crate::core::table::Color;
 use crate::metrics::{FindingGauges, ServiceMetrics};
-use crate::store::board::{Health, Published};
-
-/// The verdict's name in labels.
-pub fn verdict_name(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail { .. } => "fail",
-        Verdict::Inconclusive { .. } => "inconclusive",
-        Verdict::Suspect { .. } => "suspect",
-        Verdict::Unconfirmed { .. } => "unconfirmed",
-        Verdict::NoData => "no_data",
-    }
-}
+use crate::store::board::{BackendState, Health, Published};
 
 /// Sets every gauge of one service.
 pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
     for color in Color::BOTH {
         let pool = &published.pools[color.index()];
-        let up = |health| health == Health::Up;
+        let up = |backend: &BackendState| backend.health() == Health::Up && !backend.doubted();
         metrics.set_backends(
             color,
             pool.iter()
-                .map(|backend| (backend.id.as_str(), up(backend.health()))),
+                .map(|backend| (backend.id.as_str(), up(backend))),
         );
         metrics.set_release(
             color,
@@ -47,7 +35,7 @@ pub fn expose(metrics: &ServiceMetrics, ward: &Ward, published: &Published) {
         .step_index()
         .map_or(steps, |step| step + 1);
     metrics.set_rollout(Some((run.saved.id, &run.saved.strategy)), step, steps);
-    metrics.set_verdict(run.trial.verdict().map(verdict_name));
+    metrics.set_verdict(run.trial.verdict().map(Verdict::kind));
     let report = run.trial.judge().report();
     let judged = expose_findings(metrics, &report, run.trial.judge().policy());
     metrics.set_samples(

@@ -1,11 +1,12 @@
 //! What the backends' health and load mean for a rollout.
 
+use crate::control::identity;
 use crate::control::ward::Ward;
 use crate::core::plan::Step;
 use crate::core::rollout::{Event, Phase};
 use crate::core::table::Color;
 use crate::core::time::Time;
-use crate::store::board::{Health, Published};
+use crate::store::board::{BackendState, Health, Published};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -20,12 +21,11 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
     let mut events = vec![];
     for color in Color::BOTH {
         let pool = &published.pools[color.index()];
-        let count = |health| {
-            pool.iter()
-                .filter(|backend| backend.health() == health)
-                .count()
-        };
-        let (up, down) = (count(Health::Up), count(Health::Down));
+        let count =
+            |holds: fn(&BackendState) -> bool| pool.iter().filter(|backend| holds(backend)).count();
+        let doubted = count(BackendState::doubted);
+        let up = count(|backend| backend.health() == Health::Up && !backend.doubted());
+        let down = count(|backend| backend.health() == Health::Down || backend.doubted());
         if color == Color::Green {
             let all = !pool.is_empty() && up == pool.len() && well;
             run.well_since = all.then(|| run.well_since.unwrap_or(now));
@@ -46,6 +46,7 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
             *lost = true;
             let what = match fallen {
                 Some(what) => what.clone(),
+                None if doubted > 0 => identity::words(&format!("{color}")),
                 None => format!("no backend of {color} is healthy any more"),
             };
             events.push(Event::Lost { color, what });

@@ -17,6 +17,7 @@ mod green;
 pub mod handle;
 pub mod health;
 mod hooks;
+mod identity;
 pub mod ledger;
 pub mod mirrored;
 pub mod narrate;

@@ -106,7 +106,7 @@ pub struct BackendView {
     pub container: Option<String>,
     /// Where it listens.
     pub address: String,
-    /// `up`, `down` or `unknown`.
+    /// `up`, `down`, `unknown`, or `doubted`: its address may be another container's while Docker is silent.
     pub health: String,
     /// Requests under way.
     pub in_flight: i64,

@@ -366,6 +366,7 @@ impl Ward {
                     container: self.container_of(color, &backend.id),
                     address: backend.addr.to_string(),
                     health: match backend.health() {
+                        _ if backend.doubted() => "doubted",
                         Health::Up => "up",
                         Health::Down => "down",
                         Health::Unknown => "unknown",

@@ -6,6 +6,7 @@ pub mod analysis;
 pub mod class;
 pub mod event;
 pub mod fault;
+pub mod identity;
 pub mod judge;
 pub mod limit;
 pub mod outcome;

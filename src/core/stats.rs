@@ -263,7 +263,7 @@ impl History {
         self.seconds.min(60 * Self::MINUTES as u64)
     }
 
-    /// What a green that serves alone is convicted by (`analysis.md` 3.6): `None` for latency without enough samples.
+    /// What a green that serves alone is convicted by (`docs/judgement.md`): `None` for latency without enough samples.
     pub fn baseline(&self) -> Baseline {
         self.baseline_within(&Slack::CONVICTING)
     }

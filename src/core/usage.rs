@@ -29,8 +29,13 @@ const STRAIGHT: f64 = 0.8;
 /// How many times blue's time of a processor for a request is worth a word.
 const BUSIER: f64 = 1.5;
 
-/// Nanoseconds a second that a container may take for itself: the fewer requests it has, the more they would weigh on each.
-const IDLE: f64 = 0.02e9;
+/// Nanoseconds a second of each container by which green must be above what blue takes for as many requests.
+const BURN_MIN: f64 = 0.02e9;
+
+/// A container takes time for itself, whatever its requests: checks that run in it, timers, collection of garbage. The fewer
+/// requests it has, the more of that falls on each. So what falls on a request is compared where a container of green has
+/// at least this many of the requests of one of blue.
+const LIKE: f64 = 0.8;
 
 /// Looks in a row that say nothing, after which the engine is asked less often: it has other work, or does not know.
 const SILENT: u32 = 3;
@@ -179,14 +184,26 @@ impl Usage {
         }
         let of = |pool: usize| {
             let requests = to[pool].requests.saturating_sub(from[pool].requests);
-            let idle = IDLE * self.seconds() * to[pool].containers as f64;
-            let nanos = to[pool].cpu.saturating_sub(from[pool].cpu) as f64 - idle;
-            (requests >= REQUESTS_MIN && nanos > 0.0).then(|| nanos / requests as f64)
+            let nanos = to[pool].cpu.saturating_sub(from[pool].cpu) as f64;
+            let containers = to[pool].containers.max(1) as f64;
+            (requests >= REQUESTS_MIN).then_some((requests as f64, nanos, containers))
         };
-        let (blue, green) = (of(0)?, of(1)?);
-        (green > BUSIER * blue).then(|| {
+        let ((blue_requests, blue_nanos, blue_containers), (requests, nanos, containers)) =
+            (of(0)?, of(1)?);
+        // At unlike rates all that a container of blue takes is taken for idle: green's own idle time is not known.
+        let like = requests / containers >= LIKE * blue_requests / blue_containers;
+        let idle = if like {
+            0.0
+        } else {
+            blue_nanos / blue_containers * containers
+        };
+        let (blue, green) = (blue_nanos / blue_requests, (nanos - idle) / requests);
+        let more = (green - blue) * requests;
+        let burns = green > BUSIER * blue && more > BURN_MIN * self.seconds() * containers;
+        (burns && blue > 0.0).then(|| {
             format!(
-                "green takes {:.1} times blue's processor time for a request ({:.2} ms against {:.2} ms)",
+                "green takes {}{:.1} times blue's processor time for a request ({:.2} ms against {:.2} ms)",
+                if like { "" } else { "at least " },
                 green / blue,
                 green / 1e6,
                 blue / 1e6
@@ -308,9 +325,84 @@ mod tests {
         let told = watch(300, |second| (60_000_000, second * 240_000_000));
         assert_eq!(told.len(), 1, "{told:?}");
         let text =
-            "green takes 2.8 times blue's processor time for a request (22.00 ms against 8.00 ms)";
+            "green takes 2.4 times blue's processor time for a request (24.00 ms against 10.00 ms)";
         assert_eq!(told[0].1, text);
         assert_eq!(watch(300, |second| (60_000_000, second * 120_000_000)), []);
+    }
+
+    /// What is told of versions with these rates of requests and of processor time in ms, each in a second.
+    fn burns(blue: (u64, f64, usize), green: (u64, f64, usize)) -> Vec<String> {
+        let mut usage = Usage::within(HOUR);
+        let mut told = vec![];
+        for second in (0..300).step_by(5) {
+            let look = |(rate, millis, containers): (u64, f64, usize)| Look {
+                memory: 50_000_000,
+                limit: 0,
+                cpu: (millis * 1e6) as u64 * second,
+                requests: rate * second,
+                containers,
+            };
+            told.extend(usage.look(Time(1_000 * second), [look(blue), look(green)]));
+        }
+        told
+    }
+
+    #[test]
+    fn what_a_container_takes_for_itself_is_not_laid_on_its_few_requests() {
+        // One image as both: 23.2 ms a second for itself, 0.0266 ms for a request. It was told as 3.1 times.
+        let takes = |rate: u64, each: f64| (rate, 23.2 + each * rate as f64, 1);
+        let table: &[(&str, _, _, &str)] = &[
+            ("5 %", takes(950, 0.0266), takes(50, 0.0266), ""),
+            ("50 %", takes(500, 0.0266), takes(500, 0.0266), ""),
+            ("95 %", takes(50, 0.0266), takes(950, 0.0266), ""),
+            ("a little of each", takes(5, 0.0266), takes(5, 0.0266), ""),
+            (
+                "three times at 50 %",
+                takes(500, 0.5),
+                takes(500, 1.5),
+                "green takes 2.8 times",
+            ),
+            (
+                "three times at 95 %",
+                takes(50, 0.5),
+                takes(950, 1.5),
+                "green takes 1.6 times",
+            ),
+            (
+                "three times at 5 %: not known",
+                takes(950, 0.5),
+                takes(50, 1.5),
+                "",
+            ),
+            (
+                "fifty times at 5 %",
+                takes(950, 0.5),
+                takes(50, 25.0),
+                "green takes at least 29.",
+            ),
+            (
+                "three containers beside one",
+                (750, 3.0 * 23.2 + 750.0 * 0.5, 3),
+                (250, 23.2 + 250.0 * 1.5, 1),
+                "green takes 2.7 times",
+            ),
+            (
+                "twice of next to nothing",
+                (500, 5.0, 1),
+                (500, 12.0, 1),
+                "",
+            ),
+        ];
+        for (what, blue, green, expected) in table {
+            let told = burns(*blue, *green);
+            match told.first() {
+                Some(text) => assert!(
+                    !expected.is_empty() && text.starts_with(expected),
+                    "{what}: {text}"
+                ),
+                None => assert_eq!(*expected, "", "{what}"),
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where containers live: what a pool is made of.
 //!
-//! So far there is one way: fixed addresses that somebody else starts and stops.
+//! [`fixed`]: addresses from the file, whose processes are started and stopped elsewhere. [`docker`]: containers, found by name
+//! or label, or made by shifter.
 
 pub mod docker;
 pub mod fixed;

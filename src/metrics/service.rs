@@ -1,6 +1,7 @@
 //! One service's handles: hot paths hold them, nothing is looked up by name.
 
 use crate::core::class::Class;
+use crate::core::judge::VerdictKind;
 use crate::core::plan::Strategy;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
@@ -40,9 +41,6 @@ pub const PHASES: [&str; 10] = [
     "promoted",
     "rolling_back",
 ];
-
-/// What the judge may say, as a state set.
-pub const VERDICTS: [&str; 4] = ["pass", "fail", "inconclusive", "no_data"];
 
 /// What is judged.
 pub const METRICS: [&str; 4] = ["err", "p50", "p90", "p99"];
@@ -143,7 +141,8 @@ pub struct ServiceMetrics {
     pub pools: [PoolMetrics; 2],
     /// Copies for a green without users.
     pub mirror: MirrorMetrics,
-    evaluations: [IntCounter; 4],
+    /// By `VerdictKind as usize`.
+    evaluations: Vec<IntCounter>,
 }
 
 /// What the judge found about one metric, for [`ServiceMetrics::set_finding`].
@@ -192,11 +191,15 @@ impl ServiceMetrics {
                 families.effect.with_label_values(&[name, metric, bound]);
             }
         }
-        for verdict in VERDICTS {
-            families.verdict.with_label_values(&[name, verdict]);
+        for verdict in VerdictKind::ALL {
+            families.verdict.with_label_values(&[name, verdict.name()]);
         }
-        let evaluations =
-            VERDICTS.map(|verdict| families.evaluations.with_label_values(&[name, verdict]));
+        let evaluations = VerdictKind::ALL.iter().map(|verdict| {
+            families
+                .evaluations
+                .with_label_values(&[name, verdict.name()])
+        });
+        let evaluations = evaluations.collect();
         let metrics = ServiceMetrics {
             name: name.to_owned(),
             families: families.clone(),
@@ -282,20 +285,20 @@ impl ServiceMetrics {
     }
 
     /// What the judge says, as a state set; `None` while it is not asked.
-    pub fn set_verdict(&self, verdict: Option<&str>) {
-        for known in VERDICTS {
-            let on = i64::from(Some(known) == verdict);
+    pub fn set_verdict(&self, verdict: Option<VerdictKind>) {
+        for known in VerdictKind::ALL {
+            let on = i64::from(Some(*known) == verdict);
             self.families
                 .verdict
-                .with_label_values(&[&self.name, known])
+                .with_label_values(&[self.name.as_str(), known.name()])
                 .set(on);
         }
     }
 
     /// Counts one judgement.
-    pub fn evaluated(&self, verdict: &str) {
-        if let Some(at) = VERDICTS.iter().position(|known| *known == verdict) {
-            self.evaluations[at].inc();
+    pub fn evaluated(&self, verdict: VerdictKind) {
+        if let Some(counter) = self.evaluations.get(verdict as usize) {
+            counter.inc();
         }
     }
 

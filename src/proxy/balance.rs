@@ -47,6 +47,15 @@ pub fn pick<B: AsRef<BackendState>>(
 fn last_resort<B: AsRef<BackendState>>(backends: &[B], not: Option<usize>) -> Option<usize> {
     (0..backends.len())
         .filter(|&at| Some(at) != not && backends[at].as_ref().health() != Health::Down)
+        .filter(|&at| !backends[at].as_ref().doubted())
+        .min_by_key(|&at| busy(&backends[at]))
+}
+
+/// One whose address may be another's by now: connections of before can still be used.
+pub fn pick_doubted<B: AsRef<BackendState>>(backends: &[B]) -> Option<usize> {
+    (0..backends.len())
+        .filter(|&at| backends[at].as_ref().doubted())
+        .filter(|&at| backends[at].as_ref().health() != Health::Down)
         .min_by_key(|&at| busy(&backends[at]))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::{Ask, BackendTls, Config, Health as Spec, Host, Protocol};
 use crate::proxy::{descriptors, grpc};
+use crate::store::Clock;
 use crate::store::board::{BackendState, Board, Health, Snapshot};
 use crate::visit::{Question, Way};
 use http::Method;
@@ -10,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -146,6 +148,10 @@ async fn watch_over(board: std::sync::Weak<Board>, target: Target) {
         let Some(checked) = check(&target).await else {
             continue;
         };
+        if checked.is_err() && refuses(&target).await {
+            let now = Clock::now();
+            target.backend.identify(|identity| identity.refused(now));
+        }
         let Some(board) = board.upgrade() else { return };
         if let Some(health) = tally.count(checked.is_ok(), &target.spec) {
             let id = &target.backend.id;
@@ -178,6 +184,16 @@ async fn check(target: &Target) -> Option<Result<(), String>> {
         Ok(Err(error)) if descriptors::exhausted(&error) => None,
         Ok(Err(error)) => Some(Err(error.to_string())),
         Ok(Ok(judged)) => Some(judged),
+    }
+}
+
+/// Whether nobody accepts a connection where the backend serves: a check may fail for many other reasons.
+async fn refuses(target: &Target) -> bool {
+    let connected = TcpStream::connect(target.backend.addr);
+    match tokio::time::timeout(target.spec.timeout, connected).await {
+        Ok(Ok(_)) => false,
+        Ok(Err(error)) => !descriptors::exhausted(&error),
+        Err(_) => true,
     }
 }
 

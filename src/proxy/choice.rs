@@ -16,7 +16,9 @@ pub struct Spot {
 
 /// The backend for a request of this colour, or of the other one when there is none.
 pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
-    of(service, color, None, now).or_else(|| elsewhere(service, color, now))
+    of(service, color, None, now)
+        .or_else(|| elsewhere(service, color, now))
+        .or_else(|| doubted(service, color))
 }
 
 /// The backend of this pool and no other, whatever its share; `None` when nobody of it can take a request.
@@ -29,6 +31,12 @@ pub fn within(service: &Service, color: Color, now: Time) -> Option<Spot> {
 pub fn second(service: &Service, failed: Spot, strict: bool, now: Time) -> Option<Spot> {
     let other = || elsewhere(service, failed.color, now).filter(|_| !strict);
     of(service, failed.color, Some(failed.member), now).or_else(other)
+}
+
+/// While the engine is silent: a member whose address may be another's by now. Only connections of before
+/// that are used on it (`identity::NoNewConnection`); an answer on one shows that it is still the same.
+fn doubted(service: &Service, color: Color) -> Option<Spot> {
+    balance::pick_doubted(service.pool(color)).map(|member| Spot { color, member })
 }
 
 fn of(service: &Service, color: Color, not: Option<usize>, now: Time) -> Option<Spot> {

@@ -49,7 +49,7 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     if matches!(request.method, Method::TRACE | Method::CONNECT) {
         return refuse(405, "method");
     }
-    // Over HTTP/1 `wire` has seen to most of this, and to more.
+    // Over HTTP/1 `http1` has seen to most of this, and to more.
     let fields = request
         .headers
         .iter()
@@ -60,7 +60,7 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     if request.raw_path().len() > limits.uri {
         return refuse(414, "target size");
     }
-    // `wire` reads HTTP/1 only, and what came over HTTP/2 may have to be said in HTTP/1.
+    // `http1` reads HTTP/1 only, and what came over HTTP/2 may have to be said in HTTP/1.
     if session.is_http2() {
         if !is_target(request.raw_path(), request.method.as_str().as_bytes()) {
             return refuse(400, "target");

@@ -9,7 +9,7 @@ use crate::proxy::edge::Edge;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
 use crate::proxy::record::{Record, classify};
-use crate::proxy::{attempt, forward, grpc, mirror, reply, secure};
+use crate::proxy::{attempt, forward, grpc, identity, mirror, reply, secure};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -136,13 +136,17 @@ impl ProxyHttp for Gateway {
         let (Some(service), Some(member)) = (record.service(), record.member()) else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "no backend");
         };
-        Ok(Box::new(if session.is_upgrade_req() {
+        let mut peer = if session.is_upgrade_req() {
             member.upgrade_peer(&service.dialer)
         } else if record.uploading {
             member.upload_peer(CLIENT_READ + UPLOAD_SLACK)
         } else {
             member.peer.clone()
-        }))
+        };
+        if member.state.doubted() {
+            peer.options.custom_l4 = Some(Arc::new(identity::NoNewConnection));
+        }
+        Ok(Box::new(peer))
     }
 
     /// A connection that was begun while its backend left may have reached whoever has the address now.
@@ -152,11 +156,11 @@ impl ProxyHttp for Gateway {
         reused: bool,
         peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        digest: Option<&Digest>,
         record: &mut Record,
     ) -> Result<()> {
         record.asked = reused.then(Instant::now);
-        if !record.member().is_some_and(|member| member.state.gone()) {
+        if identity::admits(record, reused, digest) {
             if let Some(service) = record.service()
                 && session.is_http2()
                 && service.protocol == Protocol::Http1
@@ -186,6 +190,12 @@ impl ProxyHttp for Gateway {
             && let (Some(service), Some(member)) = (record.service(), record.member())
         {
             secure::tell(&service.name, &member.state.id, &error);
+        }
+        if identity::refused(&error)
+            && let Some(member) = record.member()
+        {
+            let now = Clock::now();
+            member.state.identify(|identity| identity.refused(now));
         }
         let again = attempt::again(record, &error, false);
         error.set_retry(again);
@@ -312,6 +322,7 @@ impl ProxyHttp for Gateway {
         if let Some(clocked) = Clocked::of(session) {
             clocked.answer_within(None);
         }
+        identity::answered(record);
         record.answered(response.status.as_u16());
         record.lasting = Lasting::of(response, Instant::now());
         if grpc::is(&response.headers) {

@@ -162,11 +162,11 @@ fn only_reads(session: &Session, status: u16) -> bool {
     reads && ends && status != 101 && session.body_bytes_read() == 0
 }
 
-/// Who of green gets a copy: nobody who is down, or on its way out.
+/// Who of green gets a copy: nobody who is down, doubted, or on its way out.
 fn member(service: &Service) -> Option<SocketAddr> {
     let spot = choice::within(service, Color::Green, Clock::now())?;
     let state = &service.pool(Color::Green).get(spot.member)?.state;
-    let stays = state.leaving().borrow().is_none();
+    let stays = state.leaving().borrow().is_none() && !state.doubted();
     stays.then_some(state.addr)
 }
 

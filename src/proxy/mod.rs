@@ -5,7 +5,8 @@
 //! [`gateway`] is what happens at each of Pingora's turning points, [`record`] what is known about a
 //! request under way and how its end is counted. [`live`] is what the board published, in the shape
 //! that requests read. [`http1`] and [`strict`] let only one reading of HTTP/1 through, [`edge`] is what
-//! all users share. [`listener`] opens and closes the doors, [`probe`] asks backends how they are.
+//! all users share. [`listener`] opens and closes the doors, [`checks`] asks backends how they are,
+//! [`identity`] keeps requests from an address that may be another's.
 
 pub mod access;
 pub mod acme;
@@ -28,6 +29,7 @@ pub mod grammar;
 pub mod grpc;
 pub mod handshake;
 pub mod http1;
+pub mod identity;
 pub mod lasting;
 pub mod listener;
 pub mod live;

@@ -50,6 +50,8 @@ pub struct Record {
     pub tries: u32,
     /// When it was sent on a connection that was kept alive; nothing on a fresh one.
     pub asked: Option<Instant>,
+    /// When its connection was made, where that must be known: the backend's address may be another's by now.
+    pub connected: Option<Time>,
     /// An attempt of it was void.
     void: bool,
     /// The point to tell the caller in a cookie.
@@ -95,6 +97,7 @@ impl Record {
             first_byte: None,
             tries: 0,
             asked: None,
+            connected: None,
             void: false,
             tell: None,
             strict: false,

@@ -1,6 +1,7 @@
 //! The routing table in memory, with everything that outlives one table: windows and backends.
 
 use crate::config::Config;
+use crate::core::identity::Identity;
 use crate::core::table::{Color, Route, Table};
 use crate::core::time::Time;
 use crate::store::key::Key;
@@ -39,6 +40,9 @@ pub struct BackendState {
     pub ejected_until: AtomicU64,
     health: AtomicU8,
     gone: AtomicBool,
+    identity: Mutex<Identity>,
+    /// As `identity` has it, for the path of requests.
+    doubted: AtomicBool,
     leaving: watch::Sender<Option<Duration>>,
 }
 
@@ -53,6 +57,8 @@ impl BackendState {
             ejected_until: AtomicU64::new(0),
             health: AtomicU8::new(Health::Unknown as u8),
             gone: AtomicBool::new(false),
+            identity: Mutex::default(),
+            doubted: AtomicBool::new(false),
             leaving: watch::Sender::new(None),
         }
     }
@@ -71,6 +77,19 @@ impl BackendState {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Whether another container may have its address by now: no new connection may be made to it.
+    pub fn doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// Takes evidence on whether its address still is its own, or asks for it.
+    pub fn identify<T>(&self, evidence: impl FnOnce(&mut Identity) -> T) -> T {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = evidence(&mut identity);
+        self.doubted.store(identity.doubted(), Ordering::Relaxed);
+        answer
+    }
+
     /// Within which time tunnels on it must end; `None` while it stays.
     pub fn leaving(&self) -> watch::Receiver<Option<Duration>> {
         self.leaving.subscribe()
@@ -85,9 +104,11 @@ impl BackendState {
         })
     }
 
-    /// Whether a new request may be sent there: not down, and not ejected.
+    /// Whether a new request may be sent there: not down, not doubted, and not ejected.
     pub fn usable(&self, now: Time) -> bool {
-        self.health() != Health::Down && self.ejected_until.load(Ordering::Relaxed) <= now.0
+        self.health() != Health::Down
+            && !self.doubted()
+            && self.ejected_until.load(Ordering::Relaxed) <= now.0
     }
 }
 
@@ -264,6 +285,11 @@ impl Publishing {
                     let known = self.backends.entry(key);
                     let fresh = || Arc::new(BackendState::new(&backend.id, backend.addr));
                     let state = known.or_insert_with(fresh);
+                    if state.addr != backend.addr {
+                        // A container that was put on its network again: its former address is another's.
+                        state.gone.store(true, Ordering::Relaxed);
+                        *state = fresh();
+                    }
                     let named = old.is_some_and(|old| {
                         let mut named = old.pools.iter().flatten();
                         named.any(|named| Arc::ptr_eq(named, state))

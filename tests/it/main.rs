@@ -19,6 +19,7 @@ mod downgrade;
 mod edge;
 mod handover;
 mod http2;
+mod identity;
 mod lost;
 mod metrics;
 mod mirror;

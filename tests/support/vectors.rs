@@ -519,6 +519,7 @@ fn check_mark(check: &mut Check, judge: &Judge, mark: &Mark) {
         Verdict::Fail { .. } => "FAIL",
         Verdict::Inconclusive { .. }
         | Verdict::NoData
+        | Verdict::BlueFails { .. }
         | Verdict::Suspect { .. }
         | Verdict::Unconfirmed { .. } => "CONTINUE",
     };

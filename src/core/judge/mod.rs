@@ -6,7 +6,9 @@
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
 //! each other.
 
+mod broken;
 mod gross;
+mod kind;
 mod policy;
 mod rail;
 pub mod report;
@@ -15,6 +17,7 @@ mod track;
 pub mod words;
 
 pub use gross::GrossFinding;
+pub use kind::VerdictKind;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
@@ -57,6 +60,17 @@ pub enum Verdict {
         /// Green requests judged in the whole rollout.
         total_requests: u64,
     },
+    /// Nothing is proven, and blue itself fails grossly: not to be worse than that is no reason to promote green.
+    BlueFails {
+        /// How much both fail, in numbers.
+        reason: String,
+        /// Green fails grossly, too.
+        green_too: bool,
+        /// Green requests judged in this step.
+        step_requests: u64,
+        /// Green requests judged in the whole rollout.
+        total_requests: u64,
+    },
     /// Green has had no request in this step that could be judged.
     NoData,
 }
@@ -83,6 +97,11 @@ impl Verdict {
         match self {
             Verdict::Pass | Verdict::NoData => leaning(0, 0),
             Verdict::Inconclusive {
+                step_requests,
+                total_requests,
+                ..
+            }
+            | Verdict::BlueFails {
                 step_requests,
                 total_requests,
                 ..
@@ -369,7 +388,7 @@ impl Judge {
             };
         }
         if self.step.green == 0 {
-            return Verdict::NoData;
+            return self.blue_fails().unwrap_or(Verdict::NoData);
         }
         if self.ln_suspicion() >= self.policy.suspicion.ln() {
             return Verdict::Suspect {
@@ -385,10 +404,14 @@ impl Judge {
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }
-        Verdict::Inconclusive {
+        let undecided = Verdict::Inconclusive {
             leaning_worse,
             step_requests: self.step.green,
             total_requests: self.total_requests,
+        };
+        match self.blue_fails() {
+            Some(verdict) if !leaning_worse => verdict,
+            _ => undecided,
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Policy {
     pub warmup_s: u64,
     /// Harm cap: FAIL when green cost more than so many failed requests beyond blue's rate.
     pub max_excess_failures: Option<u64>,
+    /// Share of blue's requests in a step that fail, from which silence is no reason to promote green.
+    pub gross_failures: f64,
     /// Absolute limits of green.
     pub slo: Slo,
     /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
@@ -129,6 +131,7 @@ impl Default for Policy {
             },
             warmup_s: 30,
             max_excess_failures: None,
+            gross_failures: 0.1,
             slo: Slo::default(),
             slo_share: 0.25,
             warms_up_each_share: true,
@@ -145,6 +148,9 @@ fn never() -> f64 {
 }
 
 impl Policy {
+    /// `gross_failures` of a service whose failures are its clients' own.
+    pub const NEVER_GROSS: f64 = 2.0;
+
     /// Evidence of harm at which green fails.
     pub fn ln_limit(&self) -> f64 {
         -self.alpha.ln()

@@ -142,9 +142,6 @@ pub struct Report {
     /// Evidence that green is worse, with what a share too small for a fair comparison has shown of its latency.
     #[serde(default)]
     pub ln_small: f64,
-    /// Seconds until latency is judged in this share.
-    #[serde(default)]
-    pub grace_left: u64,
     /// The rule that makes green fail.
     pub cause: Option<Cause>,
     /// Failed requests that green cost beyond blue's rate.
@@ -158,6 +155,12 @@ pub struct Report {
     /// Seconds judged in this step.
     #[serde(default)]
     pub step_seconds: u64,
+    /// Seconds from green's first request until latency is judged,
+    #[serde(default)]
+    pub grace_seconds: u64,
+    /// and how many of them are left.
+    #[serde(default)]
+    pub grace_left: u64,
     /// Green requests judged in the whole rollout.
     pub total_requests: u64,
     /// Where green's failed requests failed, as far as the caller knows it.
@@ -202,7 +205,6 @@ impl Judge {
             gross: self.gross.as_ref().map(Gross::finding),
             grossly_slow: self.grossly_slow(),
             ln_small: self.ln_small(),
-            grace_left: self.cold,
             suspected: heaviest(self.weighted(Track::ln_suspicion)),
             rails: self
                 .rails
@@ -216,6 +218,8 @@ impl Judge {
             limits: self.limits,
             step_requests: self.step.green,
             step_seconds: self.step_seconds,
+            grace_seconds: self.policy.warmup_s,
+            grace_left: self.grace_left(),
             total_requests: self.total_requests,
             faults: Faults::default(),
             probes: None,
@@ -250,13 +254,24 @@ impl Report {
             .find(|finding| finding.metric == metric)
     }
 
+    /// Whether anything of green was compared. Requests that ended in neither success nor failure can still be slow ones.
+    pub fn has_judged(&self) -> bool {
+        let compared = self.findings.iter().map(|finding| finding.green_requests);
+        self.total_requests > 0 || compared.sum::<u64>() > 0
+    }
+
     /// One plain line on a verdict.
     pub fn line(&self, verdict: &Verdict) -> String {
         match verdict {
             Verdict::Fail { reason }
             | Verdict::Suspect { reason }
-            | Verdict::Unconfirmed { reason } => reason.clone(),
+            | Verdict::Unconfirmed { reason }
+            | Verdict::BlueFails { reason, .. } => reason.clone(),
             Verdict::Pass => self.success(),
+            Verdict::NoData if self.total_requests == 0 && self.has_judged() => format!(
+                "no request to green has succeeded or failed in this step yet; {}",
+                self.words_on(self.blamed)
+            ),
             Verdict::NoData => "green has had no request in this step that could be judged".into(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
         }
@@ -420,6 +435,7 @@ impl Report {
             .findings
             .iter()
             .filter(|f| f.ln_e_pass.is_some_and(|ln_e| ln_e < self.ln_pass))
+            .filter(|f| self.grace_left == 0 || f.metric == Metric::Err)
             .map(|f| {
                 format!(
                     "{} {}",
@@ -439,8 +455,24 @@ impl Report {
             )
         };
         format!(
-            "{requests} green requests, no sign of harm (evidence {}){open}",
-            against_one(self.ln_e)
+            "{requests} green requests, no sign of harm (evidence {}){open}{}",
+            against_one(self.ln_e),
+            self.grace()
+        )
+    }
+
+    /// From when on latency is judged, while it is not.
+    fn grace(&self) -> String {
+        let latency = |f: &Finding| f.metric != Metric::Err && f.ln_e_pass.is_some();
+        if self.grace_left == 0 || !self.findings.iter().any(latency) {
+            return String::new();
+        }
+        let from = self.grace_seconds;
+        format!(
+            "; latency is judged from {}:{:02} on, in {} s (`latency_grace`)",
+            from / 60,
+            from % 60,
+            self.grace_left
         )
     }
 }
@@ -469,7 +501,9 @@ impl Report {
             format!("about {count:.0} more {unit}{many} at this traffic")
         };
         match self.seconds_left() {
-            None if self.step_seconds < OLD => "too early to say how long it takes".to_owned(),
+            None if self.step_seconds < OLD || self.grace_left > 0 => {
+                "too early to say how long it takes".to_owned()
+            }
             None => "nothing grows at this traffic, no end in sight".to_owned(),
             Some(seconds) if seconds < 90.0 => about(seconds, "second"),
             Some(seconds) if seconds < 5_400.0 => about(seconds / 60.0, "minute"),
@@ -615,6 +649,60 @@ mod tests {
         let line = report.line(&verdict);
         assert!(
             line.starts_with("green is as good as blue: 4 of 4 metrics"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn while_latency_is_not_judged_it_is_said_from_when_on_it_is() {
+        let good = |seconds| {
+            let (report, verdict) =
+                judged(seconds, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 0]));
+            report.line(&verdict)
+        };
+        let line = good(12);
+        assert!(
+            line.ends_with("; latency is judged from 0:30 on, in 18 s (`latency_grace`)"),
+            "{line}"
+        );
+        assert!(!line.contains("p50"), "{line}");
+        let line = good(30);
+        assert!(!line.contains("latency_grace"), "{line}");
+        let mut judge = Judge::new(Policy {
+            weights: [1.0, 0.0, 0.0, 0.0],
+            ..Policy::default()
+        });
+        judge.tick(&Tick {
+            blue: pool(9, 0, [0; 3]),
+            green: pool(9, 0, [0; 3]),
+        });
+        let line = judge.report().line(&judge.verdict());
+        assert!(!line.contains("latency_grace"), "it is not asked: {line}");
+    }
+
+    #[test]
+    fn slow_requests_without_an_end_are_not_passed_over_in_silence() {
+        let mut judge = Judge::new(Policy {
+            warmup_s: 0,
+            ..Policy::default()
+        });
+        let hangs = PoolTick {
+            timed: 2,
+            slow_fail: [2; 3],
+            slow_pass: [2; 3],
+            ..PoolTick::default()
+        };
+        judge.tick(&Tick {
+            blue: pool(2, 0, [0; 3]),
+            green: hangs,
+        });
+        let report = judge.report();
+        assert!(report.has_judged());
+        let line = report.line(&judge.verdict());
+        assert!(
+            line.starts_with(
+                "no request to green has succeeded or failed in this step yet; green 100%"
+            ) && line.contains("(2 of 2)"),
             "{line}"
         );
     }

@@ -14,7 +14,7 @@ const EQUAL: Weight = match Weight::percent(50) {
 };
 
 impl Rollout {
-    /// The decision table of `analysis.md` 3.5, rows 3 to 8 (rows 1 and 2 are a failed verdict).
+    /// What is done about a verdict that is not a failed one: those are [`Rollout::condemn`]'s.
     pub(super) fn on_verdict(
         &mut self,
         step: usize,
@@ -41,21 +41,54 @@ impl Rollout {
                 total_requests,
                 ..
             } if late => {
-                let enough = if last {
-                    *total_requests >= self.plan.total_requests_min
-                } else {
-                    *step_requests >= self.plan.step_requests_min
-                };
-                let policy = if enough {
-                    self.plan.on_inconclusive
-                } else {
-                    self.plan.on_no_data
-                };
+                let (policy, enough) = self.policy_on(last, *step_requests, *total_requests);
                 self.on_undecided(policy, step, enough, now)
+            }
+            Verdict::BlueFails {
+                reason,
+                green_too,
+                step_requests,
+                total_requests,
+            } if late => {
+                let (policy, _) = self.policy_on(last, *step_requests, *total_requests);
+                self.beside_a_bad_blue(policy, *green_too, reason, now)
             }
             Verdict::NoData if late => self.on_undecided(self.plan.on_no_data, step, false, now),
             _ => vec![],
         }
+    }
+
+    /// What the plan says about silence after so many green requests, and whether they are enough.
+    fn policy_on(&self, last: bool, in_step: u64, in_total: u64) -> (Undecided, bool) {
+        let enough = if last {
+            in_total >= self.plan.total_requests_min
+        } else {
+            in_step >= self.plan.step_requests_min
+        };
+        let policy = if enough {
+            self.plan.on_inconclusive
+        } else {
+            self.plan.on_no_data
+        };
+        (policy, enough)
+    }
+
+    /// No policy promotes where blue fails grossly. A green that fails too goes back; one that serves well is not taken
+    /// from its users for a blue that does not, unless the plan says so: it stays at its share.
+    fn beside_a_bad_blue(
+        &mut self,
+        policy: Undecided,
+        green_too: bool,
+        reason: &str,
+        now: Time,
+    ) -> Vec<Action> {
+        match policy {
+            Undecided::Rollback => {}
+            Undecided::Promote if green_too => {}
+            Undecided::Promote | Undecided::Hold => return vec![],
+        }
+        let reason = reason.to_owned();
+        self.roll_back(Outcome::Inconclusive { reason }, now)
     }
 
     /// Not a proven regression, so not called one; but silence that leans worse is no pass.

@@ -1,0 +1,122 @@
+//! What is allowed in the file, and yet cannot do what it says: told by `check`, with what to do.
+
+use crate::config::types::{Config, Service};
+use crate::core::plan::Step;
+use crate::core::time::shown;
+use std::time::Duration;
+
+impl Config {
+    /// One line for each.
+    pub fn doubts(&self) -> Vec<String> {
+        self.services.iter().flat_map(Service::doubts).collect()
+    }
+}
+
+impl Service {
+    fn doubts(&self) -> Vec<String> {
+        let all = self.graced().into_iter().chain(self.read_too_short());
+        all.map(|text| format!("{}: {text}", self.name)).collect()
+    }
+
+    /// A share that is over before latency is judged: no latency is shown to be good in it, so it never passes.
+    ///
+    /// `latency_grace` begins with green's first request, so what counts is the time until a share's deadline at the latest.
+    fn graced(&self) -> Option<String> {
+        let grace = self.judgement.latency_grace;
+        let mut spent = Duration::ZERO;
+        let plan = self.plan(None);
+        let shifts = plan.steps.iter().filter_map(|step| match step {
+            Step::Shift {
+                weight, deadline, ..
+            } => Some((*weight, *deadline)),
+            _ => None,
+        });
+        let over = shifts
+            .map(|(weight, deadline)| {
+                spent = spent.saturating_add(deadline);
+                (weight, spent)
+            })
+            .take_while(|(_, spent)| *spent <= grace);
+        let weights: Vec<String> = over.map(|(weight, _)| weight.to_string()).collect();
+        (!weights.is_empty()).then(|| {
+            format!(
+                "latency is not judged in the first {} (`latency_grace`), and by then the share {} has reached its deadline: it \
+                 can never pass, and `on_inconclusive` decides. Set a longer `deadline`, or a shorter `latency_grace`",
+                shown(grace),
+                weights.join(", ")
+            )
+        })
+    }
+
+    /// One timer of the connection to a backend serves for both.
+    fn read_too_short(&self) -> Option<String> {
+        let (read, first_byte) = (self.timeouts.read, self.timeouts.first_byte);
+        (read < first_byte).then(|| {
+            format!(
+                "`timeouts.read` ({}) is below `timeouts.first_byte` ({}), and a pause within an answer is cut after the longer \
+                 of both: `read` does nothing. Set `first_byte` to at most `read`",
+                precise(read),
+                precise(first_byte)
+            )
+        })
+    }
+}
+
+/// A span as the file has it.
+fn precise(span: Duration) -> String {
+    match span.subsec_millis() {
+        0 => shown(span),
+        _ => format!("{}ms", span.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(keys: &str) -> Vec<String> {
+        let text = format!("[service.api]\nblue = \"127.0.0.1:1\"\n{keys}\n");
+        let config = Config::parse("t.toml", &text).expect("a configuration");
+        config.doubts()
+    }
+
+    #[test]
+    fn a_share_that_can_never_pass_is_told() {
+        let steps = |first: &str, second: &str| {
+            format!(
+                "steps = [{{ weight = 5, hold = \"1s\", deadline = \"{first}\" }}, {{ weight = 100, hold = \"1s\", deadline = \"{second}\" }}]"
+            )
+        };
+        assert_eq!(told(""), [""; 0], "the defaults");
+        assert_eq!(
+            told(&steps("31s", "5s")),
+            [""; 0],
+            "it has had its grace by then"
+        );
+        let lines = told(&steps("30s", "30s"));
+        assert_eq!(
+            lines,
+            [
+                "api: latency is not judged in the first 30s (`latency_grace`), and by then the share 5% has reached its deadline: it can never pass, and `on_inconclusive` decides. Set a longer `deadline`, or a shorter `latency_grace`"
+            ]
+        );
+        let lines = told(&steps("10s", "20s"));
+        assert!(lines[0].contains("the share 5%, 9"), "both: {lines:?}");
+        let short = format!("latency_grace = \"5s\"\n{}", steps("10s", "20s"));
+        assert_eq!(told(&short), [""; 0]);
+    }
+
+    #[test]
+    fn a_read_timeout_that_does_nothing_is_told() {
+        let timeouts = |read: &str, first: &str| {
+            told(&format!(
+                "timeouts = {{ read = \"{read}\", first_byte = \"{first}\" }}"
+            ))
+        };
+        assert_eq!(timeouts("8s", "8s"), [""; 0]);
+        assert_eq!(timeouts("9s", "8s"), [""; 0]);
+        let lines = timeouts("2s", "8s");
+        let start = "api: `timeouts.read` (2s) is below `timeouts.first_byte` (8s)";
+        assert!(lines[0].starts_with(start), "{lines:?}");
+    }
+}

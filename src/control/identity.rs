@@ -1,0 +1,57 @@
+//! Whether backends still are the containers that they were, while the engine is silent: `core::identity` has the rules.
+
+use crate::control::controller::Controller;
+use crate::core::table::Color;
+use crate::core::time::Time;
+
+impl Controller {
+    /// While the engine is silent an address that refuses is not asked again; told once for each backend.
+    pub(super) fn doubt(&mut self, now: Time) {
+        if self.dock.lost.is_none() {
+            return;
+        }
+        let snapshot = self.board.snapshot();
+        for (ward, published) in self.wards.iter_mut().zip(&snapshot.services) {
+            if !ward.is_docker() {
+                continue;
+            }
+            let mut doubted = vec![];
+            for color in Color::BOTH {
+                for backend in &published.pools[color.index()] {
+                    backend.identify(|identity| identity.silent(now));
+                    if backend.doubted() {
+                        let name = ward.container_of(color, &backend.id);
+                        let name = name.unwrap_or_else(|| backend.id.clone());
+                        doubted.push(words(&format!("{color}'s container {name}")));
+                    }
+                }
+            }
+            let service = &ward.route.service;
+            let id = ward.run.as_ref().map(|run| run.saved.id);
+            for text in ward.docker.doubts.fresh(doubted) {
+                self.ledger.tell(service, id, "trouble", text);
+            }
+        }
+    }
+
+    /// The engine was asked and has named the containers of these pools.
+    pub(super) fn trust(&mut self, seen: &[(usize, Color)]) {
+        let snapshot = self.board.snapshot();
+        for (i, color) in seen {
+            let Some(published) = snapshot.services.get(*i) else {
+                continue;
+            };
+            for backend in &published.pools[color.index()] {
+                backend.identify(|identity| identity.seen());
+            }
+            self.wards[*i].docker.doubts.fresh(vec![]);
+        }
+    }
+}
+
+/// Why nothing new is sent to a backend that may well answer.
+pub(super) fn words(what: &str) -> String {
+    format!(
+        "{what} refused connections while Docker is silent: its address may be another container's by now, and nothing new is sent there until Docker answers"
+    )
+}
