@@ -49,7 +49,11 @@ impl Track {
     pub(super) fn new(policy: &Policy, metric: Metric) -> Track {
         let m = metric as usize;
         Track {
-            fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
+            fail: FailProcess::new(
+                policy.betting(metric),
+                policy.omega0[m],
+                policy.delta0_ppm[m],
+            ),
             history: None,
             suspicion: None,
             pass: Pass::LeftOut,
