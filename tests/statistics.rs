@@ -16,7 +16,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::analysis::Evidence;
-use shifter::core::judge::{Cause, Control, Judge, Policy, Slo, Verdict};
+use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Slo, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
 };
@@ -143,16 +143,16 @@ proptest! {
     }
 
     #[test]
-    fn a_fail_process_gains_nothing_within_the_margin(
+    fn a_fail_process_without_grants_gains_nothing_within_the_margin(
         past in history(), (green, blue, bad) in margins(), share in 0.01f64..=1.0,
     ) {
-        let mut fail = FailProcess::new(Policy::default().betting(), 1.1, 0);
+        let mut fail = FailProcess::new(Policy::default().betting(Metric::P50), 1.1, 0);
         for table in past {
             fail.block(&any_split(table));
         }
         let expected: f64 = outcomes(green, blue, bad, 1.1 * share)
             .map(|(x, p)| {
-                let mut next = fail;
+                let mut next = fail.clone();
                 next.block(&block(green, blue, bad, x));
                 p * next.ln_e().exp()
             })
@@ -195,7 +195,7 @@ proptest! {
             pass.block(1, split.green, split.green_bad);
         }
         let worse: f64 = binomial(rate * share).map(|(x, p)| {
-            let mut next = fail;
+            let mut next = fail.clone();
             next.block(1, requests, x);
             p * next.ln_e().exp()
         }).sum();
@@ -212,7 +212,7 @@ proptest! {
     #[test]
     fn evidence_grows_no_faster_than_the_guard_allows(past in history()) {
         let policy = Policy::default();
-        let mut fail = FailProcess::new(policy.betting(), 1.1, 1_000);
+        let mut fail = FailProcess::new(policy.betting(Metric::P90), 1.1, 1_000);
         let mut pass = PassProcess::new(policy.showing(), 1.5, 10_000);
         for (i, table) in past.into_iter().enumerate() {
             let before = pass.ln_e();
@@ -221,6 +221,36 @@ proptest! {
             let seconds = (i + 1) as f64;
             prop_assert!(fail.ln_e() <= policy.burst_low + policy.rho * seconds + 1e-9);
             prop_assert!(pass.ln_e() <= before + policy.pass_cap + 1e-9);
+        }
+    }
+
+    /// A stall of up to three seconds of either pool, over four seconds of the clock, convicts nothing.
+    #[test]
+    fn a_stall_of_three_seconds_convicts_nothing(
+        (blue, green) in (1u64..500, 1u64..500), calm in 0usize..60, stalled in 0usize..2,
+        bad in prop::collection::vec((0.0f64..=1.0, 0.0f64..=1.0), 1..=4),
+    ) {
+        let mut judge = Judge::new(Policy { warmup_s: 0, ..Policy::default() }).without_intervals();
+        let pools = |failing: [f64; 2], slow: [f64; 2]| {
+            // In calm seconds green is no slower than blue, however few its requests are.
+            let tick = |requests: u64, failing: f64, slow: f64, round: fn(f64) -> f64| {
+                let failed = (failing * requests as f64).round() as u64;
+                let timed = (requests - failed) as f64;
+                let [a, b, c] = [0.5, 0.1, 0.01].map(|share| round(timed * slow.max(share)) as u64);
+                pool([requests, failed, a, b, c, a, b, c])
+            };
+            Tick {
+                blue: tick(blue, failing[0], slow[0], f64::ceil),
+                green: tick(green, failing[1], slow[1], f64::floor),
+            }
+        };
+        let one = |value: f64| std::array::from_fn(|i| if i == stalled { value } else { 0.0 });
+        let mut ticks = vec![pools([0.0; 2], [0.0; 2]); calm];
+        ticks.extend(bad.iter().map(|(failing, slow)| pools(one(*failing), one(*slow))));
+        ticks.extend([pools([0.0; 2], [0.0; 2]); 60]);
+        for tick in &ticks {
+            judge.tick(tick);
+            prop_assert_eq!(judge.cause(), None, "{}", judge.report().failure());
         }
     }
 

@@ -13,10 +13,13 @@
 //! distribution" (2008). All logarithms are natural.
 
 mod kernel;
+mod wealth;
 
 pub use kernel::{TwoByTwo, ln_choose, ln_lr, ln_sum, ln_z, times_ln};
+pub use wealth::Betting;
 
 use serde::{Deserialize, Serialize};
+use wealth::Wealth;
 
 /// Counts of both pools over one stratum: at least a second, and a request on either side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,73 +77,8 @@ impl Phantom {
     }
 }
 
-/// How wealth is bet against "green is not worse".
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Betting {
-    /// Alternatives, as multiples of the tolerated odds.
-    pub ratios: [f64; 6],
-    /// Share of the wealth that is bet from the start.
-    pub initial_stake: f64,
-    /// Seconds over which the rest is bet: it finds what begins late.
-    pub horizon: f64,
-    /// Evidence that a second may add at most, in the long run.
-    pub rho: f64,
-    /// Evidence that a burst may add at most, at low traffic.
-    pub burst_low: f64,
-    /// The same at high traffic.
-    pub burst_high: f64,
-    /// Green requests a second from which traffic is high.
-    pub burst_rps: f64,
-}
-
-/// Wealth spread over six alternatives, with the guard against bursts.
-///
-/// The guard caps what evidence a second can add, so a pause of three seconds cannot convict. A cap
-/// only ever lowers an e-value, so validity is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Wealth {
-    betting: Betting,
-    cash: f64,
-    ln_wealth: [f64; 6],
-    room: [f64; 6],
-}
-
-impl Wealth {
-    fn new(betting: Betting) -> Wealth {
-        Wealth {
-            betting,
-            cash: 1.0 - betting.initial_stake,
-            ln_wealth: [(betting.initial_stake / 6.0).ln(); 6],
-            room: [betting.burst_low; 6],
-        }
-    }
-
-    fn bet(&mut self, seconds: f64, green: u64, increments: [f64; 6]) {
-        let b = &self.betting;
-        let stake = self.cash.min((1.0 - b.initial_stake) * seconds / b.horizon);
-        self.cash -= stake;
-        let ln_share = (stake > 0.0).then(|| (stake / 6.0).ln());
-        let busy = green as f64 >= b.burst_rps * seconds;
-        let cap = if busy { b.burst_high } else { b.burst_low };
-        for (k, ln_lr) in increments.into_iter().enumerate() {
-            let room = cap.min(self.room[k] + b.rho * seconds);
-            let gain = ln_lr.min(room);
-            self.room[k] = room - gain.max(0.0);
-            if let Some(ln_share) = ln_share {
-                self.ln_wealth[k] = ln_sum(&[self.ln_wealth[k], ln_share]);
-            }
-            self.ln_wealth[k] += gain;
-        }
-    }
-
-    fn ln_e(&self) -> f64 {
-        let [a, b, c, d, e, f] = self.ln_wealth;
-        ln_sum(&[self.cash.max(0.0).ln(), a, b, c, d, e, f])
-    }
-}
-
 /// Evidence that green is worse: an e-process against `odds(green) <= odds0 * odds(blue + credit)`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailProcess {
     odds0: f64,
     phantom: Phantom,
@@ -160,7 +98,7 @@ impl FailProcess {
     /// Takes one stratum.
     pub fn block(&mut self, block: &Block) {
         let credited = self.phantom.credit(block);
-        let increments = ln_lrs(&credited, self.odds0, &self.wealth.betting.ratios);
+        let increments = ln_lrs(&credited, self.odds0, self.wealth.ratios());
         self.wealth
             .bet(block.seconds as f64, block.green, increments);
     }
@@ -172,22 +110,22 @@ impl FailProcess {
 
     /// Wealth not bet yet.
     pub fn cash(&self) -> f64 {
-        self.wealth.cash
+        self.wealth.cash()
     }
 
     /// Logarithm of the wealth on each alternative.
     pub fn ln_wealth(&self) -> &[f64; 6] {
-        &self.wealth.ln_wealth
+        self.wealth.ln_wealth()
     }
 
     /// What each alternative may still gain now.
     pub fn room(&self) -> &[f64; 6] {
-        &self.wealth.room
+        self.wealth.room()
     }
 }
 
 /// Evidence that green is worse than a fixed rate, for a green that serves alone.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryFail {
     rate: f64,
     wealth: Wealth,
@@ -210,7 +148,7 @@ impl HistoryFail {
     /// Takes `bad` of `requests` in so many seconds.
     pub fn block(&mut self, seconds: u64, requests: u64, bad: u64) {
         let (p0, bad_f, good) = (self.rate, bad as f64, (requests - bad) as f64);
-        let increments = self.wealth.betting.ratios.map(|r| {
+        let increments = self.wealth.ratios().map(|r| {
             let scale = 1.0 - p0 + r * p0;
             bad_f * (r / scale).ln() - good * scale.ln()
         });

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Verdict};
 use shifter::core::sequential::{
-    Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_lr, ln_z,
+    Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_lr, ln_z,
 };
 use shifter::core::stats::{Histogram, Margin, PoolTick, Tick};
 use std::collections::BTreeMap;
@@ -81,11 +81,12 @@ impl Check {
 
 type Checker = fn(&mut Check, &Policy, Value) -> Result<(), serde_json::Error>;
 
-const SECTIONS: [(&str, Checker); 10] = [
+const SECTIONS: [(&str, Checker); 11] = [
     ("ln_z", check_ln_z),
     ("ln_lr", check_ln_lr),
     ("phantom", check_phantom),
     ("fail_process", check_fail),
+    ("guard", check_guard),
     ("history_fail_process", check_history),
     ("pass_process", check_pass),
     ("odds_interval", check_odds),
@@ -230,7 +231,7 @@ fn check_fail(check: &mut Check, policy: &Policy, case: Value) -> Result<(), ser
         p_anytime: f64,
     }
     let case: Case = serde_json::from_value(case)?;
-    let mut fail = FailProcess::new(policy.betting(), case.omega0, case.delta0_ppm);
+    let mut fail = FailProcess::new(policy.betting(Metric::Err), case.omega0, case.delta0_ppm);
     let mut highest = 0f64;
     check.same(
         "number of blocks",
@@ -261,6 +262,52 @@ fn check_fail(check: &mut Check, policy: &Policy, case: Value) -> Result<(), ser
         );
     }
     check.ratio("p_anytime", (-highest).exp().min(1.0), case.p_anytime);
+    Ok(())
+}
+
+/// The guard with grants for what lasts, as `tests/reference/guard.py` has it: with the defaults, not with those of the file.
+fn check_guard(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Case {
+        omega0: f64,
+        delta0_ppm: u64,
+        rho: f64,
+        burst_low: f64,
+        burst_high: f64,
+        persistence: usize,
+        mild: Option<(f64, f64)>,
+        blocks_dt_nb_xb_ng_xg: Vec<Counts>,
+        ln_e: Vec<f64>,
+        final_ln_m: [f64; 6],
+    }
+    let case: Case = serde_json::from_value(case)?;
+    let betting = Betting {
+        rho: case.rho,
+        burst_low: case.burst_low,
+        burst_high: case.burst_high,
+        persistence: case.persistence,
+        mild: case.mild,
+        ..Policy::default().betting(Metric::Err)
+    };
+    let defaults = [Metric::Err, Metric::P50].map(|metric| Policy::default().betting(metric));
+    check.same("defaults", defaults.contains(&betting), true);
+    let mut fail = FailProcess::new(betting, case.omega0, case.delta0_ppm);
+    let blocks = case.blocks_dt_nb_xb_ng_xg;
+    check.same("number of blocks", blocks.len(), case.ln_e.len());
+    for (i, (&counts, &want)) in blocks.iter().zip(&case.ln_e).enumerate() {
+        fail.block(&block(counts));
+        let near = (fail.ln_e() - want).abs() <= 1e-9;
+        check.number(&format!("ln_e[{i}]"), fail.ln_e(), want, near);
+    }
+    for (k, want) in case.final_ln_m.into_iter().enumerate() {
+        let got = fail.ln_wealth()[k];
+        check.number(
+            &format!("final_ln_m[{k}]"),
+            got,
+            want,
+            (got - want).abs() <= 1e-9,
+        );
+    }
     Ok(())
 }
 

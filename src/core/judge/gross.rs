@@ -34,7 +34,7 @@ impl Gross {
         let err = Metric::Err as usize;
         let (odds, ppm) = (policy.omega0[err], policy.delta0_ppm[err]);
         Gross {
-            fail: FailProcess::new(policy.betting(), odds, ppm),
+            fail: FailProcess::new(policy.betting(Metric::Err), odds, ppm),
             open: Block::default(),
             seen: Block::default(),
         }

@@ -1,6 +1,6 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
-use super::Slo;
+use super::{Metric, Slo};
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ pub struct Policy {
     pub horizon_s: f64,
     /// Evidence (in nats) that one second may add in the long run.
     pub rho: f64,
+    /// The same for errors, with `persistence`.
+    pub error_rho: f64,
+    /// The same for the mildest alternative of latency: a pool that wanders by itself looks like it.
+    pub mild_rho: f64,
     /// The same while green serves alone and is compared with the past.
     pub history_rho: f64,
     /// The same where that only raises suspicion.
@@ -41,6 +45,13 @@ pub struct Policy {
     pub burst_low: f64,
     /// The same from `burst_rps` on.
     pub burst_high: f64,
+    /// The same for errors, with `persistence`.
+    pub error_burst: f64,
+    /// The same for the mildest alternative of latency.
+    pub mild_burst: f64,
+    /// Successive seconds from which errors count beyond what bursts may add, apart from the worst of them
+    /// (`core::sequential`); 0: never. A pause of up to three seconds touches four.
+    pub persistence: usize,
     /// Green requests a second from which one second says a lot.
     pub burst_rps: f64,
     /// Alternatives for PASS, as multiples of the margin.
@@ -104,10 +115,15 @@ impl Default for Policy {
             initial_stake: 0.5,
             horizon_s: 1_800.0,
             rho: 0.5,
+            error_rho: 1.0,
+            mild_rho: 0.29,
             history_rho: 0.25,
             suspicion_rho: 0.5,
             burst_low: 3.0,
             burst_high: 1.0,
+            error_burst: 1.5,
+            mild_burst: 2.0,
+            persistence: 5,
             burst_rps: 5.0,
             pass_ratios: [0.8, 0.5, 0.2, 0.05],
             abs_ratios: [0.7, 0.4, 0.15, 0.03],
@@ -167,7 +183,27 @@ impl Policy {
     }
 
     /// How wealth is bet while blue serves beside green.
-    pub fn betting(&self) -> Betting {
+    ///
+    /// Errors that last count in full. Latency has no such grant: a pool that wanders is slow for minutes, too.
+    pub fn betting(&self, metric: Metric) -> Betting {
+        let plain = self.bursts();
+        match metric {
+            Metric::Err if self.persistence > 0 => Betting {
+                rho: self.error_rho,
+                burst_high: self.error_burst,
+                persistence: self.persistence,
+                ..plain
+            },
+            Metric::Err => plain,
+            _ => Betting {
+                mild: Some((self.mild_rho, self.mild_burst)),
+                ..plain
+            },
+        }
+    }
+
+    /// The guard without grants for what lasts.
+    fn bursts(&self) -> Betting {
         Betting {
             ratios: self.fail_ratios,
             initial_stake: self.initial_stake,
@@ -176,6 +212,8 @@ impl Policy {
             burst_low: self.burst_low,
             burst_high: self.burst_high,
             burst_rps: self.burst_rps,
+            mild: None,
+            persistence: 0,
         }
     }
 
@@ -183,7 +221,7 @@ impl Policy {
     pub fn history_betting(&self) -> Betting {
         Betting {
             rho: self.history_rho,
-            ..self.betting()
+            ..self.bursts()
         }
     }
 
@@ -192,7 +230,7 @@ impl Policy {
         Betting {
             rho: self.suspicion_rho,
             burst_high: self.burst_low,
-            ..self.betting()
+            ..self.bursts()
         }
     }
 

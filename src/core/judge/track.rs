@@ -52,7 +52,11 @@ impl Track {
     pub(super) fn new(policy: &Policy, metric: Metric) -> Track {
         let m = metric as usize;
         Track {
-            fail: FailProcess::new(policy.betting(), policy.omega0[m], policy.delta0_ppm[m]),
+            fail: FailProcess::new(
+                policy.betting(metric),
+                policy.omega0[m],
+                policy.delta0_ppm[m],
+            ),
             small: None,
             history: None,
             suspicion: None,
@@ -99,7 +103,7 @@ impl Track {
         let small = terms.small && metric.level().is_some();
         self.small = small.then(|| {
             FailProcess::new(
-                policy.betting(),
+                policy.betting(metric),
                 policy.omega0[metric as usize],
                 policy.delta0_ppm[metric as usize],
             )
