@@ -7,6 +7,7 @@ pub mod class;
 pub mod event;
 pub mod fault;
 pub mod judge;
+pub mod newcomer;
 pub mod outcome;
 pub mod phase;
 pub mod plan;

@@ -1,7 +1,8 @@
 //! Where a caller stands on the line 0..10 000, and how it is found there again.
 
 use crate::config::Sticky;
-use crate::core::weight::{Weight, newcomer, point, salted};
+use crate::core::newcomer::newcomer;
+use crate::core::weight::{Weight, point, salted};
 use crate::proxy::balance::dice;
 use crate::proxy::route::Fnv;
 use crate::proxy::seal::Seal;
