@@ -478,6 +478,37 @@ fn retries_of_sticky_users_are_no_evidence() {
     );
 }
 
+/// The largest expected likelihood ratio over sizes, numbers of bad requests (evenly spread), shares and alternatives.
+fn most_expected(odds0: f64, cap: f64) -> f64 {
+    let mut most = 0.0f64;
+    for blocks in [2u64, 3, 5, 10] {
+        for bad in (1..=2 * blocks).chain([5 * blocks, 10 * blocks, 20 * blocks - 1]) {
+            let even = |i: u64| (i + 1) * bad / blocks - i * bad / blocks;
+            let spread: Vec<u64> = (0..blocks).map(even).collect();
+            for percent in [5, 10, 25, 50] {
+                for ratio in Policy::default().fail_ratios {
+                    let expected = vectors::expected_in_blocks(&spread, percent, odds0, ratio, cap);
+                    most = most.max(expected);
+                }
+            }
+        }
+    }
+    most
+}
+
+/// Blocks make green's bad requests a little more variable than the judge takes them to be where the traffic spreads
+/// them evenly. The tolerated odds of errors make up for it as long as a second may add 3 nats at most; they would
+/// not without the guard. Latency tolerates no odds, so that there something is left.
+#[test]
+fn evenly_spread_errors_gain_nothing_under_the_guard() {
+    let policy = Policy::default();
+    let guard = policy.burst_low.max(policy.burst_high);
+    assert!(most_expected(policy.omega0[0], guard) <= 1.0);
+    assert!(most_expected(policy.omega0[0], f64::INFINITY) > 1.01);
+    let latency = most_expected(policy.omega0[1], guard);
+    assert!((1.0..1.1).contains(&latency), "{latency}");
+}
+
 /// Patterns of traffic, and the shares at which two equal versions have it.
 fn patterned() -> Vec<(Pattern, u16)> {
     let rounds = (2..=60).chain([89, 144, 233]);

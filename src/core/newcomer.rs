@@ -34,7 +34,7 @@
 //! - Each is at most as variable as draws would be: permuted blocks are negatively associated (Joag-Dev and
 //!   Proschan 1983), so green's bad ones are smaller in convex order than a binomial variable (Shao 2000).
 //!
-//! What follows for the evidence is said, with figures, in [`core::judge`](crate::core::judge).
+//! What follows for the evidence is said, with figures, in [`core::sequential`](crate::core::sequential).
 
 use crate::core::weight::Weight;
 
@@ -85,28 +85,26 @@ const fn digit(fraction: &mut u64, radix: u64) -> u64 {
     (wide >> 64) as u64
 }
 
-/// Where element `at` of 0..`size` comes to stand: swaps `k` with one of 0..=`k`, for `k` from 1 on.
+/// Where element `at` of 0..`SIZE` comes to stand: swaps `k` with one of 0..=`k`, for `k` from 1 on.
 ///
-/// `size` is a multiple of [`DIGITS`], and `first` the place of the first draw of this order. Swaps below
-/// `at` do not move it.
-const fn shuffled(key: u64, kind: u64, first: u64, at: u64, size: u64) -> u64 {
-    let (mut lane, mut now) = (at / DIGITS as u64, at);
-    while lane < size / DIGITS as u64 {
-        let mut fraction = draw(key, kind, first.wrapping_add(lane));
-        let mut k = lane * DIGITS as u64;
-        let end = k + DIGITS as u64;
-        while k < end {
-            let other = digit(&mut fraction, k + 1);
-            now = if k == at {
-                other
-            } else if k > at && other == now {
-                k
-            } else {
-                now
-            };
+/// `SIZE` is a multiple of [`DIGITS`], and `first` the place of the first draw of this order. Swaps below `at` do not
+/// move it. Without a branch on what was drawn: it could not be foretold.
+const fn shuffled<const SIZE: usize>(key: u64, kind: u64, first: u64, at: u64) -> u64 {
+    let (mut others, mut lane) = ([0; SIZE], 0);
+    while lane < SIZE / DIGITS {
+        let mut fraction = draw(key, kind, first.wrapping_add(lane as u64));
+        let mut k = lane * DIGITS;
+        while k < (lane + 1) * DIGITS {
+            others[k] = digit(&mut fraction, k as u64 + 1);
             k += 1;
         }
         lane += 1;
+    }
+    let (mut now, mut k) = (others[at as usize % SIZE], 1);
+    while k < SIZE {
+        let moved = (others[k] == now) & (k as u64 > at);
+        now = if moved { k as u64 } else { now };
+        k += 1;
     }
     now
 }
@@ -148,9 +146,10 @@ const fn point(hundredth: u64, place: u64) -> u16 {
 /// After 2⁶⁴ newcomers the number begins anew, and one block is short.
 pub const fn newcomer(n: u64, salt: u64) -> u16 {
     let (key, block) = (key(salt), n / STRATA);
-    let stratum = shuffled(key, ORDERS, first_of_block(block), n % STRATA, STRATA);
+    let order = first_of_block(block);
+    let stratum = shuffled::<{ STRATA as usize }>(key, ORDERS, order, n % STRATA);
     let first = first_of_stratum(n / RUN, stratum);
-    let fifth = shuffled(key, PARTS, first, block % FIFTHS, FIFTHS);
+    let fifth = shuffled::<{ FIFTHS as usize }>(key, PARTS, first, block % FIFTHS);
     point(stratum * FIFTHS + fifth, draw(key, PLACES, n))
 }
 
