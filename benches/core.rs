@@ -9,10 +9,11 @@ use pingora::http::RequestHeader;
 use shifter::config::Config;
 use shifter::core::class::Class;
 use shifter::core::judge::{Judge, Policy};
+use shifter::core::newcomer::{Newcomers, newcomer};
 use shifter::core::stats::{History, Limits};
 use shifter::core::table::{Color, Route, Table};
 use shifter::core::time::Time;
-use shifter::core::weight::Weight;
+use shifter::core::weight::{Weight, point};
 use shifter::metrics::Metrics;
 use shifter::proxy::decide::decide;
 use shifter::proxy::live::Live;
@@ -21,6 +22,7 @@ use shifter::store::{Board, Clock};
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Twenty services, as on a busy host; the last is asked for.
@@ -102,6 +104,27 @@ fn decision(c: &mut Criterion) {
     });
 }
 
+/// A newcomer's place as it is given now, and by the golden ratio as before: both with the counter that workers share.
+fn places(c: &mut Criterion) {
+    let counter = AtomicU64::new(0);
+    let next = || counter.fetch_add(1, Ordering::Relaxed);
+    c.bench_function("place of a newcomer", |b| {
+        b.iter(|| newcomer(next(), black_box(7)));
+    });
+    c.bench_function("place of a newcomer, golden ratio", |b| {
+        let golden = |n: u64, salt| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(salt);
+        b.iter(|| point(golden(next(), black_box(7))));
+    });
+    let mut newcomers = Newcomers::new(7);
+    c.bench_function("place of a newcomer, simulated", |b| {
+        b.iter(|| newcomers.next());
+    });
+    let share = Weight::percent(5).expect("a weight");
+    c.bench_function("5,000 newcomers counted, simulated", |b| {
+        b.iter(|| newcomers.on_green(black_box(4_999), share));
+    });
+}
+
 fn recording(c: &mut Criterion) {
     let live = live("");
     let service = &live.services[19];
@@ -171,5 +194,5 @@ fn judge_tick(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decision, recording, judge_tick);
+criterion_group!(benches, decision, places, recording, judge_tick);
 criterion_main!(benches);

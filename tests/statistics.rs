@@ -4,6 +4,8 @@
 mod canary;
 #[path = "support/drive.rs"]
 mod drive;
+#[path = "support/patterns.rs"]
+mod patterns;
 #[path = "support/vectors.rs"]
 mod vectors;
 #[path = "support/worlds.rs"]
@@ -11,6 +13,7 @@ mod worlds;
 
 use canary::{Ending, blue_green, canary, longest, plan};
 use drive::{End, Run, alone, drive as rollout, fixed, many, steady, wilson};
+use patterns::{Chooser, Pattern, Setting};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -21,6 +24,7 @@ use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
 };
 use shifter::core::stats::{Baseline, PoolTick, Tick};
+use shifter::core::weight::Weight;
 use worlds::{Fault, Traffic, World};
 
 #[test]
@@ -503,4 +507,84 @@ fn retries_of_sticky_users_are_no_evidence() {
         each >= 3 && once <= 1,
         "{each} of 150 with each retry, {once} with one failure in ten seconds"
     );
+}
+
+/// The largest expected likelihood ratio over sizes, numbers of bad requests (evenly spread), shares and alternatives.
+fn most_expected(odds0: f64, cap: f64) -> f64 {
+    let mut most = 0.0f64;
+    for blocks in [2u64, 3, 5, 10] {
+        for bad in (1..=2 * blocks).chain([5 * blocks, 10 * blocks, 20 * blocks - 1]) {
+            let even = |i: u64| (i + 1) * bad / blocks - i * bad / blocks;
+            let spread: Vec<u64> = (0..blocks).map(even).collect();
+            for percent in [5, 10, 25, 50] {
+                for ratio in Policy::default().fail_ratios {
+                    let expected = vectors::expected_in_blocks(&spread, percent, odds0, ratio, cap);
+                    most = most.max(expected);
+                }
+            }
+        }
+    }
+    most
+}
+
+/// Blocks make green's bad requests a little more variable than the judge takes them to be where the traffic spreads
+/// them evenly. The tolerated odds of errors make up for it as long as a second may add 3 nats at most; they would
+/// not without the guard. Latency tolerates no odds, so that there something is left.
+#[test]
+fn evenly_spread_errors_gain_nothing_under_the_guard() {
+    let policy = Policy::default();
+    let guard = policy.burst_low.max(policy.burst_high);
+    assert!(most_expected(policy.omega0[0], guard) <= 1.0);
+    assert!(most_expected(policy.omega0[0], f64::INFINITY) > 1.01);
+    let latency = most_expected(policy.omega0[1], guard);
+    assert!((1.0..1.1).contains(&latency), "{latency}");
+}
+
+/// Patterns of traffic, and the shares at which two equal versions have it.
+fn patterned() -> Vec<(Pattern, u16)> {
+    let rounds = (2..=60).chain([89, 144, 233]);
+    let periodic = rounds.flat_map(|period| {
+        [false, true].map(|slow| Pattern::Periodic {
+            period,
+            clients: 1 + period % 2,
+            closed: slow,
+            slow,
+        })
+    });
+    let pages = [21, 34, 55, 89].map(|requests| Pattern::Pages { requests });
+    let services = [5, 21, 34].map(|period| Pattern::TwoServices { period });
+    let batches = [false, true].map(|first| Pattern::Batch { first });
+    let others = [Pattern::Monitors { pollers: 3 }];
+    let all = periodic.chain(pages).chain(services).chain(batches);
+    all.chain(others)
+        .flat_map(|pattern| [(pattern, 5), (pattern, 50)])
+        .collect()
+}
+
+/// Rollouts of a green that equals blue that go back, where the traffic repeats itself.
+fn in_step(chooser: Chooser) -> Vec<(Pattern, u16)> {
+    let cases = patterned();
+    let back = many(2, cases.len() as u64, |case| {
+        let (pattern, percent) = cases[case as usize];
+        let setting = Setting {
+            rate: 300.0,
+            share: Weight::percent(percent).unwrap(),
+            seconds: 60,
+            chooser,
+        };
+        pattern.goes_back(&setting, case)
+    });
+    let cases = cases.into_iter().zip(back);
+    cases
+        .filter(|(_, back)| *back)
+        .map(|(case, _)| case)
+        .collect()
+}
+
+/// The golden ratio is what newcomers were given by before, and what this test must find.
+#[test]
+fn traffic_that_repeats_itself_is_not_in_step_with_the_assignment() {
+    let (shipped, golden) = (in_step(Chooser::Shipped), in_step(Chooser::Golden));
+    assert_eq!(shipped, []);
+    assert!(golden.len() >= 3, "{golden:?}");
 }

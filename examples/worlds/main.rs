@@ -4,11 +4,14 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens. All without a name.
+//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
+//! `patterns`: false rollbacks where the traffic repeats itself. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
-//! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
+//! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`; `--golden` adds to `patterns` what the golden ratio does;
+//! `--latency-odds X` tolerates that odds ratio of slow requests (1).
 
+mod assignment;
 #[path = "../../tests/support/canary.rs"]
 mod canary;
 mod cutover;
@@ -17,6 +20,8 @@ mod drive;
 mod forecast;
 mod grid;
 mod gross;
+#[path = "../../tests/support/patterns.rs"]
+mod patterns;
 mod peers;
 mod rollout;
 #[path = "../../tests/support/worlds.rs"]
@@ -40,12 +45,14 @@ struct Size {
     only: String,
     /// Percentage that stays on blue in the last share of `worse` and `lean`.
     holdback: u16,
+    /// `patterns` with the golden ratio beside what is shipped.
+    golden: bool,
 }
 
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 11] = [
+const TABLES: [Table; 12] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -54,6 +61,7 @@ const TABLES: [Table; 11] = [
     ("grid", "", grid::grid),
     ("gross", "", gross::gross),
     ("plan", "", forecast::forecast),
+    ("patterns", "", assignment::patterns),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
     ("alone", "fixed", green_alone),
@@ -64,7 +72,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|gross|plan|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|gross|plan|patterns|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
             );
             return ExitCode::from(2);
         }
@@ -94,6 +102,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             policy,
             only: String::new(),
             holdback: 5,
+            golden: false,
         },
         Vec::new(),
     );
@@ -114,6 +123,11 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             }
             "--holdback" => size.holdback = number(0.0)? as u16,
             "--rho" => size.policy.rho = number(0.01)?,
+            "--golden" => size.golden = true,
+            "--latency-odds" => {
+                let odds = number(1.0)?;
+                size.policy.omega0 = [size.policy.omega0[0], odds, odds, odds];
+            }
             name if TABLES
                 .iter()
                 .any(|(table, group, _)| name == *table || name == *group) =>

@@ -1,11 +1,12 @@
 //! What a rollout would come to at some traffic: the plan, the machine and the judge, on simulated seconds.
 //!
-//! Requests come by a Poisson process, fall on green by chance and fail independently of each other; times
+//! Requests come by a Poisson process, fall on green as the proxy's newcomers do, and fail independently of each other; times
 //! are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
 //! Equal arguments give equal answers.
 
 use crate::core::analysis::{self, Course, Evidence, Past, Share};
 use crate::core::judge::{Policy, Terms, Verdict};
+use crate::core::newcomer::Newcomers;
 use crate::core::plan::{Plan, Step};
 use crate::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
 use crate::core::weight::Weight;
@@ -124,6 +125,7 @@ fn normal_quantile(q: f64) -> f64 {
 struct Traffic {
     world: World,
     rng: Xoshiro256PlusPlus,
+    newcomers: Newcomers,
 }
 
 impl analysis::World for Traffic {
@@ -138,13 +140,14 @@ impl Traffic {
         Traffic {
             world,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            newcomers: Newcomers::new(seed),
         }
     }
 
     fn counts(&mut self, share: Weight, limits: Option<Limits>) -> Tick {
         let poisson = Poisson::new(self.world.rps);
         let arrived = poisson.map_or(0, |poisson| poisson.sample(&mut self.rng) as u64);
-        let green = self.binomial(arrived, share.ratio());
+        let green = self.newcomers.on_green(arrived, share);
         let limits = limits.map(|limits| [(limits.blue, limits.blue), (limits.fail, limits.pass)]);
         let [blue_limits, green_limits] = match limits {
             Some([blue, green]) => [Some(blue), Some(green)],

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod identity;
 pub mod judge;
 pub mod limit;
+pub mod newcomer;
 pub mod outcome;
 pub mod phase;
 pub mod plan;

@@ -107,14 +107,6 @@ pub const fn salted(hash: u64, salt: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The position of the `n`-th newcomer: a golden-ratio (Weyl) sequence turned by `salt`.
-///
-/// Its points spread as evenly as points can: of any 40 consecutive newcomers 1 to 3 fall in any
-/// 5 % of the line, never 0 (the three-distance theorem; Knuth, TAOCP 3, 6.4).
-pub const fn newcomer(n: u64, salt: u64) -> u16 {
-    point(n.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(salt))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,34 +129,6 @@ mod tests {
     fn a_hash_lands_on_every_part_of_the_line() {
         assert_eq!(point(0), 0);
         assert_eq!(point(u64::MAX), 9_999);
-    }
-
-    #[test]
-    fn five_percent_of_any_forty_newcomers_is_one_to_three() {
-        let five = Weight::percent(5).unwrap();
-        for salt in [0, 1, 0xDEAD_BEEF_0BAD_F00D, u64::MAX] {
-            for first in 0..20_000 {
-                let green = (first..first + 40)
-                    .filter(|&n| five.covers(newcomer(n, salt)))
-                    .count();
-                assert!(
-                    (1..=3).contains(&green),
-                    "salt {salt} first {first}: {green}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn newcomers_meet_every_weight_within_a_point_in_ten_thousand() {
-        for points in [1u16, 5, 100, 500, 5_000, 9_500, 9_999] {
-            let weight = Weight::basis_points(points).unwrap();
-            let green = (0..100_000u64)
-                .filter(|&n| weight.covers(newcomer(n, 7)))
-                .count();
-            let share = green as f64 / 100_000.0;
-            assert!((share - weight.ratio()).abs() < 0.0005, "{weight}: {share}");
-        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Where a caller stands on the line 0..10 000, and how it is found there again.
 
 use crate::config::Sticky;
-use crate::core::weight::{Weight, newcomer, point, salted};
+use crate::core::newcomer::newcomer;
+use crate::core::weight::{Weight, point, salted};
 use crate::proxy::balance::dice;
 use crate::proxy::route::Fnv;
 use crate::proxy::seal::Seal;
@@ -40,6 +41,17 @@ impl Pin {
 }
 
 /// The line of one service under one table entry.
+///
+/// What chance is here, and for whom:
+///
+/// - A newcomer (no pin, or none that is valid) has the next place of [`newcomer`]: shuffled blocks under the salt.
+///   All workers share the counter of a service; each service has its own, and a salt that is drawn for each of its
+///   rollouts, so two services that one client asks in turn are not in step. At rest the salt is that of the last
+///   rollout, or 0; green has no share then. A process that takes a rollout up again counts from 0 under the
+///   rollout's salt, and its judge begins anew, too.
+/// - A user with our cookie stands where chance put it as a newcomer, turned by the salt: chance was among users.
+/// - A user with a header stands where the salted hash of its id is: a draw for each id and rollout.
+/// - Rules with a weight, and copies for a green without users, draw for each request: nobody is judged by these.
 #[derive(Debug)]
 pub struct Line {
     /// What keeps a caller on one colour.
@@ -227,6 +239,44 @@ mod tests {
             let expected = format!("; Path=/; HttpOnly; {end}");
             assert!(cookie.ends_with(&expected), "{cookie}");
         }
+    }
+
+    /// Green's part of each combination, where one client asks two services in turn.
+    #[test]
+    fn two_services_that_one_client_asks_in_turn_are_not_in_step() {
+        let lines = [line(Pin::None, 1, 0), line(Pin::None, 2, 0)];
+        let (nobody, half) = (HeaderMap::new(), Weight::percent(50).unwrap());
+        let mut counts = [0u32; 4];
+        for _ in 0..20_000 {
+            let on_green = lines
+                .each_ref()
+                .map(|line| half.covers(line.place(&nobody).point));
+            counts[2 * usize::from(on_green[0]) + usize::from(on_green[1])] += 1;
+        }
+        // Four standard deviations of draws; two lines in step would have none of two kinds.
+        let near = |count: &u32| count.abs_diff(5_000) < 250;
+        assert!(counts.iter().all(near), "{counts:?}");
+    }
+
+    #[test]
+    fn workers_share_one_order() {
+        let (line, nobody) = (line(Pin::None, 9, 0), HeaderMap::new());
+        let mut points: Vec<u16> = std::thread::scope(|scope| {
+            let worker = || {
+                (0..1_000)
+                    .map(|_| line.place(&nobody).point)
+                    .collect::<Vec<_>>()
+            };
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
+            workers
+                .into_iter()
+                .flat_map(|one| one.join().unwrap())
+                .collect()
+        });
+        let mut alone: Vec<u16> = (0..4_000).map(|n| newcomer(n, 9)).collect();
+        points.sort_unstable();
+        alone.sort_unstable();
+        assert_eq!(points, alone);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use crate::support::rig::{Judged, RARE_CHECKS, Rig};
 use crate::support::shifter::{Home, PATIENT, STILL};
 use crate::support::tls::{Authority, outward};
 use http::Request;
+use shifter::core::newcomer::newcomer;
 use shifter::core::plan::Strategy;
 use shifter::core::table::Color::{self, Blue, Green};
-use shifter::core::weight::{Weight, newcomer};
+use shifter::core::weight::Weight;
 use shifter::store::board::Health;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -334,10 +335,6 @@ async fn the_first_rule_that_fits_decides_and_nobody_is_judged_by_it() -> Done {
         ("/legacy/x", "x-beta: 1", Green, Blue),
         ("/", "x-only: anything", Green, Blue),
     ];
-    // The first newcomer of all stands at 0.
-    rig.weigh(0);
-    get(rig.addr, "/", "").await?;
-    rig.judged_to_be(Blue, 1, 0).await;
     for small in [1, 0] {
         // At 0.01 % hardly anybody is green's by weight.
         rig.publish(|route| route.weight = Weight::basis_points(small).unwrap());

@@ -3,8 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Verdict};
+use shifter::core::newcomer::newcomer;
 use shifter::core::sequential::{
-    Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_lr, ln_z,
+    Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_choose, ln_lr,
+    ln_z,
 };
 use shifter::core::stats::{Histogram, Margin, PoolTick, Tick};
 use std::collections::BTreeMap;
@@ -81,7 +83,7 @@ impl Check {
 
 type Checker = fn(&mut Check, &Policy, Value) -> Result<(), serde_json::Error>;
 
-const SECTIONS: [(&str, Checker); 11] = [
+const SECTIONS: [(&str, Checker); 13] = [
     ("ln_z", check_ln_z),
     ("ln_lr", check_ln_lr),
     ("phantom", check_phantom),
@@ -93,6 +95,8 @@ const SECTIONS: [(&str, Checker); 11] = [
     ("quantile", check_quantile),
     ("outage", check_outage),
     ("engine_trace", check_trace),
+    ("newcomers", check_newcomers),
+    ("shuffled_blocks", check_blocks),
 ];
 
 /// Checks a file's text; the error says what cannot be read.
@@ -456,6 +460,79 @@ fn check_quantile(
                 want,
             );
         }
+    }
+    Ok(())
+}
+
+fn check_newcomers(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Case {
+        salt: u64,
+        first: u64,
+        points: Vec<u16>,
+    }
+    let case: Case = serde_json::from_value(case)?;
+    let number = |more| case.first.wrapping_add(more);
+    let got = (0..case.points.len() as u64).map(|more| newcomer(number(more), case.salt));
+    check.same("points", got.collect(), case.points);
+    Ok(())
+}
+
+/// Chances of green's bad requests, with so many bad ones in each block of 20 of which green has so many.
+fn shuffled(bad: &[u64], green: u64) -> Vec<f64> {
+    let blue = 20 - green;
+    bad.iter().fold(vec![1.0], |all, &bad| {
+        let mut both = vec![0.0; all.len() + bad.min(green) as usize];
+        for x in bad.saturating_sub(blue)..=bad.min(green) {
+            let ln = ln_choose(green, x) + ln_choose(blue, bad - x) - ln_choose(20, bad);
+            for (before, chance) in all.iter().enumerate() {
+                both[before + x as usize] += chance * ln.exp();
+            }
+        }
+        both
+    })
+}
+
+/// The expected likelihood ratio of a second whose newcomers were given in blocks, where a second adds at most `cap`.
+pub(crate) fn expected_in_blocks(
+    bad: &[u64],
+    percent: u64,
+    odds0: f64,
+    ratio: f64,
+    cap: f64,
+) -> f64 {
+    let (requests, all) = (20 * bad.len() as u64, bad.iter().sum());
+    let green = requests * percent / 100;
+    let chances = (0..).zip(shuffled(bad, percent / 5));
+    let terms = chances
+        .filter(|(_, chance)| *chance > 0.0)
+        .map(|(x, chance)| {
+            let ln = ln_lr(green, requests - green, all, x, odds0, odds0 * ratio);
+            chance * ln.min(cap).exp()
+        });
+    terms.sum()
+}
+
+fn check_blocks(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Case {
+        bad: Vec<u64>,
+        percent: u64,
+        odds0: f64,
+        ratio: f64,
+        ln_e: f64,
+        ln_e_cap_1: f64,
+        ln_e_cap_3: f64,
+    }
+    let case: Case = serde_json::from_value(case)?;
+    let caps = [
+        (f64::INFINITY, case.ln_e),
+        (1.0, case.ln_e_cap_1),
+        (3.0, case.ln_e_cap_3),
+    ];
+    for (cap, want) in caps {
+        let got = expected_in_blocks(&case.bad, case.percent, case.odds0, case.ratio, cap).ln();
+        check.number(&format!("cap {cap}"), got, want, (got - want).abs() <= 1e-9);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Simulated traffic: worlds that both pools live in, and faults of green.
 //!
-//! Requests arrive by a Poisson process and fall on green by chance. A latency is lognormal: 97 % around
+//! Requests arrive by a Poisson process and fall on green as the proxy gives them: by the shipped chooser. A latency is lognormal: 97 % around
 //! 40 ms, 3 % around 200 ms. Worlds add what real traffic adds; faults make green worse than blue.
 //! Counts above limits are drawn from exact tail probabilities, so no single request is simulated and
 //! what the judge sees has the distribution that it would have.
@@ -8,8 +8,10 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Binomial, Distribution, Exp1, Geometric, Poisson, StandardNormal};
+use shifter::core::newcomer::Newcomers;
 use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
 use shifter::core::stats::{History, Margin, Stats};
+use shifter::core::weight::Weight;
 
 /// What both pools live through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub(crate) enum World {
     ClustersSticky,
     /// The same, and each retry counts.
     ClustersCounted,
-    /// The same, each retry on a pool by chance.
+    /// The same, each retry a newcomer again.
     ClustersByRequest,
 }
 
@@ -194,6 +196,7 @@ impl Latency {
 /// One rollout's traffic.
 pub(crate) struct Traffic {
     rng: Xoshiro256PlusPlus,
+    newcomers: Newcomers,
     rate: f64,
     world: World,
     fault: Fault,
@@ -208,7 +211,7 @@ pub(crate) struct Traffic {
     burst: bool,
     private: [u32; 2],
     drift: [f64; 2],
-    /// Retries to come: per pool and second.
+    /// Retries to come: per pool and second; those that are newcomers again are all among blue's.
     retries: [Vec<u64>; 2],
     limits: Option<Limits>,
     /// Green serves everybody, and what blue has is copies of what is not green's share.
@@ -228,6 +231,7 @@ impl Traffic {
     pub(crate) fn new(seed: u64, rate: f64, seconds: usize, world: World, fault: Fault) -> Traffic {
         Traffic {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            newcomers: Newcomers::new(seed),
             rate,
             world,
             fault,
@@ -359,9 +363,9 @@ impl Traffic {
         let requests = if self.mirrors && weight > 0.0 {
             [self.binomial(arrived, 1.0 - weight), arrived]
         } else {
-            let on_green = self.binomial(arrived, weight);
-            [arrived - on_green, on_green]
+            self.split(arrived, weight)
         };
+        let again = self.again(weight);
         let mut pools = [PoolTick::default(); 2];
         for (pool, tick) in pools.iter_mut().enumerate() {
             let quarter = if self.world.clustered() { 0.25 } else { 1.0 };
@@ -374,10 +378,9 @@ impl Traffic {
                 ..PoolTick::default()
             };
             if self.world.clustered() {
-                let again = self.retries[pool].get(self.at).copied().unwrap_or(0);
-                tick.requests += again;
-                tick.failed += again;
-                self.plan_retries(pool, failed, weight);
+                tick.requests += again[pool];
+                tick.failed += again[pool];
+                self.plan_retries(pool, failed);
             }
             self.time(pool, tick, moment.shift[pool]);
         }
@@ -389,7 +392,23 @@ impl Traffic {
         }
     }
 
-    fn plan_retries(&mut self, pool: usize, failed: u64, weight: f64) {
+    /// So many newcomers, given to blue and green as the proxy gives them.
+    fn split(&mut self, arrived: u64, weight: f64) -> [u64; 2] {
+        let share = Weight::from_percent(100.0 * weight).unwrap_or(Weight::ALL);
+        let on_green = self.newcomers.on_green(arrived, share);
+        [arrived - on_green, on_green]
+    }
+
+    /// The retries of this second, on each pool.
+    fn again(&mut self, weight: f64) -> [u64; 2] {
+        let due = [0, 1].map(|pool: usize| self.retries[pool].get(self.at).copied().unwrap_or(0));
+        match self.world {
+            World::ClustersByRequest => self.split(due[0] + due[1], weight),
+            _ => due,
+        }
+    }
+
+    fn plan_retries(&mut self, pool: usize, failed: u64) {
         let Ok(times) = Geometric::new(0.25) else {
             return;
         };
@@ -400,7 +419,7 @@ impl Traffic {
                 let wait: f64 = Exp1.sample(&mut self.rng);
                 at += 1.0 + wait;
                 let on = match self.world {
-                    World::ClustersByRequest => usize::from(self.chance(weight)),
+                    World::ClustersByRequest => 0,
                     _ => pool,
                 };
                 if self.world == World::ClustersSticky {
