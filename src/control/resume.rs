@@ -102,6 +102,7 @@ impl Controller {
         ward.begin(saved, rollout, weight > Weight::NONE, recorded);
         if let Some(run) = &mut ward.run {
             run.trial.keep(state.past);
+            run.trial.keep_reference(state.reference);
             (run.image, run.members) = (state.image, state.members);
         }
         ward.docker.restart_due = ward.is_docker();
