@@ -52,6 +52,7 @@ fn live(more: &str) -> Live {
             epoch: 1,
             limits: None,
             ceilings: Default::default(),
+            withheld: false,
             mark: 1,
         })
         .collect();

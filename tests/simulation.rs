@@ -5,7 +5,7 @@
 //! takes green off in the same call, I3 blue stays until green has everything, I4 nothing is stopped
 //! with requests in flight before its drain time, I5 every rollout ends and silence leads to blue,
 //! I6 no share is left before its hold, I7 what is routed is what was decided, I8 evidence is used
-//! only from the share that it was made under, I12 equal events give equal decisions, I13 nothing is
+//! only from the share that it was made under (a switchback's time is none at its share), I12 equal events give equal decisions, I13 nothing is
 //! stopped that this rollout does not own. And where blue has nobody, only a person takes a green that
 //! lives away from the users, and a dead green never becomes the new blue. While nobody can see what runs,
 //! green never grows and blue is never retired.
@@ -139,6 +139,11 @@ struct World {
     green_ours: bool,
     in_flight: [u32; 2],
     routed: Weight,
+    /// A window of a switchback: blue serves who is meant for green.
+    withheld: bool,
+    /// Since when a switchback runs, and how long those of this share took.
+    switching: Option<Time>,
+    switched: Duration,
     blue_down: bool,
     green_down: bool,
     blind: bool,
@@ -155,7 +160,9 @@ struct Before {
     step: Option<usize>,
     shift: Option<(Duration, Duration)>,
     paused: bool,
-    entered: Time,
+    /// Time of this share that was no switchback.
+    spent: Duration,
+    switching: bool,
     ended: bool,
     promoted: bool,
     blue_down: bool,
@@ -179,6 +186,9 @@ impl World {
             green_ours: false,
             in_flight: [0; 2],
             routed: Weight::NONE,
+            withheld: false,
+            switching: None,
+            switched: Duration::ZERO,
             blue_down: false,
             green_down: false,
             blind: false,
@@ -241,8 +251,19 @@ impl World {
         self.check_stops(event, &actions, &before, &at);
         self.perform(&actions);
         self.check(event, &before, &at);
-        if self.rollout.step_index() != before.step || self.rollout.since() == self.now {
-            self.entered = self.now;
+        let since = self.rollout.since();
+        let anew = since == self.now && (!before.switching || restarts(event));
+        if self.rollout.step_index() != before.step || anew {
+            (self.entered, self.switched) = (self.now, Duration::ZERO);
+        }
+        match (self.rollout.switching(), self.switching) {
+            (Some(_), None) => self.switching = Some(self.now),
+            (None, Some(since)) => {
+                let since = Time(since.0.max(self.entered.0));
+                self.switched += self.now.since(since);
+                self.switching = None;
+            }
+            _ => {}
         }
         let ending = matches!(
             self.rollout.phase(),
@@ -256,6 +277,13 @@ impl World {
         }
     }
 
+    /// Time at this share in which it was judged: without switchbacks.
+    fn spent(&self) -> Duration {
+        let running = self.switching.map(|since| self.now.since(since));
+        let others = self.switched + running.unwrap_or_default();
+        self.now.since(self.entered).saturating_sub(others)
+    }
+
     fn before(&self) -> Before {
         Before {
             weight: self.rollout.weight(),
@@ -265,7 +293,8 @@ impl World {
                 _ => None,
             },
             paused: matches!(self.rollout.phase(), Phase::Paused { .. }),
-            entered: self.entered,
+            spent: self.spent(),
+            switching: self.rollout.switching().is_some(),
             ended: matches!(self.rollout.phase(), Phase::RollingBack { .. }),
             promoted: *self.rollout.phase() == Phase::Promoted,
             blue_down: self.blue_down,
@@ -347,6 +376,7 @@ impl World {
             );
         }
         self.check_suspicion(event, before, at);
+        self.check_switchback(event, before, at);
         self.check_dry_run(event, before, at);
         self.check_confirmation(event, before, at);
         let under_way = before.step.is_some();
@@ -381,7 +411,7 @@ impl World {
         if let (Some((hold, _)), Some(step)) = (before.shift, before.step) {
             let forward = self.rollout.step_index().is_some_and(|now| now > step)
                 || (*self.rollout.phase() == Phase::Promoted && !before.promoted);
-            let held = self.now.since(before.entered) >= hold;
+            let held = before.spent >= hold;
             assert!(
                 !forward || held || by_person,
                 "I6 a share was left too early; {at}"
@@ -413,7 +443,7 @@ impl World {
         if let (Some(step), Event::Judged(Verdict::Unconfirmed { .. })) = (before.step, event) {
             let late = before
                 .shift
-                .is_some_and(|(_, deadline)| self.now.since(before.entered) >= deadline);
+                .is_some_and(|(_, deadline)| before.spent >= deadline);
             let ended = self.rollout.step_index() != Some(step);
             assert!(
                 !ended || late,
@@ -474,7 +504,7 @@ impl World {
         };
         let late = before
             .shift
-            .is_some_and(|(_, deadline)| self.now.since(before.entered) >= deadline);
+            .is_some_and(|(_, deadline)| before.spent >= deadline);
         let ended = self.rollout.step_index() != before.step;
         assert!(!ended || late, "suspicion alone ended it; {at}");
         assert!(
@@ -483,12 +513,44 @@ impl World {
         );
     }
 
+    /// A switchback takes green's requests away for some seconds, and changes nothing else.
+    fn check_switchback(&self, event: &Event, before: &Before, at: &str) {
+        let switching = self.rollout.switching();
+        let withheld = switching.is_some_and(|switching| !switching.green);
+        assert_eq!(self.withheld, withheld, "I7 the windows too; {at}");
+        if switching.is_some() {
+            let running = matches!(self.rollout.phase(), Phase::Running { .. });
+            let shift = matches!(self.rollout.step(), Some(Step::Shift { .. }));
+            assert!(running && shift, "a switchback outside of a share; {at}");
+            assert!(
+                !self.blue_down && !self.green_down && !self.blind,
+                "a switchback with a pool that is lost or unseen; {at}"
+            );
+        }
+        if matches!(
+            event,
+            Event::Suspected(_) | Event::Window { .. } | Event::Cleared(_)
+        ) {
+            assert_eq!(
+                self.routed, before.weight,
+                "a suspicion changed the share; {at}"
+            );
+            assert_eq!(self.rollout.step_index(), before.step, "or the step; {at}");
+        }
+        let judged =
+            matches!(event, Event::Judged(verdict) if !matches!(verdict, Verdict::Fail { .. }));
+        if before.switching && judged {
+            assert_eq!(self.routed, before.weight, "judged in a switchback; {at}");
+            assert_eq!(self.rollout.step_index(), before.step, "judged; {at}");
+        }
+    }
+
     fn policy_promotes(&self, verdict: &Verdict, before: &Before) -> bool {
         let plan = self.rollout.plan();
         let Some((_, deadline)) = before.shift else {
             return false;
         };
-        if self.now.since(before.entered) < deadline {
+        if before.spent < deadline {
             return false;
         }
         let policy = match verdict {
@@ -554,6 +616,11 @@ impl World {
                 Action::WarmGreen | Action::SmokeGreen | Action::RunHooks(_) => {}
                 Action::SetWeight(weight) => {
                     self.routed = *weight;
+                    self.withheld = false;
+                    self.mark += 1;
+                }
+                Action::Window { green } => {
+                    self.withheld = !green;
                     self.mark += 1;
                 }
                 Action::SwapRoles => {}
@@ -587,7 +654,7 @@ impl World {
             self.mark
         };
         let person = || "a person".to_owned();
-        let event = match self.rng.below(120) {
+        let event = match self.rng.below(136) {
             0 => Event::Abort(person()),
             1 => Event::Lost {
                 color: Color::Green,
@@ -641,6 +708,11 @@ impl World {
             }),
             83 | 84 => Event::Approve,
             85..=94 => return (self.drained(), mark),
+            120..=123 => Event::Suspected("blue is slower than its past".into()),
+            124..=132 => Event::Window {
+                green: self.rng.below(2) == 0,
+            },
+            133..=135 => Event::Cleared("blue does no better without green".into()),
             _ => Event::Tick,
         };
         (event, mark)
@@ -659,6 +731,18 @@ impl World {
             Event::Tick
         }
     }
+}
+
+/// These begin a share anew and end a switchback at once; others only end it.
+fn restarts(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Resume
+            | Event::SetWeight(_)
+            | Event::Pause
+            | Event::Promote
+            | Event::Restarted { .. }
+    )
 }
 
 fn random_plan(rng: &mut Rng) -> Plan {

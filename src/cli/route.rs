@@ -220,6 +220,7 @@ fn at_rest(service: &Spec) -> Route {
         epoch: 0,
         limits: None,
         ceilings: Default::default(),
+        withheld: false,
         mark: 1,
     }
 }
@@ -356,8 +357,8 @@ fn destination(service: &Service, decision: &Decision, told: &mut Explained) {
         }
         return;
     };
-    if spot.color != decision.color {
-        let (meant, takes) = (decision.color, spot.color);
+    if spot.color != decision.serves {
+        let (meant, takes) = (decision.serves, spot.color);
         told.why.push(format!(
             "{meant} has nobody who can answer: {takes} takes it, charged to {meant}"
         ));

@@ -6,6 +6,7 @@ use crate::config::mirror::RawMirror;
 use crate::config::probes::RawProbes;
 use crate::config::secret::{RawHeader, RawSecret};
 pub(crate) use crate::config::shape::{Many, Scalar};
+use crate::config::switchback::RawSwitchback;
 use crate::config::users::{RawPreview, RawRule, RawSticky};
 pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
@@ -82,6 +83,7 @@ pub(crate) struct RawService {
     pub(crate) challenge: Value<f64>,
     pub(crate) confirm: Value<Scalar>,
     pub(crate) ramp: Value<Scalar>,
+    pub(crate) switchback: Value<RawSwitchback>,
     #[serde(default)]
     pub(crate) health: RawHealth,
     pub(crate) warmup: Option<RawWarmup>,

@@ -204,6 +204,11 @@ fn error_margin(raw: &Spanned<Scalar>) -> Check<f64> {
 }
 
 fn latency_margin(raw: &Spanned<Scalar>) -> Check<Margin> {
+    margin("latency_margin", raw)
+}
+
+/// Percent, and a time on top: `10% + 1ms`.
+pub(crate) fn margin(key: &str, raw: &Spanned<Scalar>) -> Check<Margin> {
     let text = &raw.get_ref().0;
     let (percent, plus) = match text.split_once('+') {
         Some((percent, plus)) => (percent.trim(), Some(plus.trim())),
@@ -216,7 +221,7 @@ fn latency_margin(raw: &Spanned<Scalar>) -> Check<Margin> {
         return Err(Problem::at(
             raw.span(),
             format!(
-                "`latency_margin` is \"{}\": it must be 0% to 1000%, and a time if you like",
+                "`{key}` is \"{}\": it must be 0% to 1000%, and a time if you like",
                 value::brief(text)
             ),
             "not a margin",
@@ -227,7 +232,7 @@ fn latency_margin(raw: &Spanned<Scalar>) -> Check<Margin> {
         None => JUDGEMENT.latency_margin.millis,
         Some(plus) => {
             let allowed = Duration::ZERO..=Duration::from_secs(60);
-            value::duration_at("latency_margin", plus, raw.span(), allowed)?.as_secs_f64() * 1e3
+            value::duration_at(key, plus, raw.span(), allowed)?.as_secs_f64() * 1e3
         }
     };
     Ok(Margin {

@@ -30,6 +30,7 @@ mod shape;
 mod shares;
 mod sources;
 mod steps;
+mod switchback;
 mod tls;
 mod types;
 mod users;

@@ -14,6 +14,7 @@ use crate::config::reach::{hosts, pools, prefixes};
 use crate::config::shares;
 use crate::config::sources::sources;
 use crate::config::steps::{percent, steps};
+use crate::config::switchback::switchback;
 use crate::config::tls;
 use crate::config::types::{
     Ask, Eject, Health, PoolSpec, Protocol, RetryBudget, Service, Timeouts, Warmup,
@@ -75,6 +76,7 @@ pub(crate) fn of_pools(
         challenge: challenge(raw)?,
         confirm: shares::confirm(raw)?,
         ramp: shares::ramp(raw)?,
+        switchback: switchback(&raw.switchback)?,
         health: health(&raw.health)?,
         warmup: raw.warmup.as_ref().map(warmup).transpose()?,
         smoke: raw.smoke.iter().map(smoke).collect::<Check<_>>()?,

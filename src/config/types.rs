@@ -10,6 +10,7 @@ use crate::config::secret::Secret;
 use crate::config::sources::Source;
 use crate::config::users::{Preview, Rule, Sticky};
 use crate::core::plan::{Moment, OnWorse, Step, Strategy, Undecided};
+use crate::core::switchback::Settings;
 use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
 use ipnet::IpNet;
@@ -303,6 +304,8 @@ pub struct Service {
     pub confirm: Duration,
     /// Time in which a raised share grows to its weight.
     pub ramp: Duration,
+    /// How it is looked for harm that green does to blue; `None`: it is not.
+    pub switchback: Option<Settings>,
     /// How a pool's members are seen to be well.
     pub health: Health,
     /// Requests of our own before any user sees green.

@@ -19,6 +19,7 @@ use crate::driver::fixed;
 use crate::metrics::Metrics;
 use crate::store::board::Published;
 use crate::store::journal::{Journal, JournalError};
+use crate::store::window::Reading;
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
@@ -233,6 +234,7 @@ impl Controller {
         let run = self.wards[i].run.as_mut();
         let mut events = run.map_or_else(Vec::new, |run| std::mem::take(&mut run.pending));
         events.extend(health::events(&mut self.wards[i], &published, now));
+        events.extend(self.beside(i, &reading));
         events.extend(verdict.map(Event::Judged));
         if health::drained(&self.wards[i], &published) {
             events.push(Event::Drained);
@@ -241,6 +243,25 @@ impl Controller {
         for event in events {
             self.happen(i, event, now);
         }
+    }
+
+    /// Whether green harms blue: events for the machine, and what people are told.
+    fn beside(&mut self, i: usize, reading: &Reading) -> Vec<Event> {
+        let events = self.wards[i].beside(reading);
+        let ward = &self.wards[i];
+        let Some(run) = &ward.run else { return events };
+        let (id, service) = (run.saved.id, &ward.route.service);
+        for event in &events {
+            let text = match event {
+                Event::Suspected(why) => format!(
+                    "{why}: green's requests go to green and to blue in turn, to see whether green harms blue"
+                ),
+                Event::Cleared(why) => format!("it is not green: {why}; the rollout goes on"),
+                _ => continue,
+            };
+            self.ledger.tell(service, Some(id), "verdict", text);
+        }
+        events
     }
 
     /// What is still open on a pool that is on its way out ends, and people are told how much that is.
@@ -271,7 +292,10 @@ impl Controller {
             run.pending.push(event);
             return;
         }
-        let again = !matches!(event, Event::Tick | Event::Judged(_) | Event::Drained);
+        let again = !matches!(
+            event,
+            Event::Tick | Event::Judged(_) | Event::Window { .. } | Event::Drained
+        );
         let kept = again.then(|| event.clone());
         if self.drive(i, event, now).is_err()
             && let (Some(event), Some(run)) = (kept, &mut self.wards[i].run)
@@ -358,6 +382,10 @@ impl Controller {
                 if before == Weight::NONE {
                     self.tell_mirrored(i);
                 }
+            }
+            Action::Window { green } => {
+                ward.withhold(!green);
+                self.publish();
             }
             Action::SwapRoles => {
                 ward.swap_roles();

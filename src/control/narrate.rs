@@ -106,6 +106,10 @@ pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
 
 fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
     let said = |kind, text| Some(Said { kind, text });
+    // Windows of a switchback are told where it begins and ends.
+    if before.phase() == after.phase() && before.switching() != after.switching() {
+        return None;
+    }
     if before.phase() == after.phase() && before.since() == after.since() {
         let shares = format!("weight {} → {}", before.weight(), after.weight());
         let line = evidence.unwrap_or_default();

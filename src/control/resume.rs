@@ -43,6 +43,7 @@ impl Controller {
             salt: ward.route.salt,
             epoch: ward.route.epoch,
             past: None,
+            reference: None,
             image: begin.image.clone(),
             members: begin.members,
         };
@@ -102,6 +103,7 @@ impl Controller {
         ward.begin(saved, rollout, weight > Weight::NONE, recorded);
         if let Some(run) = &mut ward.run {
             run.trial.keep(state.past);
+            run.trial.keep_reference(state.reference);
             (run.image, run.members) = (state.image, state.members);
         }
         ward.docker.restart_due = ward.is_docker();

@@ -99,6 +99,7 @@ impl Run {
             lines: vec![],
             recorded,
         };
+        run.trial.switch_back(run.settings.switchback);
         run.record(&Line::Policy(Box::new(policy)));
         run
     }
@@ -129,6 +130,16 @@ impl Run {
         }
     }
 
+    /// One line on where it stands: the verdict, and the window of a switchback.
+    fn line(&self) -> Option<String> {
+        let verdict = self.trial.verdict();
+        let line = verdict.map(|verdict| self.trial.line(verdict));
+        match (self.trial.window_words(), line) {
+            (Some(window), Some(line)) => Some(format!("{window}; {line}")),
+            (window, line) => window.or(line),
+        }
+    }
+
     /// How the rollout stands.
     pub fn view(&self, now: Time) -> RolloutView {
         let report = self.trial.report();
@@ -153,7 +164,7 @@ impl Run {
                 .accused()
                 .and_then(Outcome::reason)
                 .map(str::to_owned),
-            line: self.trial.verdict().map(|verdict| self.trial.line(verdict)),
+            line: self.line(),
             verdict: self.trial.verdict().cloned(),
             probes: self.trial.probes().map(Probes::line),
             evidence: Some(report),

@@ -2,9 +2,11 @@
 
 use crate::control::ward::Ward;
 use crate::core::probes::Probes;
+use crate::core::rollout::Event;
 use crate::core::table::{Color, Ramp};
 use crate::core::weight::Weight;
 use crate::store::Clock;
+use crate::store::window::Reading;
 
 impl Ward {
     /// Green has this share from now on; the one before it.
@@ -12,10 +14,34 @@ impl Ward {
         let before = std::mem::replace(&mut self.route.weight, weight);
         let back = weight == Weight::NONE && before > Weight::NONE;
         self.route.epoch += u32::from(back);
+        self.route.withheld = false;
         self.saved.epoch = self.route.epoch;
         self.route.ramp = self.ramp(before, weight);
         self.start_share(before, weight);
         before
+    }
+
+    /// Feeds what blue's own callers had, to see whether green harms blue; events for the machine.
+    pub fn beside(&mut self, reading: &Reading) -> Vec<Event> {
+        let (blue, seconds) = (
+            &reading.spans[Color::Blue.index()],
+            reading.ticks.len() as u64,
+        );
+        let salt = self.route.salt;
+        let Some(run) = self.run.as_mut().filter(|_| seconds > 0) else {
+            return vec![];
+        };
+        let (events, line) = run.trial.beside(blue, seconds, salt);
+        line.iter().for_each(|line| run.record(line));
+        events
+    }
+
+    /// A window of a switchback begins: green's requests are served by blue, or by green again.
+    ///
+    /// Its share, its users and their cookies stay; the counts of each window are its own.
+    pub fn withhold(&mut self, withheld: bool) {
+        self.route.withheld = withheld;
+        self.route.mark += 1;
     }
 
     /// How a raised share grows. The first one begins at once: it is the smallest.

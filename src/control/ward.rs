@@ -5,7 +5,7 @@ use crate::control::dock::Seen;
 use crate::control::ledger;
 use crate::control::run::Run;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
-use crate::core::judge::{Policy, Verdict};
+use crate::core::judge::{Policy, Reference, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
 use crate::core::stats::{Baseline, History, Stats};
@@ -44,6 +44,9 @@ pub struct RunState {
     /// Blue's past, for a green that serves alone.
     #[serde(default)]
     pub past: Option<Baseline>,
+    /// What blue did before green's first share, where that is known.
+    #[serde(default)]
+    pub reference: Option<Reference>,
     /// The image of green's containers, where shifter makes them.
     #[serde(default)]
     pub image: Option<String>,
@@ -92,6 +95,7 @@ impl Ward {
             epoch: saved.epoch,
             limits: None,
             ceilings: Default::default(),
+            withheld: false,
             mark: 1,
         };
         Ward {
@@ -166,6 +170,7 @@ impl Ward {
             salt: self.route.salt,
             epoch: self.route.epoch,
             past: run.trial.past(self.blue_history()).known(),
+            reference: run.trial.reference(),
             image: run.image.clone(),
             members: run.members,
         })
@@ -193,7 +198,8 @@ impl Ward {
                 Color::Blue => self.route.weight.rest(),
                 Color::Green => self.route.weight,
             };
-            if share > Weight::NONE {
+            let diverted = color == Color::Green && self.route.withheld;
+            if share > Weight::NONE && !diverted {
                 self.histories[color.index()].push(&reading.spans[color.index()]);
             }
         }
@@ -209,6 +215,10 @@ impl Ward {
     pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
         let run = self.run.as_mut()?;
         if !run.trial.judges() || reading.ticks.is_empty() {
+            return None;
+        }
+        // What blue does for green's callers says nothing about green.
+        if run.trial.withheld() {
             return None;
         }
         for color in Color::BOTH {

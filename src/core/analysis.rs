@@ -5,18 +5,21 @@
 //!
 //! - [`Line`]: one recorded input of the analysis. What is recorded can be judged again.
 //! - [`Evidence`]: the judges of users' requests and of probes, and the latency limits of a share.
+//! - [`Harm`]: whether green harms blue: suspicion and switchback.
 //! - [`Trial`]: a rollout with its evidence, its sources and its verdict.
 //! - [`Course`]: a whole rollout on simulated seconds.
 //! - [`replay`]: recorded lines judged again.
 
 mod course;
 mod evidence;
+mod harm;
 mod line;
 mod replay;
 mod trial;
 
 pub use course::{Course, End, World};
 pub use evidence::{Evidence, Past, Share};
+pub use harm::{Harm, STAKE};
 pub use line::Line;
 pub use replay::{Again, Difference, Replay, replay};
 pub use trial::Trial;

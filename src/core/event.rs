@@ -20,6 +20,15 @@ pub enum Event {
     Hooked(Result<(), String>),
     /// The judge looked at this step's evidence.
     Judged(Verdict),
+    /// Blue beside green is worse than its own past: perhaps green harms it. The text says why.
+    Suspected(String),
+    /// The next window of a switchback begins: green has its share in it, or none.
+    Window {
+        /// Whether green has its share.
+        green: bool,
+    },
+    /// The switchback is over and did not convict: what was suspected comes from outside. The text says why.
+    Cleared(String),
     /// A pool has no healthy backend any more.
     Lost {
         /// Which one.
@@ -67,6 +76,12 @@ pub enum Action {
     RunHooks(Moment),
     /// Route this share of new requests to green.
     SetWeight(Weight),
+    /// A window of a switchback: green's requests go to green, or for some seconds to blue. Its share, its
+    /// users and their cookies stay what they are.
+    Window {
+        /// Whether green serves its own requests.
+        green: bool,
+    },
     /// Green is the new blue.
     SwapRoles,
     /// Let the old blue go.

@@ -18,6 +18,7 @@ pub mod rollout;
 pub mod sequential;
 pub mod source;
 pub mod stats;
+pub mod switchback;
 pub mod table;
 pub mod time;
 pub mod usage;

@@ -11,13 +11,16 @@ use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod blame;
 mod reading;
 mod refusal;
+mod switching;
 mod verdict;
 
 pub use crate::core::event::{Action, Event};
 pub use crate::core::outcome::Outcome;
 pub use crate::core::phase::Phase;
+pub use switching::{SHARE_MAX, Switching};
 
 /// One attempt to replace blue by green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +56,9 @@ pub struct Rollout {
     /// What the judge would have ended it with, where the plan keeps the judge from doing so.
     #[serde(default)]
     accused: Option<Outcome>,
+    /// Green's requests go to green and to blue in turn, to see whether green harms blue.
+    #[serde(default)]
+    switching: Option<Switching>,
 }
 
 impl Rollout {
@@ -73,6 +79,7 @@ impl Rollout {
             confirming: None,
             confirmed: false,
             accused: None,
+            switching: None,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -80,19 +87,25 @@ impl Rollout {
 
     /// Takes one event and says what to do about it.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
+        let switched = self.switching.is_some();
         match event {
-            Event::Lost { color, .. } => *self.down(color) = true,
+            Event::Lost { color, .. } => {
+                *self.down(color) = true;
+                self.end_switching(now);
+            }
             Event::Back(color) => *self.down(color) = false,
             Event::Blind(blind) => self.look_away(blind, now),
             _ => {}
         }
-        match self.phase.clone() {
+        let mut actions = match self.phase.clone() {
             Phase::Running { step } => self.on_under_way(step, false, event, now),
             Phase::Paused { step } => self.on_under_way(step, true, event, now),
             Phase::Promoted => self.on_promoted(event, now),
             Phase::RollingBack { outcome } => self.on_rolling_back(outcome, &event, now),
             Phase::Finished { .. } => vec![],
-        }
+        };
+        self.restore(switched, &mut actions);
+        actions
     }
 
     /// Makes a saved rollout ready for a new process, whose clock starts anew.
@@ -104,10 +117,14 @@ impl Rollout {
         self.since = now;
         (self.blue_down, self.green_down, self.blind) = (false, false, None);
         self.confirming = None;
+        self.switching = None;
     }
 
     /// A step that nobody could see begins anew when it can be seen again: its time does not count.
     fn look_away(&mut self, blind: bool, now: Time) {
+        if blind {
+            self.end_switching(now);
+        }
         if self.blind() && !blind {
             self.since = now;
         }
@@ -152,6 +169,7 @@ impl Rollout {
             Event::Smoked(Err(reason)) => self.roll_back(self.unfit(reason), now),
             Event::Hooked(Err(reason)) => self.roll_back(self.stopped_by(reason), now),
             Event::Judged(Verdict::Fail { reason }) => {
+                self.end_switching(now);
                 let over = !paused && !self.blind() && self.held(step, now);
                 self.condemn(step, paused, self.worse(reason), over, now)
             }
@@ -175,6 +193,14 @@ impl Rollout {
                 self.roll_back(Outcome::Inconclusive { reason }, now)
             }
             _ if paused => vec![],
+            Event::Suspected(_) => self.suspect(now),
+            Event::Window { green } => self.next_window(green),
+            Event::Cleared(_) => {
+                self.end_switching(now);
+                vec![]
+            }
+            // Its time does not count, and half of the evidence is made without green.
+            _ if self.switching.is_some() => vec![],
             event => self.on_step(step, event, now),
         }
     }
@@ -290,6 +316,7 @@ impl Rollout {
         self.since = now;
         self.challenged = false;
         (self.confirming, self.confirmed) = (None, false);
+        self.switching = None;
         match self.plan.steps.get(step) {
             Some(Step::Start) => vec![Action::StartGreen],
             Some(Step::Warm) => vec![Action::WarmGreen],
@@ -329,6 +356,7 @@ impl Rollout {
     fn pause(&mut self, step: usize, now: Time) -> Vec<Action> {
         self.phase = Phase::Paused { step };
         self.since = now;
+        self.switching = None;
         vec![]
     }
 
@@ -337,6 +365,7 @@ impl Rollout {
         self.since = now;
         self.challenged = false;
         self.confirming = None;
+        self.switching = None;
         self.route(weight)
     }
 
@@ -358,32 +387,8 @@ impl Rollout {
         self.since = now;
         self.challenged = false;
         self.confirming = None;
+        self.switching = None;
         self.route(Weight::NONE)
-    }
-
-    /// Green died or failed a check: a regression once users have seen it, unfit before.
-    fn unfit(&self, reason: String) -> Outcome {
-        if self.exposed {
-            self.worse(reason)
-        } else {
-            Outcome::NeverFit { reason }
-        }
-    }
-
-    /// A command of people's own failed: that says nothing about green once users have seen it.
-    fn stopped_by(&self, reason: String) -> Outcome {
-        if self.exposed {
-            Outcome::Stopped { reason }
-        } else {
-            Outcome::NeverFit { reason }
-        }
-    }
-
-    fn worse(&self, mut reason: String) -> Outcome {
-        if self.blue_down {
-            reason.push_str("; blue is down too, so nothing serves until one of them is mended");
-        }
-        Outcome::RolledBack { reason }
     }
 
     /// Every check before the first share has passed.

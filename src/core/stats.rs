@@ -249,6 +249,11 @@ impl History {
         }
     }
 
+    /// Minute by minute, oldest first; the last one may not be over yet.
+    pub fn minutes(&self) -> impl Iterator<Item = &Stats> {
+        self.minutes.iter()
+    }
+
     /// All of it as one span.
     pub fn total(&self) -> Stats {
         let mut total = Stats::default();

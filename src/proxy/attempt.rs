@@ -29,7 +29,7 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     } else {
         record.chosen(at, color);
     }
-    if spot.is_none_or(|spot| spot.color != color) {
+    if spot.is_none_or(|spot| spot.color != decision.serves) {
         record.charge(Class::NoBackend, now);
         record.failed_attempt(Class::NoBackend, now);
     }

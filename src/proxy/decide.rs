@@ -18,6 +18,8 @@ pub struct Decision {
     pub by: By,
     /// The pool that it is meant for.
     pub color: Color,
+    /// The pool that serves it: another one only while green's share is withheld.
+    pub serves: Color,
     /// The backend; `None` when nobody can take it. Its pool is the other one when that one has nobody.
     pub spot: Option<Spot>,
     /// Whether nobody of the other pool may answer instead.
@@ -78,6 +80,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         return Decision {
             by: By::Preview,
             color: Color::Green,
+            serves: Color::Green,
             spot: Some(spot),
             strict: false,
             passed: None,
@@ -95,10 +98,12 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         .ramp
         .map_or(service.weight, |ramp| ramp.at(service.weight, now));
     let color = route::color(share, place.point);
+    let serves = service.serves(color);
     Decision {
         by: By::Weight(place),
         color,
-        spot: choice::first(service, color, now),
+        serves,
+        spot: choice::first(service, serves, now),
         strict: false,
         passed,
     }
@@ -119,13 +124,19 @@ fn by_rule(
     if color == Color::Green && service.weight.as_basis_points() == 0 && !rule.early {
         return Err(Hindrance::NoShare);
     }
-    let spot = choice::within(service, color, now);
+    // Who may be answered by green alone, or sees it before users do, stays there.
+    let serves = match rule.strict || rule.early {
+        true => color,
+        false => service.serves(color),
+    };
+    let spot = choice::within(service, serves, now);
     if spot.is_none() && !rule.strict {
         return Err(Hindrance::Nobody);
     }
     Ok(Decision {
         by: By::Rule(at),
         color,
+        serves,
         spot,
         strict: rule.strict,
         passed: None,

@@ -74,6 +74,8 @@ pub struct Service {
     pub weight: Weight,
     /// How the share grows to its weight.
     pub ramp: Option<Ramp>,
+    /// In a window of a switchback blue serves who is meant for green.
+    pub withheld: bool,
     /// Where callers stand.
     pub line: Line,
     /// Where requests routed by this entry are counted.
@@ -243,6 +245,7 @@ impl Service {
             name: route.service.clone(),
             weight: route.weight,
             ramp: route.ramp,
+            withheld: route.withheld,
             line: Line {
                 pin: Pin::new(spec.sticky.as_ref()),
                 salt: route.salt,
@@ -290,6 +293,11 @@ impl Service {
     /// All Prometheus handles.
     pub fn all_metrics(&self) -> Arc<ServiceMetrics> {
         self.metrics.clone()
+    }
+
+    /// The pool that serves who is meant for this one: in a window of a switchback blue for both.
+    pub fn serves(&self, color: Color) -> Color {
+        if self.withheld { Color::Blue } else { color }
     }
 
     /// The members of a pool.

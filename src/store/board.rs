@@ -349,6 +349,7 @@ mod tests {
             epoch: 0,
             limits: None,
             ceilings: Default::default(),
+            withheld: false,
             mark: 1,
         };
         Table {

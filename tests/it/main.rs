@@ -33,6 +33,7 @@ mod rollback;
 mod routing;
 mod sources;
 mod support;
+mod switchback;
 mod tls;
 mod upstreams;
 mod verdicts;

@@ -8,7 +8,9 @@ use shifter::core::sequential::{
     Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_choose, ln_lr,
     ln_z,
 };
-use shifter::core::stats::{Histogram, Margin, PoolTick, Tick};
+use shifter::core::stats::{Histogram, Margin, PoolTick, Stats, Tick};
+use shifter::core::switchback::{Settings, Switchback};
+use shifter::core::weight::Weight;
 use std::collections::BTreeMap;
 
 /// Largest difference of a logarithm.
@@ -83,7 +85,7 @@ impl Check {
 
 type Checker = fn(&mut Check, &Policy, Value) -> Result<(), serde_json::Error>;
 
-const SECTIONS: [(&str, Checker); 13] = [
+const SECTIONS: [(&str, Checker); 14] = [
     ("ln_z", check_ln_z),
     ("ln_lr", check_ln_lr),
     ("phantom", check_phantom),
@@ -97,6 +99,7 @@ const SECTIONS: [(&str, Checker); 13] = [
     ("engine_trace", check_trace),
     ("newcomers", check_newcomers),
     ("shuffled_blocks", check_blocks),
+    ("switchback", check_switchback),
 ];
 
 /// Checks a file's text; the error says what cannot be read.
@@ -152,6 +155,58 @@ fn check_section(
             .map_err(|e| format!("section `{name}`, case {}: {e}", check.case))?;
     }
     Ok(check.section)
+}
+
+/// Evidence after each pair of windows; `tests/reference/switchback.py` is the second implementation.
+fn check_switchback(
+    check: &mut Check,
+    policy: &Policy,
+    case: Value,
+) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Window {
+        requests: u64,
+        failed: u64,
+        buckets: Vec<(usize, u64)>,
+    }
+    #[derive(Deserialize)]
+    struct Pair {
+        with: Window,
+        without: Window,
+    }
+    #[derive(Deserialize)]
+    struct Case {
+        pairs: Vec<Pair>,
+        ln_e: Vec<f64>,
+    }
+    let stats = |window: &Window| {
+        let mut stats = Stats {
+            requests: window.requests,
+            failed: window.failed,
+            ..Stats::default()
+        };
+        for (bucket, count) in &window.buckets {
+            stats.latency.add(*bucket, *count);
+        }
+        stats
+    };
+    let case: Case = serde_json::from_value(case)?;
+    let settings = Settings {
+        window: 1,
+        settle: 0,
+        ..Settings::default()
+    };
+    let never = (0.0, f64::INFINITY);
+    let mut switchback = Switchback::new(settings, Weight::ALL, policy.weights, never, 15);
+    for (i, (pair, want)) in case.pairs.iter().zip(&case.ln_e).enumerate() {
+        for _ in 0..2 {
+            let on = switchback.green_on();
+            switchback.second(&stats(if on { &pair.with } else { &pair.without }), 1);
+        }
+        let got = switchback.ln_e();
+        check.number(&format!("pair {i}"), got, *want, (got - want).abs() <= 1e-9);
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,8 @@ use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
-use crate::core::stats::{History, Limits, Tick};
+use crate::core::stats::{History, Limits, Stats, Tick};
+use crate::core::switchback::Settings;
 use crate::core::table::Ramp;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -16,6 +17,14 @@ pub trait World {
     ///
     /// What blue did is added to its past, where the world keeps one.
     fn second(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick;
+
+    /// From now on blue serves who is meant for green, or not any more: a window of a switchback.
+    fn withhold(&mut self, _withheld: bool) {}
+
+    /// What blue's own callers had in the last second, where the world knows: without it no switchback begins.
+    fn blue(&mut self) -> Option<Stats> {
+        None
+    }
 }
 
 /// How a simulated rollout ended.
@@ -31,6 +40,10 @@ pub struct End {
     pub challenges: u32,
     /// Seconds in which blue had a share again while it was asked.
     pub challenged_seconds: u64,
+    /// How often green was suspected to harm blue.
+    pub switchbacks: u32,
+    /// Seconds of switchbacks.
+    pub switched_seconds: u64,
     /// Green's requests, and those of them that failed.
     pub green: (u64, u64),
     /// Green's last share above none.
@@ -50,6 +63,8 @@ pub struct Course {
     /// What is routed, and how it grows to it.
     weight: Weight,
     ramp: Option<Ramp>,
+    withheld: bool,
+    salt: u64,
     /// Simulated seconds, and those of them before green's first share.
     second: u64,
     unexposed: u64,
@@ -68,6 +83,8 @@ impl Course {
             actions,
             weight: Weight::NONE,
             ramp: None,
+            withheld: false,
+            salt: 0,
             second: 0,
             unexposed: 0,
             recorded: false,
@@ -77,11 +94,20 @@ impl Course {
                 silent: false,
                 challenges: 0,
                 challenged_seconds: 0,
+                switchbacks: 0,
+                switched_seconds: 0,
                 green: (0, 0),
                 share: Weight::NONE,
                 lines: vec![],
             },
         }
+    }
+
+    /// Looks for harm that green does to blue; the order of windows follows from `salt`.
+    pub fn switch_back(mut self, settings: Settings, salt: u64) -> Course {
+        self.trial.switch_back(Some(settings));
+        self.salt = salt;
+        self
     }
 
     /// Keeps the lines of the recording.
@@ -125,12 +151,16 @@ impl Course {
         let more = self.trial.on(Event::Approve, now);
         self.actions.extend(more);
         for action in std::mem::take(&mut self.actions) {
+            if let Action::Window { green } = action {
+                self.withheld = !green;
+            }
             if let Action::SetWeight(weight) = action {
                 self.end.challenges += u32::from(self.trial.rollout().challenged());
                 if weight > Weight::NONE {
                     self.end.share = weight;
                 }
                 let before = std::mem::replace(&mut self.weight, weight);
+                self.withheld = false;
                 let over = self.trial.rollout().plan().ramp;
                 let grows = weight > before && before > Weight::NONE && !over.is_zero();
                 self.ramp = grows.then_some(Ramp {
@@ -157,20 +187,36 @@ impl Course {
         let weight = self
             .ramp
             .map_or(self.weight, |ramp| ramp.at(self.weight, now));
+        world.withhold(self.withheld);
         let tick = world.second(weight, self.trial.limits(), &mut self.past);
-        self.end.green.0 += tick.green.requests;
-        self.end.green.1 += tick.green.failed;
+        if !self.withheld {
+            self.end.green.0 += tick.green.requests;
+            self.end.green.1 += tick.green.failed;
+        }
         self.end.challenged_seconds += u64::from(self.trial.rollout().challenged());
         let line = self.trial.second(&tick, 1);
         self.record(line);
+        let before = self.trial.rollout().switching().is_some();
+        self.end.switched_seconds += u64::from(before);
+        if let Some(blue) = world.blue() {
+            let (events, line) = self.trial.beside(&blue, 1, self.salt);
+            self.record(line);
+            for event in events {
+                self.end.switchbacks += u32::from(matches!(event, Event::Suspected(_)));
+                let more = self.trial.on(event, now);
+                self.actions.extend(more);
+            }
+        }
         let mut undecided = false;
         if let Some(verdict) = self.trial.verdict().cloned() {
             undecided = matches!(verdict, Verdict::NoData | Verdict::Inconclusive { .. });
-            self.actions = self.trial.on(Event::Judged(verdict), now);
+            let more = self.trial.on(Event::Judged(verdict), now);
+            self.actions.extend(more);
         }
         let more = self.trial.on(Event::Tick, now);
         self.actions.extend(more);
-        self.end.silent |= undecided && !self.actions.is_empty();
+        let moves = |action: &Action| !matches!(action, Action::Window { .. });
+        self.end.silent |= undecided && self.actions.iter().any(moves);
     }
 
     fn record(&mut self, lines: impl IntoIterator<Item = Line>) {
@@ -183,6 +229,7 @@ impl Course {
     fn waits(&self) -> bool {
         let rollout = self.trial.rollout();
         let late = match rollout.step() {
+            Some(Step::Shift { .. }) if rollout.switching().is_some() => false,
             Some(Step::Shift { deadline, .. }) => self.now().since(rollout.since()) > *deadline,
             _ => false,
         };
@@ -197,6 +244,10 @@ fn done(action: &Action) -> Option<Event> {
         Action::WarmGreen => Some(Event::Warmed),
         Action::SmokeGreen => Some(Event::Smoked(Ok(()))),
         Action::RunHooks(_) => Some(Event::Hooked(Ok(()))),
-        Action::SetWeight(_) | Action::SwapRoles | Action::StopBlue | Action::StopGreen => None,
+        Action::SetWeight(_)
+        | Action::Window { .. }
+        | Action::SwapRoles
+        | Action::StopBlue
+        | Action::StopGreen => None,
     }
 }

@@ -147,6 +147,11 @@ impl Evidence {
                 self.judge.tick(tick);
                 return Some(self.judge.verdict());
             }
+            // A replay has not what blue did in the windows: it judges what was staked away, and takes the end as told.
+            Line::Suspected { part, .. } => {
+                self.stake(*part);
+            }
+            Line::Switched { .. } => {}
             Line::Probed { tick, .. } => {
                 return self.probes.as_mut().map(|probes| probes.take(tick).clone());
             }
@@ -167,6 +172,11 @@ impl Evidence {
         lines.extend(probed.map(Line::ProbeLimits));
         lines.extend(self.freeze(past));
         lines
+    }
+
+    /// Gives this part of the evidence of harm to a switchback; its logarithm.
+    pub fn stake(&mut self, part: f64) -> f64 {
+        self.judge.stake(part)
     }
 
     /// Freezes the latency limits of this share when blue has enough samples; the line to record when they are new.

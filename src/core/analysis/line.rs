@@ -38,6 +38,20 @@ pub enum Line {
         /// What the judge of probes said after them.
         verdict: Verdict,
     },
+    /// Blue beside green was worse than its past: a switchback began.
+    Suspected {
+        /// Why, in numbers.
+        reason: String,
+        /// The part of the judge's evidence that it was given.
+        part: f64,
+    },
+    /// The switchback was over.
+    Switched {
+        /// Why, in numbers.
+        reason: String,
+        /// Green harms blue.
+        harmed: bool,
+    },
     /// The latency limits of probes were frozen.
     ProbeLimits(Limits),
 }

@@ -1,6 +1,6 @@
 //! A rollout with everything that decides about it.
 
-use super::{Evidence, Line, Past, Share};
+use super::{Evidence, Harm, Line, Past, Share};
 use crate::core::fault::Faults;
 use crate::core::judge::{Judge, Policy, Report, Terms, Verdict};
 use crate::core::probes::{Probes, Users};
@@ -16,15 +16,16 @@ use crate::core::weight::Weight;
 /// to record come out.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    rollout: Rollout,
-    evidence: Evidence,
+    pub(super) rollout: Rollout,
+    pub(super) evidence: Evidence,
     sources: Sources,
     /// Blue's past as it was before a restart of the process.
     kept: Option<Baseline>,
     /// Where green's failed requests failed, since its first share or a restart.
     faults: Faults,
     /// What the judge of users' requests said last, weighed with what probes and sources say.
-    verdict: Option<Verdict>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) harm: Harm,
 }
 
 impl Trial {
@@ -37,6 +38,7 @@ impl Trial {
             kept: None,
             faults: Faults::default(),
             verdict: None,
+            harm: Harm::default(),
         }
     }
 
@@ -119,6 +121,7 @@ impl Trial {
     ) -> Vec<Line> {
         self.verdict = None;
         self.sources.restart(now);
+        self.watch_blue(before, weight, blue);
         let Some(step) = self.rollout.step_index().filter(|_| weight > Weight::NONE) else {
             return vec![];
         };
@@ -160,9 +163,9 @@ impl Trial {
 
     /// Judges one second of users' requests; the line to record. Green has so many members.
     ///
-    /// Beside a dead blue every green looks good: such seconds say nothing, and are not judged.
+    /// In a window without green there is nothing of green's to judge. Beside a dead blue every green looks good: such seconds say nothing, and are not judged.
     pub fn second(&mut self, tick: &Tick, members: usize) -> Option<Line> {
-        if !self.judges() || self.rollout.degraded() {
+        if !self.judges() || self.rollout.degraded() || self.withheld() {
             return None;
         }
         let (verdict, line) = self.evidence.second(tick);
@@ -225,6 +228,9 @@ impl Trial {
 
     /// One line on a verdict, for people.
     pub fn line(&self, verdict: &Verdict) -> String {
+        if let (Verdict::Fail { .. }, Some(harm)) = (verdict, self.harm()) {
+            return harm.to_owned();
+        }
         let users = || self.users(self.judge().verdict());
         let probes = || self.probes()?.line_on(users(), verdict);
         let others = self.sources.line(verdict).or_else(probes);

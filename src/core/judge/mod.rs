@@ -12,6 +12,7 @@ mod kind;
 mod policy;
 mod rail;
 pub mod report;
+mod shared;
 mod terms;
 mod track;
 pub mod words;
@@ -21,6 +22,7 @@ pub use kind::VerdictKind;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
+pub use shared::{Reference, Shared};
 pub use terms::Terms;
 
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
@@ -160,6 +162,9 @@ pub struct Judge {
     step_seconds: u64,
     total_requests: u64,
     excess_before: f64,
+    /// Logarithm of the part of the evidence that is left after [`Judge::stake`].
+    #[serde(default)]
+    ln_kept: f64,
 }
 
 impl Judge {
@@ -186,6 +191,7 @@ impl Judge {
             step_seconds: 0,
             total_requests: 0,
             excess_before: 0.0,
+            ln_kept: 0.0,
         };
         judge.start_step(false, Control::Concurrent);
         judge
@@ -306,7 +312,19 @@ impl Judge {
             .as_ref()
             .map(|gross| self.policy.gross_share.ln() + gross.ln_e());
         let terms: Vec<f64> = compared.chain(self.limited()).chain(gross).collect();
-        ln_sum(&terms)
+        ln_sum(&terms) + self.ln_kept
+    }
+
+    /// Takes this part of the evidence of harm away, for another test to go on with; its logarithm.
+    ///
+    /// From now on the wealth is `(1 - part) * E(t) + part * E(now) * S(t)`, where `S` starts at 1 and is a
+    /// nonnegative supermartingale itself: so is the sum, and it started with the wealth that there was. Each
+    /// of the two terms alone is at most the sum, so "either of them reaches `1 / alpha`" has a chance of at
+    /// most `alpha`, whatever they have to do with each other. Before the first stake nothing is given up.
+    pub fn stake(&mut self, part: f64) -> f64 {
+        let staked = part.ln() + self.ln_e();
+        self.ln_kept += (1.0 - part).ln();
+        staked
     }
 
     /// What the comparisons have of the whole: limits and gross slowness have the rest.

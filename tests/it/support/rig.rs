@@ -72,6 +72,7 @@ impl Rig {
                 epoch: 1,
                 limits: None,
                 ceilings: Default::default(),
+                withheld: false,
                 mark: 1,
             })
             .collect();
