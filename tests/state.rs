@@ -44,6 +44,7 @@ fn at_five_percent(folder: &Path) {
         salt: 1,
         epoch: 1,
         past: None,
+        reference: None,
         image: None,
         members: 1,
     };

@@ -420,15 +420,19 @@ mod tests {
 
     #[test]
     fn a_step_with_too_little_traffic_is_named_with_its_remedy() {
-        let facts = at(&service(""), 5.0, 0.1);
+        let facts = at(&service(""), 8.0, 0.1);
         let five = facts
             .steps
             .iter()
             .find(|step| step.name == "shift 5%")
             .unwrap();
-        // 0.25 requests a second: 15 in the minute, 225 in the quarter of an hour.
-        assert_eq!(five.green_requests, Some([15, 225]));
-        assert!(five.sees[0].most_seconds.is_none() && five.sees[1].half_seconds.is_some());
+        // 0.4 requests a second: 24 in the minute, 360 in the quarter of an hour.
+        assert_eq!(five.green_requests, Some([24, 360]));
+        assert!(
+            five.sees[0].most_seconds.is_none() && five.sees[1].half_seconds.is_some(),
+            "{:?}",
+            five.sees
+        );
         let mend = five.mend.as_deref().unwrap();
         assert!(
             mend.starts_with("a deadline of ") && mend.contains("would do"),

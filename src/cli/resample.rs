@@ -255,7 +255,8 @@ pub(crate) mod tests {
         );
         let alarms = alarms(&all, &Policy::default(), 100);
         let (usual, strict) = (share(&alarms, 0.99), share(&alarms, 0.999_999));
-        assert!(usual > strict, "{usual} {strict}");
+        // A burst of three seconds costs nothing; where one begins within another, they last.
+        assert!(usual > 0.0 && usual >= strict, "{usual} {strict}");
         let blamed: Vec<Metric> = alarms.iter().filter_map(|alarm| alarm.metric).collect();
         assert!(!blamed.is_empty());
         assert!(

@@ -636,7 +636,7 @@ mod tests {
     #[test]
     fn green_under_suspicion_never_passes() {
         let mut judge = Judge::new(Policy::default());
-        feed(&mut judge, 10, pool(475, 0), pool(25, 3));
+        feed(&mut judge, 3, pool(475, 0), pool(25, 3));
         judge.start_step(true, Control::History(PAST));
         feed(&mut judge, 40, pool(0, 0), pool(500, 0));
         let shown = judge
@@ -645,7 +645,11 @@ mod tests {
             .unwrap()
             .ln_e_pass
             .unwrap();
-        assert!(shown > judge.policy().ln_pass() && judge.ln_e() > 1.5f64.ln());
+        assert!(
+            shown > judge.policy().ln_pass() && judge.ln_e() > 1.5f64.ln(),
+            "{shown} {}",
+            judge.ln_e()
+        );
         assert!(matches!(
             judge.verdict(),
             Verdict::Inconclusive {

@@ -270,11 +270,18 @@ impl Report {
             Verdict::Pass => self.success(),
             Verdict::NoData if self.total_requests == 0 && self.has_judged() => format!(
                 "no request to green has succeeded or failed in this step yet; {}",
-                self.words_on(self.blamed)
+                self.words_on(self.loudest())
             ),
             Verdict::NoData => "green has had no request in this step that could be judged".into(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
         }
+    }
+
+    /// The metric with most evidence of harm, of those in which green had requests.
+    fn loudest(&self) -> Metric {
+        let asked = self.findings.iter().filter(|one| one.green_requests > 0);
+        let most = asked.max_by(|one, other| one.ln_e_fail.total_cmp(&other.ln_e_fail));
+        most.map_or(self.blamed, |one| one.metric)
     }
 
     /// Whether green fails by failed requests, and not by slow ones.
@@ -623,7 +630,7 @@ mod tests {
         let (report, verdict) = judged(24, pool(475, 1, [237, 47, 4]), pool(25, 1, [11, 2, 0]));
         assert_eq!(
             report.line(&verdict),
-            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence 43,000:1, limit 100:1"
+            "green 4.0% errors (24 of 600) against blue 0.21% (24 of 11,400): 20x the odds, evidence more than 1,000,000,000:1, limit 100:1"
         );
         let (report, verdict) = judged(60, pool(475, 0, [237, 47, 4]), pool(25, 0, [11, 2, 3]));
         assert_eq!(report.blamed, Metric::P99);
