@@ -572,7 +572,7 @@ fn in_step(chooser: Chooser) -> Vec<(Pattern, u16)> {
             seconds: 60,
             chooser,
         };
-        pattern.goes_back(&setting, case)
+        pattern.goes_back(&setting, &Policy::default(), case)
     });
     let cases = cases.into_iter().zip(back);
     cases

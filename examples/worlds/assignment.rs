@@ -85,7 +85,7 @@ pub(crate) fn patterns(size: &Size) {
                     let runs = times * patterns.len() as u64;
                     let back = many(size.threads, runs, |run| {
                         let pattern = patterns[(run / times) as usize];
-                        pattern.goes_back(&setting, seed(12, run))
+                        pattern.goes_back(&setting, &size.policy, seed(12, run))
                     });
                     let hits = back.into_iter().filter(|back| *back).count() as u64;
                     sums[sum].0 += hits;

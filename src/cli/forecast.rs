@@ -1,7 +1,7 @@
 //! What a rollout would come to at some traffic: the plan, the machine and the judge, on simulated seconds.
 //!
-//! Requests come by a Poisson process, fall on green as the proxy's newcomers do, and fail independently of each other; times
-//! are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
+//! Requests come by a Poisson process, fall on green as the proxy's newcomers do, and fail independently of each
+//! other; times are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
 //! Equal arguments give equal answers.
 
 use crate::core::analysis::{self, Course, Evidence, Past, Share};

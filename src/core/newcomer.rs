@@ -1,8 +1,8 @@
 //! Where the n-th newcomer of a service stands on the line 0..10 000: by chance, in shuffled blocks.
 //!
 //! The judge's evidence rests on one thing: that chance alone says which version gets a request
-//! ([`core::sequential`](crate::core::sequential)). A draw for each request would do; but at low traffic a share
-//! of 5 % would then be empty for a minute as often as not. So chance shuffles blocks:
+//! ([`core::sequential`](crate::core::sequential)). A draw for each request would do; but of 20 requests a share of
+//! 5 % would then have none in one of three cases. So chance shuffles blocks:
 //!
 //! - Each block of 20 newcomers gets the 20 strata of the line (5 % each) in a random order.
 //! - In each run of 5 blocks a stratum gives its fifths (1 % of the line each) in a random order of their own.
@@ -31,8 +31,8 @@
 //!   `B = 20` with a share `p_b` of bad ones in block `b`, green's bad ones have the variance
 //!   `w (1 - w) B² / (B - 1) Σ p_b (1 - p_b)`, which by concavity is at most `(N - 1) / (N - K) < 20 / 19` times
 //!   that of the hypergeometric of all `N = K B`.
-//! - Each is at most as variable as draws would be: permuted blocks are negatively associated (Joag-Dev and
-//!   Proschan 1983), so green's bad ones are smaller in convex order than a binomial variable (Shao 2000).
+//! - At shares of `k` times 5 % each is at most as variable as draws would be: permutations are negatively associated
+//!   (Joag-Dev and Proschan 1983), so green's bad ones are smaller in convex order than a binomial variable (Shao 2000).
 //!
 //! What follows for the evidence is said, with figures, in [`core::sequential`](crate::core::sequential).
 

@@ -6,9 +6,10 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, StandardNormal};
-use shifter::core::judge::{Judge, Policy};
+use shifter::core::analysis::{Evidence, Past, Share};
+use shifter::core::judge::{Policy, Verdict};
 use shifter::core::newcomer::Newcomers;
-use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
+use shifter::core::stats::{History, Limits, PoolTick, Stats, Tick};
 use shifter::core::weight::{Weight, point};
 
 /// How newcomers get their places.
@@ -217,29 +218,44 @@ impl Pattern {
     }
 
     /// Whether a green that equals blue is rolled back, on any of the services.
-    pub(crate) fn goes_back(self, setting: &Setting, seed: u64) -> bool {
+    pub(crate) fn goes_back(self, setting: &Setting, policy: &Policy, seed: u64) -> bool {
         let requests = self.requests(setting.rate, setting.seconds, seed);
         (0..self.services()).any(|service| {
             let requests = || requests.iter().filter(move |one| one.service == service);
-            let mut judge = Judge::new(Policy::default()).without_intervals();
-            let mut past = Histogram::default();
-            for one in requests().filter(|one| !one.failed) {
-                past.record(micros(one));
-            }
-            let (fail, pass) = judge.margins();
-            let limits = Limits::freeze(&past, fail, pass);
-            judge.set_limits(limits);
-            // What a salt is in the product: drawn for each rollout.
-            let points = setting
-                .chooser
-                .points(seed.wrapping_mul(2) + service as u64);
-            let ticks = ticks(requests(), points, setting, limits);
-            ticks.iter().any(|tick| {
-                judge.tick(tick);
-                judge.cause().is_some()
-            })
+            let mut history = History::default();
+            history.push(&stats(requests()));
+            let past = Past {
+                history: &history,
+                kept: None,
+            };
+            let share = Share {
+                weight: setting.share,
+                last: false,
+                blue_can_answer: false,
+            };
+            let mut evidence = Evidence::new(policy.clone(), false).without_intervals();
+            evidence.start_share(share, &past);
+            // Each rollout of each service has a salt of its own.
+            let points = setting.chooser.points(2 * seed + service as u64);
+            let ticks = ticks(requests(), points, setting, evidence.limits());
+            let fails = |tick| matches!(evidence.second(tick), (Verdict::Fail { .. }, _));
+            ticks.iter().any(fails)
         })
     }
+}
+
+/// What was seen of blue before: as it is now.
+fn stats<'a>(requests: impl Iterator<Item = &'a Request>) -> Stats {
+    let mut stats = Stats::default();
+    for one in requests {
+        stats.requests += 1;
+        if one.failed {
+            stats.failed += 1;
+        } else {
+            stats.latency.record(micros(one));
+        }
+    }
+    stats
 }
 
 fn micros(one: &Request) -> u64 {
