@@ -4,7 +4,7 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
+//! `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
 //! `patterns`: false rollbacks where the traffic repeats itself. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
@@ -24,6 +24,7 @@ mod gross;
 mod patterns;
 mod peers;
 mod rollout;
+mod shared;
 #[path = "../../tests/support/worlds.rs"]
 mod worlds;
 
@@ -52,12 +53,13 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 12] = [
+const TABLES: [Table; 13] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
     ("cutover", "", cutover::cutover),
     ("peers", "", peers::peers),
+    ("shared", "", shared::shared),
     ("grid", "", grid::grid),
     ("gross", "", gross::gross),
     ("plan", "", forecast::forecast),
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|gross|plan|patterns|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|plan|patterns|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
             );
             return ExitCode::from(2);
         }

@@ -29,7 +29,7 @@ const RULES: [&str; 5] = [
 type Minute = [f64; 4];
 
 #[derive(Default)]
-struct Peers {
+pub(crate) struct Peers {
     sums: [Minute; 2],
     step: [Minute; 2],
     series: [Vec<Minute>; 2],
@@ -50,7 +50,7 @@ fn add(sum: &mut Minute, pool: &shifter::core::stats::PoolTick) {
 
 impl Peers {
     /// Whether each of the four would go back after this second.
-    fn second(&mut self, second: usize, tick: &Tick) -> [bool; 4] {
+    pub(crate) fn second(&mut self, second: usize, tick: &Tick) -> [bool; 4] {
         for (i, pool) in [&tick.blue, &tick.green].into_iter().enumerate() {
             add(&mut self.sums[i], pool);
             add(&mut self.step[i], pool);
@@ -74,7 +74,7 @@ impl Peers {
     }
 
     /// Another share: who sums from its begin begins anew.
-    fn next_share(&mut self) {
+    pub(crate) fn next_share(&mut self) {
         self.step = Default::default();
     }
 
