@@ -107,13 +107,18 @@ pub(crate) fn of_pools(
             defaults::TOTAL_REQUESTS_MIN,
         )?,
     };
-    fits_tls(&service, raw)?;
-    tls::fits_members(&service, &raw.tls)?;
-    fits_naming(&service, &raw.copy)?;
-    fits_holdback(&service, raw)?;
-    shares::fits_grace(&mut service, raw)?;
-    fits_deadline(&service.plan(None), raw)?;
+    fits(&mut service, raw)?;
     Ok(service)
+}
+
+/// What must fit together.
+fn fits(service: &mut Service, raw: &RawService) -> Check<()> {
+    fits_tls(service, raw)?;
+    tls::fits_members(service, &raw.tls)?;
+    fits_naming(service, &raw.copy)?;
+    fits_holdback(service, raw)?;
+    shares::fits_grace(service, raw)?;
+    fits_deadline(&service.plan(None), raw)
 }
 
 fn holdback(raw: &RawService) -> Check<Option<Weight>> {

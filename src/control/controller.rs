@@ -10,8 +10,7 @@ use crate::control::orders::Ask;
 use crate::control::view::View;
 use crate::control::ward::{Ward, grows};
 use crate::control::{health, narrate};
-use crate::core::plan::Moment;
-use crate::core::rollout::{Action, Event, Outcome};
+use crate::core::rollout::{Action, Event};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -422,45 +421,5 @@ impl Controller {
         self.ledger.journal.end_rollout(&saved, &service)?;
         crash::point("swap.after-save");
         Ok(())
-    }
-
-    fn close_if_finished(&mut self, i: usize, now: Time) {
-        let finished = self.wards[i]
-            .run
-            .as_ref()
-            .is_some_and(|run| run.trial.rollout().finished());
-        if !finished {
-            return;
-        }
-        crash::point("end.after-save");
-        self.flush();
-        let promoted = self.wards[i]
-            .run
-            .as_ref()
-            .and_then(|run| run.trial.rollout().outcome().cloned());
-        let moment = match promoted {
-            Some(Outcome::Promoted) => Moment::AfterPromotion,
-            _ => Moment::AfterRollback,
-        };
-        self.run_hooks(i, moment);
-        let ward = &mut self.wards[i];
-        if let Some(run) = ward.run.take() {
-            let view = run.view(now);
-            let outcome = view.outcome.clone().unwrap_or_default();
-            let service = self.metrics.service(&ward.route.service);
-            service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
-            ward.last = Some(view);
-        }
-        // What the file says holds for backends that changed while shifter was away.
-        let before = ward.route.blue.clone();
-        ward.adopt(ward.settings.clone());
-        if ward.route.blue != before {
-            let text = format!("{} serves, as configured", ward.route.blue.release);
-            let service = ward.route.service.clone();
-            self.publish();
-            self.ledger.tell(&service, None, "config", text);
-        }
-        let copied = self.ledger.journal.keep_copy();
-        let _ = self.ledger.watch(copied);
     }
 }

@@ -13,6 +13,7 @@ pub mod drill;
 mod endpoint;
 mod evidence;
 pub mod expose;
+mod finish;
 mod green;
 pub mod handle;
 pub mod health;

@@ -157,11 +157,7 @@ impl Rollout {
             Event::Judged(_) if self.blue_down => vec![],
             Event::Tick if self.stranded() => vec![],
             Event::Tick if self.blind() => self.wait_for_sight(now),
-            Event::Ready if self.blind() => vec![],
-            event if self.defers(&event) => vec![],
-            Event::Judged(verdict) if self.blind() && !matches!(verdict, Verdict::Fail { .. }) => {
-                vec![]
-            }
+            event if self.overlooks(&event) => vec![],
             Event::Lost {
                 color: Color::Green,
                 what,

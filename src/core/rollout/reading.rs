@@ -1,6 +1,7 @@
 //! What can be read off a rollout.
 
 use crate::core::event::Event;
+use crate::core::judge::Verdict;
 use crate::core::outcome::Outcome;
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Phase, Rollout};
@@ -93,6 +94,16 @@ impl Rollout {
                 event,
                 Event::Warmed | Event::Smoked(Ok(())) | Event::Hooked(Ok(()))
             )
+    }
+
+    /// Whether an event means nothing while what runs where cannot be seen.
+    pub(super) fn overlooks(&self, event: &Event) -> bool {
+        let said = match event {
+            Event::Ready => true,
+            Event::Judged(verdict) => !matches!(verdict, Verdict::Fail { .. }),
+            _ => false,
+        };
+        self.defers(event) || (said && self.blind())
     }
 
     /// Whether nothing is left to do.

@@ -1,0 +1,50 @@
+//! What is done when a rollout has ended: hooks, metrics, the view that stays, the copy of the journal.
+
+use crate::control::controller::Controller;
+use crate::control::crash;
+use crate::core::plan::Moment;
+use crate::core::rollout::Outcome;
+use crate::core::time::Time;
+
+impl Controller {
+    /// Closes the rollout of a service, if it has ended.
+    pub(super) fn close_if_finished(&mut self, i: usize, now: Time) {
+        let finished = self.wards[i]
+            .run
+            .as_ref()
+            .is_some_and(|run| run.trial.rollout().finished());
+        if !finished {
+            return;
+        }
+        crash::point("end.after-save");
+        self.flush();
+        let promoted = self.wards[i]
+            .run
+            .as_ref()
+            .and_then(|run| run.trial.rollout().outcome().cloned());
+        let moment = match promoted {
+            Some(Outcome::Promoted) => Moment::AfterPromotion,
+            _ => Moment::AfterRollback,
+        };
+        self.run_hooks(i, moment);
+        let ward = &mut self.wards[i];
+        if let Some(run) = ward.run.take() {
+            let view = run.view(now);
+            let outcome = view.outcome.clone().unwrap_or_default();
+            let service = self.metrics.service(&ward.route.service);
+            service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
+            ward.last = Some(view);
+        }
+        // What the file says holds for backends that changed while shifter was away.
+        let before = ward.route.blue.clone();
+        ward.adopt(ward.settings.clone());
+        if ward.route.blue != before {
+            let text = format!("{} serves, as configured", ward.route.blue.release);
+            let service = ward.route.service.clone();
+            self.publish();
+            self.ledger.tell(&service, None, "config", text);
+        }
+        let copied = self.ledger.journal.keep_copy();
+        let _ = self.ledger.watch(copied);
+    }
+}
