@@ -228,8 +228,7 @@ fn at_rest(service: &Spec) -> Route {
 fn explain(live: &Live, config: &Config, request: &RequestHeader, told: &mut Explained) {
     let host = forward::authority(request);
     let path = request.uri.path();
-    told.api_version = API_VERSION;
-    told.method = request.method.to_string();
+    (told.api_version, told.method) = (API_VERSION, request.method.to_string());
     told.host = String::from_utf8_lossy(host).into_owned();
     told.path = path.to_owned();
     let Some(found) = live.routes.find(host, path) else {

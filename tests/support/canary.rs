@@ -63,7 +63,9 @@ pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> End
     let past = traffic.blue_alone();
     let (end, trial) = Course::new(plan, policy, past).run(traffic);
     Ending {
-        outcome: end.outcome.expect("every share has a deadline"),
+        outcome: end
+            .outcome
+            .unwrap_or_else(|| unreachable!("every share has a deadline")),
         at: end.seconds,
         green: end.green.0,
         share: end.share.as_basis_points() / 100,

@@ -232,6 +232,7 @@ impl Pattern {
                 weight: setting.share,
                 last: false,
                 blue_can_answer: false,
+                terms: Default::default(),
             };
             let mut evidence = Evidence::new(policy.clone(), false).without_intervals();
             evidence.start_share(share, &past);

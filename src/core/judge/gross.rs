@@ -1,9 +1,10 @@
 //! Gross slowness: requests that take more than ten times blue's median. They count from the first second of a share,
 //! where all other latency waits for its grace.
 
+use super::words::{counted, milliseconds};
 use super::{Metric, Policy};
 use crate::core::sequential::{Block, FailProcess};
-use crate::core::stats::Tick;
+use crate::core::stats::{Limits, Tick};
 use serde::{Deserialize, Serialize};
 
 /// The evidence that green is grossly slow more often than blue: one limit for both, tolerated odds as for errors.
@@ -27,6 +28,20 @@ pub struct GrossFinding {
     pub green_bad: u64,
     /// Evidence that green is worse.
     pub ln_e: f64,
+}
+
+impl GrossFinding {
+    /// Green against blue, for people: `green 92% above ten times blue's median (52 ms) (46 of 50) against blue 0% (0 of 950)`.
+    pub(super) fn words(&self, limits: Option<&Limits>) -> String {
+        let (green, green_of) = counted(self.green_bad, self.green_requests);
+        let (blue, blue_of) = counted(self.blue_bad, self.blue_requests);
+        let limit = limits.map_or_else(String::new, |limits| {
+            format!(" ({})", milliseconds(limits.gross()))
+        });
+        format!(
+            "green {green} above ten times blue's median{limit} ({green_of}) against blue {blue} ({blue_of})"
+        )
+    }
 }
 
 impl Gross {

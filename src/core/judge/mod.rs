@@ -637,7 +637,11 @@ mod tests {
     #[test]
     fn green_under_suspicion_never_passes() {
         let mut judge = Judge::new(Policy::default());
-        feed(&mut judge, 3, pool(475, 0), pool(25, 3));
+        // Bursts, apart from each other.
+        for _ in 0..4 {
+            feed(&mut judge, 1, pool(475, 0), pool(25, 3));
+            feed(&mut judge, 2, pool(475, 0), pool(25, 0));
+        }
         judge.start_step(true, Control::History(PAST));
         feed(&mut judge, 40, pool(0, 0), pool(500, 0));
         let shown = judge

@@ -352,23 +352,12 @@ impl Report {
 
     fn blamed_words(&self) -> String {
         if let (true, Some(gross)) = (self.grossly_slow, &self.gross) {
-            return self.gross_words(gross);
+            return gross.words(self.limits.as_ref());
         }
         match self.broken.and_then(|at| self.rails.get(at)) {
             Some(rail) => beyond(rail),
             None => self.words_on(self.blamed),
         }
-    }
-
-    fn gross_words(&self, gross: &GrossFinding) -> String {
-        let (green, green_of) = counted(gross.green_bad, gross.green_requests);
-        let (blue, blue_of) = counted(gross.blue_bad, gross.blue_requests);
-        let limit = self.limits.map_or_else(String::new, |limits| {
-            format!(" ({})", milliseconds(limits.gross()))
-        });
-        format!(
-            "green {green} above ten times blue's median{limit} ({green_of}) against blue {blue} ({blue_of})"
-        )
     }
 
     fn words_on(&self, metric: Metric) -> String {
