@@ -4,7 +4,8 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `plan`: what `shifter plan` predicts beside what happens. All without a name.
+//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `plan`: what `shifter plan` predicts beside what happens; `users` and `worse-users`
+//! (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
@@ -18,6 +19,9 @@ mod forecast;
 mod grid;
 mod peers;
 mod rollout;
+mod users;
+#[path = "../../tests/support/users.rs"]
+mod users_world;
 #[path = "../../tests/support/worlds.rs"]
 mod worlds;
 
@@ -43,7 +47,7 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 12] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -51,6 +55,8 @@ const TABLES: [Table; 10] = [
     ("peers", "", peers::peers),
     ("grid", "", grid::grid),
     ("plan", "", forecast::forecast),
+    ("users", "sticky", users::users),
+    ("worse-users", "sticky", users::worse_users),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
     ("alone", "fixed", green_alone),
@@ -61,7 +67,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|plan|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|plan|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
             );
             return ExitCode::from(2);
         }
@@ -123,8 +129,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
     Ok((size, wanted))
 }
 
-fn judge(size: &Size) -> Judge {
-    Judge::new(size.policy.clone()).without_intervals()
+fn judge(size: &Size, world: World) -> Judge {
+    Judge::new(world.judged_by(&size.policy)).without_intervals()
 }
 
 fn seed(table: u64, run: u64) -> u64 {
@@ -154,7 +160,12 @@ fn false_rollbacks(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, size.rollouts, |run| {
                 let mut traffic = Traffic::new(seed(1, run), rate, SECONDS, world, Fault::NONE);
-                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
+                drive(
+                    &mut traffic,
+                    &mut judge(size, world),
+                    0.05,
+                    fixed(SECONDS as u64),
+                )
             });
             print!(" {} ({before:.1}%) |", share(&runs, End::RolledBack));
         }
@@ -234,7 +245,12 @@ fn detection(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, rollouts, |run| {
                 let mut traffic = Traffic::new(seed(2, run), rate, SECONDS, World::Wave, fault);
-                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
+                drive(
+                    &mut traffic,
+                    &mut judge(size, World::Wave),
+                    0.05,
+                    fixed(SECONDS as u64),
+                )
             });
             print!(" {} ({before}); {} |", delay(&runs), cost(&runs));
         }
@@ -272,9 +288,14 @@ fn green_alone(size: &Size) {
                 let runs = many(size.threads, rollouts, |run| {
                     let mut traffic = Traffic::new(seed(4, run), rate, seconds, world, fault);
                     if history {
-                        alone(&mut traffic, &mut judge(size), seconds as u64)
+                        alone(&mut traffic, &mut judge(size, world), seconds as u64)
                     } else {
-                        drive(&mut traffic, &mut judge(size), 0.95, steady(seconds as u64))
+                        drive(
+                            &mut traffic,
+                            &mut judge(size, world),
+                            0.95,
+                            steady(seconds as u64),
+                        )
                     }
                 });
                 print!(

@@ -46,6 +46,8 @@ struct Calibration {
     api_version: &'static str,
     seconds: usize,
     rollouts: u64,
+    /// Users were pinned; what is judged in other orders is their requests.
+    by_users: bool,
     /// Not all of it is at 50 %, where the sides can change.
     uneven: bool,
     /// The share that the harm cap or an outage sends back, whatever the confidence.
@@ -140,6 +142,7 @@ fn calibrate(lines: &[Line], stretches: &[Stretch], rollouts: u64) -> Calibratio
         api_version: API_VERSION,
         seconds: resample::seconds(stretches),
         rollouts,
+        by_users: !policy.unit.is_requests(),
         uneven: resample::uneven(stretches),
         certain: resample::share(&alarms, 1.0),
         recorded_as_worse: lines.iter().any(failed),
@@ -191,6 +194,9 @@ fn text(calibration: &Calibration) -> String {
         text.push_str(
             "  this green was judged worse than blue: were they the same version, on equal terms?\n",
         );
+    }
+    if calibration.by_users {
+        text.push_str("  users were pinned here and are counted, not requests: the figures below are by requests, of which a busy user has many\n");
     }
     if calibration.uneven {
         text.push_str(

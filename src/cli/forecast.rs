@@ -70,7 +70,7 @@ pub fn rollouts(plan: &Plan, policy: &Policy, world: World) -> Vec<End> {
 pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) -> Vec<Option<u64>> {
     let past = past(&world);
     many(runs(longest), |seed| {
-        let mut judge = Judge::new(policy.clone()).without_intervals();
+        let mut judge = Judge::new(policy.by_requests()).without_intervals();
         let mut traffic = Traffic::new(world, seed);
         traffic.judged_by(&mut judge, &Control::Concurrent, &past);
         (1..=longest.as_secs()).find(|_| {
@@ -86,7 +86,7 @@ fn runs(longest: Duration) -> u64 {
 }
 
 fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64) -> End {
-    let mut judge = Judge::new(policy.clone()).without_intervals();
+    let mut judge = Judge::new(policy.by_requests()).without_intervals();
     let mut traffic = Traffic::new(world, seed);
     let (mut rollout, mut actions) = Rollout::start(plan.clone(), Time(0));
     let (mut second, mut exposed, mut weight) = (0, 0, Weight::NONE);

@@ -73,6 +73,8 @@ struct Facts {
     steps: Vec<StepFacts>,
     /// Requests of shifter's own are judged too; they are not simulated.
     probes: bool,
+    /// Users are pinned: they are counted, and requests are simulated.
+    sticky: bool,
     /// What does not go from one version to the other with the requests.
     checklist: Vec<String>,
 }
@@ -220,6 +222,7 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
             .collect(),
         outlooks,
         probes: service.probes.is_some(),
+        sticky: service.sticky.is_some(),
         checklist: vec![],
     }
 }
@@ -375,6 +378,9 @@ fn sight_text(facts: &Facts, plan: &Plan) -> String {
         (false, true) => "  requests of shifter's own to both versions can show what users are too few for: `probes` in the configuration\n",
         (false, false) => "",
     });
+    if facts.sticky {
+        text.push_str("  simulated by requests; with `sticky` harm is counted by users, each once in a share: with few users it is found later\n");
+    }
     text.push_str("  a total outage of green is seen within seconds, whatever the traffic, as soon as it has some requests\n");
     text
 }

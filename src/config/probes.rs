@@ -4,7 +4,7 @@ use crate::config::defaults;
 use crate::config::file::{Many, Scalar, Value};
 use crate::config::types::Service;
 use crate::config::value::{self, Check};
-use crate::core::judge::Policy;
+use crate::core::judge::{Policy, Unit};
 use crate::core::probes::halved;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
@@ -61,7 +61,10 @@ impl Service {
     /// What the judge of users' requests goes by: where probes are judged beside it, each has half of the chance of a
     /// false rollback.
     pub fn policy(&self) -> Policy {
-        let policy = self.judgement.policy();
+        let mut policy = self.judgement.policy();
+        if self.sticky.is_some() {
+            policy.unit = Unit::Users;
+        }
         match self.probes {
             Some(_) => halved(&policy),
             None => policy,

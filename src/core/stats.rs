@@ -1,5 +1,6 @@
 //! What was seen: counts per second, a latency histogram, and blue's recent past.
 
+use crate::core::users::UserTick;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -28,6 +29,9 @@ pub struct PoolTick {
     /// Of `timed`, those above the absolute limit of each level, where there is one.
     #[serde(default)]
     pub slow_slo: [u64; 3],
+    /// What its users did, where users are pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserTick>,
 }
 
 /// Both pools' counts over one second.

@@ -29,6 +29,7 @@ mod reload;
 mod rollback;
 mod routing;
 mod sources;
+mod sticky;
 mod support;
 mod tls;
 mod upstreams;

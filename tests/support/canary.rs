@@ -67,7 +67,7 @@ pub(crate) fn longest(plan: &Plan) -> usize {
 /// `policy.amber` there.
 pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy, lean: f64) -> Ending {
     let mut history = traffic.blue_alone();
-    let mut judge = Judge::new(policy.clone()).without_intervals();
+    let mut judge = Judge::new(traffic.judged_by(policy)).without_intervals();
     let (mut rollout, _) = Rollout::start(plan.clone(), Time(0));
     let mut actions = rollout.on(Event::Ready, Time(0));
     let (mut limits, mut share) = (None, Weight::NONE);

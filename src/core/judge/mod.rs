@@ -10,17 +10,20 @@ mod policy;
 mod rail;
 pub mod report;
 mod track;
+mod users;
 pub mod words;
 
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
+pub use users::Unit;
 
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
 use rail::Rail;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
+use users::SeenUsers;
 
 /// What the evidence says about green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,7 +199,7 @@ impl Judge {
 
     /// Takes one second of counts. Feed it every second from the moment that green has a share.
     pub fn tick(&mut self, tick: &Tick) {
-        let warm = self.seconds >= self.policy.warmup_s;
+        let warm = self.hears_latency();
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             let mut seen = metric.seen(tick, warm);
             if self.control.past().is_some() {
@@ -206,7 +209,12 @@ impl Judge {
                     ..seen.block
                 };
             }
-            track.tick(&seen);
+            if track.is_by_users() {
+                let users = SeenUsers::of(metric, tick, &seen, warm);
+                track.tick_users(metric, &seen, &users);
+            } else {
+                track.tick(&seen);
+            }
         }
         for rail in &mut self.rails {
             rail.tick(tick, warm);
@@ -214,10 +222,22 @@ impl Judge {
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
-        self.recent[self.seconds as usize % Judge::RECENT] = failures;
+        let recent = match self.policy.unit {
+            Unit::Requests => failures,
+            // One busy user is no outage.
+            Unit::Users => {
+                SeenUsers::of(Metric::Err, tick, &Metric::Err.seen(tick, warm), warm).pass
+            }
+        };
+        self.recent[self.seconds as usize % Judge::RECENT] = recent;
         self.seconds += 1;
         self.step_seconds += 1;
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
+    }
+
+    /// Whether latency is looked at by now.
+    pub fn hears_latency(&self) -> bool {
+        self.seconds >= self.policy.warmup_s
     }
 
     /// Green requests judged in this step.

@@ -1,6 +1,6 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
-use super::Slo;
+use super::{Slo, Unit};
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,9 @@ pub struct Policy {
     pub slo: Slo,
     /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
     pub slo_share: f64,
+    /// What one piece of evidence of harm is.
+    #[serde(skip_serializing_if = "Unit::is_requests")]
+    pub unit: Unit,
 }
 
 impl Default for Policy {
@@ -118,11 +121,20 @@ impl Default for Policy {
             max_excess_failures: None,
             slo: Slo::default(),
             slo_share: 0.25,
+            unit: Unit::Requests,
         }
     }
 }
 
 impl Policy {
+    /// The same where each request is a piece of evidence.
+    pub fn by_requests(&self) -> Policy {
+        Policy {
+            unit: Unit::Requests,
+            ..self.clone()
+        }
+    }
+
     /// Evidence of harm at which green fails.
     pub fn ln_limit(&self) -> f64 {
         -self.alpha.ln()

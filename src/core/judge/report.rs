@@ -2,7 +2,7 @@
 
 use super::track::Track;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{Judge, RailFinding, Slo, Verdict};
+use super::{Judge, RailFinding, Slo, Unit, Verdict};
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,24 @@ pub struct Finding {
     pub ln_e_fail: f64,
     /// Evidence that green is good enough in this step; none where that is not asked.
     pub ln_e_pass: Option<f64>,
+    /// What is counted instead of requests where users are pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoken: Option<Spoken>,
+}
+
+/// The counts behind the evidence where users are pinned: those that weigh more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spoken {
+    /// Pinned users are counted; otherwise requests of newcomers, whom nothing pins yet.
+    pub users: bool,
+    /// How many of blue.
+    pub blue: u64,
+    /// Of these, the failed or slow ones.
+    pub blue_bad: u64,
+    /// How many of green.
+    pub green: u64,
+    /// Of these, the failed or slow ones.
+    pub green_bad: u64,
 }
 
 fn errors() -> Metric {
@@ -92,6 +110,28 @@ fn errors() -> Metric {
 }
 
 impl Finding {
+    /// Whose counts are told, and green's bad and all, then blue's.
+    fn shown(&self) -> (&'static str, [u64; 4]) {
+        match (&self.spoken, self.tolerated) {
+            (Some(spoken), None) => {
+                let counts = [spoken.green_bad, spoken.green, spoken.blue_bad, spoken.blue];
+                let users = " of users";
+                (
+                    if spoken.users {
+                        users
+                    } else {
+                        " of newcomers' requests"
+                    },
+                    counts,
+                )
+            }
+            _ => {
+                let green = [self.green_bad, self.green_requests];
+                ("", [green[0], green[1], self.blue_bad, self.blue_requests])
+            }
+        }
+    }
+
     /// The odds ratio of all counts as if they were one block, by Haldane and Anscombe: half a request
     /// more in each cell keeps it finite.
     fn plain_odds(&self) -> f64 {
@@ -155,6 +195,9 @@ pub struct Report {
     pub probes: Option<Box<Report>>,
     /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
     pub recent: [u64; 4],
+    /// What one piece of evidence of harm is.
+    #[serde(default, skip_serializing_if = "Unit::is_requests")]
+    pub unit: Unit,
 }
 
 impl Judge {
@@ -203,6 +246,7 @@ impl Judge {
             faults: Faults::default(),
             probes: None,
             recent,
+            unit: self.policy.unit,
         }
     }
 
@@ -221,6 +265,13 @@ impl Judge {
             tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
             ln_e_fail: track.ln_e(),
             ln_e_pass: self.ln_e_pass(metric),
+            spoken: track.spoken().map(|(users, block)| Spoken {
+                users,
+                blue: block.blue,
+                blue_bad: block.blue_bad.min(block.blue),
+                green: block.green,
+                green_bad: block.green_bad.min(block.green),
+            }),
         }
     }
 }
@@ -288,13 +339,17 @@ impl Report {
 
     fn outage(&self) -> String {
         let [blue, blue_bad, green, green_bad] = self.recent;
+        let each = match self.unit {
+            Unit::Requests => "",
+            Unit::Users => " (one a second of each user)",
+        };
         let beside = if blue == 0 {
             String::new()
         } else {
             format!("; blue failed {} of {}", grouped(blue_bad), grouped(blue))
         };
         format!(
-            "green failed {} of {} requests in the last 5 seconds{beside}",
+            "green failed {} of {} requests{each} in the last 5 seconds{beside}",
             grouped(green_bad),
             grouped(green)
         )
@@ -314,17 +369,19 @@ impl Report {
 
     /// Green against blue in one metric: `green 2.1% errors (41 of 1,950) against blue 0.10% (37 of 36,900): 21x the odds`.
     pub fn comparison(&self, finding: &Finding) -> String {
-        let green = counted(finding.green_bad, finding.green_requests);
-        let blue = counted(finding.blue_bad, finding.blue_requests);
+        let (whose, counts) = finding.shown();
+        let green = counted(counts[0], counts[1]);
+        let blue = counted(counts[2], counts[3]);
         let limits = |millis: fn(&Limits, usize) -> u64| {
             let level = finding.metric.level()?;
             let limits = self.limits.as_ref()?;
             Some(format!(" above {}", milliseconds(millis(limits, level))))
         };
         let slow = |limit: Option<String>| match (finding.metric, limit) {
+            (Metric::Err, _) if !whose.is_empty() => format!("{whose} failed"),
             (Metric::Err, _) => " errors".to_owned(),
-            (metric, Some(limit)) => format!("{limit} ({})", metric.name()),
-            (metric, None) => format!(" slower than blue's {} allows", metric.name()),
+            (metric, Some(limit)) => format!("{whose}{limit} ({})", metric.name()),
+            (metric, None) => format!("{whose} slower than blue's {} allows", metric.name()),
         };
         let (share, of) = &green;
         let green = format!("green {share}{} ({of})", slow(limits(|l, j| l.fail[j])));
@@ -335,8 +392,8 @@ impl Report {
         let limit = limits(|l, j| l.blue[j]).unwrap_or_default();
         let odds = match finding.odds {
             Some(odds) => format!("{} the odds", times(odds)),
-            None if finding.green_bad == 0 => "neither had any".to_owned(),
-            None if finding.blue_bad == 0 => "blue had none".to_owned(),
+            None if counts[0] == 0 => "neither had any".to_owned(),
+            None if counts[2] == 0 => "blue had none".to_owned(),
             // Blue's came in blocks in which green had no request: the plain ratio of what is shown.
             None => format!("{} the odds", times(finding.plain_odds())),
         };
