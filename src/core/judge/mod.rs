@@ -786,6 +786,7 @@ mod tests {
             slow_fail: [7; 3],
             slow_pass: [7; 3],
             slow_slo: [7; 3],
+            users: None,
         };
         let mut judge = Judge::new(Policy {
             warmup_s: 0,
