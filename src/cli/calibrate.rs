@@ -185,6 +185,9 @@ fn mostly(alarms: &[Alarm]) -> Option<Metric> {
 
 // ---- for people
 
+/// What is said of a recording of a service with `sticky`.
+const BY_USERS: &str = "  users were pinned here and are counted, not requests: the figures below are by requests, of which a busy user has many\n";
+
 fn text(calibration: &Calibration) -> String {
     let mut text = format!(
         "{} of two equal versions side by side\n",
@@ -195,9 +198,7 @@ fn text(calibration: &Calibration) -> String {
             "  this green was judged worse than blue: were they the same version, on equal terms?\n",
         );
     }
-    if calibration.by_users {
-        text.push_str("  users were pinned here and are counted, not requests: the figures below are by requests, of which a busy user has many\n");
-    }
+    text.push_str(if calibration.by_users { BY_USERS } else { "" });
     if calibration.uneven {
         text.push_str(
             "  not all of it is at 50%: a green that had luck, or none, keeps it in every order. Better half an hour at 50%\n",

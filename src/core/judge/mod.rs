@@ -16,7 +16,7 @@ pub mod words;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
-pub use users::Unit;
+pub use users::{Spoken, Unit};
 
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};

@@ -1,6 +1,7 @@
 //! The evidence in numbers, and in one line of words.
 
 use super::track::Track;
+use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
 use super::{Judge, RailFinding, Slo, Unit, Verdict};
 use crate::core::fault::Faults;
@@ -90,48 +91,11 @@ pub struct Finding {
     pub spoken: Option<Spoken>,
 }
 
-/// The counts behind the evidence where users are pinned: those that weigh more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spoken {
-    /// Pinned users are counted; otherwise requests of newcomers, whom nothing pins yet.
-    pub users: bool,
-    /// How many of blue.
-    pub blue: u64,
-    /// Of these, the failed or slow ones.
-    pub blue_bad: u64,
-    /// How many of green.
-    pub green: u64,
-    /// Of these, the failed or slow ones.
-    pub green_bad: u64,
-}
-
 fn errors() -> Metric {
     Metric::Err
 }
 
 impl Finding {
-    /// Whose counts are told, and green's bad and all, then blue's.
-    fn shown(&self) -> (&'static str, [u64; 4]) {
-        match (&self.spoken, self.tolerated) {
-            (Some(spoken), None) => {
-                let counts = [spoken.green_bad, spoken.green, spoken.blue_bad, spoken.blue];
-                let users = " of users";
-                (
-                    if spoken.users {
-                        users
-                    } else {
-                        " of newcomers' requests"
-                    },
-                    counts,
-                )
-            }
-            _ => {
-                let green = [self.green_bad, self.green_requests];
-                ("", [green[0], green[1], self.blue_bad, self.blue_requests])
-            }
-        }
-    }
-
     /// The odds ratio of all counts as if they were one block, by Haldane and Anscombe: half a request
     /// more in each cell keeps it finite.
     fn plain_odds(&self) -> f64 {
@@ -265,13 +229,7 @@ impl Judge {
             tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
             ln_e_fail: track.ln_e(),
             ln_e_pass: self.ln_e_pass(metric),
-            spoken: track.spoken().map(|(users, block)| Spoken {
-                users,
-                blue: block.blue,
-                blue_bad: block.blue_bad.min(block.blue),
-                green: block.green,
-                green_bad: block.green_bad.min(block.green),
-            }),
+            spoken: track.spoken(),
         }
     }
 }

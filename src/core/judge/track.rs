@@ -1,6 +1,6 @@
 //! One metric: its processes, its open block, and what it counts in a second.
 
-use super::users::{ByUsers, SeenUsers, Unit};
+use super::users::{ByUsers, SeenUsers, Spoken, Unit};
 use super::{Control, Metric, Policy};
 use crate::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, OddsGrid, PassProcess,
@@ -197,11 +197,10 @@ impl Track {
         beside + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
     }
 
-    /// Users, or newcomers' requests where these say more: with whom they are.
-    pub(super) fn spoken(&self) -> Option<(bool, Block)> {
+    /// What is counted where users are the unit.
+    pub(super) fn spoken(&self) -> Option<Spoken> {
         let users = self.users.as_ref()?;
-        let speak = users.speak(self.fail.ln_e());
-        Some((speak, if speak { users.users } else { users.fresh }))
+        Some(users.spoken(self.fail.ln_e()))
     }
 
     /// Evidence of this step that green is worse than blue's past, where that is no evidence of harm.

