@@ -13,6 +13,7 @@ use shifter::core::newcomer::{Newcomers, newcomer};
 use shifter::core::stats::{History, Limits};
 use shifter::core::table::{Color, Route, Table};
 use shifter::core::time::Time;
+use shifter::core::users::Caller;
 use shifter::core::weight::{Weight, point};
 use shifter::metrics::Metrics;
 use shifter::proxy::decide::decide;
@@ -142,6 +143,30 @@ fn recording(c: &mut Criterion) {
     });
 }
 
+/// The same for requests of pinned users: a few busy ones, and one of 10,000 after the other.
+fn recording_users(c: &mut Criterion) {
+    let live = live("sticky = { cookie = \"pin\" }\n");
+    let service = &live.services[19];
+    let now = Clock::now();
+    for users in [10, 10_000] {
+        let mut next = 0;
+        c.bench_function(&format!("recording, {users} pinned users"), |b| {
+            b.iter(|| {
+                next = (next + 1) % users;
+                let caller = Caller::Pinned(black_box(next));
+                let mut begun = service
+                    .window
+                    .by(service.window.begin(Color::Green, now), caller);
+                service.window.answered(&mut begun, black_box(1_234), now);
+                service.window.end(begun, Class::Ok, now);
+                service
+                    .metrics(Color::Green)
+                    .finish(200, Class::Ok, 0.001_3, Some(0.001_2));
+            });
+        });
+    }
+}
+
 /// A second of a service that shifts: the counters are read, kept, judged, and told in numbers.
 ///
 /// Requests are spread over as many threads' counters as one thread has: what differs with more
@@ -195,5 +220,12 @@ fn judge_tick(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decision, places, recording, judge_tick);
+criterion_group!(
+    benches,
+    decision,
+    places,
+    recording,
+    recording_users,
+    judge_tick
+);
 criterion_main!(benches);

@@ -93,6 +93,7 @@ fn pool(counts: [u64; 8]) -> PoolTick {
         slow_pass: [d, e, f],
         slow_slo: [f, e, d],
         slow_gross: f,
+        users: None,
     }
 }
 
@@ -495,7 +496,7 @@ fn asking_blue_costs_no_more_users_than_blue_s_past() {
     );
 }
 
-/// Clustered errors of sticky users: each retry counted as evidence makes false rollbacks, one failure in ten seconds does not.
+/// Clustered errors of sticky users: each retry counted as evidence makes false rollbacks, each user counted once does not.
 #[test]
 fn retries_of_sticky_users_are_no_evidence() {
     let rolled_back = |world| ended(&canaries(150, world, Fault::NONE, 50.0, 5), "rolled_back");
@@ -505,7 +506,7 @@ fn retries_of_sticky_users_are_no_evidence() {
     );
     assert!(
         each >= 3 && once <= 1,
-        "{each} of 150 with each retry, {once} with one failure in ten seconds"
+        "{each} of 150 with each retry, {once} with each user once"
     );
 }
 

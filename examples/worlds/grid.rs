@@ -56,7 +56,7 @@ fn cell(size: &Size, world: World, weight: f64, rate: f64) -> Vec<Run> {
         let mut traffic = Traffic::new(seed(10, run), rate, SECONDS, world, Fault::NONE);
         drive(
             &mut traffic,
-            &mut judge(size),
+            &mut judge(size, world),
             weight,
             steady(SECONDS as u64),
         )

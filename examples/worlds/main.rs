@@ -5,7 +5,8 @@
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
 //! `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
-//! `patterns`: false rollbacks where the traffic repeats itself. All without a name.
+//! `patterns`: false rollbacks where the traffic repeats itself.
+//! `users` and `worse-users` (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`; `--golden` adds to `patterns` what the golden ratio does;
@@ -25,6 +26,9 @@ mod patterns;
 mod peers;
 mod rollout;
 mod shared;
+mod users;
+#[path = "../../tests/support/users.rs"]
+mod users_world;
 #[path = "../../tests/support/worlds.rs"]
 mod worlds;
 
@@ -53,7 +57,7 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 15] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -64,6 +68,8 @@ const TABLES: [Table; 13] = [
     ("gross", "", gross::gross),
     ("plan", "", forecast::forecast),
     ("patterns", "", assignment::patterns),
+    ("users", "sticky", users::users),
+    ("worse-users", "sticky", users::worse_users),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
     ("alone", "fixed", green_alone),
@@ -74,7 +80,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|plan|patterns|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
             );
             return ExitCode::from(2);
         }
@@ -142,8 +148,8 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
     Ok((size, wanted))
 }
 
-fn judge(size: &Size) -> Evidence {
-    Evidence::new(size.policy.clone(), false).without_intervals()
+fn judge(size: &Size, world: World) -> Evidence {
+    Evidence::new(world.judged_by(&size.policy), false).without_intervals()
 }
 
 fn seed(table: u64, run: u64) -> u64 {
@@ -173,7 +179,12 @@ fn false_rollbacks(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, size.rollouts, |run| {
                 let mut traffic = Traffic::new(seed(1, run), rate, SECONDS, world, Fault::NONE);
-                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
+                drive(
+                    &mut traffic,
+                    &mut judge(size, world),
+                    0.05,
+                    fixed(SECONDS as u64),
+                )
             });
             print!(" {} ({before:.1}%) |", share(&runs, End::RolledBack));
         }
@@ -253,7 +264,12 @@ fn detection(size: &Size) {
         for (rate, before) in RATES.into_iter().zip(before) {
             let runs = many(size.threads, rollouts, |run| {
                 let mut traffic = Traffic::new(seed(2, run), rate, SECONDS, World::Wave, fault);
-                drive(&mut traffic, &mut judge(size), 0.05, fixed(SECONDS as u64))
+                drive(
+                    &mut traffic,
+                    &mut judge(size, World::Wave),
+                    0.05,
+                    fixed(SECONDS as u64),
+                )
             });
             print!(" {} ({before}); {} |", delay(&runs), cost(&runs));
         }
@@ -291,9 +307,14 @@ fn green_alone(size: &Size) {
                 let runs = many(size.threads, rollouts, |run| {
                     let mut traffic = Traffic::new(seed(4, run), rate, seconds, world, fault);
                     if history {
-                        alone(&mut traffic, &mut judge(size), seconds as u64)
+                        alone(&mut traffic, &mut judge(size, world), seconds as u64)
                     } else {
-                        drive(&mut traffic, &mut judge(size), 0.95, steady(seconds as u64))
+                        drive(
+                            &mut traffic,
+                            &mut judge(size, world),
+                            0.95,
+                            steady(seconds as u64),
+                        )
                     }
                 });
                 print!(

@@ -115,7 +115,7 @@ fn worse([blue, green]: &[Minute; 2]) -> bool {
 
 /// When each rule would have gone back, all on the same seconds.
 fn one(size: &Size, traffic: &mut Traffic) -> [Option<usize>; 5] {
-    let mut judge = crate::judge(size);
+    let mut judge = crate::judge(size, World::Wave);
     let (mut weight, mut peers, mut back) = (0.05, Peers::default(), [None; 5]);
     start(&mut judge, traffic, weight, false);
     for second in 1..=SECONDS {

@@ -46,6 +46,8 @@ struct Calibration {
     api_version: &'static str,
     seconds: usize,
     rollouts: u64,
+    /// Users were pinned; what is judged in other orders is their requests.
+    by_users: bool,
     /// Not all of it is at 50 %, where the sides can change.
     uneven: bool,
     /// The share that the harm cap or an outage sends back, whatever the confidence.
@@ -140,6 +142,7 @@ fn calibrate(lines: &[Line], stretches: &[Stretch], rollouts: u64) -> Calibratio
         api_version: API_VERSION,
         seconds: resample::seconds(stretches),
         rollouts,
+        by_users: !policy.unit.is_requests(),
         uneven: resample::uneven(stretches),
         certain: resample::share(&alarms, 1.0),
         recorded_as_worse: lines.iter().any(failed),
@@ -182,6 +185,9 @@ fn mostly(alarms: &[Alarm]) -> Option<Metric> {
 
 // ---- for people
 
+/// What is said of a recording of a service with `sticky`.
+const BY_USERS: &str = "  users were pinned here and are counted, not requests: the figures below are by requests, of which a busy user has many\n";
+
 fn text(calibration: &Calibration) -> String {
     let mut text = format!(
         "{} of two equal versions side by side\n",
@@ -192,6 +198,7 @@ fn text(calibration: &Calibration) -> String {
             "  this green was judged worse than blue: were they the same version, on equal terms?\n",
         );
     }
+    text.push_str(if calibration.by_users { BY_USERS } else { "" });
     if calibration.uneven {
         text.push_str(
             "  not all of it is at 50%: a green that had luck, or none, keeps it in every order. Better half an hour at 50%\n",

@@ -63,7 +63,7 @@ pub fn rollouts(plan: &Plan, policy: &Policy, world: World) -> Vec<End> {
 pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) -> Vec<Option<u64>> {
     let past = past(&world);
     many(runs(longest), |seed| {
-        let mut evidence = Evidence::new(policy.clone(), false).without_intervals();
+        let mut evidence = Evidence::new(policy.by_requests(), false).without_intervals();
         let mut traffic = Traffic::new(world, seed);
         let beside = Share {
             weight: share,
@@ -93,7 +93,7 @@ fn runs(longest: Duration) -> u64 {
 }
 
 fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64) -> End {
-    let course = Course::new(plan, policy, past.clone());
+    let course = Course::new(plan, &policy.by_requests(), past.clone());
     course.run(&mut Traffic::new(world, seed)).0
 }
 

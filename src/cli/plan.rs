@@ -73,6 +73,8 @@ struct Facts {
     steps: Vec<StepFacts>,
     /// Requests of shifter's own are judged too; they are not simulated.
     probes: bool,
+    /// Users are pinned: they are counted, and requests are simulated.
+    sticky: bool,
     /// What does not go from one version to the other with the requests.
     checklist: Vec<String>,
 }
@@ -220,6 +222,7 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
             .collect(),
         outlooks,
         probes: service.probes.is_some(),
+        sticky: service.sticky.is_some(),
         checklist: vec![],
     }
 }
@@ -319,6 +322,9 @@ fn undecided(undecided: Undecided) -> &'static str {
     }
 }
 
+/// What is said of a service with `sticky`.
+const BY_USERS: &str = "  simulated by requests; with `sticky` harm is counted by users, each once in a share: with few users it is found later\n";
+
 fn sight_text(facts: &Facts, plan: &Plan) -> String {
     let Some(traffic) = facts.traffic else {
         return "\ngive --rps N (or start shifter, which measures it) to see how much each step can tell\n".to_owned();
@@ -375,6 +381,7 @@ fn sight_text(facts: &Facts, plan: &Plan) -> String {
         (false, true) => "  requests of shifter's own to both versions can show what users are too few for: `probes` in the configuration\n",
         (false, false) => "",
     });
+    text.push_str(if facts.sticky { BY_USERS } else { "" });
     text.push_str("  a total outage of green is seen within seconds, whatever the traffic, as soon as it has some requests\n");
     text
 }

@@ -146,7 +146,7 @@ pub struct Alarm {
 pub fn alarms(stretches: &[Stretch], policy: &Policy, rollouts: u64) -> Vec<Alarm> {
     super::forecast::many(rollouts, |seed| {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut judge = Judge::new(policy.clone()).without_intervals();
+        let mut judge = Judge::new(policy.by_requests()).without_intervals();
         let (mut certain, mut metric) = (false, None);
         for stretch in stretches {
             judge.start_step(stretch.last, Control::Concurrent);

@@ -4,7 +4,7 @@ use crate::config::defaults;
 use crate::config::file::{Many, Scalar, Value};
 use crate::config::types::Service;
 use crate::config::value::{self, Check};
-use crate::core::judge::Policy;
+use crate::core::judge::{Policy, Unit};
 use crate::core::probes::halved;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
@@ -64,6 +64,9 @@ impl Service {
         let mut policy = self.judgement.policy();
         if self.confirm.is_zero() {
             policy.fair_share = 0.0;
+        }
+        if self.sticky.is_some() {
+            policy.unit = Unit::Users;
         }
         match self.probes {
             Some(_) => halved(&policy),

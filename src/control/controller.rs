@@ -219,6 +219,12 @@ impl Controller {
         }
         self.probe(i, &published, now);
         let verdict = self.wards[i].judge(&reading);
+        if let Some(run) = &self.wards[i].run {
+            published
+                .window
+                .users()
+                .time(run.trial.judge().hears_latency());
+        }
         self.ask_sources(i, now);
         self.ask_usage(i, now);
         let ward = &self.wards[i];

@@ -29,7 +29,7 @@ pub fn beside(users: &Policy) -> Policy {
         weights: [0.5, 0.25, 0.25, 0.0],
         max_excess_failures: None,
         slo: Slo::default(),
-        ..users.clone()
+        ..users.by_requests()
     }
 }
 

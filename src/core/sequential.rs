@@ -77,10 +77,15 @@ impl Phantom {
 
     /// Blue's bad requests with the credit that is due.
     pub fn add(&mut self, blue: u64, blue_bad: u64) -> u64 {
+        (blue_bad + self.due(blue)).min(blue)
+    }
+
+    /// The credit for so many requests of blue.
+    fn due(&mut self, blue: u64) -> u64 {
         self.carry += self.ppm * blue;
         let due = self.carry / 1_000_000;
         self.carry %= 1_000_000;
-        (blue_bad + due).min(blue)
+        due
     }
 
     fn credit(&mut self, block: &Block) -> Block {
@@ -115,6 +120,26 @@ impl FailProcess {
         let increments = ln_lrs(&credited, self.odds0, self.wealth.ratios());
         self.wealth
             .bet(block.seconds as f64, block.green, increments);
+    }
+
+    /// Takes several strata of the same time, whose ratios multiply; `pace` has the time, the requests of blue that
+    /// credit is due for, and those of green by which traffic is high or low.
+    ///
+    /// The credit goes to the first stratum: what is bad on blue beside none on green is never evidence of harm.
+    pub fn strata<const N: usize>(&mut self, pace: &Block, strata: &[Block; N]) {
+        let mut credit = self.phantom.due(pace.blue);
+        let mut sum = [0.0; 6];
+        for stratum in strata {
+            let credited = Block {
+                blue_bad: (stratum.blue_bad + std::mem::take(&mut credit)).min(stratum.blue),
+                ..*stratum
+            };
+            let increments = ln_lrs(&credited, self.odds0, self.wealth.ratios());
+            sum.iter_mut()
+                .zip(increments)
+                .for_each(|(sum, more)| *sum += more);
+        }
+        self.wealth.bet(pace.seconds as f64, pace.green, sum);
     }
 
     /// The evidence so far.

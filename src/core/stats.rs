@@ -1,5 +1,6 @@
 //! What was seen: counts per second, a latency histogram, and blue's recent past.
 
+use crate::core::users::UserTick;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -31,6 +32,9 @@ pub struct PoolTick {
     /// Of `timed`, those above [`Limits::gross`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_gross: u64,
+    /// What its users did, where users are pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserTick>,
 }
 
 fn is_zero(count: &u64) -> bool {

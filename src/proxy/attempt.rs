@@ -25,7 +25,8 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     record.tell = decision.tell();
     record.strict = decision.strict;
     if decision.counts() {
-        record.route(at, color, decision.seat());
+        let caller = decision.caller(&live.services[at].line.pin);
+        record.route(at, color, caller);
     } else {
         record.chosen(at, color);
     }

@@ -5,9 +5,10 @@
 use crate::config::Then;
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::core::users::Caller;
 use crate::proxy::choice::{self, Spot};
 use crate::proxy::live::Service;
-use crate::proxy::pin::Place;
+use crate::proxy::pin::{Pin, Place};
 use crate::proxy::{route, rule};
 use pingora::http::RequestHeader;
 
@@ -54,11 +55,12 @@ impl Decision {
         matches!(self.by, By::Weight(_))
     }
 
-    /// Where a sticky user sits who has been here before: who tries again is judged once.
-    pub fn seat(&self) -> Option<u16> {
-        match self.by {
-            By::Weight(place) => place.known.then_some(place.point),
-            By::Preview | By::Rule(_) => None,
+    /// Whose request it is, for the judge; `pin` is the service's.
+    pub fn caller(&self, pin: &Pin) -> Caller {
+        match (self.by, pin) {
+            (By::Weight(_), Pin::None) | (By::Preview | By::Rule(_), _) => Caller::Anybody,
+            (By::Weight(place), _) if place.known => Caller::Pinned(place.point),
+            (By::Weight(_), _) => Caller::Newcomer,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::Sticky;
 use crate::core::newcomer::newcomer;
+use crate::core::seat;
 use crate::core::weight::{Weight, point, salted};
 use crate::proxy::balance::dice;
 use crate::proxy::route::Fnv;
@@ -93,7 +94,7 @@ impl Line {
         match &self.pin {
             Pin::None => self.newcomer(false),
             Pin::Cookie(name) => match self.seat(headers, name) {
-                Some(seat) => Place::known(self.turned(seat)),
+                Some(seat) => Place::known(seat::point(seat, self.salt)),
                 None => self.newcomer(true),
             },
             Pin::Header(name) => {
@@ -115,7 +116,9 @@ impl Line {
     pub fn point_of(&self, headers: &HeaderMap) -> u16 {
         let own = match &self.pin {
             Pin::None => None,
-            Pin::Cookie(name) => self.seat(headers, name).map(|seat| self.turned(seat)),
+            Pin::Cookie(name) => self
+                .seat(headers, name)
+                .map(|seat| seat::point(seat, self.salt)),
             Pin::Header(name) => headers.get(name).map(|id| self.point_of_id(id)),
         };
         own.unwrap_or_else(|| point(dice()))
@@ -128,13 +131,13 @@ impl Line {
 
     /// The `Set-Cookie` that brings a caller back to `point`; `None` when no cookie is used.
     ///
-    /// The value is `epoch.seat.signature`. A seat is a point before the release's salt turned it, so that
+    /// The value is `epoch.seat.signature`. The release's salt says which point a seat is in ([`seat`]), so that
     /// the same users are not the canaries of every release. `secure`: never to be sent without TLS.
     pub fn cookie(&self, point: u16, secure: bool) -> Option<HeaderValue> {
         let Pin::Cookie(name) = &self.pin else {
             return None;
         };
-        let seat = (point + Weight::FULL - self.turn()) % Weight::FULL;
+        let seat = seat::seat(point, self.salt);
         let signature = self.seal.sign(self.epoch, seat);
         let signature = std::str::from_utf8(&signature).ok()?;
         let secure = if secure { "; Secure" } else { "" };
@@ -143,14 +146,6 @@ impl Line {
             self.epoch
         );
         HeaderValue::from_str(&text).ok()
-    }
-
-    fn turn(&self) -> u16 {
-        point(salted(0, self.salt))
-    }
-
-    fn turned(&self, seat: u16) -> u16 {
-        (seat + self.turn()) % Weight::FULL
     }
 
     /// The seat in the first cookie of this name that is valid now: ours, and of this epoch.

@@ -7,6 +7,7 @@ use crate::core::class::Class;
 use crate::core::fault::{self, Fault};
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::core::users::Caller;
 use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::choice::Spot;
 use crate::proxy::cut::Cut;
@@ -139,10 +140,10 @@ impl Record {
         self.service()?.pool(spot.color).get(spot.member)
     }
 
-    /// Counts its start on the pool that is to be judged by it; `seat` is that of a sticky user.
-    pub fn route(&mut self, service: usize, color: Color, seat: Option<u16>) {
+    /// Counts its start on the pool that is to be judged by it.
+    pub fn route(&mut self, service: usize, color: Color, caller: Caller) {
         let window = &self.live.services[service].window;
-        let begun = window.begin(color, self.started()).by(seat);
+        let begun = window.by(window.begin(color, self.started()), caller);
         self.routed = Some(Routed {
             service,
             color,

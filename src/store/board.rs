@@ -5,6 +5,7 @@ use crate::core::identity::Identity;
 use crate::core::table::{Color, Route, Table};
 use crate::core::time::Time;
 use crate::store::key::Key;
+use crate::store::users::Users;
 use crate::store::window::Window;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -271,7 +272,11 @@ impl Publishing {
     ) -> Arc<Published> {
         let window = match old {
             Some(old) if old.window.counts_for(route) => old.window.clone(),
-            _ => Arc::new(Window::new(route.mark, route.limits, route.ceilings, now)),
+            _ => {
+                let users = Users::under(route, old.map(|old| old.window.users()));
+                let window = Window::new(route.mark, route.limits, route.ceilings, now);
+                Arc::new(window.of(users))
+            }
         };
         let pools = Color::BOTH.map(|color| {
             let backends = route

@@ -8,8 +8,9 @@ pub mod clock;
 pub mod journal;
 pub mod key;
 pub mod lock;
-pub mod repeats;
 pub mod saved;
+pub mod users;
+mod voices;
 pub mod window;
 
 pub use board::Board;

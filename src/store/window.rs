@@ -14,10 +14,12 @@ use crate::core::fault::{Fault, Faults};
 use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
-use crate::store::repeats::Repeats;
+use crate::core::users::Caller;
+use crate::store::users::Users;
+use crate::store::voices::Voices;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
 const RING: usize = 32;
@@ -70,9 +72,11 @@ pub struct Window {
     pub limits: Option<Limits>,
     /// The absolute limits beside them.
     pub ceilings: Ceilings,
-    opened: Time,
+    pub(super) opened: Time,
     shards: Box<[Pair]>,
-    repeats: Repeats,
+    users: Arc<Users>,
+    /// Made with the first request that came where users are pinned and divided.
+    voices: OnceLock<Box<Voices>>,
     /// Where the failed ones failed, of both pools; nobody else waits for it.
     faults: Mutex<[Faults; 2]>,
 }
@@ -80,16 +84,29 @@ pub struct Window {
 /// What a request must hand back when it ends: the second in which it started.
 #[derive(Clone, Copy, Debug)]
 pub struct Begun {
-    color: Color,
+    pub(super) color: Color,
     second: u64,
     timed: bool,
-    seat: Option<u16>,
+    pub(super) caller: Caller,
+    /// It is the first one of its user that began in this second.
+    pub(super) speaks: bool,
 }
 
 impl Begun {
-    /// The same of a sticky user with this seat, whose failures are counted once in a while.
-    pub fn by(self, seat: Option<u16>) -> Begun {
-        Begun { seat, ..self }
+    /// The same, and nothing has come of it yet.
+    pub(super) fn anew(self) -> Begun {
+        Begun {
+            timed: false,
+            ..self.alone()
+        }
+    }
+
+    /// As counted where it is not known whose it is.
+    pub(super) fn alone(self) -> Begun {
+        Begun {
+            caller: Caller::Anybody,
+            ..self
+        }
     }
 }
 
@@ -103,9 +120,48 @@ impl Window {
             ceilings,
             opened: now,
             shards,
-            repeats: Repeats::default(),
+            users: Arc::default(),
+            voices: OnceLock::new(),
             faults: Mutex::default(),
         }
+    }
+
+    /// The same counters, which know the users of this share.
+    pub fn of(self, users: Arc<Users>) -> Window {
+        Window { users, ..self }
+    }
+
+    /// The users of this share.
+    pub fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    /// Counts for the judge of users whose request it is that has just begun.
+    pub fn by(&self, begun: Begun, caller: Caller) -> Begun {
+        if caller == Caller::Anybody || !self.users.divided() {
+            return begun;
+        }
+        let voices = self.voices.get_or_init(|| Voices::beside(self));
+        let speaks = match caller {
+            Caller::Pinned(point) => self.users.begins(point, begun.second),
+            Caller::Newcomer | Caller::Anybody => true,
+        };
+        let begun = Begun {
+            caller,
+            speaks,
+            ..begun
+        };
+        voices.begin(begun);
+        begun
+    }
+
+    /// Counts once more that a request began.
+    pub(super) fn count(&self, begun: Begun) {
+        self.slot(begun).started.fetch_add(1, Relaxed);
+    }
+
+    fn slot(&self, begun: Begun) -> &Slot {
+        &self.shard(begun.color).ring[begun.second as usize % RING]
     }
 
     /// Whether these are the counters of this entry of the table.
@@ -123,7 +179,8 @@ impl Window {
             color,
             second,
             timed: false,
-            seat: None,
+            caller: Caller::Anybody,
+            speaks: false,
         }
     }
 
@@ -136,6 +193,7 @@ impl Window {
             return;
         }
         begun.timed = true;
+        self.answered_to(*begun, first_byte, now);
         let shard = self.shard(begun.color);
         shard.latency[Histogram::bucket(first_byte)].fetch_add(1, Relaxed);
         if self.settled(begun.second, now) {
@@ -168,15 +226,11 @@ impl Window {
 
     /// Counts a request's end on the pool that it was first given to (intention to treat).
     ///
-    /// A sticky user's failure that follows another closely is counted neither as request nor as failure.
     /// True when it was counted as a failure: then [`Window::blame`] says more.
     pub fn end(&self, begun: Begun, class: Class, now: Time) -> bool {
         let shard = self.shard(begun.color);
-        let repeat = |seat| self.repeats.repeated(begun.color, seat, now);
         let mut blamed = false;
-        if let Some(failed) = class.failed()
-            && !(failed && begun.seat.is_some_and(repeat))
-        {
+        if let Some(failed) = class.failed() {
             shard.requests.fetch_add(1, Relaxed);
             if failed {
                 shard.failed.fetch_add(1, Relaxed);
@@ -187,7 +241,41 @@ impl Window {
             let slot = &shard.ring[begun.second as usize % RING];
             slot.excluded.fetch_add(1, Relaxed);
         }
+        if let Some(voices) = self.voices.get() {
+            voices.end(begun, class, now);
+        }
+        if let Caller::Pinned(point) = begun.caller {
+            self.users.ended(point, class.failed() == Some(true));
+        }
         blamed
+    }
+
+    fn answered_to(&self, begun: Begun, first_byte: u64, now: Time) {
+        if let Some(voices) = self.voices.get() {
+            voices.answered(begun, first_byte, now);
+        }
+        let Caller::Pinned(point) = begun.caller else {
+            return;
+        };
+        let Some(limits) = &self.limits else {
+            return self.users.heard(point);
+        };
+        let fail = match begun.color {
+            Color::Blue => &limits.blue,
+            Color::Green => &limits.fail,
+        };
+        self.users
+            .answered(point, fail.map(|limit| first_byte > limit));
+    }
+
+    /// Adds what users did to the seconds from this one on.
+    fn read_voices(&self, first: u64, now: Time, ticks: &mut [Tick]) {
+        let Some(voices) = self.voices.get() else {
+            return;
+        };
+        let patience = self.limits.map(|_| self.settle_seconds() + 1);
+        let groups = self.users.read(now.0 / 1000, patience);
+        voices.read(first, now, groups, ticks);
     }
 
     /// Says where and how a request failed that was counted so.
@@ -289,6 +377,14 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The same reader, with nothing before this second to tell.
+    pub(super) fn not_before(self, second: u64) -> Cursor {
+        Cursor {
+            second: self.second.max(second),
+            ..self
+        }
+    }
+
     /// A reader that starts where the window starts.
     pub fn new(window: &Window) -> Cursor {
         Cursor {
@@ -338,6 +434,7 @@ impl Cursor {
             }
             reading.ticks.push(Tick { blue, green });
         }
+        window.read_voices(self.second, now, &mut reading.ticks);
         self.second = current;
         reading
     }

@@ -32,6 +32,7 @@ mod reload;
 mod rollback;
 mod routing;
 mod sources;
+mod sticky;
 mod support;
 mod switchback;
 mod tls;

@@ -4,6 +4,7 @@ use crate::support::apps::{Running, pair};
 use crate::support::load::{Load, Plan};
 use crate::support::shifter::{Home, outcome_of};
 use shifter::core::plan::Strategy;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ async fn a_green_that_slows_blue_goes_back() {
         }
     });
     home.run(Strategy::Canary).await;
-    let mut windows = [false; 2];
+    let windows = [Cell::new(false), Cell::new(false)];
     let service = home
         .until_within(LONG, "it went back", |service| {
             let line = service
@@ -74,8 +75,9 @@ async fn a_green_that_slows_blue_goes_back() {
                 .as_ref()
                 .and_then(|rollout| rollout.line.clone());
             let line = line.unwrap_or_default();
-            windows[0] |= line.contains("switchback: window ") && line.contains("green on");
-            windows[1] |= line.contains("switchback: window ") && line.contains("green off");
+            let shown = line.contains("switchback: window ");
+            windows[0].set(windows[0].get() || shown && line.contains("green on"));
+            windows[1].set(windows[1].get() || shown && line.contains("green off"));
             outcome_of(service) == "rolled_back"
         })
         .await;
@@ -85,7 +87,7 @@ async fn a_green_that_slows_blue_goes_back() {
     assert!(reason.contains(" slower (p"), "{reason}");
     assert!(reason.contains("pairs of windows (evidence "), "{reason}");
     assert!(
-        windows == [true; 2],
+        windows.iter().all(Cell::get),
         "status shows the windows: {windows:?}"
     );
     let notes = home.notes().await;

@@ -61,7 +61,7 @@ pub(crate) fn longest(plan: &Plan) -> usize {
 /// Runs one rollout to its end, after ten minutes of blue alone.
 pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> Ending {
     let past = traffic.blue_alone();
-    let (end, trial) = Course::new(plan, policy, past).run(traffic);
+    let (end, trial) = Course::new(plan, &traffic.judged_by(policy), past).run(traffic);
     Ending {
         outcome: end
             .outcome

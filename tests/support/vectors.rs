@@ -6,7 +6,7 @@ use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Verdict};
 use shifter::core::newcomer::newcomer;
 use shifter::core::sequential::{
     Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_choose, ln_lr,
-    ln_z,
+    ln_sum, ln_z,
 };
 use shifter::core::stats::{Histogram, Margin, PoolTick, Stats, Tick};
 use shifter::core::switchback::{Settings, Switchback};
@@ -85,7 +85,7 @@ impl Check {
 
 type Checker = fn(&mut Check, &Policy, Value) -> Result<(), serde_json::Error>;
 
-const SECTIONS: [(&str, Checker); 14] = [
+const SECTIONS: [(&str, Checker); 15] = [
     ("ln_z", check_ln_z),
     ("ln_lr", check_ln_lr),
     ("phantom", check_phantom),
@@ -100,6 +100,7 @@ const SECTIONS: [(&str, Checker); 14] = [
     ("newcomers", check_newcomers),
     ("shuffled_blocks", check_blocks),
     ("switchback", check_switchback),
+    ("user_process", check_users),
 ];
 
 /// Checks a file's text; the error says what cannot be read.
@@ -366,6 +367,40 @@ fn check_guard(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_j
             want,
             (got - want).abs() <= 1e-9,
         );
+    }
+    Ok(())
+}
+
+/// Evidence by users: a second of the pace (blue, green), two groups, and newcomers' requests.
+fn check_users(check: &mut Check, policy: &Policy, case: Value) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Case {
+        omega0: f64,
+        delta0_ppm: u64,
+        seconds: Vec<([u64; 2], [u64; 4], [u64; 4], [u64; 4])>,
+        ln_e: Vec<f64>,
+        ln_average: Vec<f64>,
+    }
+    let case: Case = serde_json::from_value(case)?;
+    let new = || FailProcess::new(policy.betting(Metric::Err), case.omega0, case.delta0_ppm);
+    let (mut pinned, mut fresh) = (new(), new());
+    check.same("number of seconds", case.seconds.len(), case.ln_e.len());
+    let of = |[blue, blue_bad, green, green_bad]: [u64; 4]| Block {
+        seconds: 1,
+        blue,
+        blue_bad,
+        green,
+        green_bad,
+    };
+    for (i, &(pace, never, on_blue, newcomers)) in case.seconds.iter().enumerate() {
+        let pace = of([pace[0], 0, pace[1], 0]);
+        pinned.strata(&pace, &[of(never), of(on_blue)]);
+        if newcomers[0] > 0 && newcomers[2] > 0 {
+            fresh.block(&of(newcomers));
+        }
+        check.ln(&format!("ln_e[{i}]"), pinned.ln_e(), case.ln_e[i]);
+        let average = ln_sum(&[pinned.ln_e(), fresh.ln_e()]) - 2f64.ln();
+        check.ln(&format!("ln_average[{i}]"), average, case.ln_average[i]);
     }
     Ok(())
 }

@@ -8,9 +8,11 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Binomial, Distribution, Exp1, Geometric, Poisson, StandardNormal};
+use shifter::core::judge::{Policy, Unit};
 use shifter::core::newcomer::Newcomers;
 use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
 use shifter::core::stats::{History, Margin, Stats};
+use shifter::core::users::{Group, Sample, UserTick};
 use shifter::core::weight::Weight;
 
 /// What both pools live through.
@@ -34,9 +36,9 @@ pub(crate) enum World {
     Day,
     /// From the middle on, on both pools: a route that fails ten times as often and takes 80 ms more is asked by a third instead of 2 %.
     OtherRoutes,
-    /// An error makes its client retry three times on average, on the same pool; a user's failure counts once in ten seconds.
+    /// An error makes its client retry three times on average, on the same pool; judged by users.
     ClustersSticky,
-    /// The same, and each retry counts.
+    /// The same, judged by requests.
     ClustersCounted,
     /// The same, each retry a newcomer again.
     ClustersByRequest,
@@ -54,6 +56,15 @@ impl World {
         World::ClustersSticky,
         World::ClustersByRequest,
     ];
+
+    /// The policy of a judge in this world.
+    pub(crate) fn judged_by(self, policy: &Policy) -> Policy {
+        let mut policy = policy.clone();
+        if self == World::ClustersSticky {
+            policy.unit = Unit::Users;
+        }
+        policy
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -213,6 +224,8 @@ pub(crate) struct Traffic {
     drift: [f64; 2],
     /// Retries to come: per pool and second; those that are newcomers again are all among blue's.
     retries: [Vec<u64>; 2],
+    /// Points of the line that have not failed in this share, blue's and green's, and green's share.
+    at_risk: ([u64; 2], f64),
     limits: Option<Limits>,
     /// Green serves everybody, and what blue has is copies of what is not green's share.
     pub(crate) mirrors: bool,
@@ -244,6 +257,7 @@ impl Traffic {
             private: [0; 2],
             drift: [0.0; 2],
             retries: [vec![0; seconds + 60], vec![0; seconds + 60]],
+            at_risk: ([0; 2], -1.0),
             limits: None,
             mirrors: false,
             blue: Vec::new(),
@@ -289,6 +303,11 @@ impl Traffic {
             World::OtherRoutes => 0.02,
             _ => 0.0,
         }
+    }
+
+    /// The policy of its judge.
+    pub(crate) fn judged_by(&self, policy: &Policy) -> Policy {
+        self.world.judged_by(policy)
     }
 
     /// What the world does to both pools in second `at`.
@@ -383,6 +402,9 @@ impl Traffic {
                 self.plan_retries(pool, failed);
             }
             self.time(pool, tick, moment.shift[pool]);
+            if self.world == World::ClustersSticky {
+                self.told_apart(pool, tick, failed, weight);
+            }
         }
         self.blue.push((pools[0].timed, moment.shift[0]));
         self.at += 1;
@@ -408,13 +430,41 @@ impl Traffic {
         }
     }
 
+    /// Every request that is no retry is another user's.
+    fn told_apart(&mut self, pool: usize, tick: &mut PoolTick, first: u64, weight: f64) {
+        if self.at_risk.1 != weight {
+            let green = (weight * 10_000.0).round() as u64;
+            self.at_risk = ([10_000 - green, green], weight);
+        }
+        let at_risk = self.at_risk.0[pool];
+        let failed = first.min(at_risk);
+        self.at_risk.0[pool] -= failed;
+        let group = Group {
+            at_risk,
+            failed,
+            timed: tick.timed,
+            slow: tick.slow_fail,
+        };
+        tick.users = Some(UserTick {
+            one: Sample {
+                requests: tick.requests,
+                failed: tick.failed,
+                timed: tick.timed,
+                slow_fail: tick.slow_fail,
+                slow_pass: tick.slow_pass,
+            },
+            active: tick.requests - (tick.failed - first),
+            groups: [group, Group::default()],
+            ..UserTick::default()
+        });
+    }
+
     fn plan_retries(&mut self, pool: usize, failed: u64) {
         let Ok(times) = Geometric::new(0.25) else {
             return;
         };
         for _ in 0..failed {
             let mut at = self.at as f64;
-            let mut counted = self.at as u64;
             for _ in 0..times.sample(&mut self.rng) {
                 let wait: f64 = Exp1.sample(&mut self.rng);
                 at += 1.0 + wait;
@@ -422,12 +472,6 @@ impl Traffic {
                     World::ClustersByRequest => 0,
                     _ => pool,
                 };
-                if self.world == World::ClustersSticky {
-                    if (at as u64) < counted + 10 {
-                        continue;
-                    }
-                    counted = at as u64;
-                }
                 if let Some(slot) = self.retries[on].get_mut(at as usize) {
                     *slot += 1;
                 }

@@ -16,6 +16,7 @@ pub mod report;
 mod shared;
 mod terms;
 mod track;
+mod users;
 pub mod words;
 
 pub use gross::GrossFinding;
@@ -25,6 +26,7 @@ pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
 pub use shared::{Reference, Shared};
 pub use terms::Terms;
+pub use users::{Spoken, Unit};
 
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
@@ -32,6 +34,7 @@ use gross::Gross;
 use rail::Rail;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
+use users::SeenUsers;
 
 /// What the evidence says about green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -265,7 +268,12 @@ impl Judge {
                     ..seen.block
                 };
             }
-            track.tick(&seen);
+            if track.is_by_users() {
+                let users = SeenUsers::of(metric, tick, &seen, warm);
+                track.tick_users(metric, &seen, &users);
+            } else {
+                track.tick(&seen);
+            }
         }
         for rail in &mut self.rails {
             rail.tick(tick, warm);
@@ -280,7 +288,14 @@ impl Judge {
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
-        self.recent[self.seconds as usize % Judge::RECENT] = failures;
+        let recent = match self.policy.unit {
+            Unit::Requests => failures,
+            // One busy user is no outage.
+            Unit::Users => {
+                SeenUsers::of(Metric::Err, tick, &Metric::Err.seen(tick, warm), warm).pass
+            }
+        };
+        self.recent[self.seconds as usize % Judge::RECENT] = recent;
         self.seconds += 1;
         self.step_seconds += 1;
         self.ln_e_max = self.ln_e_max.max(self.ln_e());
@@ -289,6 +304,11 @@ impl Judge {
     /// Seconds until latency is judged in this share.
     pub fn grace_left(&self) -> u64 {
         self.cold
+    }
+
+    /// Whether latency is looked at by now.
+    pub fn hears_latency(&self) -> bool {
+        self.cold == 0
     }
 
     /// Green requests judged in this step.
@@ -905,6 +925,7 @@ mod tests {
             slow_pass: [7; 3],
             slow_slo: [7; 3],
             slow_gross: 0,
+            users: None,
         };
         let mut judge = Judge::new(Policy {
             warmup_s: 0,

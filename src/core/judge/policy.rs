@@ -1,6 +1,6 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
-use super::{Metric, Slo};
+use super::{Metric, Slo, Unit};
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,9 @@ pub struct Policy {
     /// Part of gross slowness in the evidence of harm: requests of more than ten times blue's median.
     #[serde(default)]
     pub gross_share: f64,
+    /// What one piece of evidence of harm is.
+    #[serde(skip_serializing_if = "Unit::is_requests")]
+    pub unit: Unit,
 }
 
 impl Default for Policy {
@@ -154,6 +157,7 @@ impl Default for Policy {
             fair_share: 0.5,
             confirm: 10.0,
             gross_share: 0.05,
+            unit: Unit::Requests,
         }
     }
 }
@@ -166,6 +170,14 @@ fn never() -> f64 {
 impl Policy {
     /// `gross_failures` of a service whose failures are its clients' own.
     pub const NEVER_GROSS: f64 = 2.0;
+
+    /// The same where each request is a piece of evidence.
+    pub fn by_requests(&self) -> Policy {
+        Policy {
+            unit: Unit::Requests,
+            ..self.clone()
+        }
+    }
 
     /// Evidence of harm at which green fails.
     pub fn ln_limit(&self) -> f64 {

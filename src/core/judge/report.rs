@@ -2,8 +2,9 @@
 
 use super::gross::Gross;
 use super::track::Track;
+use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{GrossFinding, Judge, RailFinding, Slo, Verdict};
+use super::{GrossFinding, Judge, RailFinding, Slo, Unit, Verdict};
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,9 @@ pub struct Finding {
     pub ln_e_fail: f64,
     /// Evidence that green is good enough in this step; none where that is not asked.
     pub ln_e_pass: Option<f64>,
+    /// What is counted instead of requests where users are pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoken: Option<Spoken>,
 }
 
 fn errors() -> Metric {
@@ -171,6 +175,9 @@ pub struct Report {
     pub probes: Option<Box<Report>>,
     /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
     pub recent: [u64; 4],
+    /// What one piece of evidence of harm is.
+    #[serde(default, skip_serializing_if = "Unit::is_requests")]
+    pub unit: Unit,
 }
 
 impl Judge {
@@ -224,6 +231,7 @@ impl Judge {
             faults: Faults::default(),
             probes: None,
             recent,
+            unit: self.policy.unit,
         }
     }
 
@@ -242,6 +250,7 @@ impl Judge {
             tolerated: self.control.past().and_then(|past| metric.tolerated(past)),
             ln_e_fail: track.ln_small(),
             ln_e_pass: self.ln_e_pass(metric),
+            spoken: track.spoken(),
         }
     }
 }
@@ -329,13 +338,17 @@ impl Report {
 
     fn outage(&self) -> String {
         let [blue, blue_bad, green, green_bad] = self.recent;
+        let each = match self.unit {
+            Unit::Requests => "",
+            Unit::Users => " (one a second of each user)",
+        };
         let beside = if blue == 0 {
             String::new()
         } else {
             format!("; blue failed {} of {}", grouped(blue_bad), grouped(blue))
         };
         format!(
-            "green failed {} of {} requests in the last 5 seconds{beside}",
+            "green failed {} of {} requests{each} in the last 5 seconds{beside}",
             grouped(green_bad),
             grouped(green)
         )
@@ -367,17 +380,19 @@ impl Report {
 
     /// Green against blue in one metric: `green 2.1% errors (41 of 1,950) against blue 0.10% (37 of 36,900): 21x the odds`.
     pub fn comparison(&self, finding: &Finding) -> String {
-        let green = counted(finding.green_bad, finding.green_requests);
-        let blue = counted(finding.blue_bad, finding.blue_requests);
+        let (whose, counts) = finding.shown();
+        let green = counted(counts[0], counts[1]);
+        let blue = counted(counts[2], counts[3]);
         let limits = |millis: fn(&Limits, usize) -> u64| {
             let level = finding.metric.level()?;
             let limits = self.limits.as_ref()?;
             Some(format!(" above {}", milliseconds(millis(limits, level))))
         };
         let slow = |limit: Option<String>| match (finding.metric, limit) {
+            (Metric::Err, _) if !whose.is_empty() => format!("{whose} failed"),
             (Metric::Err, _) => " errors".to_owned(),
-            (metric, Some(limit)) => format!("{limit} ({})", metric.name()),
-            (metric, None) => format!(" slower than blue's {} allows", metric.name()),
+            (metric, Some(limit)) => format!("{whose}{limit} ({})", metric.name()),
+            (metric, None) => format!("{whose} slower than blue's {} allows", metric.name()),
         };
         let (share, of) = &green;
         let green = format!("green {share}{} ({of})", slow(limits(|l, j| l.fail[j])));
@@ -388,8 +403,8 @@ impl Report {
         let limit = limits(|l, j| l.blue[j]).unwrap_or_default();
         let odds = match finding.odds {
             Some(odds) => format!("{} the odds", times(odds)),
-            None if finding.green_bad == 0 => "neither had any".to_owned(),
-            None if finding.blue_bad == 0 => "blue had none".to_owned(),
+            None if counts[0] == 0 => "neither had any".to_owned(),
+            None if counts[2] == 0 => "blue had none".to_owned(),
             // Blue's came in blocks in which green had no request: the plain ratio of what is shown.
             None => format!("{} the odds", times(finding.plain_odds())),
         };

@@ -1,5 +1,6 @@
 //! One metric: its processes, its open block, and what it counts in a second.
 
+use super::users::{ByUsers, SeenUsers, Spoken, Unit};
 use super::{Control, Metric, Policy, Terms};
 use crate::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, OddsGrid, PassProcess,
@@ -33,6 +34,9 @@ pub(super) struct Track {
     #[serde(default)]
     suspicion: Option<HistoryFail>,
     pub(super) pass: Pass,
+    /// Where users are the unit: then `fail` has the evidence of newcomers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) users: Option<Box<ByUsers>>,
     open: Block,
     open_good_enough: (u64, u64),
     pub(super) seen: Block,
@@ -48,6 +52,18 @@ pub(super) struct Seen {
     good_enough: (u64, u64),
 }
 
+impl Seen {
+    /// The counts by the PASS limits.
+    pub(super) fn good_enough(&self) -> Block {
+        let (blue_bad, green_bad) = self.good_enough;
+        Block {
+            blue_bad,
+            green_bad,
+            ..self.block
+        }
+    }
+}
+
 impl Track {
     pub(super) fn new(policy: &Policy, metric: Metric) -> Track {
         let m = metric as usize;
@@ -61,6 +77,7 @@ impl Track {
             history: None,
             suspicion: None,
             pass: Pass::LeftOut,
+            users: (policy.unit == Unit::Users).then(|| Box::new(ByUsers::new(policy, metric))),
             open: Block::default(),
             open_good_enough: (0, 0),
             seen: Block::default(),
@@ -80,6 +97,9 @@ impl Track {
     ) {
         self.open = Block::default();
         self.open_good_enough = (0, 0);
+        if let Some(users) = &mut self.users {
+            users.start_step();
+        }
         let showing = policy.showing();
         self.pass = match (control, metric, last) {
             (Control::Concurrent, Metric::Err, false) => Pass::Concurrent(PassProcess::new(
@@ -164,6 +184,25 @@ impl Track {
         self.open_good_enough = (0, 0);
     }
 
+    /// Whether seconds are taken by users: beside blue, where they are the unit.
+    pub(super) fn is_by_users(&self) -> bool {
+        self.users.is_some() && matches!(self.pass, Pass::Concurrent(_))
+    }
+
+    /// Adds a second beside blue by users.
+    pub(super) fn tick_users(&mut self, metric: Metric, seen: &Seen, users: &SeenUsers) {
+        add(&mut self.seen, &seen.block);
+        let Some(by) = &mut self.users else { return };
+        let told = by.tick(metric, users, &mut self.fail, &mut self.pass);
+        for block in told
+            .iter()
+            .filter(|block| block.blue > 0 && block.green > 0)
+        {
+            self.odds.block(block);
+            self.cross(block);
+        }
+    }
+
     fn cross(&mut self, block: &Block) {
         let all = (block.blue + block.green) as f64;
         let good = |requests: u64, bad: u64| (requests - bad) as f64;
@@ -173,7 +212,15 @@ impl Track {
 
     /// Evidence that green is worse.
     pub(super) fn ln_e(&self) -> f64 {
-        self.fail.ln_e() + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+        let fail = self.fail.ln_e();
+        let beside = self.users.as_ref().map_or(fail, |users| users.ln_e(fail));
+        beside + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
+    }
+
+    /// What is counted where users are the unit.
+    pub(super) fn spoken(&self) -> Option<Spoken> {
+        let users = self.users.as_ref()?;
+        Some(users.spoken(self.fail.ln_e()))
     }
 
     /// Evidence that green is worse, with what a small share has shown.

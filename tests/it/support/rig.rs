@@ -4,6 +4,7 @@ use crate::support::eventually;
 use shifter::config::Config;
 use shifter::core::stats::Histogram;
 use shifter::core::table::{Color, Route, Table};
+use shifter::core::users::UserTick;
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
 use shifter::proxy::{Listeners, Proxy, Stopped};
@@ -126,6 +127,18 @@ impl Rig {
         Judged {
             requests: span.requests,
             failed: span.failed,
+        }
+    }
+
+    /// What the judge would have read of a pool's users by now; reading takes them away.
+    pub fn users(&self, color: Color) -> UserTick {
+        let snapshot = self.board.snapshot();
+        let window = &snapshot.service("app").unwrap().window;
+        let later = Clock::now().after(Duration::from_secs(1));
+        let tick = Cursor::new(window).read(window, later).ticks.remove(0);
+        match color {
+            Color::Blue => tick.blue.users.unwrap(),
+            Color::Green => tick.green.users.unwrap(),
         }
     }
 

@@ -1,0 +1,196 @@
+//! Sticky users: false rollbacks and detection, by users and by requests.
+
+use crate::drive::{many, wilson};
+use crate::users_world::{Found, Kind, World};
+use crate::{Size, seed};
+use std::io::Write;
+
+const SHARES: [(u16, u64); 3] = [(5, 300), (50, 300), (95, 300)];
+
+fn kinds() -> Vec<(&'static str, Kind)> {
+    let plain = Kind::PLAIN;
+    let zipf = |zipf| Kind { zipf, ..plain };
+    let broken = |broken, zipf| Kind {
+        broken,
+        zipf,
+        ..plain
+    };
+    let bot = |fails| Kind {
+        bot: (0.3, fails),
+        errors: [0.0; 2],
+        ..plain
+    };
+    vec![
+        ("even activity", zipf(0.0)),
+        ("Zipf 1", zipf(1.0)),
+        ("Zipf 1.5", zipf(1.5)),
+        ("0.5 % of users fail always", broken(0.005, 1.0)),
+        ("5 % of users fail always", broken(0.05, 1.0)),
+        ("5 % of users fail always, Zipf 1.5", broken(0.05, 1.5)),
+        ("a bot makes 30 %, fails always", bot(1.0)),
+        ("a bot makes 30 %, fails half", bot(0.5)),
+        (
+            "users stay 60 s, 5 % fail always",
+            Kind {
+                stay: 60.0,
+                ..broken(0.05, 1.0)
+            },
+        ),
+        (
+            "half keep no cookie, 5 % fail always",
+            Kind {
+                cookieless: 0.5,
+                ..broken(0.05, 1.0)
+            },
+        ),
+        (
+            "each failure is tried again 3 times",
+            Kind {
+                retries: 3.0,
+                errors: [0.00025; 2],
+                ..plain
+            },
+        ),
+    ]
+}
+
+const USERS: [usize; 3] = [40, 1_000, 20_000];
+const RATES: [f64; 3] = [5.0, 50.0, 500.0];
+
+/// Prints it: equal versions, then worse greens.
+pub(crate) fn users(size: &Size) {
+    println!("### Sticky users, green equals blue: 5 min at 5 %, at 50 % and at 95 %\n");
+    println!(
+        "False rollbacks, {} rollouts in each cell (a tenth at 500 req/s), 95 % Wilson interval; in brackets by requests, a failure of a user counted once in ten seconds.\n",
+        size.rollouts
+    );
+    println!("| users | how many | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+    for (name, kind) in kinds()
+        .into_iter()
+        .filter(|(name, _)| name.contains(&size.only))
+    {
+        for users in USERS {
+            print!("| {name} | {users} |");
+            for rate in RATES {
+                let runs = cell(
+                    size,
+                    Kind {
+                        users,
+                        rate,
+                        ..kind
+                    },
+                    part(size, rate),
+                );
+                print!(" {} |", falsely(&runs));
+                let _ = std::io::stdout().flush();
+            }
+            println!();
+        }
+    }
+}
+
+fn part(size: &Size, rate: f64) -> u64 {
+    if rate > 100.0 {
+        (size.rollouts / 10).max(20)
+    } else {
+        size.rollouts
+    }
+}
+
+fn cell(size: &Size, kind: Kind, rollouts: u64) -> Vec<Found> {
+    many(size.threads, rollouts, |run| {
+        World::new(kind, seed(20, run)).rollout(&SHARES, &size.policy)
+    })
+}
+
+fn falsely(runs: &[Found]) -> String {
+    let of = runs.len() as u64;
+    let users = runs.iter().filter(|run| run.by_users.is_some()).count() as u64;
+    let requests = runs.iter().filter(|run| run.by_requests.is_some()).count() as u64;
+    let (low, high) = wilson(users, of);
+    let percent = |part: f64| 100.0 * part / of as f64;
+    format!(
+        "{:.2}% [{:.2}, {:.2}] ({:.1}%)",
+        percent(users as f64),
+        100.0 * low,
+        100.0 * high,
+        percent(requests as f64)
+    )
+}
+
+/// Worse greens among sticky users.
+pub(crate) fn worse_users(size: &Size) {
+    let rollouts = (size.rollouts / 10).max(20);
+    println!("### Sticky users, green worse from the start: 5 min at 5 %, at 50 % and at 95 %\n");
+    println!(
+        "Median seconds to rollback of those found, and how many were not; {rollouts} rollouts in each cell (a fifth at 500 req/s); in brackets by requests as before.\n"
+    );
+    println!("| green | how many users | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+    let errors = |green: f64| Kind {
+        errors: [0.001, green],
+        ..Kind::PLAIN
+    };
+    let greens = [
+        ("errors 0.1 -> 100 %", errors(1.0)),
+        ("errors 0.1 -> 20 %", errors(0.2)),
+        ("errors 0.1 -> 5 %", errors(0.05)),
+        ("errors 0.1 -> 1 %", errors(0.01)),
+        (
+            "p50 +20 %",
+            Kind {
+                slower: 1.2,
+                ..Kind::PLAIN
+            },
+        ),
+        (
+            "p50 x2",
+            Kind {
+                slower: 2.0,
+                ..Kind::PLAIN
+            },
+        ),
+    ];
+    for (name, kind) in greens
+        .into_iter()
+        .filter(|(name, _)| name.contains(&size.only))
+    {
+        for users in USERS {
+            print!("| {name} | {users} |");
+            for rate in RATES {
+                let rollouts = if rate > 100.0 {
+                    (rollouts / 5).max(20)
+                } else {
+                    rollouts
+                };
+                let runs = cell(
+                    size,
+                    Kind {
+                        users,
+                        rate,
+                        ..kind
+                    },
+                    rollouts,
+                );
+                let by = |of: fn(&Found) -> Option<u64>| delay(runs.iter().map(of).collect());
+                print!(
+                    " {} ({}) |",
+                    by(|run| run.by_users),
+                    by(|run| run.by_requests)
+                );
+                let _ = std::io::stdout().flush();
+            }
+            println!();
+        }
+    }
+}
+
+fn delay(at: Vec<Option<u64>>) -> String {
+    let mut found: Vec<u64> = at.iter().copied().flatten().collect();
+    found.sort_unstable();
+    let missed = 100.0 * (at.len() - found.len()) as f64 / at.len() as f64;
+    match found.get(found.len().saturating_sub(1) / 2) {
+        None => "never".to_owned(),
+        Some(median) if missed == 0.0 => format!("{median}"),
+        Some(median) => format!("{median}, miss {missed:.0}%"),
+    }
+}
