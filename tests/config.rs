@@ -100,7 +100,12 @@ fn every_broken_file_gets_one_message_with_file_line_what_and_how() {
 }
 
 /// The last value that is taken and the first that is refused.
-const LIMITS: [(&str, &str); 24] = [
+const LIMITS: [(&str, &str); 26] = [
+    ("switchback = { pairs = 8 }", "switchback = { pairs = 7 }"),
+    (
+        "switchback = { window = \"4s\", settle = \"3s\" }",
+        "switchback = { window = \"4s\", settle = \"4s\" }",
+    ),
     (
         "steps = [{ weight = 5 }, { weight = 5.01 }, { weight = 100 }]",
         "steps = [{ weight = 5 }, { weight = 5 }, { weight = 100 }]",

@@ -8,6 +8,7 @@ use crate::control::view::{API_VERSION, ServiceView};
 use crate::core::judge::Policy;
 use crate::core::judge::words::grouped;
 use crate::core::plan::{OnWorse, Plan, Step, Strategy, Undecided};
+use crate::core::rollout::SHARE_MAX;
 use crate::core::weight::Weight;
 use crate::exit::Exit;
 use serde::Serialize;
@@ -75,6 +76,8 @@ struct Facts {
     probes: bool,
     /// Users are pinned: they are counted, and requests are simulated.
     sticky: bool,
+    /// What is found of harm that green does to blue, and how fast; none where it is not looked for.
+    shared_harm: Option<String>,
     /// What does not go from one version to the other with the requests.
     checklist: Vec<String>,
 }
@@ -223,6 +226,7 @@ fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
         outlooks,
         probes: service.probes.is_some(),
         sticky: service.sticky.is_some(),
+        shared_harm: shared_harm(service, plan, traffic),
         checklist: vec![],
     }
 }
@@ -271,6 +275,14 @@ fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, policy: &Polic
     }
 }
 
+/// What a switchback finds; nothing where no share leaves blue enough to be compared with itself.
+fn shared_harm(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Option<String> {
+    let watched = |step: &Step| matches!(step, Step::Shift { weight, .. } if *weight <= SHARE_MAX);
+    let settings = service.switchback?;
+    let any = plan.steps.iter().any(watched);
+    any.then(|| settings.outlook(traffic.map(|traffic| traffic.rps)))
+}
+
 // ---- in words
 
 fn text(facts: &Facts, plan: &Plan) -> String {
@@ -305,6 +317,9 @@ fn text(facts: &Facts, plan: &Plan) -> String {
         OnWorse::Report => "when green is worse: only say so and go on (`on_worse`)\n",
     });
     text.push_str(&sight_text(facts, plan));
+    if let Some(harm) = &facts.shared_harm {
+        text.push_str(&format!("\n{harm}\n"));
+    }
     if !facts.checklist.is_empty() {
         text.push_str("\nwhat does not move with the requests:\n");
     }

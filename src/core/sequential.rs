@@ -126,7 +126,8 @@ impl FailProcess {
     /// credit is due for, and those of green by which traffic is high or low.
     ///
     /// The credit goes to the first stratum: what is bad on blue beside none on green is never evidence of harm.
-    pub fn strata<const N: usize>(&mut self, pace: &Block, strata: &[Block; N]) {
+    /// The log likelihood ratio of each alternative comes back, as it is without the guard.
+    pub fn strata<const N: usize>(&mut self, pace: &Block, strata: &[Block; N]) -> [f64; 6] {
         let mut credit = self.phantom.due(pace.blue);
         let mut sum = [0.0; 6];
         for stratum in strata {
@@ -140,6 +141,7 @@ impl FailProcess {
                 .for_each(|(sum, more)| *sum += more);
         }
         self.wealth.bet(pace.seconds as f64, pace.green, sum);
+        sum
     }
 
     /// The evidence so far.

@@ -28,8 +28,10 @@
 use crate::core::judge::Metric;
 use crate::core::judge::words::{against_one, percent, times};
 use crate::core::stats::{Margin, QUANTILES, Stats};
+use crate::core::time::shown;
 use crate::core::weight::{Weight, salted};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The largest part of the wealth that a pair may cost. Two, because one error must not cost everything.
 pub const BETS: [f64; 2] = [0.8, 0.98];
@@ -314,6 +316,36 @@ fn millis(value: f64) -> String {
 }
 
 impl Settings {
+    /// Pairs that convict a green whose harm is plain: each of them is won nearly whole.
+    const PLAIN: u32 = 12;
+
+    /// What can be found, and how long that takes, for a plan; `rps` are the service's requests a second.
+    pub fn outlook(&self, rps: Option<f64>) -> String {
+        let pairs = Settings::PLAIN.min(self.pairs);
+        let takes = Duration::from_secs(2 * self.window * u64::from(pairs));
+        let longest = Duration::from_secs(2 * self.window * u64::from(self.pairs));
+        let mut text = format!(
+            "where green makes blue slower by more than {:.0}% + {:.0} ms (one machine or database for both): back about {} after the suspicion, by {pairs} pairs of windows; what comes from outside holds the rollout up for at most {}",
+            100.0 * self.latency.ratio,
+            self.latency.millis,
+            shown(takes),
+            shown(longest),
+        );
+        // Of an equal share.
+        let counted = rps.map(|rps| 0.5 * rps * (self.window - self.settle) as f64);
+        let [_, median, .., slowest] = LEAST_REQUESTS;
+        match counted {
+            Some(counted) if counted < median as f64 => text.push_str(
+                "; at this traffic a window has too few requests to compare latency: only errors are compared",
+            ),
+            Some(counted) if counted < slowest as f64 => {
+                text.push_str("; at this traffic a window has too few requests to compare p99");
+            }
+            _ => {}
+        }
+        text
+    }
+
     /// How far blue with green is above blue without, in standard deviations; `None` where they differ by too
     /// little to be worth it, or where a window has too few requests.
     ///
@@ -524,6 +556,23 @@ mod tests {
         };
         assert!(seconds <= 320, "{seconds}");
         assert!(reason.contains("no difference in "), "{reason}");
+    }
+
+    #[test]
+    fn a_plan_is_told_what_can_be_found() {
+        let settings = Settings::default();
+        let text = settings.outlook(Some(50.0));
+        assert!(
+            text.contains("more than 10% + 1 ms") && text.contains("about 4m after"),
+            "{text}"
+        );
+        assert!(!text.contains("at this traffic"), "{text}");
+        assert!(settings.outlook(Some(20.0)).ends_with("to compare p99"));
+        assert!(
+            settings
+                .outlook(Some(5.0))
+                .ends_with("only errors are compared")
+        );
     }
 
     #[test]

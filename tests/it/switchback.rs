@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Time for blue's past, a suspicion and a switchback of one-second windows.
 const LONG: Duration = Duration::from_secs(100);
 
-const STEPS: &str = "steps = [{ weight = 5, hold = \"1s\", deadline = \"1s\" }, { weight = 50, hold = \"15s\", deadline = \"15s\" }]\nmonitor = \"15s\"\nholdback = 50\non_no_data = \"hold\"\non_inconclusive = \"promote\"\nstep_requests_min = 1\ntotal_requests_min = 1\nlatency_grace = \"0s\"\nconfirm = \"0s\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\nswitchback = { window = \"1s\", settle = \"0s\" }\n";
+const STEPS: &str = "steps = [{ weight = 5, hold = \"1s\", deadline = \"1s\" }, { weight = 50, hold = \"15s\", deadline = \"15s\" }, { weight = 100, hold = \"1s\", deadline = \"1s\" }]\non_no_data = \"hold\"\non_inconclusive = \"promote\"\nstep_requests_min = 1\ntotal_requests_min = 1\nlatency_grace = \"0s\"\nconfirm = \"0s\"\nkeep_blue = \"100ms\"\ndrain = \"2s\"\nswitchback = { window = \"1s\", settle = \"0s\" }\n";
 
 const WELL: u64 = 5_000;
 

@@ -9,6 +9,7 @@
 mod broken;
 mod gross;
 mod kind;
+mod lasting;
 mod outlook;
 mod policy;
 mod rail;

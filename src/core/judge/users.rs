@@ -30,10 +30,15 @@
 //! top (0.1 pp) is credited to blue for each request of its pinned users, one a second of each: a request is at most
 //! one user's first failure, so that this tolerates at least what is promised of requests.
 //!
+//! **Few users.** First failures do not come again: where all of green's users fail within seconds, the guard against
+//! bursts takes them for a pause and leaves nothing to find later. So [`Lasting`] keeps what they were worth, and lets
+//! it count as slowly as harm goes on. It is averaged with the other two.
+//!
 //! Hypergeometric likelihood ratios: see [`crate::core::sequential`]. Risk sets: Cox, "Regression models and
 //! life-tables" (1972), here with the whole line at risk; ter Schure, Perez-Ortiz, Ly, Grünwald, "The anytime-valid
 //! logrank test" (arXiv 2011.06931).
 
+use super::lasting::Lasting;
 use super::track::{Pass, Seen, add};
 use super::{Finding, Metric, Policy};
 use crate::core::sequential::{Block, FailProcess, ln_sum};
@@ -190,6 +195,9 @@ impl SeenUsers {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ByUsers {
     fail: FailProcess,
+    /// First failures of few users, as far as harm goes on; errors alone.
+    #[serde(default)]
+    lasting: Option<Lasting>,
     /// Blocks of latency that wait for more users, by group.
     open: [Block; 2],
     open_fresh: Block,
@@ -209,6 +217,7 @@ impl ByUsers {
                 policy.omega0[m],
                 policy.delta0_ppm[m],
             ),
+            lasting: metric.level().is_none().then(Lasting::default),
             open: Default::default(),
             open_fresh: Block::default(),
             open_pass: Block::default(),
@@ -247,7 +256,10 @@ impl ByUsers {
             None => seen.groups,
             Some(_) => self.looked_at(seen),
         };
-        self.fail.strata(&seen.pace, &groups);
+        let raw = self.fail.strata(&seen.pace, &groups);
+        if let Some(lasting) = &mut self.lasting {
+            lasting.second(&raw, &seen.pass);
+        }
         self.count(metric, seen);
         told.extend(groups);
         told
@@ -282,7 +294,10 @@ impl ByUsers {
 
     /// Evidence that green is worse, with that of newcomers.
     pub(super) fn ln_e(&self, newcomers: f64) -> f64 {
-        ln_sum(&[self.fail.ln_e(), newcomers]) - std::f64::consts::LN_2
+        match &self.lasting {
+            Some(lasting) => ln_sum(&[self.fail.ln_e(), newcomers, lasting.ln_e()]) - 3f64.ln(),
+            None => ln_sum(&[self.fail.ln_e(), newcomers]) - std::f64::consts::LN_2,
+        }
     }
 
     /// The counts of pinned users, or of newcomers where these say more against green.
@@ -363,6 +378,29 @@ mod tests {
         assert_eq!(judge.cause(), None);
         let spoken = judge.report().findings[0].spoken.unwrap();
         assert!(spoken.users && (spoken.green_bad, spoken.blue_bad) == (1, 0));
+    }
+
+    /// Twenty users of each version, who all fail on green within two seconds; they go on failing for so long.
+    fn all_at_once(seconds: u64) -> Judge {
+        let mut judge = judge();
+        for second in 0..120 {
+            let (first, left) = match second {
+                0 | 1 => (10, 5_000 - 10 * second),
+                _ => (0, 4_980),
+            };
+            let failed = if second < seconds { 10 } else { 0 };
+            judge.tick(&Tick {
+                blue: pool(25, 0, 20, 5_000, 0),
+                green: pool(25, failed, 20, left, first),
+            });
+        }
+        judge
+    }
+
+    #[test]
+    fn users_who_fail_at_once_are_found_where_they_go_on_and_not_after_a_pause() {
+        assert_eq!(all_at_once(120).cause(), Some(Cause::Evidence));
+        assert_eq!(all_at_once(4).cause(), None);
     }
 
     #[test]
