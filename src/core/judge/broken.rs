@@ -115,7 +115,11 @@ mod tests {
     fn what_is_proven_stays_proven() {
         let judge = judged(Policy::default(), 60, (10, 3), (10, 9));
         assert!(matches!(judge.verdict(), Verdict::Fail { .. }));
-        let judge = judged(Policy::default(), 600, (10, 5), (10, 0));
+        let errors_alone = Policy {
+            weights: [1.0, 0.0, 0.0, 0.0],
+            ..Policy::default()
+        };
+        let judge = judged(errors_alone, 600, (10, 5), (10, 0));
         assert_eq!(judge.verdict(), Verdict::Pass, "a green that mends it");
     }
 

@@ -7,6 +7,7 @@
 //! each other.
 
 mod broken;
+mod doubt;
 mod gross;
 mod kind;
 mod policy;

@@ -254,12 +254,6 @@ impl Report {
             .find(|finding| finding.metric == metric)
     }
 
-    /// Whether anything of green was compared. Requests that ended in neither success nor failure can still be slow ones.
-    pub fn has_judged(&self) -> bool {
-        let compared = self.findings.iter().map(|finding| finding.green_requests);
-        self.total_requests > 0 || compared.sum::<u64>() > 0
-    }
-
     /// One plain line on a verdict.
     pub fn line(&self, verdict: &Verdict) -> String {
         match verdict {
@@ -268,11 +262,7 @@ impl Report {
             | Verdict::Unconfirmed { reason }
             | Verdict::BlueFails { reason, .. } => reason.clone(),
             Verdict::Pass => self.success(),
-            Verdict::NoData if self.total_requests == 0 && self.has_judged() => format!(
-                "no request to green has succeeded or failed in this step yet; {}",
-                self.words_on(self.blamed)
-            ),
-            Verdict::NoData => "green has had no request in this step that could be judged".into(),
+            Verdict::NoData => self.nothing(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
         }
     }
@@ -343,7 +333,7 @@ impl Report {
         )
     }
 
-    fn blamed_words(&self) -> String {
+    pub(super) fn blamed_words(&self) -> String {
         if let (true, Some(gross)) = (self.grossly_slow, &self.gross) {
             return self.gross_words(gross);
         }
@@ -420,103 +410,7 @@ impl Report {
             self.findings.len()
         )
     }
-
-    fn doubt(&self, leaning_worse: bool) -> String {
-        let requests = grouped(self.step_requests);
-        if leaning_worse {
-            return format!(
-                "{requests} green requests, leaning worse: {}, evidence {}, limit {}",
-                self.blamed_words(),
-                against_one(self.ln_e.max(self.ln_small)),
-                against_one(self.ln_limit)
-            );
-        }
-        let open: Vec<_> = self
-            .findings
-            .iter()
-            .filter(|f| f.ln_e_pass.is_some_and(|ln_e| ln_e < self.ln_pass))
-            .filter(|f| self.grace_left == 0 || f.metric == Metric::Err)
-            .map(|f| {
-                format!(
-                    "{} {}",
-                    f.metric.name(),
-                    against_one(f.ln_e_pass.unwrap_or(0.0))
-                )
-            })
-            .collect();
-        let open = if open.is_empty() {
-            String::new()
-        } else {
-            format!(
-                "; not yet shown to be within the margin: {} of {}, {}",
-                open.join(", "),
-                against_one(self.ln_pass),
-                self.time_left()
-            )
-        };
-        format!(
-            "{requests} green requests, no sign of harm (evidence {}){open}{}",
-            against_one(self.ln_e),
-            self.grace()
-        )
-    }
-
-    /// From when on latency is judged, while it is not.
-    fn grace(&self) -> String {
-        let latency = |f: &Finding| f.metric != Metric::Err && f.ln_e_pass.is_some();
-        if self.grace_left == 0 || !self.findings.iter().any(latency) {
-            return String::new();
-        }
-        let from = self.grace_seconds;
-        format!(
-            "; latency is judged from {}:{:02} on, in {} s (`latency_grace`)",
-            from / 60,
-            from % 60,
-            self.grace_left
-        )
-    }
 }
-
-impl Report {
-    /// Seconds until every metric is shown to be within the margin, should the evidence grow as it did in this
-    /// step; none where one has not grown, or where the step is too young to say.
-    pub fn seconds_left(&self) -> Option<f64> {
-        if self.step_seconds < YOUNG {
-            return None;
-        }
-        let asked = self.findings.iter().filter_map(|f| f.ln_e_pass);
-        let left = asked.map(|ln_e| match ln_e {
-            shown if shown >= self.ln_pass => 0.0,
-            grown if grown > 0.0 => (self.ln_pass - grown) / grown * self.step_seconds as f64,
-            _ => f64::INFINITY,
-        });
-        let longest = left.fold(0.0, f64::max);
-        longest.is_finite().then_some(longest)
-    }
-
-    fn time_left(&self) -> String {
-        let about = |count: f64, unit: &str| {
-            let count = count.ceil().max(1.0);
-            let many = if count > 1.0 { "s" } else { "" };
-            format!("about {count:.0} more {unit}{many} at this traffic")
-        };
-        match self.seconds_left() {
-            None if self.step_seconds < OLD || self.grace_left > 0 => {
-                "too early to say how long it takes".to_owned()
-            }
-            None => "nothing grows at this traffic, no end in sight".to_owned(),
-            Some(seconds) if seconds < 90.0 => about(seconds, "second"),
-            Some(seconds) if seconds < 5_400.0 => about(seconds / 60.0, "minute"),
-            Some(seconds) => about(seconds / 3_600.0, "hour"),
-        }
-    }
-}
-
-/// Seconds of a step before which nobody can say how its evidence grows.
-const YOUNG: u64 = 20;
-
-/// Seconds of a step after which evidence that has not grown is not expected to.
-const OLD: u64 = 600;
 
 /// Green against an absolute limit: `green 8.0% errors (41 of 512), where max_error_rate allows 5.0%`.
 pub fn beyond(rail: &RailFinding) -> String {
