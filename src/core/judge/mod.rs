@@ -7,10 +7,10 @@
 //! each other.
 
 mod broken;
+mod doubt;
 mod gross;
 mod kind;
 mod lasting;
-mod outlook;
 mod policy;
 mod rail;
 pub mod report;

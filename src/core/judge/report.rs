@@ -263,12 +263,6 @@ impl Report {
             .find(|finding| finding.metric == metric)
     }
 
-    /// Whether anything of green was compared. Requests that ended in neither success nor failure can still be slow ones.
-    pub fn has_judged(&self) -> bool {
-        let compared = self.findings.iter().map(|finding| finding.green_requests);
-        self.total_requests > 0 || compared.sum::<u64>() > 0
-    }
-
     /// One plain line on a verdict.
     pub fn line(&self, verdict: &Verdict) -> String {
         match verdict {
@@ -277,20 +271,9 @@ impl Report {
             | Verdict::Unconfirmed { reason }
             | Verdict::BlueFails { reason, .. } => reason.clone(),
             Verdict::Pass => self.success(),
-            Verdict::NoData if self.total_requests == 0 && self.has_judged() => format!(
-                "no request to green has succeeded or failed in this step yet; {}",
-                self.words_on(self.loudest())
-            ),
-            Verdict::NoData => "green has had no request in this step that could be judged".into(),
+            Verdict::NoData => self.nothing(),
             Verdict::Inconclusive { leaning_worse, .. } => self.doubt(*leaning_worse),
         }
-    }
-
-    /// The metric with most evidence of harm, of those in which green had requests.
-    fn loudest(&self) -> Metric {
-        let asked = self.findings.iter().filter(|one| one.green_requests > 0);
-        let most = asked.max_by(|one, other| one.ln_e_fail.total_cmp(&other.ln_e_fail));
-        most.map_or(self.blamed, |one| one.metric)
     }
 
     /// Whether green fails by failed requests, and not by slow ones.
@@ -363,7 +346,7 @@ impl Report {
         )
     }
 
-    fn blamed_words(&self) -> String {
+    pub(super) fn blamed_words(&self) -> String {
         if let (true, Some(gross)) = (self.grossly_slow, &self.gross) {
             return gross.words(self.limits.as_ref());
         }
@@ -429,61 +412,6 @@ impl Report {
             "green is as good as blue: {} of {} metrics shown to be within the margin{weakest}",
             asked.len(),
             self.findings.len()
-        )
-    }
-
-    fn doubt(&self, leaning_worse: bool) -> String {
-        let requests = grouped(self.step_requests);
-        if leaning_worse {
-            return format!(
-                "{requests} green requests, leaning worse: {}, evidence {}, limit {}",
-                self.blamed_words(),
-                against_one(self.ln_e.max(self.ln_small)),
-                against_one(self.ln_limit)
-            );
-        }
-        let open: Vec<_> = self
-            .findings
-            .iter()
-            .filter(|f| f.ln_e_pass.is_some_and(|ln_e| ln_e < self.ln_pass))
-            .filter(|f| self.grace_left == 0 || f.metric == Metric::Err)
-            .map(|f| {
-                format!(
-                    "{} {}",
-                    f.metric.name(),
-                    against_one(f.ln_e_pass.unwrap_or(0.0))
-                )
-            })
-            .collect();
-        let open = if open.is_empty() {
-            String::new()
-        } else {
-            format!(
-                "; not yet shown to be within the margin: {} of {}, {}",
-                open.join(", "),
-                against_one(self.ln_pass),
-                self.time_left()
-            )
-        };
-        format!(
-            "{requests} green requests, no sign of harm (evidence {}){open}{}",
-            against_one(self.ln_e),
-            self.grace()
-        )
-    }
-
-    /// From when on latency is judged, while it is not.
-    fn grace(&self) -> String {
-        let latency = |f: &Finding| f.metric != Metric::Err && f.ln_e_pass.is_some();
-        if self.grace_left == 0 || !self.findings.iter().any(latency) {
-            return String::new();
-        }
-        let from = self.grace_seconds;
-        format!(
-            "; latency is judged from {}:{:02} on, in {} s (`latency_grace`)",
-            from / 60,
-            from % 60,
-            self.grace_left
         )
     }
 }

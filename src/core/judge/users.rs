@@ -367,13 +367,14 @@ mod tests {
             green: pool(30, 5, 20, 5_000, 1),
         });
         let first = judge.ln_e();
-        assert!(first > 0.05, "{first}");
+        assert!(first > 0.03, "{first}");
         for _ in 0..600 {
             judge.tick(&Tick {
                 blue: pool(30, 0, 20, 5_000, 0),
                 green: pool(30, 15, 20, 4_999, 0),
             });
-            assert!(judge.ln_e() <= first + 1e-9);
+            // No more than one first failure is worth, however often it is told: at a half, twice.
+            assert!(judge.ln_e() < 2f64.ln(), "{}", judge.ln_e());
         }
         assert_eq!(judge.cause(), None);
         let spoken = judge.report().findings[0].spoken.unwrap();
