@@ -485,7 +485,8 @@ mod tests {
     #[test]
     fn what_happens_outside_convicts_at_most_as_often_as_was_staked() {
         // 0.6 of a wealth that convicts at 100: at most 0.6 %.
-        let worlds: [fn(u64, bool) -> (f64, f64); 4] = [
+        type World = fn(u64, bool) -> (f64, f64);
+        let worlds: [World; 4] = [
             |_, _| (16.0, 0.001),
             |second, _| (if second > 25 { 60.0 } else { 16.0 }, 0.05),
             |second, _| (16.0 * (1.0 + second as f64 / 60.0), 0.01),
