@@ -377,6 +377,10 @@ fn the_reference_has_every_key() {
             &service["rules"][0],
             keys_of("[[service.example.rules]]", ""),
         ),
+        (
+            &service["unjudged"][0],
+            keys_of("[[service.example.unjudged]]", ""),
+        ),
     ];
     // The other of two that exclude each other stands in the sentence above.
     let either = [

@@ -4,7 +4,7 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `plan`: what `shifter plan` predicts beside what happens. All without a name.
+//! `routes`: one page that breaks alone; `peers`: the rules of other tools on the same seconds; `grid`: false rollbacks at 5 rates and 3 shares; `plan`: what `shifter plan` predicts beside what happens. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`.
@@ -18,6 +18,7 @@ mod forecast;
 mod grid;
 mod peers;
 mod rollout;
+mod routes;
 #[path = "../../tests/support/worlds.rs"]
 mod worlds;
 
@@ -44,13 +45,14 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
     ("cutover", "", cutover::cutover),
     ("peers", "", peers::peers),
     ("grid", "", grid::grid),
+    ("routes", "", routes::routes),
     ("plan", "", forecast::forecast),
     ("aa", "fixed", false_rollbacks),
     ("detect", "fixed", detection),
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|plan|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|grid|routes|plan|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT]"
             );
             return ExitCode::from(2);
         }

@@ -6,6 +6,7 @@ use crate::config::mirror::RawMirror;
 use crate::config::probes::RawProbes;
 use crate::config::secret::RawSecret;
 pub(crate) use crate::config::shape::{Many, Scalar};
+use crate::config::unjudged::RawUnjudged;
 use crate::config::users::{RawPreview, RawRule, RawSticky};
 pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
@@ -94,6 +95,8 @@ pub(crate) struct RawService {
     pub(crate) preview: Value<RawPreview>,
     #[serde(default)]
     pub(crate) rules: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub(crate) unjudged: Vec<Spanned<RawUnjudged>>,
     pub(crate) mirror: Value<RawMirror>,
     #[serde(default)]
     pub(crate) timeouts: RawTimeouts,

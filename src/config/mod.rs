@@ -29,6 +29,7 @@ mod sources;
 mod steps;
 mod tls;
 mod types;
+mod unjudged;
 mod users;
 mod value;
 
@@ -50,6 +51,7 @@ pub use types::{
     PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
     Trust, Warmup,
 };
+pub use unjudged::Unjudged;
 pub use users::{Condition, Preview, Rule, Sticky, Then};
 
 use error::Problem;

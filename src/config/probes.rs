@@ -61,7 +61,11 @@ impl Service {
     /// What the judge of users' requests goes by: where probes are judged beside it, each has half of the chance of a
     /// false rollback.
     pub fn policy(&self) -> Policy {
-        let policy = self.judgement.policy();
+        let mut policy = self.judgement.policy();
+        if self.sticky.is_some() {
+            // Requests of a pinned user fall together: a route that fails for one user must not convict.
+            policy.routes_share = 0.0;
+        }
         match self.probes {
             Some(_) => halved(&policy),
             None => policy,

@@ -123,7 +123,7 @@ pub(crate) struct RawRule {
     strict: Option<bool>,
 }
 
-type Values = BTreeMap<Spanned<String>, Spanned<String>>;
+pub(crate) type Values = BTreeMap<Spanned<String>, Spanned<String>>;
 
 pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
     let wrong = |what: &str| {
@@ -249,15 +249,20 @@ fn rule(table: &Spanned<RawRule>) -> Check<Rule> {
     })
 }
 
-fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
-    let mut all = vec![];
-    for (name, wanted) in &raw.header {
+/// A condition for each header that is named.
+pub(crate) fn header_conditions(raw: &Values) -> Check<Vec<Condition>> {
+    let one = |(name, wanted): (&_, &_)| {
         let header = header(name)?;
-        all.push(Condition::Header(
+        Ok(Condition::Header(
             header,
             wanted_value("header", wanted, &[])?,
-        ));
-    }
+        ))
+    };
+    raw.iter().map(one).collect()
+}
+
+fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
+    let mut all = header_conditions(&raw.header)?;
     for (name, wanted) in &raw.cookie {
         let text = value::token("cookie", name)?;
         all.push(Condition::Cookie(

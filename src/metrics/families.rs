@@ -73,6 +73,11 @@ const RETRIES_REFUSED: Spec = Spec {
     help: "Requests not tried again after this pool failed them, because the retry budget was spent.",
     labels: &["service", "pool"],
 };
+const UNJUDGED: Spec = Spec {
+    name: "shifter_unjudged_requests_total",
+    help: "Requests that an entry of `unjudged` keeps out of the judgement; they are in all other metrics.",
+    labels: &["service", "pool"],
+};
 const MIRRORED: Spec = Spec {
     name: "shifter_mirror_requests_total",
     help: "Requests of blue copied to a green without users, by how its answer compares with blue's; dropped are those without room.",
@@ -205,6 +210,7 @@ pub(super) struct Families {
     pub(super) upstream_errors: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) retries_refused: IntCounterVec,
+    pub(super) unjudged: IntCounterVec,
     pub(super) mirrored: IntCounterVec,
     pub(super) mirror_first_byte: CounterVec,
     pub(super) request_bytes: IntCounterVec,
@@ -247,6 +253,7 @@ impl Families {
             upstream_errors: counters(r, &UPSTREAM_ERRORS)?,
             retries: counters(r, &RETRIES)?,
             retries_refused: counters(r, &RETRIES_REFUSED)?,
+            unjudged: counters(r, &UNJUDGED)?,
             mirrored: counters(r, &MIRRORED)?,
             mirror_first_byte: sums(r, &MIRROR_FIRST_BYTE)?,
             request_bytes: counters(r, &REQUEST_BYTES)?,
@@ -288,6 +295,7 @@ impl Families {
             drop_series(family, service);
         }
         for family in [
+            &self.unjudged,
             &self.response_bytes,
             &self.client_gave_up,
             &self.rollouts,

@@ -24,8 +24,9 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     let (color, spot) = (decision.color, decision.spot);
     record.tell = decision.tell();
     record.strict = decision.strict;
+    record.unjudged = decision.unjudged.is_some();
     if decision.counts() {
-        record.route(at, color, decision.seat());
+        record.route(request, at, color, decision.seat());
     } else {
         record.chosen(at, color);
     }

@@ -8,7 +8,7 @@ use crate::core::time::Time;
 use crate::proxy::choice::{self, Spot};
 use crate::proxy::live::Service;
 use crate::proxy::pin::Place;
-use crate::proxy::{route, rule};
+use crate::proxy::{route, rule, unjudged};
 use pingora::http::RequestHeader;
 
 /// Where a request goes.
@@ -24,6 +24,8 @@ pub struct Decision {
     pub strict: bool,
     /// A rule that fits and was passed over.
     pub passed: Option<(usize, Hindrance)>,
+    /// The entry of `unjudged` that fits; not looked for where the weight does not decide.
+    pub unjudged: Option<usize>,
 }
 
 /// What decides where a request goes.
@@ -47,9 +49,10 @@ pub enum Hindrance {
 }
 
 impl Decision {
-    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample.
+    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample, and
+    /// what the configuration calls unjudged is not looked at.
     pub fn counts(&self) -> bool {
-        matches!(self.by, By::Weight(_))
+        matches!(self.by, By::Weight(_)) && self.unjudged.is_none()
     }
 
     /// Where a sticky user sits who has been here before: who tries again is judged once.
@@ -81,6 +84,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
             spot: Some(spot),
             strict: false,
             passed: None,
+            unjudged: None,
         };
     }
     let mut passed = None;
@@ -98,6 +102,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         spot: choice::first(service, color, now),
         strict: false,
         passed,
+        unjudged: unjudged::first(&service.unjudged, request),
     }
 }
 
@@ -126,5 +131,6 @@ fn by_rule(
         spot,
         strict: rule.strict,
         passed: None,
+        unjudged: None,
     })
 }

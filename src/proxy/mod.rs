@@ -45,6 +45,7 @@ pub mod spoken;
 pub mod strict;
 pub mod tls;
 pub mod tunnel;
+pub mod unjudged;
 pub mod upgrade;
 pub mod wire;
 

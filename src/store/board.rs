@@ -250,7 +250,10 @@ impl Publishing {
     ) -> Arc<Published> {
         let window = match old {
             Some(old) if old.window.counts_for(route) => old.window.clone(),
-            _ => Arc::new(Window::new(route.mark, route.limits, route.ceilings, now)),
+            _ => {
+                let fresh = Window::new(route.mark, route.limits, route.ceilings, now);
+                Arc::new(fresh.after(old.map(|old| &*old.window)))
+            }
         };
         let pools = Color::BOTH.map(|color| {
             let backends = route

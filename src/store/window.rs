@@ -11,9 +11,12 @@
 
 use crate::core::class::Class;
 use crate::core::fault::{Fault, Faults};
+use crate::core::monitors::Sample;
+use crate::core::routes::RouteCounts;
 use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
+use crate::store::groups::{Groups, Slot};
 use crate::store::repeats::Repeats;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -72,6 +75,8 @@ pub struct Window {
     opened: Time,
     shards: Box<[Pair]>,
     repeats: Repeats,
+    /// Counts by route.
+    pub groups: Groups,
     /// Where the failed ones failed, of both pools; nobody else waits for it.
     faults: Mutex<[Faults; 2]>,
 }
@@ -83,9 +88,18 @@ pub struct Begun {
     second: u64,
     timed: bool,
     seat: Option<u16>,
+    group: Option<Slot>,
 }
 
 impl Begun {
+    /// The same, counted by route too.
+    pub fn of(self, group: Slot) -> Begun {
+        Begun {
+            group: Some(group),
+            ..self
+        }
+    }
+
     /// The same of a sticky user with this seat, whose failures are counted once in a while.
     pub fn by(self, seat: Option<u16>) -> Begun {
         Begun { seat, ..self }
@@ -103,7 +117,17 @@ impl Window {
             opened: now,
             shards,
             repeats: Repeats::default(),
+            groups: Groups::new(SHARDS, None),
             faults: Mutex::default(),
+        }
+    }
+
+    /// The same with the busier route groups of the window before.
+    pub fn after(self, before: Option<&Window>) -> Window {
+        let groups = before.map(|before| Groups::new(SHARDS, Some(&before.groups)));
+        Window {
+            groups: groups.unwrap_or(self.groups),
+            ..self
         }
     }
 
@@ -123,6 +147,7 @@ impl Window {
             second,
             timed: false,
             seat: None,
+            group: None,
         }
     }
 
@@ -176,6 +201,10 @@ impl Window {
             shard.requests.fetch_add(1, Relaxed);
             if failed {
                 shard.failed.fetch_add(1, Relaxed);
+            }
+            if let Some(group) = begun.group {
+                self.groups
+                    .count(thread_shard(), begun.color, group, failed);
             }
             blamed = failed;
         }
@@ -269,6 +298,10 @@ pub struct Reading {
     pub spans: [Stats; 2],
     /// Where their failed requests failed.
     pub faults: [Faults; 2],
+    /// Both pools' requests since the last reading by route.
+    pub groups: Vec<RouteCounts>,
+    /// What sends them, as far as it was looked at.
+    pub sample: Sample,
 }
 
 /// A reader's place in a window. There is one reader for each window: reading takes the counts away.
@@ -308,6 +341,8 @@ impl Cursor {
             };
         }
         reading.faults = std::mem::take(&mut *window.faults());
+        reading.groups = window.groups.read();
+        reading.sample = window.groups.read_sample();
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;
         // A reader that overslept must not read a slot twice: the ring has turned.

@@ -31,5 +31,6 @@ mod routing;
 mod sources;
 mod support;
 mod tls;
+mod unjudged;
 mod upstreams;
 mod verdicts;

@@ -4,21 +4,25 @@
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
 //! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
-//! each other.
+//! each other. Evidence by route group ([`routes`]) has a fixed share of that average.
 
 mod policy;
 mod rail;
 pub mod report;
+mod routes;
 mod track;
 pub mod words;
 
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
+pub use routes::{Blamed, PLACES, RouteFinding};
 
+use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
 use rail::Rail;
+use routes::Routes;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
 
@@ -116,6 +120,8 @@ pub struct Judge {
     limits: Option<Limits>,
     tracks: [Track; 4],
     rails: Vec<Rail>,
+    #[serde(default = "Routes::unknown")]
+    routes: Routes,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -135,6 +141,7 @@ impl Judge {
         let tracks = Metric::ALL.map(|metric| Track::new(&policy, metric));
         let mut judge = Judge {
             rails: Rail::all(&policy),
+            routes: Routes::new(&policy),
             policy,
             last: false,
             control: Control::Concurrent,
@@ -172,6 +179,7 @@ impl Judge {
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             track.start_step(&self.policy, metric, last, &control);
         }
+        self.routes.start_step();
     }
 
     /// The latency limits by which slow requests are counted from now on; the judge only tells people.
@@ -194,6 +202,26 @@ impl Judge {
         &self.policy
     }
 
+    /// Nothing is known by route yet: [`Judge::remember_routes`] may say what blue did before.
+    pub fn knows_no_route(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// What blue did by route before green had users.
+    pub fn remember_routes(&mut self, past: &[RoutePast]) {
+        self.routes.remember(&self.policy, past);
+    }
+
+    /// What was counted by route, in the form that this judge takes and that is recorded.
+    pub fn sort_routes(&self, counted: &[RouteCounts]) -> RouteSecond {
+        self.routes.sorted(counted)
+    }
+
+    /// Takes what was counted by route in the second whose [`Judge::tick`] comes next.
+    pub fn count_routes(&mut self, second: &RouteSecond) {
+        self.routes.count(&self.policy, second);
+    }
+
     /// Takes one second of counts. Feed it every second from the moment that green has a share.
     pub fn tick(&mut self, tick: &Tick) {
         let warm = self.seconds >= self.policy.warmup_s;
@@ -211,6 +239,7 @@ impl Judge {
         for rail in &mut self.rails {
             rail.tick(tick, warm);
         }
+        self.routes.tick(self.control == Control::Concurrent);
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
@@ -228,7 +257,8 @@ impl Judge {
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
         let compared = self.weighted(Track::ln_e).into_iter();
-        let terms: Vec<f64> = compared.chain(self.limited()).collect();
+        let by_route = self.policy.routes_share.ln() + self.routes.ln_e();
+        let terms: Vec<f64> = compared.chain(self.limited()).chain([by_route]).collect();
         ln_sum(&terms)
     }
 
@@ -237,13 +267,14 @@ impl Judge {
     /// It convicts nobody: what happens outside looks the same. So it may be gathered as often as one
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
     pub fn ln_suspicion(&self) -> f64 {
-        ln_sum(&self.weighted(Track::ln_suspicion))
+        ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - self.policy.routes_share).ln()
     }
 
-    /// What each comparison weighs in the evidence. The limits' share is taken off all alike.
+    /// What each comparison weighs in the evidence. The limits' and routes' shares are taken off all alike.
     fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
-        let rest = (1.0 - self.policy.rails_share(self.rails.len())).ln();
+        let rails = self.policy.rails_share(self.rails.len());
+        let rest = ((1.0 - rails) * (1.0 - self.policy.routes_share)).ln();
         for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
             if weight > 0.0 {
                 *term = weight.ln() + rest + ln_e(track);
@@ -254,7 +285,7 @@ impl Judge {
 
     /// What each absolute limit weighs in it.
     fn limited(&self) -> impl Iterator<Item = f64> {
-        let share = self.policy.rails_share(self.rails.len());
+        let share = self.policy.rails_share(self.rails.len()) * (1.0 - self.policy.routes_share);
         let each = (share / self.rails.len().max(1) as f64).ln();
         self.rails.iter().map(move |rail| each + rail.ln_e())
     }
@@ -267,14 +298,21 @@ impl Judge {
         (most.1 > compared).then_some(most.0)
     }
 
+    /// Whether one route weighs more than every comparison and every limit.
+    fn by_route(&self) -> bool {
+        let compared = self.weighted(Track::ln_e).into_iter();
+        let most = compared.chain(self.limited()).fold(0.0, f64::max);
+        self.policy.routes_share.ln() + self.routes.ln_heaviest() > most
+    }
+
     /// Why green fails, if it does.
     pub fn cause(&self) -> Option<Cause> {
         if self.outage() {
             Some(Cause::Outage)
         } else if self.ln_e_max >= self.policy.ln_limit() {
             Some(match self.broken() {
-                Some(_) => Cause::Slo,
-                None => Cause::Evidence,
+                Some(_) if !self.by_route() => Cause::Slo,
+                _ => Cause::Evidence,
             })
         } else if self
             .policy
@@ -302,7 +340,8 @@ impl Judge {
                 reason: self.report().suspicion(),
             };
         }
-        let leaning_worse = self.ln_e().max(self.ln_suspicion()) > self.policy.amber.ln();
+        let leaning_worse = self.ln_e().max(self.ln_suspicion()) > self.policy.amber.ln()
+            || self.routes.leaning(&self.policy);
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }

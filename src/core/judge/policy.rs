@@ -73,6 +73,12 @@ pub struct Policy {
     pub slo: Slo,
     /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
     pub slo_share: f64,
+    /// The part of route groups in the evidence of harm, shared alike; all else has the rest. Recordings from before have none.
+    #[serde(default)]
+    pub routes_share: f64,
+    /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0: that is not asked.
+    #[serde(default)]
+    pub routes_amber: f64,
 }
 
 impl Default for Policy {
@@ -118,6 +124,8 @@ impl Default for Policy {
             max_excess_failures: None,
             slo: Slo::default(),
             slo_share: 0.25,
+            routes_share: 0.08,
+            routes_amber: 5.0,
         }
     }
 }

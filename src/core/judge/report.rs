@@ -2,7 +2,7 @@
 
 use super::track::Track;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{Judge, RailFinding, Slo, Verdict};
+use super::{Blamed, Judge, RailFinding, RouteFinding, Slo, Verdict};
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,12 @@ pub struct Report {
     pub step_seconds: u64,
     /// Green requests judged in the whole rollout.
     pub total_requests: u64,
+    /// The routes with most evidence, then with most requests, where requests were counted by route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteFinding>,
+    /// The route that speaks most against green, where it weighs most of all or leans worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Blamed>,
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
@@ -200,6 +206,8 @@ impl Judge {
             step_requests: self.step.green,
             step_seconds: self.step_seconds,
             total_requests: self.total_requests,
+            routes: self.routes.findings(&self.policy),
+            route: self.routes.blamed(&self.policy, self.by_route()),
             faults: Faults::default(),
             probes: None,
             recent,
@@ -247,6 +255,7 @@ impl Report {
     pub fn is_about_failures(&self) -> bool {
         match self.cause {
             Some(Cause::Outage | Cause::HarmCap) => true,
+            Some(Cause::Evidence) if self.by_route() => true,
             Some(Cause::Evidence | Cause::Slo) => match self.broken {
                 Some(at) => self
                     .rails
@@ -300,7 +309,14 @@ impl Report {
         )
     }
 
+    fn by_route(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.heaviest)
+    }
+
     fn blamed_words(&self) -> String {
+        if let Some(route) = self.route.as_ref().filter(|route| route.heaviest) {
+            return route.words();
+        }
         match self.broken.and_then(|at| self.rails.get(at)) {
             Some(rail) => beyond(rail),
             None => self.words_on(self.blamed),
@@ -366,6 +382,15 @@ impl Report {
 
     fn doubt(&self, leaning_worse: bool) -> String {
         let requests = grouped(self.step_requests);
+        let leaning = self.route.as_ref().filter(|route| route.leaning);
+        if let Some(route) = leaning.filter(|route| leaning_worse && route.ln_lean() > self.ln_e) {
+            return format!(
+                "{requests} green requests, leaning worse: {}, evidence {} among {} routes",
+                route.words(),
+                against_one(route.finding.ln_e.max(route.finding.ln_lean)),
+                route.among
+            );
+        }
         if leaning_worse {
             return format!(
                 "{requests} green requests, leaning worse: {}, evidence {}, limit {}",
