@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::judge::{Control, Judge, Policy, Verdict};
-use shifter::core::routes::{OTHERS, RouteCounts, RoutePast};
+use shifter::core::routes::{RouteCounts, RoutePast};
 use shifter::core::stats::{PoolTick, Tick};
 
 /// Routes of the application.
@@ -85,14 +85,14 @@ impl Traffic {
         if mean <= 0.0 {
             return 0;
         }
-        Poisson::new(mean).unwrap().sample(&mut self.rng) as u64
+        Poisson::new(mean).map_or(0, |law| law.sample(&mut self.rng) as u64)
     }
 
     fn bad(&mut self, of: u64, p: f64) -> u64 {
         if of == 0 || p <= 0.0 {
             return 0;
         }
-        Binomial::new(of, p.min(1.0)).unwrap().sample(&mut self.rng)
+        Binomial::new(of, p.min(1.0)).map_or(0, |law| law.sample(&mut self.rng))
     }
 
     fn past(&mut self) -> Vec<RoutePast> {
@@ -135,13 +135,8 @@ impl Traffic {
                 pool.requests += n;
                 pool.failed += x;
             }
-            let name = if route < ROUTES * 2 {
-                format!("GET /{route}")
-            } else {
-                OTHERS.to_owned()
-            };
             counted.push(RouteCounts {
-                route: name,
+                route: format!("GET /{route}"),
                 counts: [[counts[0], bad[0]], [counts[1], bad[1]]],
             });
         }

@@ -251,14 +251,12 @@ fn rule(table: &Spanned<RawRule>) -> Check<Rule> {
 
 /// A condition for each header that is named.
 pub(crate) fn header_conditions(raw: &Values) -> Check<Vec<Condition>> {
-    let one = |(name, wanted): (&_, &_)| {
-        let header = header(name)?;
-        Ok(Condition::Header(
-            header,
-            wanted_value("header", wanted, &[])?,
-        ))
-    };
-    raw.iter().map(one).collect()
+    let mut all = vec![];
+    for (name, wanted) in raw {
+        let wanted = wanted_value("header", wanted, &[])?;
+        all.push(Condition::Header(header(name)?, wanted));
+    }
+    Ok(all)
 }
 
 fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {

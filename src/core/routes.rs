@@ -130,6 +130,9 @@ impl Usual {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::analysis::{Evidence, Line, replay};
+    use crate::core::judge::{Control, Policy, Verdict};
+    use crate::core::stats::{PoolTick, Tick};
 
     fn counts(route: &str, requests: u64, failed: u64) -> RouteCounts {
         RouteCounts {
@@ -162,6 +165,88 @@ mod tests {
         );
         assert_eq!((top[0].requests, top[0].failed), (2_000, 2));
         assert_eq!((top[1].requests, top[1].failed), (30, 0));
+    }
+
+    /// Lines of a rollout in which one page fails, as they are recorded.
+    fn recorded(policy: Policy) -> Vec<Line> {
+        let mut evidence = Evidence::new(policy.clone(), false);
+        let mut lines = vec![Line::Policy(Box::new(policy))];
+        let mut usual = Usual::default();
+        usual.push(&[counts("GET /buy", 40, 0)], &Sample::default(), 1);
+        lines.extend(evidence.remember_routes(&usual));
+        assert_eq!(evidence.remember_routes(&usual), None, "once");
+        let start = Line::Start {
+            last: false,
+            control: Control::Concurrent,
+            weight: 5_000,
+        };
+        evidence.take(&start);
+        lines.push(start);
+        for n in 0..200 {
+            let group = |route: String, blue, green| RouteCounts {
+                route,
+                counts: [blue, green],
+            };
+            let seconds = [
+                group(format!("GET /{}", n % 30), [40, 0], [40, n % 2]),
+                group("GET /buy".to_owned(), [1, 0], [1, 1]),
+            ];
+            lines.extend(evidence.routes(&seconds));
+            let pool = |failed| PoolTick {
+                requests: 41,
+                failed,
+                ..PoolTick::default()
+            };
+            let tick = Tick {
+                blue: pool(n % 2),
+                green: pool(n % 2 + 1),
+            };
+            lines.push(evidence.second(&tick).1);
+        }
+        lines
+    }
+
+    #[test]
+    fn what_is_recorded_by_route_is_judged_again_byte_for_byte() {
+        let lines = recorded(Policy::default());
+        let text: Vec<String> = lines
+            .iter()
+            .map(|line| serde_json::to_string(line).unwrap())
+            .collect();
+        let read: Vec<Line> = text
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let again = replay(&read, None);
+        assert_eq!(again.users.seconds, 200);
+        assert_eq!(again.users.differences, []);
+        let Some((_, Verdict::Fail { reason })) = again.users.replayed else {
+            panic!("{:?}", again.users.replayed)
+        };
+        assert!(reason.contains("GET /buy"), "{reason}");
+        let longest = text.iter().filter(|line| line.starts_with("{\"routes\""));
+        let longest = longest.map(String::len).max();
+        assert!(
+            longest < Some(120),
+            "a line a second stays short: {longest:?}"
+        );
+    }
+
+    #[test]
+    fn a_recording_from_before_there_were_routes_has_no_share_for_them() {
+        let mut policy = serde_json::to_value(Policy::default()).unwrap();
+        let keys = policy.as_object_mut().unwrap();
+        keys.remove("routes_share");
+        keys.remove("routes_amber");
+        let old: Policy = serde_json::from_value(policy).unwrap();
+        assert_eq!((old.routes_share, old.routes_amber), (0.0, 0.0));
+        let lines = recorded(old);
+        let without: Vec<Line> = lines
+            .iter()
+            .filter(|line| !matches!(line, Line::Past(_) | Line::Routes(_)))
+            .cloned()
+            .collect();
+        assert_eq!(replay(&without, None).users.differences, []);
     }
 
     #[test]
