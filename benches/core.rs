@@ -18,6 +18,7 @@ use shifter::core::weight::{Weight, point};
 use shifter::metrics::Metrics;
 use shifter::proxy::decide::decide;
 use shifter::proxy::live::Live;
+use shifter::store::groups::Groups;
 use shifter::store::window::{Cursor, Window};
 use shifter::store::{Board, Clock};
 use std::fmt::Write;
@@ -61,6 +62,15 @@ fn live(more: &str) -> Live {
     Live::new(&board.snapshot(), &Metrics::new().expect("metrics"), None)
 }
 
+/// As many paths as a judge has places, and some more.
+const PATHS: [&str; 24] = [
+    "/", "/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k", "/l", "/m", "/n", "/o",
+    "/p", "/q", "/r", "/s", "/t", "/u", "/v", "/w",
+];
+
+/// What a browser calls itself: the longest way through patterns of agents.
+const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
+
 fn decision(c: &mut Criterion) {
     let now = Clock::now();
     let measure = |c: &mut Criterion, name, more, cookie: bool| {
@@ -70,6 +80,9 @@ fn decision(c: &mut Criterion) {
         request
             .insert_header("host", "s19.example.com")
             .expect("a host");
+        request
+            .insert_header("user-agent", AGENT)
+            .expect("an agent");
         if cookie {
             let set = live.services[19].line.cookie(17, false);
             let set = set.expect("a cookie").to_str().expect("text").to_owned();
@@ -100,6 +113,10 @@ fn decision(c: &mut Criterion) {
         &rules,
         true,
     );
+    let paths = "unjudged = [{ path = \"/up\" }, { exact_path = \"/healthz\" }]\n";
+    measure(c, "routing decision, two unjudged paths", paths, false);
+    let agents = "unjudged = [{ path = \"/up\" }, { agent = \"UptimeRobot/*\" }, { agent = \"kube-probe/*\" }]\n";
+    measure(c, "routing decision, two unjudged agents", agents, false);
     let live = live(sticky);
     c.bench_function("writing a signed cookie", |b| {
         b.iter(|| live.services[19].line.cookie(black_box(17), true));
@@ -167,6 +184,29 @@ fn recording_users(c: &mut Criterion) {
     }
 }
 
+/// What counting by route adds to a request.
+fn by_route(c: &mut Criterion) {
+    let groups = Groups::new(16, None);
+    for (name, path) in [
+        ("route group of a short path", "/api/cart"),
+        (
+            "route group of a long path with an id",
+            "/api/v1/customers/8f14e45f-ceea-467f-9b1a-2d7d0f3b1c11/orders/1234567/items",
+        ),
+    ] {
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let slot = groups.place("GET", black_box(path));
+                groups.count(3, Color::Green, slot, false);
+            });
+        });
+    }
+    let slot = groups.place("GET", "/");
+    c.bench_function("sampling an agent (one request in 16)", |b| {
+        b.iter(|| groups.sample(slot, black_box(AGENT.as_bytes())));
+    });
+}
+
 /// A second of a service that shifts: the counters are read, kept, judged, and told in numbers.
 ///
 /// Requests are spread over as many threads' counters as one thread has: what differs with more
@@ -192,7 +232,9 @@ fn judge_tick(c: &mut Criterion) {
                     for _ in 0..times {
                         for n in 0..each_pool {
                             for color in Color::BOTH {
-                                let mut begun = window.begin(color, now);
+                                let slot =
+                                    window.groups.place("GET", PATHS[n as usize % PATHS.len()]);
+                                let mut begun = window.begin(color, now).of(slot);
                                 window.answered(&mut begun, 500 + n * 37 % 3_000, now);
                                 let class = if n % 1_000 == 0 {
                                     Class::ServerError
@@ -206,6 +248,8 @@ fn judge_tick(c: &mut Criterion) {
                         let start = Instant::now();
                         let reading = cursor.read(&window, now);
                         history.push(&reading.spans[0]);
+                        let routes = judge.sort_routes(&reading.groups);
+                        judge.count_routes(&routes);
                         for tick in &reading.ticks {
                             judge.tick(tick);
                             black_box(judge.verdict());
@@ -226,6 +270,7 @@ criterion_group!(
     places,
     recording,
     recording_users,
+    by_route,
     judge_tick
 );
 criterion_main!(benches);

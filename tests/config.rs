@@ -446,7 +446,7 @@ fn the_reference_has_every_key() {
     let root = toml::Value::Table(tree);
     let service = &root["service"]["example"];
     let inline = |key: &str| keys_of(&format!("{POOLS}{key} = {{ "), "}\n");
-    let tables: [(&toml::Value, Vec<String>); 27] = [
+    let tables: [(&toml::Value, Vec<String>); 28] = [
         (&root, keys_of("", "")),
         (&root["proxy"], keys_of("[proxy]", "")),
         (&root["proxy"]["limits"], keys_of("[proxy.limits]", "")),
@@ -491,6 +491,10 @@ fn the_reference_has_every_key() {
         (
             &service["rules"][0],
             keys_of("[[service.example.rules]]", ""),
+        ),
+        (
+            &service["unjudged"][0],
+            keys_of("[[service.example.unjudged]]", ""),
         ),
     ];
     // The other of two that exclude each other stands in the sentence above.

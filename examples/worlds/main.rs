@@ -4,7 +4,7 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
+//! `routes`: one page that breaks alone; `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
 //! `patterns`: false rollbacks where the traffic repeats itself.
 //! `users` and `worse-users` (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
@@ -25,6 +25,7 @@ mod gross;
 mod patterns;
 mod peers;
 mod rollout;
+mod routes;
 mod shared;
 mod users;
 #[path = "../../tests/support/users.rs"]
@@ -57,7 +58,7 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 16] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -66,6 +67,7 @@ const TABLES: [Table; 15] = [
     ("shared", "", shared::shared),
     ("grid", "", grid::grid),
     ("gross", "", gross::gross),
+    ("routes", "", routes::routes),
     ("plan", "", forecast::forecast),
     ("patterns", "", assignment::patterns),
     ("users", "sticky", users::users),
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|routes|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
             );
             return ExitCode::from(2);
         }

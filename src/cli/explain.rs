@@ -9,7 +9,7 @@ use crate::control::view::API_VERSION;
 use crate::core::fault::Faults;
 use crate::core::judge::report::beyond;
 use crate::core::judge::words::{against_one, grouped, percent, times};
-use crate::core::judge::{Finding, Metric, Report};
+use crate::core::judge::{Finding, Metric, Report, RouteFinding};
 use crate::exit::Exit;
 use crate::store::journal::Note;
 use serde::Serialize;
@@ -24,6 +24,9 @@ pub struct Args {
 
 /// Names of each kind that are shown.
 const FAULTS_SHOWN: usize = 3;
+
+/// Routes that are shown beside the metrics.
+const ROUTES_SHOWN: usize = 5;
 
 #[derive(Serialize)]
 struct Explained {
@@ -147,6 +150,7 @@ fn evidence(title: &str, report: &Report) -> String {
             against_one(rail.ln_e)
         ));
     }
+    text.push_str(&routes(&report.routes));
     text.push_str(&format!(
         "  all together: {} at its highest; green fails at {}. A green that is not worse gets that far with a chance of at most {}\n",
         against_one(report.ln_e_max),
@@ -162,6 +166,32 @@ fn evidence(title: &str, report: &Report) -> String {
         grouped(report.total_requests)
     ));
     text.push_str(&faults(&report.faults));
+    text
+}
+
+/// The routes that say most, or have most requests.
+fn routes(found: &[RouteFinding]) -> String {
+    let mut text = String::new();
+    for (at, one) in found.iter().take(ROUTES_SHOWN).enumerate() {
+        let before = match one.past_requests {
+            0 => String::new(),
+            past => format!(
+                ", blue before {} of {}",
+                grouped(one.past_failed),
+                grouped(past)
+            ),
+        };
+        text.push_str(&format!(
+            "  {} {}: green failed {} of {}, blue {} of {}{before}, evidence {}\n",
+            if at == 0 { "routes:" } else { "       " },
+            tame(&one.route),
+            grouped(one.green_failed),
+            grouped(one.green_requests),
+            grouped(one.blue_failed),
+            grouped(one.blue_requests),
+            against_one(one.ln_e)
+        ));
+    }
     text
 }
 

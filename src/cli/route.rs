@@ -4,7 +4,9 @@
 
 use crate::cli::output::{self, Format, percent, tame};
 use crate::cli::{Global, ask, process};
-use crate::config::{Condition, Config, Host, Rule, Service as Spec, Sticky, Then, nearest};
+use crate::config::{
+    Condition, Config, Host, Rule, Service as Spec, Sticky, Then, Unjudged, nearest,
+};
 use crate::control::view::{API_VERSION, View};
 use crate::core::table::{Route, Table};
 use crate::core::weight::Weight;
@@ -92,6 +94,8 @@ struct Explained {
     backends: Vec<Member>,
     /// Whether the judge counts it.
     judged: bool,
+    /// The number of the entry of `unjudged` that fits, from 1.
+    unjudged: Option<usize>,
     /// Whether the answer sets a cookie.
     sets_cookie: bool,
     /// What shifter answers itself, where it does.
@@ -254,6 +258,7 @@ fn explain(live: &Live, config: &Config, request: &RequestHeader, told: &mut Exp
     let decision = decide(service, request, Clock::now());
     told.weight_percent = Some(service.weight.ratio() * 100.0);
     told.judged = decision.counts();
+    told.unjudged = decision.unjudged.map(|at| at + 1);
     told.sets_cookie = decision.tell().is_some();
     if let Some((at, hindrance)) = decision.passed {
         told.passed_rule = Some(at + 1);
@@ -332,7 +337,13 @@ fn reasons(service: &Service, config: &Config, decision: &Decision, told: &mut E
         told.why
             .push("the answer sets a cookie, which keeps it there".into());
     }
-    if !told.judged {
+    if let Some(at) = decision.unjudged {
+        told.why.push(format!(
+            "the judge does not look at it: entry {} of `unjudged` fits ({})",
+            at + 1,
+            of_unjudged(&service.unjudged[at])
+        ));
+    } else if !told.judged {
         told.why
             .push("the judge does not look at it, and it gets no cookie".into());
     }
@@ -395,10 +406,23 @@ fn passed(service: &Service, at: usize, hindrance: Hindrance) -> String {
 
 /// A rule in one line.
 fn shown(rule: &Rule) -> String {
+    let then = match rule.then {
+        Then::Pool(color) => color.to_string(),
+        Then::Weight(weight) => format!("{weight} to green"),
+    };
+    format!("{} → {then}", conditions(&rule.when).join(" and "))
+}
+
+/// An entry of `unjudged` in one line.
+fn of_unjudged(entry: &Unjudged) -> String {
+    let mut all = conditions(&entry.when);
+    all.extend(entry.agent.as_ref().map(|agent| format!("agent {agent}")));
+    all.join(" and ")
+}
+
+fn conditions(when: &[Condition]) -> Vec<String> {
     let value = |value: &Option<String>| value.as_deref().unwrap_or("*").to_owned();
-    let conditions: Vec<String> = rule
-        .when
-        .iter()
+    when.iter()
         .map(|condition| match condition {
             Condition::Header(name, wanted) => format!("header {name}={}", value(wanted)),
             Condition::Cookie(name, wanted) => format!("cookie {name}={}", value(wanted)),
@@ -407,12 +431,7 @@ fn shown(rule: &Rule) -> String {
             Condition::Below(path) => format!("path {path}"),
             Condition::Exactly(path) => format!("path {path} alone"),
         })
-        .collect();
-    let then = match rule.then {
-        Then::Pool(color) => color.to_string(),
-        Then::Weight(weight) => format!("{weight} to green"),
-    };
-    format!("{} → {then}", conditions.join(" and "))
+        .collect()
 }
 
 fn text(told: &Explained) -> String {
@@ -453,6 +472,7 @@ mod tests {
 
     const FILE: &str = "[service.web]\nhosts = [\"*.example.com\"]\nblue = \"127.0.0.1:1\"\ngreen = \"127.0.0.1:2\"\n\
         sticky = { cookie = \"pin\" }\nrules = [{ query = { v = \"2\" }, to = \"green\" }, { path = \"/old\", to = \"blue\" }]\n\
+        unjudged = [{ path = \"/up\" }, { agent = \"kube-probe/*\" }]\n\
         [service.api]\nhosts = [\"api.example.com\"]\npaths = [\"/v1\"]\nblue = \"127.0.0.1:3\"\n";
 
     /// What is told of a request while green of `web` has this share.
@@ -507,6 +527,26 @@ mod tests {
         assert_eq!(
             (ruled.rule, ruled.pool, ruled.judged),
             (Some(1), Some("green"), false)
+        );
+        let check = told(500, "/up/db", &["Host: www.example.com", "Cookie: GIVEN"]);
+        assert_eq!(
+            (check.unjudged, check.judged, check.point, check.pool),
+            (Some(1), false, Some(17), Some("green")),
+            "it keeps its place"
+        );
+        assert!(
+            text(&check).contains("entry 1 of `unjudged` fits (path /up)"),
+            "{}",
+            text(&check)
+        );
+        let probe = told(
+            500,
+            "http://www.example.com/a",
+            &["User-Agent: kube-probe/1.29"],
+        );
+        assert_eq!(
+            (probe.unjudged, probe.judged, probe.sets_cookie),
+            (Some(2), false, true)
         );
         let early = told(0, "http://www.example.com/a?v=2", &[]);
         assert_eq!((early.passed_rule, early.pool), (Some(1), Some("blue")));

@@ -223,6 +223,9 @@ fn service_text(service: &ServiceView) -> String {
     if let Some(mirror) = &service.mirror {
         text.push_str(&format!("  mirror: {}\n", mirrored::line(mirror)));
     }
+    if let Some(advice) = &service.advice {
+        text.push_str(&format!("  note: {}\n", tame(advice)));
+    }
     match &service.rollout {
         Some(rollout) => text.push_str(&rollout_text(&service.name, rollout)),
         None if !service.green_configured => text.push_str(&format!(

@@ -7,6 +7,7 @@ use crate::config::probes::RawProbes;
 use crate::config::secret::{RawHeader, RawSecret};
 pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::switchback::RawSwitchback;
+use crate::config::unjudged::RawUnjudged;
 use crate::config::users::{RawPreview, RawRule, RawSticky};
 pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
@@ -98,6 +99,8 @@ pub(crate) struct RawService {
     pub(crate) preview: Value<RawPreview>,
     #[serde(default)]
     pub(crate) rules: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub(crate) unjudged: Vec<Spanned<RawUnjudged>>,
     pub(crate) mirror: Value<RawMirror>,
     #[serde(default)]
     pub(crate) timeouts: RawTimeouts,

@@ -33,6 +33,7 @@ mod steps;
 mod switchback;
 mod tls;
 mod types;
+mod unjudged;
 mod users;
 mod value;
 
@@ -55,6 +56,7 @@ pub use types::{
     PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
     Trust, Warmup,
 };
+pub use unjudged::Unjudged;
 pub use users::{Condition, Preview, Rule, Sticky, Then};
 
 use error::Problem;

@@ -67,6 +67,8 @@ impl Service {
         }
         if self.sticky.is_some() {
             policy.unit = Unit::Users;
+            // Requests of a pinned user fall together: a route that fails for one user must not convict.
+            policy.routes_share = 0.0;
         }
         match self.probes {
             Some(_) => halved(&policy),

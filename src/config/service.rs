@@ -19,6 +19,7 @@ use crate::config::tls;
 use crate::config::types::{
     Ask, Eject, Health, PoolSpec, Protocol, RetryBudget, Service, Timeouts, Warmup,
 };
+use crate::config::unjudged::unjudged;
 use crate::config::users::{preview, rules, sticky};
 use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
 use crate::core::plan::{OnWorse, Plan, Step, Strategy, Undecided};
@@ -86,6 +87,7 @@ pub(crate) fn of_pools(
         sticky: raw.sticky.as_ref().map(sticky).transpose()?,
         preview: preview(&raw.preview, dir)?,
         rules: rules(&raw.rules)?,
+        unjudged: unjudged(&raw.unjudged)?,
         mirror: mirror(&raw.mirror)?,
         timeouts: timeouts(&raw.timeouts)?,
         eject: eject(&raw.eject)?,

@@ -8,6 +8,7 @@ use crate::config::mirror::Mirror;
 use crate::config::probes::Probes;
 use crate::config::secret::Secret;
 use crate::config::sources::Source;
+use crate::config::unjudged::Unjudged;
 use crate::config::users::{Preview, Rule, Sticky};
 use crate::core::plan::{Moment, OnWorse, Step, Strategy, Undecided};
 use crate::core::switchback::Settings;
@@ -324,6 +325,8 @@ pub struct Service {
     pub preview: Option<Preview>,
     /// Who goes elsewhere than the weights say, in the order of the file: the first that fits decides.
     pub rules: Vec<Rule>,
+    /// What is routed as all is and not judged.
+    pub unjudged: Vec<Unjudged>,
     /// What is copied to a green without users; `None`: nothing.
     pub mirror: Option<Mirror>,
     /// How long each part of a request may take.

@@ -123,7 +123,7 @@ pub(crate) struct RawRule {
     strict: Option<bool>,
 }
 
-type Values = BTreeMap<Spanned<String>, Spanned<String>>;
+pub(crate) type Values = BTreeMap<Spanned<String>, Spanned<String>>;
 
 pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
     let wrong = |what: &str| {
@@ -249,15 +249,18 @@ fn rule(table: &Spanned<RawRule>) -> Check<Rule> {
     })
 }
 
-fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
+/// A condition for each header that is named.
+pub(crate) fn header_conditions(raw: &Values) -> Check<Vec<Condition>> {
     let mut all = vec![];
-    for (name, wanted) in &raw.header {
-        let header = header(name)?;
-        all.push(Condition::Header(
-            header,
-            wanted_value("header", wanted, &[])?,
-        ));
+    for (name, wanted) in raw {
+        let wanted = wanted_value("header", wanted, &[])?;
+        all.push(Condition::Header(header(name)?, wanted));
     }
+    Ok(all)
+}
+
+fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
+    let mut all = header_conditions(&raw.header)?;
     for (name, wanted) in &raw.cookie {
         let text = value::token("cookie", name)?;
         all.push(Condition::Cookie(

@@ -65,6 +65,8 @@ impl Ward {
         self.route.ceilings = run.trial.judge().policy().slo.latency;
         run.step_spans = Default::default();
         run.usage.restart();
+        let past = run.trial.remember_routes(weight, &self.usual);
+        past.iter().for_each(|line| run.record(line));
         let lines = run.trial.start_share(before, weight, blue, now);
         if lines.is_empty() {
             return;

@@ -49,6 +49,9 @@ pub struct ServiceView {
     /// What copies of requests told about green, where some were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorView>,
+    /// What to change in the configuration, where health checks and monitors are most of what is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
     /// The rollout under way, or the last one since the start.
     pub rollout: Option<RolloutView>,
 }

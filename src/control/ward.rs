@@ -8,6 +8,7 @@ use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
 use crate::core::judge::{Policy, Reference, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
+use crate::core::routes::Usual;
 use crate::core::stats::{Baseline, History, Stats};
 use crate::core::table::{Color, Pool, Route};
 use crate::core::time::Time;
@@ -73,6 +74,8 @@ pub struct Ward {
     pub mirrored_before: MirrorCounts,
     pub(super) histories: [History; 2],
     recent: VecDeque<[Stats; 2]>,
+    /// What comes in the last minutes, by route and by who asks.
+    pub(super) usual: Usual,
     reader: Option<(Arc<Window>, Cursor)>,
 }
 
@@ -108,6 +111,7 @@ impl Ward {
             mirrored_before: MirrorCounts::default(),
             histories: Default::default(),
             recent: VecDeque::new(),
+            usual: Usual::default(),
             reader: None,
         }
     }
@@ -203,6 +207,8 @@ impl Ward {
                 self.histories[color.index()].push(&reading.spans[color.index()]);
             }
         }
+        let seconds = reading.ticks.len() as u64;
+        self.usual.push(&reading.groups, &reading.sample, seconds);
         self.recent.push_back(reading.spans.clone());
         // A reader that overslept has one span for several seconds; the rates stay right within a second.
         while self.recent.len() > RECENT {
@@ -228,6 +234,8 @@ impl Ward {
             .blame(reading.faults[Color::Green.index()].clone());
         let green = self.route.green.as_ref();
         let members = green.map_or(0, |pool| pool.backends.len());
+        let routes = run.trial.routes(&reading.groups);
+        routes.iter().for_each(|line| run.record(line));
         let mut verdict = None;
         for tick in &reading.ticks {
             let line = run.trial.second(tick, members)?;
@@ -276,6 +284,7 @@ impl Ward {
         (self.route.weight, self.route.ramp) = (Weight::NONE, None);
         self.route.rollout = 0;
         self.histories.swap(0, 1);
+        self.usual.forget_pools();
         self.histories[Color::Green.index()] = History::default();
     }
 
@@ -348,6 +357,7 @@ impl Ward {
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
             mirror: None,
+            advice: self.usual.advice(),
             green_configured: self.settings.green.is_some() || self.is_docker(),
             rollout: self
                 .run

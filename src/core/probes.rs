@@ -29,6 +29,8 @@ pub fn beside(users: &Policy) -> Policy {
         weights: [0.5, 0.25, 0.25, 0.0],
         max_excess_failures: None,
         slo: Slo::default(),
+        routes_share: 0.0,
+        routes_amber: 0.0,
         ..users.by_requests()
     }
 }

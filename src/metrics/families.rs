@@ -88,6 +88,11 @@ const RETRIES_REFUSED: Spec = Spec {
     help: "Requests not tried again after this pool failed them, because the retry budget was spent.",
     labels: &["service", "pool"],
 };
+const UNJUDGED: Spec = Spec {
+    name: "shifter_unjudged_requests_total",
+    help: "Requests that an entry of `unjudged` keeps out of the judgement; they are in all other metrics.",
+    labels: &["service", "pool"],
+};
 const MIRRORED: Spec = Spec {
     name: "shifter_mirror_requests_total",
     help: "Requests of blue copied to a green without users, by how its answer compares with blue's; dropped are those without room.",
@@ -222,6 +227,7 @@ pub(super) struct Families {
     pub(super) upstream_errors: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) retries_refused: IntCounterVec,
+    pub(super) unjudged: IntCounterVec,
     pub(super) mirrored: IntCounterVec,
     pub(super) mirror_first_byte: CounterVec,
     pub(super) request_bytes: IntCounterVec,
@@ -266,6 +272,7 @@ impl Families {
             upstream_errors: counters(r, &UPSTREAM_ERRORS)?,
             retries: counters(r, &RETRIES)?,
             retries_refused: counters(r, &RETRIES_REFUSED)?,
+            unjudged: counters(r, &UNJUDGED)?,
             mirrored: counters(r, &MIRRORED)?,
             mirror_first_byte: sums(r, &MIRROR_FIRST_BYTE)?,
             request_bytes: counters(r, &REQUEST_BYTES)?,
@@ -304,6 +311,7 @@ impl Families {
             &self.retries_refused,
             &self.mirrored,
             &self.request_bytes,
+            &self.unjudged,
             &self.response_bytes,
             &self.client_gave_up,
             &self.rollouts,

@@ -67,6 +67,8 @@ pub struct PoolMetrics {
     pub retries: IntCounter,
     /// Requests that were not tried again because the budget was spent.
     pub retries_refused: IntCounter,
+    /// Requests that are kept out of the judgement.
+    pub unjudged: IntCounter,
     /// Bytes of request bodies.
     pub request_bytes: IntCounter,
     /// Bytes of response bodies.
@@ -417,6 +419,7 @@ impl PoolMetrics {
             upgraded_closed: families.upgraded_closed.with_label_values(&labels),
             retries: families.retries.with_label_values(&labels),
             retries_refused: families.retries_refused.with_label_values(&labels),
+            unjudged: families.unjudged.with_label_values(&labels),
             request_bytes: families.request_bytes.with_label_values(&labels),
             response_bytes: families.response_bytes.with_label_values(&labels),
             client_gave_up: families.client_gave_up.with_label_values(&labels),

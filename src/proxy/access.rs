@@ -89,6 +89,8 @@ pub struct Entry<'a> {
     pub agent: &'a [u8],
     /// Why it was not taken.
     pub refused: Option<&'a str>,
+    /// An entry of `unjudged` keeps it out of the judgement.
+    pub unjudged: bool,
 }
 
 impl Entry<'_> {
@@ -113,6 +115,7 @@ impl Entry<'_> {
             referer: b"",
             agent: b"",
             refused: None,
+            unjudged: false,
         }
     }
 }
@@ -164,11 +167,14 @@ fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
             first_byte.as_secs_f64()
         );
     }
+    if entry.unjudged {
+        line.push_str(",\"judged\":false");
+    }
     line.push_str("}\n");
     line
 }
 
-/// Apache's combined format, and behind it `service/pool release backend id total first-byte`.
+/// Apache's combined format, and behind it `service/pool release backend id total first-byte`, and `unjudged` where it is.
 fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     let mut line = String::with_capacity(LINE_USUAL);
     let when = now.strftime("%d/%b/%Y:%H:%M:%S %z");
@@ -203,10 +209,11 @@ fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     let _ = write!(line, "\" {:.6} ", entry.total.as_secs_f64());
     match entry.first_byte {
         Some(first_byte) => {
-            let _ = writeln!(line, "{:.6}", first_byte.as_secs_f64());
+            let _ = write!(line, "{:.6}", first_byte.as_secs_f64());
         }
-        None => line.push_str("-\n"),
+        None => line.push('-'),
     }
+    line.push_str(if entry.unjudged { " unjudged\n" } else { "\n" });
     line
 }
 
@@ -396,6 +403,14 @@ mod tests {
             rest,
             "\"GET /a?b=c HTTP/1.1\" 200 7 \"-\" \"curl/8\" \"app/green\" \"app:1.1\" \"10.0.0.1:80\" \"abc\" 0.001500 0.001200\n"
         );
+        let unjudged = Entry {
+            unjudged: true,
+            ..entry
+        };
+        let json = super::line(AccessFormat::Json, &unjudged);
+        assert!(json.ends_with(",\"judged\":false}\n"), "{json}");
+        let text = super::line(AccessFormat::Combined, &unjudged);
+        assert!(text.ends_with(" 0.001200 unjudged\n"), "{text}");
         let unread = Entry {
             status: 400,
             ..Entry::of("::1".parse().unwrap())

@@ -24,9 +24,10 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     let (color, spot) = (decision.color, decision.spot);
     record.tell = decision.tell();
     record.strict = decision.strict;
+    record.unjudged = decision.unjudged.is_some();
     if decision.counts() {
         let caller = decision.caller(&live.services[at].line.pin);
-        record.route(at, color, caller);
+        record.route(request, at, color, caller);
     } else {
         record.chosen(at, color);
     }

@@ -9,7 +9,7 @@ use crate::core::users::Caller;
 use crate::proxy::choice::{self, Spot};
 use crate::proxy::live::Service;
 use crate::proxy::pin::{Pin, Place};
-use crate::proxy::{route, rule};
+use crate::proxy::{route, rule, unjudged};
 use pingora::http::RequestHeader;
 
 /// Where a request goes.
@@ -27,6 +27,8 @@ pub struct Decision {
     pub strict: bool,
     /// A rule that fits and was passed over.
     pub passed: Option<(usize, Hindrance)>,
+    /// The entry of `unjudged` that fits; not looked for where the weight does not decide.
+    pub unjudged: Option<usize>,
 }
 
 /// What decides where a request goes.
@@ -50,9 +52,10 @@ pub enum Hindrance {
 }
 
 impl Decision {
-    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample.
+    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample, and
+    /// what the configuration calls unjudged is not looked at.
     pub fn counts(&self) -> bool {
-        matches!(self.by, By::Weight(_))
+        matches!(self.by, By::Weight(_)) && self.unjudged.is_none()
     }
 
     /// Whose request it is, for the judge; `pin` is the service's.
@@ -86,6 +89,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
             spot: Some(spot),
             strict: false,
             passed: None,
+            unjudged: None,
         };
     }
     let mut passed = None;
@@ -108,6 +112,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         spot: choice::first(service, serves, now),
         strict: false,
         passed,
+        unjudged: unjudged::first(&service.unjudged, request),
     }
 }
 
@@ -142,5 +147,6 @@ fn by_rule(
         spot,
         strict: rule.strict,
         passed: None,
+        unjudged: None,
     })
 }

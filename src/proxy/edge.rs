@@ -180,6 +180,7 @@ impl Edge {
             id: record.id.as_ref().map_or(b"", HeaderValue::as_bytes),
             referer: header(REFERER),
             agent: header(USER_AGENT),
+            unjudged: record.unjudged,
             ..Entry::of(client)
         });
     }

@@ -1,6 +1,8 @@
 //! What the request path reads: one value, swapped whole when the board publishes.
 
-use crate::config::{Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust};
+use crate::config::{
+    Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust, Unjudged,
+};
 use crate::core::table::{Color, Ramp};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -95,6 +97,8 @@ pub struct Service {
     pub preview: Option<Preview>,
     /// Who goes elsewhere than the weight says: the first that fits decides.
     pub rules: Vec<Rule>,
+    /// What is routed as all is and not judged.
+    pub unjudged: Vec<Unjudged>,
     /// What copies to a green without users.
     pub mirror: Option<Mirror>,
     /// The longest wait for an answer's header.
@@ -264,6 +268,7 @@ impl Service {
             spent: old.map(|old| old.spent.clone()).unwrap_or_default(),
             preview: spec.preview.as_ref().and_then(Preview::new),
             rules: spec.rules.clone(),
+            unjudged: spec.unjudged.clone(),
             mirror: mirror(spec, old.and_then(|old| old.mirror.as_ref())),
             first_byte: timeouts.first_byte,
             reads_longer: timeouts.first_byte < timeouts.read,

@@ -48,6 +48,7 @@ pub mod spoken;
 pub mod strict;
 pub mod tls;
 pub mod tunnel;
+pub mod unjudged;
 pub mod upgrade;
 pub mod wire;
 

@@ -14,7 +14,9 @@ use crate::proxy::cut::Cut;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::{Live, Member, Service};
 use crate::proxy::tunnel::Tunnel;
+use crate::proxy::unjudged;
 use crate::store::Clock;
+use crate::store::groups::Groups;
 use crate::store::window::Begun;
 use http::HeaderValue;
 use pingora::http::RequestHeader;
@@ -57,6 +59,8 @@ pub struct Record {
     void: bool,
     /// The point to tell the caller in a cookie.
     pub tell: Option<u16>,
+    /// An entry of `unjudged` keeps it out of the judgement.
+    pub unjudged: bool,
     /// Nobody but the pool that it was given to may answer it.
     pub strict: bool,
     /// The connection to the backend, where the user's cannot keep the backend's time.
@@ -101,6 +105,7 @@ impl Record {
             connected: None,
             void: false,
             tell: None,
+            unjudged: false,
             strict: false,
             line: None,
             alarm: None,
@@ -141,9 +146,15 @@ impl Record {
     }
 
     /// Counts its start on the pool that is to be judged by it.
-    pub fn route(&mut self, service: usize, color: Color, caller: Caller) {
+    pub fn route(&mut self, request: &RequestHeader, service: usize, color: Color, caller: Caller) {
         let window = &self.live.services[service].window;
-        let begun = window.by(window.begin(color, self.started()), caller);
+        let groups = &window.groups;
+        let group = groups.place(request.method.as_str(), request.uri.path());
+        if Groups::samples() {
+            groups.sample(group, unjudged::agent(request));
+        }
+        let begun = window.begin(color, self.started()).of(group);
+        let begun = window.by(begun, caller);
         self.routed = Some(Routed {
             service,
             color,
@@ -390,6 +401,9 @@ impl Record {
         }
         let left = status == 0 && class == Class::ClientGaveUp;
         let status = if left { CLIENT_LEFT } else { status };
+        if self.unjudged {
+            service.metrics(color).unjudged.inc();
+        }
         let seconds = end.duration_since(self.started).as_secs_f64();
         let first_byte = self.first_byte.map(|micros| micros as f64 / 1e6);
         let metrics = service.metrics(color);

@@ -16,7 +16,12 @@ pub fn first(rules: &[Rule], request: &RequestHeader) -> Option<usize> {
 }
 
 fn fits(rule: &Rule, request: &RequestHeader) -> bool {
-    rule.when.iter().all(|condition| holds(condition, request))
+    all_hold(&rule.when, request)
+}
+
+/// Whether a request meets all of these.
+pub fn all_hold(conditions: &[Condition], request: &RequestHeader) -> bool {
+    conditions.iter().all(|condition| holds(condition, request))
 }
 
 fn holds(condition: &Condition, request: &RequestHeader) -> bool {

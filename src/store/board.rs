@@ -274,8 +274,8 @@ impl Publishing {
             Some(old) if old.window.counts_for(route) => old.window.clone(),
             _ => {
                 let users = Users::under(route, old.map(|old| old.window.users()));
-                let window = Window::new(route.mark, route.limits, route.ceilings, now);
-                Arc::new(window.of(users))
+                let fresh = Window::new(route.mark, route.limits, route.ceilings, now);
+                Arc::new(fresh.of(users).after(old.map(|old| &*old.window)))
             }
         };
         let pools = Color::BOTH.map(|color| {

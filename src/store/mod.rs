@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod groups;
 pub mod journal;
 pub mod key;
 pub mod lock;

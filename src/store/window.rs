@@ -11,10 +11,13 @@
 
 use crate::core::class::Class;
 use crate::core::fault::{Fault, Faults};
+use crate::core::monitors::Sample;
+use crate::core::routes::RouteCounts;
 use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::core::users::Caller;
+use crate::store::groups::{Groups, Slot as Group};
 use crate::store::users::Users;
 use crate::store::voices::Voices;
 use std::cell::Cell;
@@ -77,6 +80,8 @@ pub struct Window {
     users: Arc<Users>,
     /// Made with the first request that came where users are pinned and divided.
     voices: OnceLock<Box<Voices>>,
+    /// Counts by route.
+    pub groups: Groups,
     /// Where the failed ones failed, of both pools; nobody else waits for it.
     faults: Mutex<[Faults; 2]>,
 }
@@ -90,9 +95,18 @@ pub struct Begun {
     pub(super) caller: Caller,
     /// It is the first one of its user that began in this second.
     pub(super) speaks: bool,
+    group: Option<Group>,
 }
 
 impl Begun {
+    /// The request that has just begun, counted by route too.
+    pub fn of(self, group: Group) -> Begun {
+        Begun {
+            group: Some(group),
+            ..self
+        }
+    }
+
     /// The same, and nothing has come of it yet.
     pub(super) fn anew(self) -> Begun {
         Begun {
@@ -122,6 +136,7 @@ impl Window {
             shards,
             users: Arc::default(),
             voices: OnceLock::new(),
+            groups: Groups::new(SHARDS, None),
             faults: Mutex::default(),
         }
     }
@@ -164,6 +179,15 @@ impl Window {
         &self.shard(begun.color).ring[begun.second as usize % RING]
     }
 
+    /// The same with the busier route groups of the window before.
+    pub fn after(self, before: Option<&Window>) -> Window {
+        let groups = before.map(|before| Groups::new(SHARDS, Some(&before.groups)));
+        Window {
+            groups: groups.unwrap_or(self.groups),
+            ..self
+        }
+    }
+
     /// Whether these are the counters of this entry of the table.
     pub fn counts_for(&self, route: &Route) -> bool {
         self.mark == route.mark && self.limits == route.limits && self.ceilings == route.ceilings
@@ -181,6 +205,7 @@ impl Window {
             timed: false,
             caller: Caller::Anybody,
             speaks: false,
+            group: None,
         }
     }
 
@@ -234,6 +259,10 @@ impl Window {
             shard.requests.fetch_add(1, Relaxed);
             if failed {
                 shard.failed.fetch_add(1, Relaxed);
+            }
+            if let Some(group) = begun.group {
+                self.groups
+                    .count(thread_shard(), begun.color, group, failed);
             }
             blamed = failed;
         }
@@ -367,6 +396,10 @@ pub struct Reading {
     pub spans: [Stats; 2],
     /// Where their failed requests failed.
     pub faults: [Faults; 2],
+    /// Both pools' requests since the last reading by route.
+    pub groups: Vec<RouteCounts>,
+    /// What sends them, as far as it was looked at.
+    pub sample: Sample,
 }
 
 /// A reader's place in a window. There is one reader for each window: reading takes the counts away.
@@ -414,6 +447,8 @@ impl Cursor {
             };
         }
         reading.faults = std::mem::take(&mut *window.faults());
+        reading.groups = window.groups.read();
+        reading.sample = window.groups.read_sample();
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;
         // A reader that overslept must not read a slot twice: the ring has turned.

@@ -36,5 +36,6 @@ mod sticky;
 mod support;
 mod switchback;
 mod tls;
+mod unjudged;
 mod upstreams;
 mod verdicts;

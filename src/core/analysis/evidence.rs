@@ -3,6 +3,7 @@
 use super::Line;
 use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
 use crate::core::probes::{self, Probes};
+use crate::core::routes::{RouteCounts, Usual};
 use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Tick};
 use crate::core::weight::Weight;
 
@@ -143,6 +144,8 @@ impl Evidence {
                     probes.set_limits(*limits);
                 }
             }
+            Line::Past(past) => self.judge.remember_routes(past),
+            Line::Routes(second) => self.judge.count_routes(second),
             Line::Second { tick, .. } => {
                 self.judge.tick(tick);
                 return Some(self.judge.verdict());
@@ -192,6 +195,22 @@ impl Evidence {
             }
         };
         let line = Line::Limits(limits?);
+        self.take(&line);
+        Some(line)
+    }
+
+    /// Tells what blue did by route, once, before green has users; the line to record.
+    pub fn remember_routes(&mut self, usual: &Usual) -> Option<Line> {
+        let past = Some(usual.top()).filter(|past| self.judge.knows_no_route() && !past.is_empty());
+        let line = Line::Past(past?);
+        self.take(&line);
+        Some(line)
+    }
+
+    /// Counts the second of users' requests that comes next by route; the line to record.
+    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
+        let second = self.judge.sort_routes(counted);
+        let line = (!second.counts.is_empty()).then_some(Line::Routes(second))?;
         self.take(&line);
         Some(line)
     }

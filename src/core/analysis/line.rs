@@ -1,6 +1,7 @@
 //! One recorded input of the analysis.
 
 use crate::core::judge::{Control, Policy, Terms, Verdict};
+use crate::core::routes::{RoutePast, RouteSecond};
 use crate::core::stats::{Limits, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub enum Line {
     },
     /// The latency limits were frozen.
     Limits(Limits),
+    /// What blue did by route before green had users.
+    Past(Vec<RoutePast>),
+    /// The counts by route of the second of users' requests that comes next, where there were some.
+    Routes(RouteSecond),
     /// One second of users' requests.
     Second {
         /// The counts.

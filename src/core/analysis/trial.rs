@@ -5,6 +5,7 @@ use crate::core::fault::Faults;
 use crate::core::judge::{Judge, Policy, Report, Terms, Verdict};
 use crate::core::probes::{Probes, Users};
 use crate::core::rollout::{Action, Event, Rollout};
+use crate::core::routes::{RouteCounts, Usual};
 use crate::core::source::Sources;
 use crate::core::stats::{Baseline, History, Limits, Tick};
 use crate::core::time::Time;
@@ -159,6 +160,18 @@ impl Trial {
         }
         let past = self.past(blue);
         self.evidence.freeze(&past)
+    }
+
+    /// Tells what blue did by route before green has a share, once; the line to record.
+    pub fn remember_routes(&mut self, weight: Weight, usual: &Usual) -> Option<Line> {
+        let begins = weight > Weight::NONE && self.rollout.step_index().is_some();
+        begins.then(|| self.evidence.remember_routes(usual))?
+    }
+
+    /// Counts by route what comes in the second that is judged next; the line to record.
+    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
+        let judged = self.judges() && !self.rollout.degraded();
+        judged.then(|| self.evidence.routes(counted))?
     }
 
     /// Judges one second of users' requests; the line to record. Green has so many members.

@@ -31,6 +31,15 @@ impl Report {
 
     pub(super) fn doubt(&self, leaning_worse: bool) -> String {
         let requests = grouped(self.step_requests);
+        let leaning = self.route.as_ref().filter(|route| route.leaning);
+        if let Some(route) = leaning.filter(|route| leaning_worse && route.ln_lean() > self.ln_e) {
+            return format!(
+                "{requests} green requests, leaning worse: {}, evidence {} among {} routes",
+                route.words(),
+                against_one(route.finding.ln_e.max(route.finding.ln_lean)),
+                route.among
+            );
+        }
         if leaning_worse {
             return format!(
                 "{requests} green requests, leaning worse: {}, evidence {}, limit {}",

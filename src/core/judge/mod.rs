@@ -4,7 +4,7 @@
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
 //! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
-//! each other.
+//! each other. Evidence by route group ([`routes`]) has a fixed share of that average.
 
 mod broken;
 mod doubt;
@@ -14,6 +14,7 @@ mod lasting;
 mod policy;
 mod rail;
 pub mod report;
+mod routes;
 mod shared;
 mod terms;
 mod track;
@@ -25,14 +26,17 @@ pub use kind::VerdictKind;
 pub use policy::Policy;
 pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
+pub use routes::{Blamed, PLACES, RouteFinding};
 pub use shared::{Reference, Shared};
 pub use terms::Terms;
 pub use users::{Spoken, Unit};
 
+use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
 use gross::Gross;
 use rail::Rail;
+use routes::Routes;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
 use users::SeenUsers;
@@ -159,6 +163,8 @@ pub struct Judge {
     /// Seconds until latency is judged in this share.
     #[serde(default)]
     cold: u64,
+    #[serde(default = "Routes::unknown")]
+    routes: Routes,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -184,6 +190,7 @@ impl Judge {
             gross: (policy.gross_share > 0.0).then(|| Gross::new(&policy)),
             terms: Terms::default(),
             cold: policy.warmup_s,
+            routes: Routes::new(&policy),
             policy,
             last: false,
             control: Control::Concurrent,
@@ -234,6 +241,7 @@ impl Judge {
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             track.start_step(&self.policy, metric, last, &control, terms);
         }
+        self.routes.start_step();
     }
 
     /// The latency limits by which slow requests are counted from now on; the judge only tells people.
@@ -254,6 +262,26 @@ impl Judge {
     /// The settings.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Nothing is known by route yet: [`Judge::remember_routes`] may say what blue did before.
+    pub fn knows_no_route(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// What blue did by route before green had users.
+    pub fn remember_routes(&mut self, past: &[RoutePast]) {
+        self.routes.remember(&self.policy, past);
+    }
+
+    /// What was counted by route, in the form that this judge takes and that is recorded.
+    pub fn sort_routes(&self, counted: &[RouteCounts]) -> RouteSecond {
+        self.routes.sorted(counted)
+    }
+
+    /// Takes what was counted by route in the second whose [`Judge::tick`] comes next.
+    pub fn count_routes(&mut self, second: &RouteSecond) {
+        self.routes.count(&self.policy, second);
     }
 
     /// Takes one second of counts. Feed it every second from the moment that green has a share.
@@ -286,6 +314,7 @@ impl Judge {
         {
             gross.tick(tick);
         }
+        self.routes.tick(self.control == Control::Concurrent);
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
@@ -333,7 +362,9 @@ impl Judge {
             .gross
             .as_ref()
             .map(|gross| self.policy.gross_share.ln() + gross.ln_e());
-        let terms: Vec<f64> = compared.chain(self.limited()).chain(gross).collect();
+        let by_route = self.policy.routes_share.ln() + self.routes.ln_e();
+        let others = gross.into_iter().chain([by_route]);
+        let terms: Vec<f64> = compared.chain(self.limited()).chain(others).collect();
         ln_sum(&terms) + self.ln_kept
     }
 
@@ -349,10 +380,10 @@ impl Judge {
         staked
     }
 
-    /// What the comparisons have of the whole: limits and gross slowness have the rest.
-    fn compared_share(&self) -> f64 {
+    /// What comparisons and limits have of the whole: gross slowness and routes have the rest.
+    fn rest(&self) -> f64 {
         let gross = self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
-        (1.0 - gross) * (1.0 - self.policy.rails_share(self.rails.len()))
+        1.0 - gross - self.policy.routes_share
     }
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
@@ -360,13 +391,14 @@ impl Judge {
     /// It convicts nobody: what happens outside looks the same. So it may be gathered as often as one
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
     pub fn ln_suspicion(&self) -> f64 {
-        ln_sum(&self.weighted(Track::ln_suspicion))
+        ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - self.policy.routes_share).ln()
     }
 
-    /// What each comparison weighs in the evidence. The limits' share is taken off all alike.
+    /// What each comparison weighs in the evidence. The limits' and routes' shares are taken off all alike.
     fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
-        let rest = self.compared_share().ln();
+        let rails = self.policy.rails_share(self.rails.len());
+        let rest = (self.rest() * (1.0 - rails)).ln();
         for ((term, track), weight) in terms.iter_mut().zip(&self.tracks).zip(self.policy.weights) {
             if weight > 0.0 {
                 *term = weight.ln() + rest + ln_e(track);
@@ -377,9 +409,7 @@ impl Judge {
 
     /// What each absolute limit weighs in it.
     fn limited(&self) -> impl Iterator<Item = f64> {
-        let share = 1.0
-            - self.compared_share()
-            - self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
+        let share = self.rest() * self.policy.rails_share(self.rails.len());
         let each = (share / self.rails.len().max(1) as f64).ln();
         self.rails.iter().map(move |rail| each + rail.ln_e())
     }
@@ -400,14 +430,21 @@ impl Judge {
         gross.is_some_and(|gross| self.policy.gross_share.ln() + gross.ln_e() > others)
     }
 
+    /// Whether one route weighs more than every comparison and every limit.
+    fn by_route(&self) -> bool {
+        let compared = self.weighted(Track::ln_e).into_iter();
+        let most = compared.chain(self.limited()).fold(0.0, f64::max);
+        self.policy.routes_share.ln() + self.routes.ln_heaviest() > most
+    }
+
     /// Why green fails, if it does.
     pub fn cause(&self) -> Option<Cause> {
         if self.outage() {
             Some(Cause::Outage)
         } else if self.ln_e_max >= self.policy.ln_limit() {
             Some(match self.broken() {
-                Some(_) => Cause::Slo,
-                None => Cause::Evidence,
+                Some(_) if !self.by_route() => Cause::Slo,
+                _ => Cause::Evidence,
             })
         } else if self
             .policy
@@ -440,7 +477,8 @@ impl Judge {
                 reason: self.report().unconfirmed(),
             };
         }
-        let leaning_worse = self.ln_small().max(self.ln_suspicion()) > self.policy.amber.ln();
+        let leaning_worse = self.ln_small().max(self.ln_suspicion()) > self.policy.amber.ln()
+            || self.routes.leaning(&self.policy);
         if !leaning_worse && self.shown() {
             return Verdict::Pass;
         }

@@ -102,6 +102,12 @@ pub struct Policy {
     /// What one piece of evidence of harm is.
     #[serde(skip_serializing_if = "Unit::is_requests")]
     pub unit: Unit,
+    /// The part of route groups in the evidence of harm, shared alike; all else has the rest. Recordings from before have none.
+    #[serde(default)]
+    pub routes_share: f64,
+    /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0: that is not asked.
+    #[serde(default)]
+    pub routes_amber: f64,
 }
 
 impl Default for Policy {
@@ -158,6 +164,8 @@ impl Default for Policy {
             confirm: 10.0,
             gross_share: 0.05,
             unit: Unit::Requests,
+            routes_share: 0.08,
+            routes_amber: 5.0,
         }
     }
 }

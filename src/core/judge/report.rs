@@ -4,7 +4,7 @@ use super::gross::Gross;
 use super::track::Track;
 use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{GrossFinding, Judge, RailFinding, Slo, Unit, Verdict};
+use super::{Blamed, GrossFinding, Judge, RailFinding, RouteFinding, Slo, Unit, Verdict};
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,12 @@ pub struct Report {
     pub grace_left: u64,
     /// Green requests judged in the whole rollout.
     pub total_requests: u64,
+    /// The routes with most evidence, then with most requests, where requests were counted by route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteFinding>,
+    /// The route that speaks most against green, where it weighs most of all or leans worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Blamed>,
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
@@ -228,6 +234,8 @@ impl Judge {
             grace_seconds: self.policy.warmup_s,
             grace_left: self.grace_left(),
             total_requests: self.total_requests,
+            routes: self.routes.findings(&self.policy),
+            route: self.routes.blamed(&self.policy, self.by_route()),
             faults: Faults::default(),
             probes: None,
             recent,
@@ -280,6 +288,7 @@ impl Report {
     pub fn is_about_failures(&self) -> bool {
         match self.cause {
             Some(Cause::Outage | Cause::HarmCap) => true,
+            Some(Cause::Evidence) if self.by_route() => true,
             Some(Cause::Evidence | Cause::Slo) => match self.broken {
                 Some(at) => self
                     .rails
@@ -346,7 +355,14 @@ impl Report {
         )
     }
 
+    pub(super) fn by_route(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.heaviest)
+    }
+
     pub(super) fn blamed_words(&self) -> String {
+        if let Some(route) = self.route.as_ref().filter(|route| route.heaviest) {
+            return route.words();
+        }
         if let (true, Some(gross)) = (self.grossly_slow, &self.gross) {
             return gross.words(self.limits.as_ref());
         }
