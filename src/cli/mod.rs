@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod check;
 mod checklist;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod drill;
 pub mod ears;

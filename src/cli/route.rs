@@ -2,11 +2,10 @@
 //!
 //! The table is that of the shifter that runs; without one it is the file's, where blue serves alone.
 
+use crate::cli::conditions::{of_unjudged, shown};
 use crate::cli::output::{self, Format, percent, tame};
 use crate::cli::{Global, ask, process};
-use crate::config::{
-    Condition, Config, Host, Rule, Service as Spec, Sticky, Then, Unjudged, nearest,
-};
+use crate::config::{Config, Host, Service as Spec, Sticky, nearest};
 use crate::control::view::{API_VERSION, View};
 use crate::core::table::{Route, Table};
 use crate::core::weight::Weight;
@@ -402,36 +401,6 @@ fn passed(service: &Service, at: usize, hindrance: Hindrance) -> String {
         "rule {} fits ({rule}), but {why}: the weight decides",
         at + 1
     )
-}
-
-/// A rule in one line.
-fn shown(rule: &Rule) -> String {
-    let then = match rule.then {
-        Then::Pool(color) => color.to_string(),
-        Then::Weight(weight) => format!("{weight} to green"),
-    };
-    format!("{} → {then}", conditions(&rule.when).join(" and "))
-}
-
-/// An entry of `unjudged` in one line.
-fn of_unjudged(entry: &Unjudged) -> String {
-    let mut all = conditions(&entry.when);
-    all.extend(entry.agent.as_ref().map(|agent| format!("agent {agent}")));
-    all.join(" and ")
-}
-
-fn conditions(when: &[Condition]) -> Vec<String> {
-    let value = |value: &Option<String>| value.as_deref().unwrap_or("*").to_owned();
-    when.iter()
-        .map(|condition| match condition {
-            Condition::Header(name, wanted) => format!("header {name}={}", value(wanted)),
-            Condition::Cookie(name, wanted) => format!("cookie {name}={}", value(wanted)),
-            Condition::Query(name, wanted) => format!("query {name}={}", value(wanted)),
-            Condition::Below(path) if path.is_empty() => "path /".to_owned(),
-            Condition::Below(path) => format!("path {path}"),
-            Condition::Exactly(path) => format!("path {path} alone"),
-        })
-        .collect()
 }
 
 fn text(told: &Explained) -> String {

@@ -286,6 +286,10 @@ impl Record {
             let asked = self.uploaded.unwrap_or(self.started);
             window.answered(&mut begun, micros(asked.elapsed()), now);
         }
+        if class == Class::ClientGaveUp && self.first_byte.is_none() && !self.uploading {
+            let asked = self.uploaded.unwrap_or(self.started);
+            window.gave_up(&mut begun, micros(asked.elapsed()), now);
+        }
         if window.end(begun, class, now) {
             let backend = self.member().map(|member| member.state.id.clone());
             self.fault = Some((class, backend));

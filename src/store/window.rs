@@ -249,6 +249,20 @@ impl Window {
         }
     }
 
+    /// Counts a request whose client gave up before its answer, after so many microseconds of waiting.
+    ///
+    /// Its time is known from below (it is right-censored). Above every limit it is a slow one of its pool; below, nothing
+    /// is known of it, and it stays in no count. Both pools go by the same bound, so that impatience alone does not make
+    /// their shares differ: the requests that are left out are as many of each.
+    pub fn gave_up(&self, begun: &mut Begun, waited: u64, now: Time) {
+        let Some(limits) = &self.limits else { return };
+        let all = limits.blue.iter().chain(&limits.fail).chain(&limits.pass);
+        let ceilings = self.ceilings.into_iter().flatten();
+        if all.copied().chain(ceilings).all(|limit| waited > limit) {
+            self.answered(begun, waited, now);
+        }
+    }
+
     /// Counts a request's end on the pool that it was first given to (intention to treat).
     ///
     /// True when it was counted as a failure: then [`Window::blame`] says more.
@@ -584,6 +598,35 @@ mod tests {
         assert_eq!(ticks.iter().map(|tick| tick.green.timed).sum::<u64>(), 1);
         assert!(ticks.iter().all(|tick| tick.green.slow_fail == [0; 3]));
         assert_eq!(cursor.read(&window, at(21_000)).ticks[0].green.requests, 1);
+    }
+
+    #[test]
+    fn a_client_that_gave_up_above_every_limit_met_a_slow_answer() {
+        let limits = limits();
+        for (waited, slow) in [(4_501, 1), (4_500, 0), (3_301, 0), (100, 0)] {
+            for color in Color::BOTH {
+                let window = Window::new(1, Some(limits), [None; 3], at(0));
+                let mut cursor = Cursor::new(&window);
+                let mut begun = window.begin(color, at(100));
+                window.gave_up(&mut begun, waited, at(110));
+                window.end(begun, Class::ClientGaveUp, at(110));
+                let ticks =
+                    (1..=10).flat_map(|second| cursor.read(&window, at(1_000 * second)).ticks);
+                let ticks: Vec<PoolTick> = ticks
+                    .map(|tick| match color {
+                        Color::Blue => tick.blue,
+                        Color::Green => tick.green,
+                    })
+                    .collect();
+                let sum = |of: fn(&PoolTick) -> u64| ticks.iter().map(of).sum::<u64>();
+                assert_eq!(sum(|tick| tick.requests), 0, "no failure, no success");
+                assert_eq!(sum(|tick| tick.timed), slow, "{color} {waited}");
+                for level in 0..3 {
+                    let slow_ones: u64 = ticks.iter().map(|tick| tick.slow_pass[level]).sum();
+                    assert_eq!(slow_ones, slow, "{color} {waited} {level}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod acme;
+mod answers;
 mod asked;
 mod corpus;
 mod counted;
