@@ -5,7 +5,7 @@
 use crate::cli::conditions::{of_unjudged, shown};
 use crate::cli::output::{self, Format, percent, tame};
 use crate::cli::{Global, ask, process};
-use crate::config::{Config, Host, Service as Spec, Sticky, nearest};
+use crate::config::{Config, Host, Service as Spec, Sticky, Then, nearest};
 use crate::control::view::{API_VERSION, View};
 use crate::core::table::{Route, Table};
 use crate::core::weight::Weight;

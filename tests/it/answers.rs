@@ -94,7 +94,9 @@ async fn clients_who_leave_both_versions_alike_convict_nobody() {
     let hasty = Impatient::start(home.proxy, 100.0, Duration::from_millis(22));
     home.run(Strategy::Canary).await;
     let end = home
-        .until("the end", |service| phase_of(service) == "finished")
+        .until_within(Duration::from_secs(90), "the end", |service| {
+            phase_of(service) == "finished"
+        })
         .await;
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
     hasty.stop().await;

@@ -223,6 +223,21 @@ async fn headers_come_to_an_address_and_what_it_repeats_of_them_is_not_told() {
     }
 }
 
+/// The port of a server that answers in plain HTTP whatever it is asked, as most do.
+async fn plain() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
+            let mut asked = vec![];
+            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut asked).await;
+        }
+    });
+    port
+}
+
 /// What cannot be asked is neither good nor bad, and says what to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_cannot_be_asked_says_why_and_nothing_passes() {
@@ -278,7 +293,7 @@ async fn whoever_cannot_be_asked_says_why_and_nothing_passes() {
             "is not for localhost: write the address by a name that it has",
         ),
         (
-            asked("no-tls", &get(app.addr.port()), &ca),
+            asked("no-tls", &get(plain().await), &ca),
             "does not speak TLS",
         ),
         (
