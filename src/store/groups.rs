@@ -284,7 +284,7 @@ mod tests {
         groups.read();
         let next = Groups::new(1, Some(&groups));
         assert_eq!(next.read(), [], "counts are of one window");
-        count(&next, Color::Blue, "/new", 1, false);
+        count(&next, Color::Blue, "/fresh", 1, false);
         for route in &busy {
             count(
                 &next,
@@ -296,7 +296,7 @@ mod tests {
         }
         let mut named: Vec<_> = next.read().into_iter().map(|one| one.route).collect();
         named.sort();
-        let mut expected: Vec<_> = busy.into_iter().chain(["GET /new".to_owned()]).collect();
+        let mut expected: Vec<_> = busy.into_iter().chain(["GET /fresh".to_owned()]).collect();
         expected.sort();
         assert_eq!(named, expected);
     }

@@ -2,9 +2,10 @@
 
 use crate::support::backend::{Act, Backend};
 use crate::support::load::{Line, Load, Plan};
-use crate::support::shifter::{Home, outcome_of};
+use crate::support::shifter::{Home, outcome_of, phase_of};
 use shifter::control::view::ServiceView;
 use shifter::core::plan::Strategy;
+use std::time::Duration;
 
 /// The case of a night: monitors ask 40 times a minute, one user a minute buys. Twenty times as fast.
 const UP: f64 = 40.0 / 3.0;
@@ -47,7 +48,11 @@ async fn night(more: &str) -> (ServiceView, String) {
     }
     let loads = [users(&home, "/up", UP, 2), users(&home, "/buy", BUY, 1)];
     home.run(Strategy::Canary).await;
-    let service = home.phase("finished").await;
+    let service = home
+        .until_within(Duration::from_secs(60), "finished", |service| {
+            phase_of(service) == "finished"
+        })
+        .await;
     for load in loads {
         load.stop().await;
     }
