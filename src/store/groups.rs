@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 const SLOTS: usize = 128;
 
 /// Places that a group may have, next to each other.
-const PROBES: usize = 8;
+const PROBES: usize = 16;
 
 /// Groups that a new window takes over.
 const KEPT: usize = SLOTS / 2;

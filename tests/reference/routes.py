@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Evidence by route group, written a second time from its definition (src/core/judge/routes.rs).
+"""Evidence by route group, written a second time from its definition (src/core/judge/routes.rs), without grants for
+what lasts (`persistence = 0`): those are in guard.py.
 
 `routes.py` recomputes every number of routes.json and fails where one differs by more than 1e-9;
 `routes.py --write` makes the file anew. Standard library only.
@@ -84,11 +85,13 @@ def run(case):
     routes = [Route() for _ in range(PLACES + 1)]
     for at, (_, requests, failed) in enumerate(case["past"]):
         routes[at].past = [requests, failed]
-    marks = []
+    marks, known = [], len(case["past"])
     for second in case["seconds"]:
+        known += len(second["new"])
         for at, *counts in second["counts"]:
             routes[at].count(counts)
-        for route in routes:
+        # A place begins with its group; the rest is there from the start.
+        for route in routes[:known] + routes[PLACES:]:
             route.second(second["beside"])
         mean = math.fsum(route.evidence() for route in routes) / len(routes)
         asked = [route for route in routes if route.seen[2]]
