@@ -569,7 +569,7 @@ fn in_step(chooser: Chooser) -> Vec<(Pattern, u16)> {
         let (pattern, percent) = cases[case as usize];
         let setting = Setting {
             rate: 300.0,
-            share: Weight::percent(percent).unwrap(),
+            share: Weight::percent(percent).unwrap_or(Weight::ALL),
             seconds: 60,
             chooser,
         };

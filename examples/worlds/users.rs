@@ -118,19 +118,13 @@ fn falsely(runs: &[Found]) -> String {
     )
 }
 
-/// Worse greens among sticky users.
-pub(crate) fn worse_users(size: &Size) {
-    let rollouts = (size.rollouts / 10).max(20);
-    println!("### Sticky users, green worse from the start: 5 min at 5 %, at 50 % and at 95 %\n");
-    println!(
-        "Median seconds to rollback of those found, and how many were not; {rollouts} rollouts in each cell (a fifth at 500 req/s); in brackets by requests as before.\n"
-    );
-    println!("| green | how many users | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+/// What may be wrong with green.
+fn greens() -> [(&'static str, Kind); 6] {
     let errors = |green: f64| Kind {
         errors: [0.001, green],
         ..Kind::PLAIN
     };
-    let greens = [
+    [
         ("errors 0.1 -> 100 %", errors(1.0)),
         ("errors 0.1 -> 20 %", errors(0.2)),
         ("errors 0.1 -> 5 %", errors(0.05)),
@@ -149,8 +143,18 @@ pub(crate) fn worse_users(size: &Size) {
                 ..Kind::PLAIN
             },
         ),
-    ];
-    for (name, kind) in greens
+    ]
+}
+
+/// Worse greens among sticky users.
+pub(crate) fn worse_users(size: &Size) {
+    let rollouts = (size.rollouts / 10).max(20);
+    println!("### Sticky users, green worse from the start: 5 min at 5 %, at 50 % and at 95 %\n");
+    println!(
+        "Median seconds to rollback of those found, and how many were not; {rollouts} rollouts in each cell (a fifth at 500 req/s); in brackets by requests as before.\n"
+    );
+    println!("| green | how many users | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+    for (name, kind) in greens()
         .into_iter()
         .filter(|(name, _)| name.contains(&size.only))
     {

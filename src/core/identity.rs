@@ -99,72 +99,74 @@ mod tests {
         identity.doubted()
     }
 
+    /// What it is about, what happened, and whether the address is doubted then.
+    const STORIES: &[(&str, &[Seen], bool)] = &[
+        ("nothing happened", &[], false),
+        ("the engine tells of an end itself", &[Refused(1)], false),
+        ("unbroken evidence", &[Silent(1)], false),
+        (
+            "answers go on",
+            &[Silent(10), Answered(9), Answered(11)],
+            false,
+        ),
+        ("it refused", &[Silent(1), Refused(9)], true),
+        (
+            "the engine is still silent at the next look",
+            &[Silent(1), Refused(9), Silent(20)],
+            true,
+        ),
+        ("it ended with its engine", &[Refused(8), Silent(10)], true),
+        ("it refused long before", &[Refused(4), Silent(10)], false),
+        (
+            "it refused before and after",
+            &[Refused(4), Silent(10), Refused(11)],
+            true,
+        ),
+        (
+            "an answer on a new connection is whose?",
+            &[Silent(1), Refused(9), Answered(10)],
+            true,
+        ),
+        (
+            "an answer on the connection that was refused is none",
+            &[Silent(1), Refused(9), Answered(9)],
+            true,
+        ),
+        (
+            "a connection of before lives",
+            &[Silent(1), Refused(9), Answered(8)],
+            false,
+        ),
+        (
+            "a connection between two refusals proves nothing",
+            &[Silent(1), Refused(9), Refused(12), Answered(11)],
+            true,
+        ),
+        (
+            "it lived, and then it refused again",
+            &[Silent(1), Refused(9), Answered(8), Refused(12)],
+            true,
+        ),
+        (
+            "one before the silence proves nothing for what came between",
+            &[Refused(8), Silent(10), Answered(9)],
+            true,
+        ),
+        (
+            "the engine names it again",
+            &[Silent(1), Refused(9), Engine],
+            false,
+        ),
+        (
+            "what was before a look is over",
+            &[Refused(9), Engine, Silent(10)],
+            false,
+        ),
+    ];
+
     #[test]
     fn an_address_is_doubted_once_it_refuses_while_the_engine_is_silent() {
-        let table: &[(&str, &[Seen], bool)] = &[
-            ("nothing happened", &[], false),
-            ("the engine tells of an end itself", &[Refused(1)], false),
-            ("unbroken evidence", &[Silent(1)], false),
-            (
-                "answers go on",
-                &[Silent(10), Answered(9), Answered(11)],
-                false,
-            ),
-            ("it refused", &[Silent(1), Refused(9)], true),
-            (
-                "the engine is still silent at the next look",
-                &[Silent(1), Refused(9), Silent(20)],
-                true,
-            ),
-            ("it ended with its engine", &[Refused(8), Silent(10)], true),
-            ("it refused long before", &[Refused(4), Silent(10)], false),
-            (
-                "it refused before and after",
-                &[Refused(4), Silent(10), Refused(11)],
-                true,
-            ),
-            (
-                "an answer on a new connection is whose?",
-                &[Silent(1), Refused(9), Answered(10)],
-                true,
-            ),
-            (
-                "an answer on the connection that was refused is none",
-                &[Silent(1), Refused(9), Answered(9)],
-                true,
-            ),
-            (
-                "a connection of before lives",
-                &[Silent(1), Refused(9), Answered(8)],
-                false,
-            ),
-            (
-                "a connection between two refusals proves nothing",
-                &[Silent(1), Refused(9), Refused(12), Answered(11)],
-                true,
-            ),
-            (
-                "it lived, and then it refused again",
-                &[Silent(1), Refused(9), Answered(8), Refused(12)],
-                true,
-            ),
-            (
-                "one before the silence proves nothing for what came between",
-                &[Refused(8), Silent(10), Answered(9)],
-                true,
-            ),
-            (
-                "the engine names it again",
-                &[Silent(1), Refused(9), Engine],
-                false,
-            ),
-            (
-                "what was before a look is over",
-                &[Refused(9), Engine, Silent(10)],
-                false,
-            ),
-        ];
-        for (what, story, expected) in table {
+        for (what, story, expected) in STORIES {
             assert_eq!(doubted(story), *expected, "{what}");
         }
     }

@@ -80,7 +80,9 @@ impl Groups {
         busy.sort_by_key(|&at| (std::cmp::Reverse(total(at)), number(at)));
         for at in busy.into_iter().take(KEPT) {
             let (key, name) = (before.keys[at].load(Relaxed), before.names[at].get());
-            if let (Some(Slot(slot)), Some(name)) = (self.find(key, || name_of(name)), name) {
+            if let (Some(Slot(slot)), Some(name)) =
+                (self.find(key, || name.cloned().unwrap_or_default()), name)
+            {
                 let slot = usize::from(slot);
                 // What was busy long ago gives way after a few shares.
                 self.total[slot].store(total(at) / 2, Relaxed);
@@ -211,10 +213,6 @@ impl Groups {
         }
         sample
     }
-}
-
-fn name_of(name: Option<&Box<str>>) -> Box<str> {
-    name.cloned().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -272,7 +272,7 @@ impl World {
         let limits = self.limits(&judges[0]);
         let mut users: Option<Arc<Users>> = None;
         for (at, &(percent, seconds)) in shares.iter().enumerate() {
-            let weight = Weight::percent(percent).unwrap();
+            let weight = Weight::percent(percent).unwrap_or(Weight::ALL);
             let route = self.route(weight, at as u64 + 1);
             let next = Users::under(&route, users.as_ref());
             let now = Time(1_000 * self.second);

@@ -371,13 +371,16 @@ fn check_guard(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_j
     Ok(())
 }
 
+/// A second of the pace (blue, green), two groups, and newcomers' requests.
+type UserSecond = ([u64; 2], [u64; 4], [u64; 4], [u64; 4]);
+
 /// Evidence by users: a second of the pace (blue, green), two groups, and newcomers' requests.
 fn check_users(check: &mut Check, policy: &Policy, case: Value) -> Result<(), serde_json::Error> {
     #[derive(Deserialize)]
     struct Case {
         omega0: f64,
         delta0_ppm: u64,
-        seconds: Vec<([u64; 2], [u64; 4], [u64; 4], [u64; 4])>,
+        seconds: Vec<UserSecond>,
         ln_e: Vec<f64>,
         ln_average: Vec<f64>,
     }

@@ -168,8 +168,8 @@ impl Wealth {
                 base,
                 granted: base,
             });
-            for k in 0..SIX {
-                self.runs[k].take(raw[k] > 0.0);
+            for (k, raw) in raw.into_iter().enumerate() {
+                self.runs[k].take(raw > 0.0);
                 self.release(k);
             }
             self.settle();
