@@ -21,7 +21,14 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
         (_, Phase::Finished { outcome }) => said("end", ended(outcome)),
         (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => None,
         (_, Phase::RollingBack { outcome }) => {
-            said("verdict", going_back(outcome, before.weight()))
+            let text = going_back(outcome, before.weight());
+            // What was not proven has its numbers in the judge's line alone.
+            let unproven = matches!(outcome, Outcome::Inconclusive { .. });
+            let text = match evidence.filter(|_| unproven) {
+                Some(line) => format!("{text} ({line})"),
+                None => text,
+            };
+            said("verdict", text)
         }
         (Phase::Promoted, Phase::Promoted) => None,
         (_, Phase::Promoted) => {

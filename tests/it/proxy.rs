@@ -778,7 +778,8 @@ async fn both_pools_dead_is_503_at_once() -> Done {
         rig.board.set_health(backend, Health::Down);
     }
     let mut client = Client::connect(rig.addr).await;
-    for _ in 0..10 {
+    // A block of newcomers: exactly half of it is green's.
+    for _ in 0..20 {
         let refused = client.get("/", "").await?;
         assert_eq!(
             (refused.status, refused.header("retry-after")),
@@ -786,9 +787,9 @@ async fn both_pools_dead_is_503_at_once() -> Done {
         );
         assert_eq!(refused.header("server"), Some("shifter"));
     }
-    rig.judged_to_be(Green, 5, 5).await;
-    rig.judged_to_be(Blue, 5, 5).await;
-    assert_eq!(rig.errors(Green, "no_backend"), 5.0);
+    rig.judged_to_be(Green, 10, 10).await;
+    rig.judged_to_be(Blue, 10, 10).await;
+    assert_eq!(rig.errors(Green, "no_backend"), 10.0);
     Ok(())
 }
 

@@ -512,9 +512,9 @@ async fn a_tenth_and_a_hundredth_of_a_percent_are_what_they_say() -> Done {
         let (all, green) = (seen.answered(), seen.green.load(Relaxed));
         let expected = all as f64 * percent / 100.0;
         println!("{percent} %: {green} of {all} on green, {expected:.1} expected");
-        // Newcomers are spread evenly, so that the count is off by a request or two, not by chance.
+        // Blocks are exact down to one percent; below it a place is a draw, whose spread is that of a Poisson number.
         assert!(
-            (green as f64 - expected).abs() <= 3.0,
+            (green as f64 - expected).abs() <= 5.0 * expected.sqrt(),
             "{green} of {all} at {percent} %"
         );
     }
@@ -573,7 +573,8 @@ async fn without_a_budget_nothing_is_tried_again() -> Done {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sticky_user_who_tries_again_is_one_user() -> Done {
     let blue = Backend::start(|_| Act::Say(answer(500, "no"))).await;
-    let mut rig = Rig::app(&[blue.addr], &[blue.addr], STICKY).await;
+    let green = Backend::start(|_| Act::Say(answer(500, "no"))).await;
+    let mut rig = Rig::app(&[blue.addr], &[green.addr], STICKY).await;
     rig.publish(|route| {
         (route.rollout, route.mark) = (1, 2);
         route.weight = Weight::basis_points(1).unwrap();

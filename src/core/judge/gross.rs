@@ -1,5 +1,5 @@
-//! Gross slowness: requests that take more than ten times blue's median. They count from the first second of a share,
-//! where all other latency waits for its grace.
+//! Gross slowness: requests that take more than ten times blue's median. They count from the first second of a raised
+//! share, where all other latency waits for its grace; in green's first share they wait, too.
 
 use super::words::{counted, milliseconds};
 use super::{Metric, Policy};

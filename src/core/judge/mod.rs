@@ -228,11 +228,10 @@ impl Judge {
         for rail in &mut self.rails {
             rail.tick(tick, warm);
         }
-        if let Some(gross) = self
-            .gross
-            .as_mut()
-            .filter(|_| self.control == Control::Concurrent)
-        {
+        // A cold start is no fault: in green's first share gross slowness waits for the grace, too.
+        let started = self.seconds >= self.policy.warmup_s;
+        let beside = self.control == Control::Concurrent;
+        if let Some(gross) = self.gross.as_mut().filter(|_| started && beside) {
             gross.tick(tick);
         }
         self.routes.tick(self.control == Control::Concurrent);

@@ -168,6 +168,14 @@ mod tests {
             );
         }
         let mut hangs = judge(raised);
+        assert_eq!(
+            says(&mut hangs, 29, pool(10, [10; 3], 10), fails),
+            None,
+            "a cold start"
+        );
+        let mut hangs = judge(raised);
+        says(&mut hangs, 60, pool(10, [5, 1, 0], 0), fails);
+        hangs.start_share(true, Control::Concurrent, raised);
         let found = says(&mut hangs, 30, pool(10, [10; 3], 10), fails);
         assert!(found.is_some(), "ten times blue's median counts at once");
         let words = hangs.report().failure();
