@@ -148,7 +148,7 @@ async fn watch_over(board: std::sync::Weak<Board>, target: Target) {
         let Some(checked) = check(&target).await else {
             continue;
         };
-        if checked.is_err() && refuses(&target).await {
+        if checked.is_err() && is_container(&target) && refuses(&target).await {
             let now = Clock::now();
             target.backend.identify(|identity| identity.refused(now));
         }
@@ -187,7 +187,12 @@ async fn check(target: &Target) -> Option<Result<(), String>> {
     }
 }
 
-/// Whether nobody accepts a connection where the backend serves: a check may fail for many other reasons.
+/// Whether its address may become another's: a fixed address is the backend itself, and is not asked a second time.
+fn is_container(target: &Target) -> bool {
+    target.backend.id != target.backend.addr.to_string()
+}
+
+/// Whether no connection is accepted where the backend serves: a check may fail for many other reasons.
 async fn refuses(target: &Target) -> bool {
     let connected = TcpStream::connect(target.backend.addr);
     match tokio::time::timeout(target.spec.timeout, connected).await {
