@@ -74,7 +74,7 @@ pub struct Ward {
     pub mirrored_before: MirrorCounts,
     pub(super) histories: [History; 2],
     recent: VecDeque<[Stats; 2]>,
-    /// What comes in the last minutes, by route and by who asks.
+    /// Requests of the last minutes, by route and by agent.
     pub(super) usual: Usual,
     reader: Option<(Arc<Window>, Cursor)>,
 }

@@ -4,11 +4,11 @@
 //! engine is silent, connections are the only evidence:
 //!
 //! - A connection that cannot be made (refused, no route, no answer to SYN) says that the container may have ended. From
-//!   then on whoever accepts at the address may be another container.
+//!   then on the address may belong to another container.
 //! - An answer on a connection that was made before that says that it has not ended: a TCP connection cannot change hands.
 //!
-//! Assumed: an address does not go to another container without a moment in which it refuses, and somebody (a user's
-//! request or an active check) tries to connect in that moment. A gap shorter than one check without users is not seen.
+//! Assumed: an address does not go to another container without a moment in which it refuses, and a user's
+//! request or an active check tries to connect in that moment. A gap shorter than one check without users is not seen.
 
 use crate::core::time::Time;
 use std::time::Duration;

@@ -122,7 +122,7 @@ pub struct Route {
     pub limits: Option<Limits>,
     /// The absolute latency limits of the rollout.
     pub ceilings: Ceilings,
-    /// A window of a switchback: who is meant for green is served by blue, and still counted as green's.
+    /// A window of a switchback: a request assigned to green is served by blue, and still counted as green's.
     #[serde(default)]
     pub withheld: bool,
     /// Counts of entries with different marks are never judged together: raised at each step.

@@ -76,7 +76,7 @@ pub struct Service {
     pub weight: Weight,
     /// How the share grows to its weight.
     pub ramp: Option<Ramp>,
-    /// In a window of a switchback blue serves who is meant for green.
+    /// In a window of a switchback blue also serves the requests that were assigned to green.
     pub withheld: bool,
     /// Where callers stand.
     pub line: Line,

@@ -18,7 +18,7 @@ pub trait World {
     /// What blue did is added to its past, where the world keeps one.
     fn second(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick;
 
-    /// From now on blue serves who is meant for green, or not any more: a window of a switchback.
+    /// A window of a switchback begins or ends: in it, blue serves the requests that were assigned to green.
     fn withhold(&mut self, _withheld: bool) {}
 
     /// What blue's own callers had in the last second, where the world knows: without it no switchback begins.

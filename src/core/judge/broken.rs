@@ -3,7 +3,7 @@
 //! The comparison with blue asks whether green is worse. Beside a blue that fails every third request it finds nothing
 //! wrong with a green that does too, and silence at a deadline would promote it. So while blue's failure rate in a share
 //! is at or above [`Policy::gross_failures`], what is not proven is [`Verdict::BlueFails`]: no policy promotes on it. It
-//! convicts nobody, so no chance of a false rollback is spent on it, and a proven pass stays one: a green that is shown to
+//! convicts nothing, so no chance of a false rollback is spent on it, and a proven pass stays one: a green that is shown to
 //! be within the margin of blue, or to be better, takes over as before.
 
 use super::words::counted;

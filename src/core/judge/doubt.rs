@@ -3,7 +3,7 @@
 use super::words::{against_one, grouped};
 use super::{Finding, Metric, Report};
 
-/// Seconds of a step before which nobody can say how its evidence grows.
+/// Seconds of a step before which it cannot be said how its evidence grows.
 const YOUNG: u64 = 20;
 
 /// Seconds of a step after which evidence that has not grown is not expected to.

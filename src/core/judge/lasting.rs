@@ -17,7 +17,7 @@ const RATE: f64 = 1.0;
 /// The product of likelihood ratios, averaged over the six alternatives, is a nonnegative supermartingale under "green is not
 /// worse" (see [`super::users`]). What counts is the smaller of it and a budget. A process that is never above such a
 /// supermartingale reaches `1 / alpha` with a chance of at most `alpha` (Ville 1939), whatever the budget goes by: so it
-/// may go by what the users who have failed already do next, which is no evidence itself.
+/// may go by later requests of users that have failed already, which is no evidence itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lasting {
     /// Logarithm of the wealth on each alternative.

@@ -308,7 +308,7 @@ impl Judge {
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
     ///
-    /// It convicts nobody: what happens outside looks the same. So it may be gathered as often as one
+    /// It is no verdict: what happens outside looks the same. So it may be gathered as often as one
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
     pub fn ln_suspicion(&self) -> f64 {
         ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - self.policy.routes_share).ln()

@@ -179,7 +179,7 @@ impl Policy {
     /// `gross_failures` of a service whose failures are its clients' own.
     pub const NEVER_GROSS: f64 = 2.0;
 
-    /// The same where each request is a piece of evidence.
+    /// This policy with the request as the unit of evidence.
     pub fn by_requests(&self) -> Policy {
         Policy {
             unit: Unit::Requests,

@@ -14,7 +14,7 @@
 //! the whole is broken too.
 //!
 //! Beside that, a route on which green fails at least half may *lean* worse by all that is known of it, blue's past
-//! before green had users included: that convicts nobody, it only keeps silence from promoting.
+//! before green had users included: that convicts nothing, it only keeps silence from promoting.
 
 use super::track::add;
 use super::words::grouped;
