@@ -327,9 +327,9 @@ async fn an_incident_of_both_after_the_swap_is_not_green_s_fault() {
     for app in [&blue, &green] {
         app.app.error_ppm.store(0, Relaxed);
     }
-    // It takes about 20 s to show that green is as good as blue.
+    // The tail of the latencies takes longest: 30 s on a quiet machine, two minutes on a busy one.
     while home.service().await.weight_percent < 100.0 {
-        assert!(asked.elapsed() < Duration::from_secs(90), "{}", home.log());
+        assert!(asked.elapsed() < Duration::from_secs(240), "{}", home.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     println!("blue was asked for {:?}", asked.elapsed());
