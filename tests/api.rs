@@ -186,6 +186,7 @@ fn admin(socket: &Path, token: Option<&str>) -> Admin {
         listen: Some("127.0.0.1:0".parse().unwrap()),
         socket: socket.to_owned(),
         token: token.map(Secret::new),
+        hosts: vec![],
     }
 }
 

@@ -194,6 +194,104 @@ fn a_damaged_file_is_put_aside_and_the_copy_takes_its_place() {
     assert!(must_be_safe(folder.path(), "copy"));
 }
 
+/// A write lock of another program (a backup) says nothing about the file: it stays, and what was promoted serves.
+#[test]
+fn a_journal_that_is_only_locked_stays_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    let promoted = SavedService {
+        running: vec!["127.0.0.1:3002".into()],
+        ..SavedService::default()
+    };
+    journal.save_service("api", &promoted).unwrap();
+    drop(journal);
+    let file = folder.path().join("state.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let error = Journal::open(folder.path()).err().unwrap();
+    let text = error.to_string();
+    assert!(matches!(error, JournalError::Unavailable { .. }), "{text}");
+    assert!(
+        text.contains("state.db") && text.contains("Another program"),
+        "{text}"
+    );
+    let names = || -> Vec<String> {
+        let all = fs::read_dir(folder.path()).unwrap();
+        all.map(|one| one.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    assert!(
+        !names().iter().any(|name| name.contains("damaged")),
+        "{:?}",
+        names()
+    );
+
+    let stand_in = Journal::that_records_nothing(&error).unwrap();
+    assert_eq!(stand_in.service("api").unwrap(), Some(promoted.clone()));
+    assert_eq!(
+        stand_in.unfinished("api").unwrap(),
+        None,
+        "no rollout goes on unrecorded"
+    );
+    let refused = stand_in
+        .save_service("api", &promoted)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(refused, text);
+
+    other.execute_batch("ROLLBACK").unwrap();
+    let (journal, opened) = Journal::open(folder.path()).unwrap();
+    assert_eq!(opened.put_aside, None);
+    assert!(
+        journal.unfinished("api").unwrap().is_some(),
+        "the rollout is there again"
+    );
+}
+
+/// Where SQLite can have no shared memory it keeps the file for itself.
+#[test]
+fn a_file_system_without_shared_memory_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let shared = folder.path().join("state.db-shm");
+    let _ = fs::remove_file(&shared);
+    fs::create_dir(&shared).unwrap();
+    let (journal, opened) = Journal::open(folder.path()).unwrap();
+    assert_eq!(opened.put_aside, None);
+    assert!(journal.unfinished("api").unwrap().is_some());
+    journal
+        .save_service("web", &SavedService::default())
+        .unwrap();
+    drop(journal);
+    let (journal, _) = Journal::open(folder.path()).unwrap();
+    assert!(journal.service("web").unwrap().is_some());
+}
+
+/// What was not in the file itself yet is put aside with it, under the name that SQLite looks for.
+#[test]
+fn what_is_put_aside_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let file = folder.path().join("state.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.execute_batch("DROP TABLE second").unwrap();
+    // The connection is open, as after a kill: the change is in the WAL alone.
+    let wal = fs::read(folder.path().join("state.db-wal")).unwrap();
+    let main = fs::read(&file).unwrap();
+    drop(db);
+    fs::write(&file, &main).unwrap();
+    fs::write(folder.path().join("state.db-wal"), &wal).unwrap();
+    let (_, opened) = Journal::open(folder.path()).unwrap();
+    let aside = rusqlite::Connection::open(opened.put_aside.unwrap()).unwrap();
+    let count = |name: &str| -> i64 {
+        let asked = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+        aside.query_row(asked, [name], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("rollout"), count("second")), (1, 0));
+}
+
 #[test]
 fn an_older_rollout_never_comes_back() {
     let folder = tempfile::tempdir().unwrap();

@@ -138,6 +138,7 @@ fn bind_tcp(
         Door::Tcp {
             listen: address,
             token,
+            hosts: admin.hosts.clone().into(),
         },
     ))
 }

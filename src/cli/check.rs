@@ -1,7 +1,7 @@
 //! `shifter check`: whether the configuration is good, without a running shifter.
 
 use crate::cli::output::{self, Format};
-use crate::cli::{Global, ask, plan, process};
+use crate::cli::{Global, ask, members, plan, process};
 use crate::config::{Config, Endpoint, PoolSpec, Service};
 use crate::core::plan::Step;
 use crate::core::weight::Weight;
@@ -76,7 +76,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
             .map(|service| service.name.clone())
             .collect(),
         taken,
-        worries: worries(&config),
+        worries: [worries(&config), members::troubles(&config)].concat(),
     };
     let told = output::facts(global.output, &checked, &text(&checked, &config));
     tell_outlooks(global, &config);

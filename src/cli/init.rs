@@ -177,9 +177,16 @@ fn look(name: &str) -> Result<Container, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let seen = runtime.block_on(async { Engine::default().inspect(name).await });
+    let seen = runtime.block_on(async { Engine::default().find(name).await });
     let seen = seen.map_err(|error| error.to_string())?;
-    Container::of(&seen).ok_or_else(|| format!("Docker does not show `{name}`"))
+    let seen =
+        seen.ok_or_else(|| format!("No such container: {name}. `docker ps` lists those that run"))?;
+    match seen.unread {
+        Some(why) => Err(format!(
+            "Docker's answer about `{name}` cannot be read: {why}"
+        )),
+        None => Ok(seen),
+    }
 }
 
 fn text(args: &Args, pools: &str) -> String {

@@ -6,7 +6,7 @@ use crate::control::{Controller, Handle};
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::proxy;
-use crate::store::journal::JournalError;
+use crate::store::journal::{JournalError, Opened};
 use crate::store::{Board, FolderLock, Journal, Key};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,8 +67,17 @@ impl State {
     /// What is behind a lock that is taken.
     pub fn behind(lock: FolderLock, config: &Config) -> Result<State, StartError> {
         let admin = admin::Bound::bind(&config.admin)?;
-        let (journal, opened) = Journal::open(&config.state)?;
         let mut findings = vec![];
+        let (journal, opened) = Journal::open(&config.state).or_else(|error| {
+            // Users come first: what was promoted last serves, and no rollout begins.
+            match Journal::that_records_nothing(&error) {
+                Some(journal) => {
+                    findings.push(format!("{error}. Until then traffic goes where it went before, and no rollout begins or goes on"));
+                    Ok((journal, Opened::default()))
+                }
+                None => Err(error),
+            }
+        })?;
         if let Some(aside) = &opened.put_aside {
             let instead = if opened.from_copy {
                 "the copy of the last good generation is in use"

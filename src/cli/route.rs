@@ -313,7 +313,7 @@ fn reasons(service: &Service, config: &Config, decision: &Decision, told: &mut E
                 .service(&service.name)
                 .and_then(|spec| spec.sticky.as_ref());
             let by = match by {
-                Some(Sticky::Cookie(name)) => format!("its cookie `{name}`"),
+                Some(Sticky::Cookie(cookie)) => format!("its cookie `{}`", cookie.name),
                 Some(Sticky::Header(name)) => format!("its header `{name}`"),
                 None => "no sticky users".to_owned(),
             };

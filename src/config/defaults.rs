@@ -131,6 +131,7 @@ pub(crate) const TOTAL_REQUESTS_MIN: u64 = 200;
 /// A connection is enough; two good make well, three bad make ill.
 pub(crate) const HEALTH: Health = Health {
     ask: Ask::Connect,
+    host: None,
     port: None,
     interval: seconds(1),
     timeout: seconds(1),
@@ -158,7 +159,8 @@ pub(crate) const SMOKE_EXPECT: u16 = 200;
 pub(crate) const SMOKE_TIMEOUT: Duration = seconds(5);
 /// None waits for ever; `idle` is short for apps that wait for idle connections when they stop.
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
-    connect: seconds(1),
+    // Systems repeat a lost SYN after 1 s and again 2 s later (RFC 6298): a full accept queue is met with the second or third one.
+    connect: Duration::from_millis(3_500),
     first_byte: seconds(60),
     read: seconds(60),
     write: seconds(60),

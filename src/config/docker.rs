@@ -1,10 +1,8 @@
-//! Checks of what is said about containers: `[docker]`, pools that are containers, `[service.NAME.copy]`.
+//! Checks of what is said about containers: `[docker]`, and pools that are containers.
 
 use crate::config::error::Problem;
-use crate::config::file::{Many, RawContainers, RawCopy, RawDocker, RawPool};
-use crate::config::types::{
-    Access, Containers, Copying, Docker, Find, Naming, PoolSpec, Pull, Service, SmokeCheck,
-};
+use crate::config::file::{Many, RawContainers, RawDocker, RawPool};
+use crate::config::types::{Access, Containers, Docker, Find, PoolSpec, Service, SmokeCheck};
 use crate::config::value::{self, Check};
 use std::ops::Range;
 use toml::Spanned;
@@ -13,14 +11,6 @@ const ACCESS: [(&str, Access); 3] = [
     (Access::RouteOnly.name(), Access::RouteOnly),
     (Access::Discover.name(), Access::Discover),
     (Access::Manage.name(), Access::Manage),
-];
-
-const NAMING: [(&str, Naming); 2] = [("release", Naming::Release), ("fixed", Naming::Fixed)];
-
-const PULL: [(&str, Pull); 3] = [
-    ("missing", Pull::Missing),
-    ("always", Pull::Always),
-    ("never", Pull::Never),
 ];
 
 /// Labels of Compose: a service, and its project when it is named too.
@@ -258,7 +248,7 @@ pub(crate) fn reference(raw: &Spanned<String>) -> Check<String> {
     })
 }
 
-/// An image's reference with its tag: without one, an engine would fetch every tag there is.
+/// An image's reference with its tag (without one, an engine would fetch every tag there is), or its id as it is.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -274,66 +264,14 @@ pub fn image(text: &str) -> Result<String, &'static str> {
     if last.is_empty() || last.ends_with(':') || last.ends_with('@') {
         return Err("which ends too early");
     }
-    Ok(if last.contains(':') || last.contains('@') {
+    // As `docker images` shows an id; a name of 12 hexadecimal digits needs its tag.
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let id = (12..=64).contains(&text.len()) && text.bytes().all(hex);
+    Ok(if last.contains(':') || last.contains('@') || id {
         text.to_owned()
     } else {
         format!("{text}:latest")
     })
-}
-
-/// `[service.NAME.copy]`.
-pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
-    let mut env = std::collections::BTreeMap::new();
-    for (name, value) in &raw.env {
-        if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
-            return Err(Problem::at(
-                name.span(),
-                format!(
-                    "`env` has the variable \"{}\"",
-                    value::brief(name.get_ref())
-                ),
-                "not a variable",
-                "write env = { NAME = \"value\" }",
-            ));
-        }
-        env.insert(name.get_ref().clone(), value.get_ref().clone());
-    }
-    let aliases = raw.aliases.as_ref().map_or(Ok(vec![]), |many| {
-        many.items
-            .iter()
-            .map(|item| label(item, "aliases"))
-            .collect()
-    })?;
-    Ok(Copying {
-        pull: value::choice("pull", &raw.pull, &PULL, Pull::Missing)?,
-        env,
-        aliases,
-        replicas: match &raw.replicas {
-            None => None,
-            given => Some(value::number("replicas", given, 1..=64, 1)?),
-        },
-        naming: value::choice("naming", &raw.naming, &NAMING, Naming::Release)?,
-        compose: raw.compose.unwrap_or(false),
-    })
-}
-
-/// A name is one container's.
-pub(crate) fn fits_naming(service: &Service, raw: &RawCopy) -> Check<()> {
-    let several = service.copy.replicas.is_some_and(|count| count > 1);
-    match &raw.naming {
-        Some(naming) if service.copy.naming == Naming::Fixed => {
-            if service.fixed_name().is_some() && !several {
-                return Ok(());
-            }
-            Err(Problem::at(
-                naming.span(),
-                "`naming` is \"fixed\", and blue is not one container with a name",
-                "no one name",
-                "name one container, blue = { container = \"api\", port = 3000 }, with one replica; or write \"release\"",
-            ))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

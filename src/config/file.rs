@@ -44,6 +44,7 @@ pub(crate) struct RawAdmin {
     pub(crate) listen: Text,
     pub(crate) socket: Text,
     pub(crate) token: Value<RawSecret>,
+    pub(crate) hosts: Option<Many>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,6 +146,7 @@ pub(crate) struct RawStep {
 #[serde(deny_unknown_fields, expecting = "a table: { path = \"/health\" }")]
 pub(crate) struct RawHealth {
     pub(crate) path: Text,
+    pub(crate) host: Text,
     pub(crate) grpc: Text,
     pub(crate) port: Value<i64>,
     pub(crate) interval: Value<Scalar>,
@@ -344,6 +346,7 @@ pub(crate) struct RawCopy {
     pub(crate) replicas: Value<i64>,
     pub(crate) naming: Text,
     pub(crate) compose: Option<bool>,
+    pub(crate) hostname: Option<bool>,
 }
 
 /// Where a pool's members are: addresses, or a table about containers.

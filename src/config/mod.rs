@@ -8,6 +8,7 @@ mod acme;
 mod certificate;
 mod check;
 mod checks;
+mod copying;
 mod defaults;
 mod docker;
 mod doubts;
@@ -39,6 +40,7 @@ mod value;
 
 pub use acme::Acme;
 pub use certificate::Certificate;
+pub use copying::{Copying, Naming, Pull};
 pub use docker::image;
 pub use endpoint::Endpoint;
 pub use error::ConfigError;
@@ -51,13 +53,12 @@ pub(crate) use read::nearest;
 pub use secret::Secret;
 pub use sources::{Asked, Source};
 pub use types::{
-    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Copying, Docker,
-    Eject, Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, Naming,
-    PoolSpec, Protocol, Proxy, Pull, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls,
-    Trust, Warmup,
+    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Docker, Eject,
+    Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, PoolSpec, Protocol,
+    Proxy, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls, Trust, Warmup,
 };
 pub use unjudged::Unjudged;
-pub use users::{Condition, Preview, Rule, Sticky, Then};
+pub use users::{Condition, Cookie, Preview, Rule, SameSite, Sticky, Then};
 
 use error::Problem;
 use std::io::Read;

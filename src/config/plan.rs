@@ -1,7 +1,9 @@
 //! From a service's settings to the steps of a rollout.
 
+use crate::config::copying::Naming;
 use crate::config::defaults;
-use crate::config::types::{Containers, Find, Naming, PoolSpec, Service};
+use crate::config::host::Host;
+use crate::config::types::{Containers, Find, PoolSpec, Service};
 use crate::core::plan::{Moment, Plan, Step, Strategy};
 use crate::core::weight::Weight;
 use std::time::Duration;
@@ -35,6 +37,24 @@ pub(crate) fn share_deadline(hold: Duration) -> Duration {
 }
 
 impl Service {
+    /// The host that our own requests carry (health checks, warm-up, smoke checks, probes): `host` of [health], else the first
+    /// exact one that the service answers for, else one below its suffix, else `localhost`.
+    pub fn own_host(&self) -> String {
+        let exact = |host: &Host| match host {
+            Host::Exact(name) => Some(name.clone()),
+            _ => None,
+        };
+        let below = |host: &Host| match host {
+            Host::Below(suffix) => Some(format!("www{suffix}")),
+            _ => None,
+        };
+        let named = self.health.host.clone();
+        named
+            .or_else(|| self.hosts.iter().find_map(exact))
+            .or_else(|| self.hosts.iter().find_map(below))
+            .unwrap_or_else(|| "localhost".to_owned())
+    }
+
     /// The name that the container which serves is to have, where it is to have one.
     pub fn fixed_name(&self) -> Option<&str> {
         match &self.blue {

@@ -3,7 +3,7 @@
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
 use crate::config::secret::secret;
-use crate::config::tls::tls;
+use crate::config::tls::{dns_name, tls};
 use crate::config::types::{
     AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown, Tls,
 };
@@ -152,6 +152,28 @@ pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
         listen,
         socket: socket(&raw.socket, dir, state)?,
         token,
+        hosts: match &raw.hosts {
+            None => vec![],
+            Some(many) => value::some("hosts", many)?
+                .iter()
+                .map(dns_name_of)
+                .collect::<Check<_>>()?,
+        },
+    })
+}
+
+/// A name under which the admin listener is asked.
+fn dns_name_of(raw: &Spanned<String>) -> Check<String> {
+    dns_name(raw.get_ref()).ok_or_else(|| {
+        Problem::at(
+            raw.span(),
+            format!(
+                "`hosts` of [admin] has \"{}\", which is no name",
+                value::brief(raw.get_ref())
+            ),
+            "not a name",
+            "write a name without scheme and port, such as \"shifter.example.com\"; addresses and localhost need none",
+        )
     })
 }
 

@@ -1,8 +1,8 @@
 //! Checks of one `[service.NAME]`.
 
 use crate::config::checks::{hook, smoke};
+use crate::config::copying::{copying, fits_naming};
 use crate::config::defaults;
-use crate::config::docker::{copying, fits_naming};
 use crate::config::error::Problem;
 use crate::config::file::{
     RawEject, RawHealth, RawRetryBudget, RawService, RawTimeouts, RawWarmup, Value,
@@ -236,8 +236,21 @@ fn ask(raw: &RawHealth) -> Check<Ask> {
 
 fn health(raw: &RawHealth) -> Check<Health> {
     let default = defaults::HEALTH;
+    let host = raw.host.as_ref().map(|host| {
+        let good = |text: &str| !text.is_empty() && text.parse::<http::uri::Authority>().is_ok();
+        match host.get_ref().as_str() {
+            text if good(text) && !text.contains('@') => Ok(text.to_owned()),
+            text => Err(Problem::at(
+                host.span(),
+                format!("`host` is \"{}\", which is no host", value::brief(text)),
+                "not a host",
+                "write the name that the app answers to, such as \"app.example.com\"",
+            )),
+        }
+    });
     Ok(Health {
         ask: ask(raw)?,
+        host: host.transpose()?,
         port: match &raw.port {
             None => default.port,
             given => Some(value::number("port", given, 1..=65_535, 0)?),

@@ -2,6 +2,7 @@
 
 use crate::config::acme::Acme;
 use crate::config::certificate::Certificate;
+use crate::config::copying::Copying;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
@@ -16,7 +17,6 @@ use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -160,6 +160,8 @@ pub struct Admin {
     pub socket: PathBuf,
     /// What a verb over TCP must carry; without it TCP is read-only.
     pub token: Option<Secret>,
+    /// Further names (in lower case) by which the TCP address is asked: in DNS, or of a proxy in front.
+    pub hosts: Vec<String>,
 }
 
 /// What is told: on standard error, and about each request.
@@ -233,7 +235,7 @@ impl LogLevel {
 /// Which Docker engine, and what we may do there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Docker {
-    /// `unix://` or `tcp://`; `None`: what `DOCKER_HOST` names, else the local engine.
+    /// `unix://` or `tcp://`; `None`: what the Docker command line asks: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in use, the local engine.
     pub host: Option<String>,
     /// The most that is done there.
     pub access: Access,
@@ -448,48 +450,13 @@ impl std::fmt::Display for Find {
     }
 }
 
-/// How green's containers are made from blue's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copying {
-    /// When the image is fetched.
-    pub pull: Pull,
-    /// Variables set anew or added.
-    pub env: BTreeMap<String, String>,
-    /// Names that green has on its networks; blue's are never taken over.
-    pub aliases: Vec<String>,
-    /// How many; `None`: as many as blue has.
-    pub replicas: Option<u32>,
-    /// What the container of a promoted version is called.
-    pub naming: Naming,
-    /// Whether containers of a Compose project may be copied.
-    pub compose: bool,
-}
-
-/// What the container of a promoted version is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
-    /// As it was made: the service and the number of its rollout.
-    Release,
-    /// As blue in the file, which is renamed.
-    Fixed,
-}
-
-/// When the image is fetched from its registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pull {
-    /// When it is not here.
-    Missing,
-    /// Before each rollout: a tag may have moved.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// How a pool's members are seen to be well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// What is asked.
     pub ask: Ask,
+    /// The host that our own requests carry, see [`Service::own_host`].
+    pub host: Option<String>,
     /// The port to ask, when it is not the one that serves.
     pub port: Option<u16>,
     /// From one check to the next.

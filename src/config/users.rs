@@ -2,11 +2,11 @@
 
 use crate::config::defaults;
 use crate::config::error::Problem;
-use crate::config::file::{Text, Value};
+use crate::config::file::{Scalar, Text, Value};
 use crate::config::process::unmeaning;
 use crate::config::secret::{RawSecret, Secret, secret};
 use crate::config::steps::percent;
-use crate::config::value::{self, Check};
+use crate::config::value::{self, Check, LONG};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use http::HeaderName;
@@ -14,6 +14,7 @@ use http::header::COOKIE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use toml::Spanned;
 
 /// More rules of one service are a mistake; each costs every request something.
@@ -40,10 +41,61 @@ pub struct Preview {
 /// What keeps a user on one colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sticky {
-    /// A cookie of this name, set by shifter.
-    Cookie(String),
+    /// A cookie that shifter sets.
+    Cookie(Cookie),
     /// A header of this name (lower case), set by the caller.
     Header(String),
+}
+
+/// A cookie's name, and what its attributes say (RFC 6265bis, 5.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// The name.
+    pub name: String,
+    /// From which sites it is sent; `None` needs TLS, and is marked so whatever shifter knows of it.
+    pub same_site: SameSite,
+    /// The domain whose hosts all get it; `None`: the one host alone.
+    pub domain: Option<String>,
+    /// Where it is sent.
+    pub path: String,
+    /// How long browsers keep it; `None`: until they are closed.
+    pub max_age: Option<Duration>,
+    /// In frames of other sites each of these has a cookie of its own (CHIPS).
+    pub partitioned: bool,
+}
+
+impl Cookie {
+    /// A cookie of this name with the default attributes.
+    pub fn named(name: String) -> Cookie {
+        Cookie {
+            name,
+            same_site: SameSite::Lax,
+            domain: None,
+            path: "/".to_owned(),
+            max_age: None,
+            partitioned: false,
+        }
+    }
+}
+
+/// From which sites a cookie is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// From its own, and when a link of another one is followed.
+    Lax,
+    /// From its own.
+    Strict,
+    /// From all, frames of other sites included.
+    None,
+}
+
+impl SameSite {
+    /// All, by the name that the file has.
+    const NAMES: [(&'static str, SameSite); 3] = [
+        ("lax", SameSite::Lax),
+        ("strict", SameSite::Strict),
+        ("none", SameSite::None),
+    ];
 }
 
 /// Sends the requests that it fits somewhere else than the weights would.
@@ -91,6 +143,11 @@ pub enum Then {
 pub(crate) struct RawSticky {
     pub(crate) cookie: Text,
     pub(crate) header: Text,
+    same_site: Text,
+    domain: Text,
+    path: Text,
+    max_age: Value<Scalar>,
+    partitioned: Value<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,26 +191,83 @@ pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
             "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }",
         ))
     };
-    match table.get_ref() {
-        RawSticky {
-            cookie: Some(name),
-            header: None,
-        } => value::token("cookie", name).map(Sticky::Cookie),
-        RawSticky {
-            cookie: None,
-            header: Some(name),
-        } => {
+    let raw = table.get_ref();
+    match (&raw.cookie, &raw.header) {
+        (Some(name), None) => cookie(name, raw).map(Sticky::Cookie),
+        (None, Some(name)) => {
+            if let Some(key) = raw.attribute() {
+                return wrong(&format!(
+                    "`sticky` has `{key}`, which is for a cookie, and names a header"
+                ));
+            }
             unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Sticky::Header)
         }
-        RawSticky {
-            cookie: Some(_),
-            header: Some(_),
-        } => wrong("`sticky` names a cookie and a header: only one can decide"),
-        RawSticky {
-            cookie: None,
-            header: None,
-        } => wrong("`sticky` names neither a cookie nor a header"),
+        (Some(_), Some(_)) => wrong("`sticky` names a cookie and a header: only one can decide"),
+        (None, None) => wrong("`sticky` names neither a cookie nor a header"),
     }
+}
+
+impl RawSticky {
+    /// The first attribute of a cookie that is given.
+    fn attribute(&self) -> Option<&'static str> {
+        [
+            ("same_site", self.same_site.is_some()),
+            ("domain", self.domain.is_some()),
+            ("path", self.path.is_some()),
+            ("max_age", self.max_age.is_some()),
+            ("partitioned", self.partitioned.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(key, given)| given.then_some(key))
+    }
+}
+
+fn cookie(name: &Spanned<String>, raw: &RawSticky) -> Check<Cookie> {
+    let default = Cookie::named(value::token("cookie", name)?);
+    let same_site = value::choice("same_site", &raw.same_site, &SameSite::NAMES, SameSite::Lax)?;
+    let partitioned = raw.partitioned.as_ref();
+    if let Some(wanted) = partitioned.filter(|wanted| *wanted.get_ref())
+        && same_site != SameSite::None
+    {
+        return Err(Problem::at(
+            wanted.span(),
+            "`partitioned` is for frames of other sites, which get no cookie without `same_site = \"none\"`",
+            "this",
+            "add same_site = \"none\", or leave `partitioned` out",
+        ));
+    }
+    let max_age = match &raw.max_age {
+        None => None,
+        age => Some(value::duration("max_age", age, LONG, Duration::ZERO)?),
+    };
+    Ok(Cookie {
+        same_site,
+        domain: raw.domain.as_ref().map(domain).transpose()?,
+        path: match &raw.path {
+            None => default.path.clone(),
+            Some(path) => value::path("path", path, false)?,
+        },
+        max_age,
+        partitioned: partitioned.is_some_and(|wanted| *wanted.get_ref()),
+        ..default
+    })
+}
+
+fn domain(raw: &Spanned<String>) -> Check<String> {
+    let text = raw.get_ref().trim_start_matches('.').to_ascii_lowercase();
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    if text.contains('.') && text.bytes().all(good) && !text.ends_with('.') {
+        return Ok(text);
+    }
+    Err(Problem::at(
+        raw.span(),
+        format!(
+            "`domain` is \"{}\", which browsers take for no domain of a cookie",
+            value::brief(raw.get_ref())
+        ),
+        "not a domain",
+        "write the domain that all hosts are below, such as \"example.com\", or leave it out",
+    ))
 }
 
 pub(crate) fn preview(raw: &Value<RawPreview>, dir: &Path) -> Check<Option<Preview>> {

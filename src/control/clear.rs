@@ -83,6 +83,7 @@ impl Controller {
         Keep {
             owner: self.dock.owner(&ward.route.service, rollout),
             serving: ward.serving(),
+            promoted: ward.promoted_containers(),
             retired: ward.saved.retired.clone(),
             kept: still_kept(&ward.saved.kept, jiff::Timestamp::now()),
             name: ward.settings.fixed_name().map(str::to_owned),

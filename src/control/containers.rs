@@ -3,9 +3,11 @@
 use crate::config::PoolSpec;
 use crate::control::dock::Dock;
 use crate::control::ward::Ward;
+use crate::core::phase::Phase;
 use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
+use crate::driver::docker::members;
 use crate::driver::docker::pools::{self, Place};
 use crate::driver::docker::{Container, State};
 use crate::driver::fixed;
@@ -51,6 +53,11 @@ impl Ward {
             Color::Blue => self.route.blue.release.clone(),
             Color::Green => green.map_or_else(String::new, |pool| pool.release.clone()),
         };
+        let before = self.docker.containers[color.index()].as_deref();
+        let containers = members::as_last_seen(containers, before.unwrap_or_default());
+        let served = self.saved.project.as_deref();
+        let (containers, mixed) = members::of_one_project(&place.by, containers, served);
+        self.docker.mixed[color.index()] = mixed;
         let pool = pools::pool(place, &containers, &release);
         self.docker.fallen[color.index()] = self.fall(color, place, &containers);
         self.docker.containers[color.index()] = Some(containers);
@@ -79,6 +86,10 @@ impl Ward {
             return (serving == 0).then(|| ended(color, containers));
         }
         let run = self.run.as_ref()?;
+        // What was promoted may be restarted, as blue may.
+        if *run.trial.rollout().phase() == Phase::Promoted {
+            return (serving == 0).then(|| ended(color, containers));
+        }
         let before = self.docker.containers[color.index()].iter().flatten();
         let mut before = before.filter(|container| container.state.serves());
         // Seen to run under another start, or not at all any more.
@@ -137,12 +148,41 @@ impl Ward {
     /// What is wrong with a pool's containers and was not told yet.
     pub(super) fn new_troubles(&mut self, color: Color, place: &Place) -> Vec<String> {
         let seen = self.docker.containers[color.index()].as_deref();
-        let mut troubles = pools::unreachable(place, seen.unwrap_or_default());
+        let seen = seen.unwrap_or_default();
+        let mut troubles = pools::unreachable(place, seen);
+        troubles.extend(members::troubles(seen));
+        troubles.extend(self.docker.mixed[color.index()].clone());
         // Users and checks may notice an end before the engine tells of it: then this is why.
-        if self.run.as_ref().is_some_and(|run| run.lost[color.index()]) {
+        let lost = match &self.run {
+            Some(run) => run.lost[color.index()],
+            None => color == Color::Blue,
+        };
+        if lost {
             troubles.extend(self.docker.fallen[color.index()].clone());
         }
         self.docker.untold(color, troubles)
+    }
+
+    /// The Compose project of blue's containers, where they are of one.
+    pub(super) fn project(&self) -> Option<String> {
+        let blue = self.docker.containers[Color::Blue.index()].as_deref()?;
+        match members::projects(blue).as_slice() {
+            [project] => Some((*project).to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Ids of the containers of a green that has everything, while blue is kept warm.
+    pub(super) fn promoted_containers(&self) -> Vec<String> {
+        let made = self.run.as_ref().filter(|run| run.image.is_some());
+        let promoted = made.is_some_and(|run| *run.trial.rollout().phase() == Phase::Promoted);
+        let green = self.docker.containers[Color::Green.index()]
+            .iter()
+            .flatten();
+        let ids = green
+            .filter(|_| promoted)
+            .map(|container| container.id.clone());
+        ids.collect()
     }
 
     /// Ids of the containers that serve.

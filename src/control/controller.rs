@@ -387,6 +387,10 @@ impl Controller {
                 if before == Weight::NONE {
                     self.tell_mirrored(i);
                 }
+                // The restart policy follows a promotion, and a way back from it.
+                let ward = &mut self.wards[i];
+                let settled = !ward.promoted_containers().is_empty() || *weight == Weight::NONE;
+                ward.docker.sweep_due |= settled && ward.is_docker();
             }
             Action::Window { green } => {
                 ward.withhold(!green);

@@ -99,6 +99,8 @@ pub struct Seen {
     pub(super) next_sweep: Option<Instant>,
     pub(super) raising: Option<AbortHandle>,
     pub(super) sweeping: Option<AbortHandle>,
+    /// Why containers that were found are not taken: they belong to several Compose projects.
+    pub(super) mixed: [Option<String>; 2],
     told: [Told; 2],
     /// Of backends whose address may be another's.
     pub(super) doubts: Told,
@@ -200,9 +202,12 @@ impl Controller {
             }
             seen.push((i, color));
             let ward = &mut self.wards[i];
+            let alone = color == Color::Blue && ward.run.is_none();
+            let gone = alone && ward.docker.fallen[color.index()].is_some();
             if ward.settle(color, &place, found.containers) {
                 changed.push(i);
             }
+            let back = gone && ward.docker.fallen[color.index()].is_none();
             let troubles = ward.new_troubles(color, &place);
             let (service, id) = (
                 ward.route.service.clone(),
@@ -210,6 +215,10 @@ impl Controller {
             );
             for text in troubles {
                 self.ledger.tell(&service, id, "trouble", text);
+            }
+            if back {
+                let text = "a container of it runs again".to_owned();
+                self.ledger.tell(&service, id, "state", text);
             }
         }
         if !changed.is_empty() {
@@ -258,15 +267,17 @@ impl Controller {
         true
     }
 
-    /// Where blue is now, for a start at which Docker does not answer.
+    /// Where blue is now, and of which project, for a start at which Docker does not answer or several projects are there.
     fn remember(&mut self, i: usize) {
         let ward = &mut self.wards[i];
         let blue = &ward.route.blue;
-        if ward.run.is_some() || blue.backends.is_empty() || ward.saved.known.as_ref() == Some(blue)
-        {
+        let project = ward.project().or_else(|| ward.saved.project.clone());
+        let known = ward.saved.known.as_ref() == Some(blue) && ward.saved.project == project;
+        if ward.run.is_some() || blue.backends.is_empty() || known {
             return;
         }
         ward.saved.known = Some(blue.clone());
+        ward.saved.project = project;
         let written = self
             .ledger
             .journal

@@ -248,7 +248,7 @@ impl Controller {
     /// Sends the probes that are due beside a green that has users, and takes what came back.
     pub(super) fn probe(&mut self, i: usize, published: &Published, now: Time) {
         let ward = &mut self.wards[i];
-        let (weight, host) = (ward.route.weight, ward.host());
+        let (weight, host) = (ward.route.weight, ward.settings.own_host());
         let Some(run) = &mut ward.run else { return };
         let shown = weight > Weight::NONE && run.trial.rollout().step_index().is_some();
         let Some(prober) = run.prober.as_mut().filter(|_| shown) else {

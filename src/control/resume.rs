@@ -151,7 +151,11 @@ impl Controller {
             return;
         };
         let spec = run.settings.warmup.clone();
-        let (rollout, host, backends) = (run.saved.id, ward.host(), green_addresses(ward));
+        let (rollout, host, backends) = (
+            run.saved.id,
+            ward.settings.own_host(),
+            green_addresses(ward),
+        );
         let way = (ward.settings.protocol, ward.settings.tls.clone());
         tokio::spawn(async move {
             let text = match spec {
@@ -172,7 +176,7 @@ impl Controller {
             .iter()
             .flatten();
         let green = smoke::Target {
-            host: ward.host(),
+            host: ward.settings.own_host(),
             protocol: ward.settings.protocol,
             tls: ward.settings.tls.clone(),
             backends: green_addresses(ward),

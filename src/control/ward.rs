@@ -136,17 +136,6 @@ impl Ward {
         self.settings.plan(strategy)
     }
 
-    /// The host that our own requests carry.
-    pub fn host(&self) -> String {
-        use crate::config::Host;
-        let named = self.settings.hosts.iter().find_map(|host| match host {
-            Host::Exact(name) => Some(name.clone()),
-            Host::Below(suffix) => Some(format!("www{suffix}")),
-            Host::Any => None,
-        });
-        named.unwrap_or_else(|| "localhost".to_owned())
-    }
-
     /// The judge's policy from the settings.
     pub fn policy(&self) -> Policy {
         self.settings.policy()

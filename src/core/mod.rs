@@ -12,6 +12,7 @@ pub mod limit;
 pub mod monitors;
 pub mod newcomer;
 pub mod outcome;
+pub mod path;
 pub mod phase;
 pub mod plan;
 pub mod probes;

@@ -22,6 +22,9 @@ pub use crate::core::outcome::Outcome;
 pub use crate::core::phase::Phase;
 pub use switching::{SHARE_MAX, Switching};
 
+/// How long a promoted green may take to come back after blue, when both were down. Blue has its requests meanwhile.
+const RETURN: Duration = Duration::from_secs(30);
+
 /// One attempt to replace blue by green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
@@ -41,6 +44,9 @@ pub struct Rollout {
     /// Green has no healthy backend: it may not become the new blue.
     #[serde(default)]
     green_down: bool,
+    /// Both were down together (the engine restarted) and blue is back since then: a promoted green has a while to come back, too.
+    #[serde(default)]
+    blue_back: Option<Time>,
     /// Since when nobody knows what runs where: nothing may advance, going back is always possible.
     #[serde(default)]
     blind: Option<Time>,
@@ -74,6 +80,7 @@ impl Rollout {
             exposed: false,
             blue_down: false,
             green_down: false,
+            blue_back: None,
             blind: None,
             challenged: false,
             confirming: None,
@@ -93,7 +100,10 @@ impl Rollout {
                 *self.down(color) = true;
                 self.end_switching(now);
             }
-            Event::Back(color) => *self.down(color) = false,
+            Event::Back(color) => {
+                *self.down(color) = false;
+                self.blue_back = self.blue_back.filter(|_| color == Color::Blue);
+            }
             Event::Blind(blind) => self.look_away(blind, now),
             _ => {}
         }
@@ -116,6 +126,7 @@ impl Rollout {
         self.started = now;
         self.since = now;
         (self.blue_down, self.green_down, self.blind) = (false, false, None);
+        self.blue_back = None;
         self.confirming = None;
         self.switching = None;
     }
@@ -256,6 +267,12 @@ impl Rollout {
         }
     }
 
+    /// Whether a promoted green has not come back in time after both were down.
+    fn is_late(&self, now: Time) -> bool {
+        let back = self.blue_back.filter(|_| !self.blue_down && !self.blind());
+        back.is_some_and(|back| now.since(back) >= RETURN)
+    }
+
     fn on_promoted(&mut self, event: Event, now: Time) -> Vec<Action> {
         let warm_over = now.since(self.since) >= self.plan.keep_blue;
         let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
@@ -266,7 +283,14 @@ impl Rollout {
                 what,
             } if !self.blue_down => self.roll_back(Outcome::RolledBack { reason: what }, now),
             Event::Back(Color::Blue) if self.green_down => {
-                let reason = "no backend of green is healthy, and blue is back".to_owned();
+                self.blue_back = Some(now);
+                vec![]
+            }
+            Event::Tick if self.green_down && self.is_late(now) => {
+                let reason = format!(
+                    "blue is back since {}, and no backend of green is healthy yet",
+                    shown(RETURN)
+                );
                 self.roll_back(Outcome::RolledBack { reason }, now)
             }
             Event::Restarted { .. } => {

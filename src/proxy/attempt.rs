@@ -38,6 +38,27 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     spot.ok_or(503)
 }
 
+/// Gives a request that its backend has not begun with to it once more, or to another one; whether it may.
+///
+/// Nothing is charged: the backend ends its connections in order. The budget of retries holds all the same.
+pub fn unprocessed(record: &mut Record) -> bool {
+    let now = Clock::now();
+    let most = record.live().settings.retries;
+    let (Some(service), Some(spot)) = (record.service(), record.spot()) else {
+        return false;
+    };
+    if record.tries >= most || !service.may_retry(now) {
+        return false;
+    }
+    service.metrics(spot.color).retries.inc();
+    let next =
+        choice::second(service, spot, record.strict, now).filter(|next| next.color == spot.color);
+    record.again();
+    record.tries += 1;
+    record.hold(next.unwrap_or(spot));
+    true
+}
+
 /// Charges a failed attempt, and gives the request to another backend where one can take it and the
 /// budget allows it; whether it did.
 ///

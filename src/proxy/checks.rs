@@ -1,6 +1,6 @@
 //! Active checks: are the members of all pools well, green's before it has a share included.
 
-use crate::config::{Ask, BackendTls, Config, Health as Spec, Host, Protocol};
+use crate::config::{Ask, BackendTls, Health as Spec, Protocol};
 use crate::proxy::{descriptors, grpc};
 use crate::store::Clock;
 use crate::store::board::{BackendState, Board, Health, Snapshot};
@@ -106,32 +106,18 @@ fn targets(snapshot: &Snapshot) -> HashMap<Key, Target> {
             }
         };
         for backend in published.pools.iter().flatten() {
-            let host = host(&snapshot.config, name, backend.addr);
             let target = Target {
                 backend: backend.clone(),
                 spec: service.health.clone(),
                 protocol: service.protocol,
                 tls: service.tls.clone(),
                 way: way.clone(),
-                host,
+                host: service.own_host(),
             };
             targets.insert((name.clone(), backend.id.clone()), target);
         }
     }
     targets
-}
-
-/// The `Host` to ask with: the service's first exact one, else the backend's address.
-fn host(config: &Config, service: &str, addr: SocketAddr) -> String {
-    let hosts = config
-        .service(service)
-        .map(|service| service.hosts.as_slice())
-        .unwrap_or_default();
-    let exact = hosts.iter().find_map(|host| match host {
-        Host::Exact(name) => Some(name.clone()),
-        _ => None,
-    });
-    exact.unwrap_or_else(|| addr.to_string())
 }
 
 async fn watch_over(board: std::sync::Weak<Board>, target: Target) {
@@ -276,6 +262,7 @@ mod tests {
     fn rise_and_fall_are_counted_in_a_row() {
         let spec = Spec {
             ask: Ask::Connect,
+            host: None,
             port: None,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

@@ -117,6 +117,11 @@ impl Clocked {
     /// An upgrade was agreed to; what is returned can end it.
     pub fn becomes_tunnel(&self) -> Cut {
         self.stream.becomes_tunnel();
+        self.cut()
+    }
+
+    /// What can end the connection.
+    pub fn cut(&self) -> Cut {
         self.cut.get_or_init(Cut::default).clone()
     }
 

@@ -6,7 +6,7 @@ use crate::proxy::clocked::Clocked;
 use crate::proxy::grammar::{decimal, is_host, is_target};
 use crate::proxy::live::Settings;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST,
     PROXY_AUTHENTICATE, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::Authority;
@@ -20,24 +20,53 @@ use std::net::{IpAddr, SocketAddr};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 /// Tells green that a request is a copy, whose answer nobody waits for.
 pub const MIRROR: HeaderName = HeaderName::from_static("x-shifter-mirror");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// What is known to backends by these names is ours, or HTTP's.
-const DOUBLED: [&str; 9] = [
+/// What is known to backends by these names is HTTP's.
+const DOUBLED: [&str; 5] = [
     "content-length",
     "content-type",
-    "forwarded",
     "host",
     "proxy",
     "transfer-encoding",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
 ];
+
+/// Beginning of the names by which proxies say where a request came from and what was asked for.
+const CLAIMED: &str = "x-forwarded-";
+
+/// Further names that apps and frameworks take for a proxy's word; SECURITY.md lists them for people.
+const CLAIMS: [&str; 18] = [
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-original-host",
+    "x-original-url",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Whether a header of this name (in lower case) says something that is a proxy's to say.
+fn is_claim(name: &str) -> bool {
+    // Nearly all other names are told by their first letter.
+    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b't' | b'x'))
+        && (name.starts_with(CLAIMED) || CLAIMS.contains(&name))
+}
 
 /// The longest request id that is kept.
 const ID_MAX: usize = 128;
@@ -180,12 +209,24 @@ fn remove_doubles(request: &mut RequestHeader, own: &HeaderName) {
             let spelt = name.as_str();
             spelt.contains('_') && {
                 let meant = spelt.replace('_', "-");
-                meant == own.as_str() || DOUBLED.contains(&meant.as_str())
+                meant == own.as_str() || is_claim(&meant) || DOUBLED.contains(&meant.as_str())
             }
         })
         .cloned()
         .collect();
     for name in doubles {
+        request.remove_header(&name);
+    }
+}
+
+/// Takes away what only a proxy may say.
+fn remove_claims(request: &mut RequestHeader) {
+    let claims = request
+        .headers
+        .keys()
+        .filter(|name| is_claim(name.as_str()));
+    let claims: Vec<HeaderName> = claims.cloned().collect();
+    for name in claims {
         request.remove_header(&name);
     }
 }
@@ -289,14 +330,18 @@ pub fn request(
     let trusted = peer(session).is_some_and(|peer| settings.trust.trusts(peer));
     remove_doubles(request, &settings.request_id);
     if !trusted {
-        request.remove_header(&FORWARDED_FOR);
-        request.remove_header(&FORWARDED);
+        remove_claims(request);
     }
     // Known as httpoxy: CGI programs take it for the environment variable HTTP_PROXY.
     request.remove_header(&PROXY);
     request.remove_header(&MIRROR);
     if let Some(client) = client(session) {
         request.append_header("X-Forwarded-For", client)?;
+    }
+    if (!trusted || !request.headers.contains_key(&REAL_IP))
+        && let Some(user) = user(session, &settings.trust)
+    {
+        request.insert_header("X-Real-IP", user.to_string())?;
     }
     if !trusted || !request.headers.contains_key(&FORWARDED_PROTO) {
         let scheme = if by_tls(session) { "https" } else { "http" };
@@ -376,6 +421,22 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let lines = headers.get_all(CONNECTION).into_iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+}
+
+/// Whether caches keep an answer for everybody, so that a cookie of one user must not be in it (RFC 9111, 7.3): it is said
+/// to be public, or only confirms what a cache has.
+pub fn is_shared(response: &ResponseHeader) -> bool {
+    let public = |value: &HeaderValue| {
+        let mut parts = value.as_bytes().split(|&byte| byte == b',' || byte == b'=');
+        parts.any(|part| {
+            let part = part.trim_ascii();
+            [&b"public"[..], b"immutable", b"s-maxage"]
+                .iter()
+                .any(|word| part.eq_ignore_ascii_case(word))
+        })
+    };
+    response.status == StatusCode::NOT_MODIFIED
+        || response.headers.get_all(CACHE_CONTROL).iter().any(public)
 }
 
 /// Whether an answer goes on for as long as it likes: it is judged by its header.

@@ -9,7 +9,7 @@ use crate::proxy::edge::Edge;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
 use crate::proxy::record::{Record, classify};
-use crate::proxy::{attempt, forward, grpc, identity, mirror, reply, secure};
+use crate::proxy::{attempt, forward, grpc, identity, mirror, reply, secure, unprocessed};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -230,6 +230,10 @@ impl ProxyHttp for Gateway {
         let unanswered = session.response_written().is_none() && !record.has_answer();
         let closed = class == Class::Reset && matches!(error.retry, RetryType::ReusedOnly);
         let stale = unanswered && closed && record.was_stale();
+        if unanswered && whole && unprocessed::said(&error) && attempt::unprocessed(record) {
+            error.set_retry(true);
+            return error;
+        }
         if !stale && whole && unanswered && class == Class::Reset && method.is_safe() {
             // It died with the request in its hands: what only reads can be asked again.
             let again = attempt::again(record, &error, reused);
@@ -331,6 +335,7 @@ impl ProxyHttp for Gateway {
         forward::strip_hop_by_hop(response);
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());
+            record.streams(Clocked::of(session).map(Clocked::cut));
         }
         Ok(())
     }
@@ -353,7 +358,9 @@ impl ProxyHttp for Gateway {
         if self.board.draining() {
             session.set_keepalive(None);
         }
-        if let (Some(point), Some(service)) = (record.tell, record.service()) {
+        if let (Some(point), Some(service)) = (record.tell, record.service())
+            && !forward::is_shared(response)
+        {
             let secure = forward::by_https(session, &record.live().settings);
             if let Some(cookie) = service.line.cookie(point, secure) {
                 response.append_header(SET_COOKIE, cookie)?;

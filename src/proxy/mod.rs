@@ -49,6 +49,7 @@ pub mod strict;
 pub mod tls;
 pub mod tunnel;
 pub mod unjudged;
+mod unprocessed;
 pub mod upgrade;
 pub mod wire;
 

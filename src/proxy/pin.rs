@@ -1,6 +1,6 @@
 //! Where a caller stands on the line 0..10 000, and how it is found there again.
 
-use crate::config::Sticky;
+use crate::config::{Cookie, SameSite, Sticky};
 use crate::core::newcomer::newcomer;
 use crate::core::seat;
 use crate::core::weight::{Weight, point, salted};
@@ -23,8 +23,8 @@ const COOKIES_MAX: usize = 4;
 pub enum Pin {
     /// Nothing: each request is a newcomer.
     None,
-    /// A cookie of this name that we set.
-    Cookie(Box<str>),
+    /// A cookie that we set: its name, and its attributes as they are written; `true`: never to be sent without TLS.
+    Cookie(Box<str>, Box<str>, bool),
     /// A header that the caller sets.
     Header(HeaderName),
 }
@@ -34,11 +34,36 @@ impl Pin {
     pub fn new(sticky: Option<&Sticky>) -> Pin {
         match sticky {
             None => Pin::None,
-            Some(Sticky::Cookie(name)) => Pin::Cookie(name.as_str().into()),
+            Some(Sticky::Cookie(cookie)) => Pin::Cookie(
+                cookie.name.as_str().into(),
+                attributes(cookie).into(),
+                cookie.same_site == SameSite::None,
+            ),
             // A name that is no header name is refused with the configuration.
             Some(Sticky::Header(name)) => name.parse().map_or(Pin::None, Pin::Header),
         }
     }
+}
+
+/// The attributes of a cookie as `Set-Cookie` has them, without `Secure`.
+fn attributes(cookie: &Cookie) -> String {
+    let mut text = format!("; Path={}", cookie.path);
+    if let Some(domain) = &cookie.domain {
+        text.push_str(&format!("; Domain={domain}"));
+    }
+    if let Some(age) = cookie.max_age {
+        text.push_str(&format!("; Max-Age={}", age.as_secs()));
+    }
+    text.push_str("; HttpOnly; SameSite=");
+    text.push_str(match cookie.same_site {
+        SameSite::Lax => "Lax",
+        SameSite::Strict => "Strict",
+        SameSite::None => "None",
+    });
+    if cookie.partitioned {
+        text.push_str("; Partitioned");
+    }
+    text
 }
 
 /// The line of one service under one table entry.
@@ -93,7 +118,7 @@ impl Line {
     pub fn place(&self, headers: &HeaderMap) -> Place {
         match &self.pin {
             Pin::None => self.newcomer(false),
-            Pin::Cookie(name) => match self.seat(headers, name) {
+            Pin::Cookie(name, ..) => match self.seat(headers, name) {
                 Some(seat) => Place::known(seat::point(seat, self.salt)),
                 None => self.newcomer(true),
             },
@@ -116,7 +141,7 @@ impl Line {
     pub fn point_of(&self, headers: &HeaderMap) -> u16 {
         let own = match &self.pin {
             Pin::None => None,
-            Pin::Cookie(name) => self
+            Pin::Cookie(name, ..) => self
                 .seat(headers, name)
                 .map(|seat| seat::point(seat, self.salt)),
             Pin::Header(name) => headers.get(name).map(|id| self.point_of_id(id)),
@@ -134,15 +159,15 @@ impl Line {
     /// The value is `epoch.seat.signature`. The release's salt says which point a seat is in ([`seat`]), so that
     /// the same users are not the canaries of every release. `secure`: never to be sent without TLS.
     pub fn cookie(&self, point: u16, secure: bool) -> Option<HeaderValue> {
-        let Pin::Cookie(name) = &self.pin else {
+        let Pin::Cookie(name, attributes, always) = &self.pin else {
             return None;
         };
         let seat = seat::seat(point, self.salt);
         let signature = self.seal.sign(self.epoch, seat);
         let signature = std::str::from_utf8(&signature).ok()?;
-        let secure = if secure { "; Secure" } else { "" };
+        let secure = if secure || *always { "; Secure" } else { "" };
         let text = format!(
-            "{name}={}.{seat}.{signature}; Path=/; HttpOnly; SameSite=Lax{secure}",
+            "{name}={}.{seat}.{signature}{attributes}{secure}",
             self.epoch
         );
         HeaderValue::from_str(&text).ok()
@@ -195,7 +220,11 @@ mod tests {
     }
 
     fn cookie_line(salt: u64, epoch: u32) -> Line {
-        line(Pin::Cookie("pin".into()), salt, epoch)
+        line(
+            Pin::new(Some(&Sticky::Cookie(Cookie::named("pin".to_owned())))),
+            salt,
+            epoch,
+        )
     }
 
     fn sent(cookie: &str) -> HeaderMap {

@@ -365,7 +365,16 @@ impl Record {
         metrics.upgraded.inc();
         let closed = metrics.upgraded_closed.clone();
         let leaving = member.state.leaving();
-        self.tunnel = user.map(|user| Tunnel::open(user, leaving, closed));
+        self.tunnel = user.map(|user| Tunnel::open(user, leaving, Some(closed)));
+    }
+
+    /// The answer goes on for as long as both sides like; on the user's connection it ends when its backend is let go.
+    pub fn streams(&mut self, user: Option<Cut>) {
+        let (Some(member), Some(user)) = (self.member(), user) else {
+            return;
+        };
+        let leaving = member.state.leaving();
+        self.tunnel = Some(Tunnel::open(user, leaving, None));
     }
 
     /// Counts its end, once: in the judge's window and in the metrics.
@@ -378,6 +387,9 @@ impl Record {
         let end = Instant::now();
         let now = Clock::at(end);
         self.charge(class, now);
+        // A stream that says nothing for long is ended by us, and no failure of its backend.
+        let silent = class == Class::Timeout && matches!(self.lasting, Lasting::Events);
+        let class = if silent { Class::Ok } else { class };
         let Some(routed) = self.routed else { return };
         let color = self.spot.map_or(routed.color, |spot| spot.color);
         let service = &self.live.services[routed.service];

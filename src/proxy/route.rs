@@ -3,6 +3,7 @@
 //! Pure: the same request and the same table always lead to the same place.
 
 use crate::config::{Config, Host};
+use crate::core::path;
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use std::collections::HashMap;
@@ -97,8 +98,9 @@ impl Routes {
 
     /// The service of a request: the exact host before `*.suffix` before `*`, then the longest prefix.
     ///
-    /// `host` is the `Host` header as it came; `path` is compared as it came, byte by byte.
+    /// `host` is the `Host` header as it came; `path` is compared byte by byte, in the usual spelling ([`path::comparable`]).
     pub fn find(&self, host: &[u8], path: &str) -> Option<Found<'_>> {
+        let path = &*path::comparable(path);
         let mut buffer = Vec::new();
         let any = || self.any.find(path, Entry::Any);
         let Some(host) = bare_host(host, &mut buffer) else {

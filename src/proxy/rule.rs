@@ -3,6 +3,7 @@
 //! Pure. The work for one request is bounded: so many rules, so many conditions, so many bytes.
 
 use crate::config::{Condition, Rule};
+use crate::core::path;
 use crate::proxy::route;
 use http::header::COOKIE;
 use pingora::http::RequestHeader;
@@ -25,7 +26,7 @@ pub fn all_hold(conditions: &[Condition], request: &RequestHeader) -> bool {
 }
 
 fn holds(condition: &Condition, request: &RequestHeader) -> bool {
-    let path = || request.uri.path();
+    let path = || path::comparable(request.uri.path());
     match condition {
         Condition::Header(name, wanted) => request
             .headers
@@ -39,8 +40,8 @@ fn holds(condition: &Condition, request: &RequestHeader) -> bool {
             let mut pairs = query.as_bytes().split(|&byte| byte == b'&');
             pairs.any(|pair| has(pair, name, wanted))
         }),
-        Condition::Below(prefix) => route::begins_with(path(), prefix),
-        Condition::Exactly(wanted) => path() == wanted,
+        Condition::Below(prefix) => route::begins_with(&path(), prefix),
+        Condition::Exactly(wanted) => path() == *wanted,
     }
 }
 

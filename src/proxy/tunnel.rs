@@ -1,4 +1,4 @@
-//! WebSockets and other tunnels of a pool that is let go: they end one by one, not all in one instant.
+//! WebSockets, other tunnels and event streams of a pool that is let go: they end one by one, not all in one instant.
 //!
 //! Whoever is cut off comes back at once, so a crowd of them is spread over the time that is left.
 
@@ -15,11 +15,12 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Watches over a tunnel on the user's connection; `leaving` says within which time it must end.
+    /// Watches over a tunnel or a stream on the user's connection; `leaving` says within which time it must end, `closed`
+    /// counts when it does.
     pub fn open(
         user: Cut,
         mut leaving: watch::Receiver<Option<Duration>>,
-        closed: IntCounter,
+        closed: Option<IntCounter>,
     ) -> Tunnel {
         let waiting = tokio::spawn(async move {
             loop {
@@ -37,7 +38,7 @@ impl Tunnel {
                     stays = leaving.wait_for(Option::is_none) => if stays.is_err() { return },
                 }
             }
-            closed.inc();
+            closed.iter().for_each(IntCounter::inc);
             user.tell();
         });
         Tunnel {

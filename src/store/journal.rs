@@ -6,6 +6,8 @@
 
 pub use crate::store::saved::{Note, SavedRollout, SavedService};
 
+use crate::store::damage;
+use crate::store::soundness::{self, Soundness};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The format of the file. A newer one is refused, an older one is brought up to date.
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 /// Narration that is kept: enough for months of rollouts, bounded for all that.
 const NOTES_MAX: i64 = 100_000;
@@ -50,6 +52,16 @@ pub enum JournalError {
         /// Its format.
         found: i64,
     },
+    /// The file is sound as far as is known, and cannot be used now.
+    #[error("the state in {} cannot be used now: {why}. {remedy}. Nothing was changed", path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        why: String,
+        /// What a person can do.
+        remedy: &'static str,
+    },
     /// SQLite says no: disk full, input or output failed, read-only.
     #[error("the state could not be recorded: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -62,6 +74,8 @@ pub enum JournalError {
 pub struct Journal {
     db: Connection,
     path: PathBuf,
+    /// Why nothing can be recorded: file, reason, remedy.
+    refused: Option<(PathBuf, String, &'static str)>,
 }
 
 /// What opening found out.
@@ -75,18 +89,24 @@ pub struct Opened {
 
 impl Journal {
     /// Opens the journal for writing. A damaged file is put aside, never trusted and never deleted.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`] where the file is sound and cannot be used for the moment; nothing is changed then.
     pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
         let path = folder.join("state.db");
         let mut opened = Opened::default();
-        if path.exists() && !sound(&path) {
-            opened.put_aside = Some(put_aside(&path)?);
-            let copy = copy_of(&path);
-            if copy.exists() && sound(&copy) && fs::copy(&copy, &path).is_ok() {
+        if path.exists() && soundness::of(&path)? == Soundness::Damaged {
+            opened.put_aside = Some(damage::put_aside(&path)?);
+            let copy = damage::copy_of(&path);
+            if copy.exists() && soundness::of(&copy)? == Soundness::Sound {
+                damage::restore(&copy, &path)?;
                 opened.from_copy = true;
             }
         }
         let journal = Journal::connect(&path)?;
-        journal.migrate()?;
+        journal
+            .migrate()
+            .map_err(|error| soundness::named(&path, error))?;
         Ok((journal, opened))
     }
 
@@ -100,20 +120,48 @@ impl Journal {
         let journal = Journal {
             db: Connection::open_in_memory()?,
             path: PathBuf::new(),
+            refused: None,
         };
         journal.migrate()?;
         Ok(journal)
     }
 
     fn connect(path: &Path) -> Result<Journal, JournalError> {
-        let db = Connection::open(path)?;
-        db.busy_timeout(std::time::Duration::from_secs(2))?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
+        let db = soundness::connection(path)
+            .map_err(|error| soundness::named(path, JournalError::Sqlite(error)))?;
         Ok(Journal {
             db,
             path: path.to_owned(),
+            refused: None,
         })
+    }
+
+    /// A journal that records nothing, for a file that is [`JournalError::Unavailable`]: what was promoted last can be
+    /// read where the file can be, and goes on serving. A rollout that was under way is not resumed. `None` for any other error.
+    pub fn that_records_nothing(why: &JournalError) -> Option<Journal> {
+        let JournalError::Unavailable { path, why, remedy } = why else {
+            return None;
+        };
+        let mut journal = Journal::in_memory().ok()?;
+        if let Some((_folder, known)) = soundness::snapshot(path) {
+            // What cannot be read is as if it were not remembered.
+            let _ = copy_services(&known, &journal.db);
+        }
+        journal.refused = Some((path.clone(), why.clone(), *remedy));
+        Some(journal)
+    }
+
+    /// # Errors
+    /// When nothing can be recorded.
+    fn writable(&self) -> Result<(), JournalError> {
+        match &self.refused {
+            None => Ok(()),
+            Some((path, why, remedy)) => Err(JournalError::Unavailable {
+                path: path.clone(),
+                why: why.clone(),
+                remedy: *remedy,
+            }),
+        }
     }
 
     fn migrate(&self) -> Result<(), JournalError> {
@@ -175,6 +223,7 @@ impl Journal {
 
     /// Remembers a service.
     pub fn save_service(&self, name: &str, saved: &SavedService) -> Result<(), JournalError> {
+        self.writable()?;
         let (body, sum) = summed(saved)?;
         self.db.execute(
             "INSERT INTO service (name, body, sum) VALUES (?1, ?2, ?3)
@@ -186,6 +235,7 @@ impl Journal {
 
     /// Records a new rollout and gives it its number.
     pub fn begin_rollout(&self, rollout: &mut SavedRollout) -> Result<(), JournalError> {
+        self.writable()?;
         let transaction = self.db.unchecked_transaction()?;
         // One rollout at a time: an older one that could not be read must not come back some day.
         self.db.execute(
@@ -204,6 +254,7 @@ impl Journal {
 
     /// Records where a rollout stands. When this returns, it is on disk.
     pub fn save_rollout(&self, rollout: &SavedRollout) -> Result<(), JournalError> {
+        self.writable()?;
         let (body, sum) = summed(rollout)?;
         self.db.execute(
             "UPDATE rollout SET ended = ?2, body = ?3, sum = ?4 WHERE id = ?1",
@@ -218,6 +269,7 @@ impl Journal {
         rollout: &SavedRollout,
         saved: &SavedService,
     ) -> Result<(), JournalError> {
+        self.writable()?;
         let (body, sum) = summed(rollout)?;
         let (service, service_sum) = summed(saved)?;
         let transaction = self.db.transaction()?;
@@ -240,10 +292,14 @@ impl Journal {
 
     /// Copies the journal beside itself: the generation that a damaged file falls back to.
     pub fn keep_copy(&self) -> Result<(), JournalError> {
+        self.writable()?;
         if self.path.as_os_str().is_empty() {
             return Ok(());
         }
-        let (copy, fresh) = (copy_of(&self.path), self.path.with_extension("db.new"));
+        let (copy, fresh) = (
+            damage::copy_of(&self.path),
+            self.path.with_extension("db.new"),
+        );
         let _ = fs::remove_file(&fresh);
         self.db
             .execute("VACUUM INTO ?1", [fresh.to_string_lossy()])?;
@@ -303,6 +359,7 @@ impl Journal {
 
     /// Writes one line of narration and gives it its number.
     pub fn note(&self, note: &mut Note) -> Result<(), JournalError> {
+        self.writable()?;
         self.db.execute(
             "INSERT INTO note (at, service, rollout, kind, text) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![note.at, note.service, note.rollout, note.kind, note.text],
@@ -345,6 +402,7 @@ impl Journal {
         rollout: i64,
         seconds: &[(i64, String)],
     ) -> Result<(), JournalError> {
+        self.writable()?;
         let transaction = self.db.transaction()?;
         for (at, body) in seconds {
             transaction.execute(
@@ -416,45 +474,15 @@ fn trusted<T: DeserializeOwned>(body: &[u8], sum: i64) -> Option<T> {
         .ok()
 }
 
-fn copy_of(path: &Path) -> PathBuf {
-    path.with_extension("db.copy")
-}
-
-fn sound(path: &Path) -> bool {
-    let check = || -> rusqlite::Result<bool> {
-        let db = Connection::open(path)?;
-        // A flipped byte can make a file "read-only" that is not.
-        db.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
-        let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        let tables: i64 = db.query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name IN ('service', 'rollout', 'note', 'second')",
-            [],
-            |row| row.get(0),
+fn copy_services(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let mut all = from.prepare("SELECT name, body, sum FROM service")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, (body, sum)) = (text(row, 0)?, (text(row, 1)?, row.get::<_, i64>(2)?));
+        to.execute(
+            "INSERT INTO service (name, body, sum) VALUES (?1, ?2, ?3)",
+            params![name, body, sum],
         )?;
-        let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        // An empty file is a journal that was never begun; one with some of our tables is damaged.
-        Ok(answer == "ok" && (tables == 4 || (tables == 0 && version == 0) || version > FORMAT))
-    };
-    check().unwrap_or(false)
-}
-
-fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
-    let stamp = jiff::Timestamp::now().as_second();
-    let aside = path.with_extension(format!("db.damaged-{stamp}"));
-    let unusable = |source| JournalError::Folder {
-        path: path.to_owned(),
-        source,
-    };
-    fs::rename(path, &aside).map_err(unusable)?;
-    for extra in ["db-wal", "db-shm"] {
-        let from = path.with_extension(extra);
-        if from.exists() {
-            fs::rename(
-                &from,
-                aside.with_extension(format!("damaged-{stamp}-{extra}")),
-            )
-            .map_err(unusable)?;
-        }
     }
-    Ok(aside)
+    Ok(())
 }

@@ -5,11 +5,13 @@
 
 pub mod board;
 pub mod clock;
+mod damage;
 pub mod groups;
 pub mod journal;
 pub mod key;
 pub mod lock;
 pub mod saved;
+mod soundness;
 pub mod users;
 mod voices;
 pub mod window;

@@ -20,6 +20,9 @@ pub struct SavedService {
     /// Where blue was last seen, for a start without an answer from Docker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Pool>,
+    /// The Compose project of the containers that served last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
 }
 
 /// A container that was taken off and runs on for a while, without users.

@@ -201,3 +201,53 @@ async fn a_page_that_comes_in_parts_is_no_stream() {
     assert_eq!(counts, [2.0, 0.0, 2.0]);
     assert_eq!(judged(&rig, Blue), (1.0, 1.0));
 }
+
+/// Opens an event stream and reads its first event.
+async fn subscribed(rig: &Rig) -> Client {
+    let mut client = Client::connect(rig.addr).await;
+    client.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    let mut seen = String::new();
+    while !seen.contains("data: 1") {
+        let mut part = [0; 4096];
+        let read = timeout(PATIENCE, client.stream.read(&mut part));
+        let count = read.await.expect("the first event at once").unwrap();
+        assert!(count > 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&part[..count]));
+    }
+    client
+}
+
+/// A stream that says nothing for long is ended by us, and its backend has failed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_stream_is_no_failure_of_its_backend() {
+    let (blue, _go) = endless("text/event-stream").await;
+    let more = "timeouts = { first_byte = \"300ms\", read = \"300ms\" }\n[service.app.eject]\nfailures = 1\nfor = \"1h\"\n";
+    let rig = Rig::app(&[blue], &[], more).await;
+    let mut client = subscribed(&rig).await;
+    let mut rest = vec![];
+    let ended = timeout(PATIENCE, client.stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "its time is over");
+    rig.idle().await;
+    assert_eq!(rig.errors(Blue, "first_byte_timeout"), 0.0);
+    let state = &rig.board.snapshot().services[0].pools[Blue.index()][0];
+    assert!(
+        state.usable(shifter::store::Clock::now()),
+        "it is not left out"
+    );
+    assert_eq!(judged(&rig, Blue), (1.0, 0.0));
+}
+
+/// Streams of a version that is let go end within the time for that, as tunnels do.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_a_pool_that_is_let_go_end() {
+    let (blue, _go) = endless("text/event-stream").await;
+    let rig = Rig::app(&[blue], &[], "").await;
+    let mut client = subscribed(&rig).await;
+    let member = rig.board.snapshot().services[0].pools[Blue.index()][0].clone();
+    assert!(member.let_go(Some(std::time::Duration::ZERO)));
+    let mut rest = vec![];
+    let ended = timeout(PATIENCE, client.stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "it goes on");
+    rig.idle().await;
+    assert_eq!(judged(&rig, Blue), (1.0, 0.0), "judged by its header");
+}

@@ -153,6 +153,58 @@ async fn only_trusted_proxies_say_who_it_is() -> Done {
     Ok(())
 }
 
+/// What apps and frameworks take for a proxy's word, in any spelling that CGI programs cannot tell apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_says_is_said_by_a_proxy_or_not_at_all() -> Done {
+    const CLAIMS: [&str; 15] = [
+        "X-Forwarded-Port",
+        "X-Forwarded-Server",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-Scheme",
+        "X-Client-IP",
+        "True-Client-IP",
+        "X-Cluster-Client-Ip",
+        "CF-Connecting-IP",
+        "Fastly-Client-IP",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "Forwarded",
+        "Front-End-Https",
+        "X_Client_IP",
+    ];
+    let mut claims = String::from("X-Real-IP: 6.6.6.6\r\nX-Token: mine\r\n");
+    CLAIMS
+        .iter()
+        .for_each(|name| claims.push_str(&format!("{name}: 6.6.6.6\r\n")));
+    for (trusted, real) in [("10.0.0.0/8", "127.0.0.1"), ("127.0.0.0/8", "6.6.6.6")] {
+        let blue = Backend::named("blue").await;
+        let rig = rig(blue.addr, &format!("trusted_proxies = [\"{trusted}\"]")).await;
+        get(rig.addr, "/", &claims).await?;
+        let head = blue.heads().pop().unwrap();
+        assert_eq!(values(&head, "x-real-ip"), [real]);
+        assert_eq!(values(&head, "x-token"), ["mine"]);
+        for name in CLAIMS {
+            let trusts = trusted.starts_with("127") && !name.contains('_');
+            assert_eq!(
+                values(&head, name).len(),
+                usize::from(trusts),
+                "{name}: {head}"
+            );
+        }
+        // Without a word of its own a trusted proxy leaves it to us.
+        get(rig.addr, "/", "x-forwarded-for: 9.9.9.9\r\n").await?;
+        let head = blue.heads().pop().unwrap();
+        let expected = if trusted.starts_with("127") {
+            "9.9.9.9"
+        } else {
+            "127.0.0.1"
+        };
+        assert_eq!(values(&head, "x-real-ip"), [expected]);
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_balancer_speaks_the_proxy_protocol() -> Done {
     let binary = {

@@ -330,3 +330,50 @@ async fn a_stop_waits_for_the_requests_of_a_connection() {
         }
     );
 }
+
+/// A backend of HTTP/2 that refuses the second stream of its first connection.
+async fn refuses_the_second() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections += 1;
+            let first = connections == 1;
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                    return;
+                };
+                let mut streams = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    streams += 1;
+                    if first && streams == 2 {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                        continue;
+                    }
+                    let head = http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "0");
+                    let _ = respond.send_response(head.body(()).unwrap(), true);
+                }
+            });
+        }
+    });
+    addr
+}
+
+/// What a backend has not begun with is asked again whatever its method, and nothing has failed (RFC 9113, 8.7).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_refused_unprocessed_is_asked_again() {
+    let addr = refuses_the_second().await;
+    let rig = Rig::app(&[addr], &[], H2C).await;
+    let user = User::connect(rig.addr).await;
+    for _ in 0..3 {
+        let got = user.send(post("http://app/"), "a call").await.unwrap();
+        assert_eq!(got.status, 200);
+    }
+    rig.idle().await;
+    rig.judged_to_be(Blue, 3, 0).await;
+    assert_eq!(rig.errors(Blue, "protocol"), 0.0);
+}

@@ -592,3 +592,91 @@ async fn a_sticky_user_who_tries_again_is_one_user() -> Done {
     assert!(users.one.requests < 21, "{users:?}");
     Ok(())
 }
+
+/// The cookie of an answer with these headers to a newcomer, where `sticky` has these attributes.
+async fn cookie_of(attributes: &str, headers: &str) -> Option<String> {
+    let said = format!("HTTP/1.1 {headers}content-length: 0\r\n\r\n");
+    let blue = Backend::start(move |_| Act::Say(said.clone())).await;
+    let sticky = format!("sticky = {{ cookie = \"pin\"{attributes} }}\n");
+    let rig = Rig::app(&[blue.addr], &[], &sticky).await;
+    let mut client = Client::connect(rig.addr).await;
+    client.send("GET / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    let answer = client.answer().await.unwrap();
+    let set = answer.header("set-cookie")?;
+    let (_, attributes) = set.split_once("; ").unwrap();
+    Some(attributes.to_owned())
+}
+
+/// A cache that keeps an answer for everybody would hand one user's cookie to all.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_for_everybody_carry_no_cookie() {
+    for (headers, told) in [
+        ("200 OK\r\n", true),
+        ("200 OK\r\ncache-control: private, max-age=60\r\n", true),
+        ("200 OK\r\ncache-control: no-store\r\n", true),
+        ("200 OK\r\ncache-control: Public, max-age=60\r\n", false),
+        ("200 OK\r\ncache-control: max-age=60, immutable\r\n", false),
+        ("200 OK\r\ncache-control: s-maxage=60\r\n", false),
+        ("304 Not Modified\r\n", false),
+    ] {
+        assert_eq!(cookie_of("", headers).await.is_some(), told, "{headers}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_attributes_of_the_cookie_are_as_the_file_says() {
+    let plain = "200 OK\r\n";
+    for (attributes, expected) in [
+        ("", "Path=/; HttpOnly; SameSite=Lax"),
+        (
+            ", same_site = \"none\", partitioned = true",
+            "Path=/; HttpOnly; SameSite=None; Partitioned; Secure",
+        ),
+        (
+            ", same_site = \"strict\", domain = \"Example.com\", path = \"/app\", max_age = \"30d\"",
+            "Path=/app; Domain=example.com; Max-Age=2592000; HttpOnly; SameSite=Strict",
+        ),
+    ] {
+        let told = cookie_of(attributes, plain).await;
+        assert_eq!(told.as_deref(), Some(expected), "{attributes}");
+    }
+}
+
+/// One path has many spellings; a rule or a service that guards it guards all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_spellings_of_a_path_go_the_same_way() -> Done {
+    let [blue, green, api] = [
+        Backend::named("blue").await,
+        Backend::named("green").await,
+        Backend::named("api").await,
+    ];
+    let toml = format!(
+        "[service.app]\nhosts = [\"*\"]\nblue = [\"{}\"]\ngreen = [\"{}\"]\nrules = [{{ exact_path = \"/pay\", to = \"blue\" }}]\n{RARE_CHECKS}[service.api]\nhosts = [\"*\"]\npaths = [\"/api\"]\nblue = [\"{}\"]\n[service.api.health]\ninterval = \"1h\"\n",
+        blue.addr, green.addr, api.addr
+    );
+    let mut rig = Rig::start(&toml).await;
+    rig.weigh(100);
+    for path in [
+        "/api/x",
+        "/%61pi/x",
+        "//api/x",
+        "/public/../api/x",
+        "/./api/x",
+        "/%2e/api/x",
+    ] {
+        assert_eq!(get(rig.addr, path, "").await?.body, "api", "{path}");
+    }
+    for path in ["/pay", "/p%61y", "//pay", "/x/../pay"] {
+        assert_eq!(get(rig.addr, path, "").await?.body, "blue", "{path}");
+    }
+    for path in ["/apis", "/api%2Fx", "/payment"] {
+        assert_eq!(get(rig.addr, path, "").await?.body, "green", "{path}");
+    }
+    let head = api.heads();
+    assert!(
+        head[1].starts_with("GET /%61pi/x "),
+        "as it came: {}",
+        head[1]
+    );
+    Ok(())
+}

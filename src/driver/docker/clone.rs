@@ -3,11 +3,12 @@
 //! `docker inspect` shows settings and image defaults as one. What equals the default of blue's image is
 //! therefore left out, or green would run with the old version's defaults.
 
-use crate::driver::docker::labels::{Owner, personal};
+use crate::driver::docker::endpoints::{endpoints, first_network};
+use crate::driver::docker::host_settings::{anonymous, host_settings};
+use crate::driver::docker::labels::{self, COMPOSE_PROJECT, Owner};
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig,
-    HostConfig, ImageConfig, NetworkingConfig, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    HostConfig, ImageConfig, NetworkingConfig,
 };
 use std::collections::{BTreeMap, HashMap};
 use thiserror::Error;
@@ -26,6 +27,8 @@ pub struct Changes {
     pub env: BTreeMap<String, String>,
     /// Names on the network that green may have; blue's are never taken over.
     pub aliases: Vec<String>,
+    /// Green has blue's host name.
+    pub hostname: bool,
 }
 
 /// A container to be created.
@@ -87,47 +90,20 @@ pub fn clone(
     owner: &Owner,
     compose_clone: bool,
 ) -> Result<Spec, CloneError> {
-    let name = name_of(blue);
-    let (id, config, host) = settings(blue, &name)?;
-    refuse(&name, config, host, compose_clone)?;
+    let copied = Blue::of(blue)?;
+    refuse(&copied, compose_clone)?;
     let mut remarks = vec![];
-    let short = id.get(..SHORT_ID).unwrap_or(&id).to_owned();
-    let mut networks = endpoints(blue, &short, changes, &mut remarks);
-    let first = first_network(host, &networks);
+    let mut networks = endpoints(blue, &copied.own_names(), changes, &mut remarks);
+    let first = first_network(copied.host, &networks);
     let at_creation = networks.remove(&first).map(|endpoint| NetworkingConfig {
         endpoints_config: Some(HashMap::from([(first, endpoint)])),
     });
-    let (entrypoint, cmd) = command(config, image);
     let body = ContainerCreateBody {
-        image: Some(changes.image.clone()),
-        env: Some(env(config, image, &changes.env)),
-        labels: Some(labels(
-            config,
-            image,
-            owner,
-            &id,
-            host.restart_policy.as_ref(),
-        )),
-        entrypoint,
-        cmd,
-        healthcheck: healthcheck(config.healthcheck.as_ref(), image.healthcheck.as_ref()),
-        hostname: config.hostname.clone().filter(|host| *host != short),
-        domainname: config.domainname.clone().filter(|name| !name.is_empty()),
-        user: other(&config.user, &image.user),
-        working_dir: other(&config.working_dir, &image.working_dir),
-        stop_signal: other(&config.stop_signal, &image.stop_signal),
-        // Podman says 0 where nothing was set.
-        stop_timeout: config.stop_timeout.filter(|seconds| *seconds > 0),
-        exposed_ports: without(&config.exposed_ports, &image.exposed_ports),
-        volumes: without(&config.volumes, &image.volumes),
-        shell: other(&config.shell, &image.shell),
-        tty: config.tty,
-        open_stdin: config.open_stdin,
-        host_config: Some(host_settings(&name, host, &mut remarks)),
         networking_config: at_creation,
-        ..ContainerCreateBody::default()
+        ..body(&copied, image, changes, owner, &mut remarks)
     };
-    remarks.extend(anonymous(config));
+    remarks.extend(anonymous(copied.config, copied.host));
+    remarks.extend(brought_by_compose(&copied));
     Ok(Spec {
         name: changes.name.clone(),
         body,
@@ -136,16 +112,110 @@ pub fn clone(
     })
 }
 
+/// Each field of the engine's create call is named here, so that a new one in its models does not compile before it was thought of.
+fn body(
+    blue: &Blue<'_>,
+    image: &ImageConfig,
+    changes: &Changes,
+    owner: &Owner,
+    remarks: &mut Vec<String>,
+) -> ContainerCreateBody {
+    let (config, host) = (blue.config, blue.host);
+    let (entrypoint, cmd) = command(config, image);
+    ContainerCreateBody {
+        image: Some(changes.image.clone()),
+        env: Some(env(blue, image, &changes.env, remarks)),
+        labels: Some(labels(blue, image, owner, remarks)),
+        entrypoint,
+        cmd,
+        healthcheck: healthcheck(config.healthcheck.as_ref(), image.healthcheck.as_ref()),
+        hostname: hostname(blue, changes, remarks),
+        domainname: config.domainname.clone().filter(|name| !name.is_empty()),
+        user: other(&config.user, &image.user),
+        working_dir: other(&config.working_dir, &image.working_dir),
+        stop_signal: other(&config.stop_signal, &image.stop_signal),
+        // Podman says 0 where nothing was set.
+        stop_timeout: config.stop_timeout.filter(|seconds| *seconds != 0),
+        exposed_ports: without(&config.exposed_ports, &image.exposed_ports),
+        volumes: without(&config.volumes, &image.volumes),
+        shell: other(&config.shell, &image.shell),
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        network_disabled: config.network_disabled.filter(|disabled| *disabled),
+        host_config: Some(host_settings(&blue.name, host, remarks)),
+        // Chosen by the caller of the copy.
+        networking_config: None,
+        // Of the terminal that blue was started from.
+        attach_stdin: None,
+        attach_stdout: None,
+        attach_stderr: None,
+        // Of the image: the engine takes them from there.
+        args_escaped: None,
+        on_build: None,
+    }
+}
+
+/// The host name, where a person chose one. Engines answer to it on the networks of the container (moby since 25 by its
+/// `DNSNames`, before and Podman by `Aliases`), so green would get half of what asks for it, whatever its weight.
+fn hostname(blue: &Blue<'_>, changes: &Changes, remarks: &mut Vec<String>) -> Option<String> {
+    let chosen = blue.chosen_hostname()?.to_owned();
+    // In the host's namespace there is none to be set.
+    if blue.host.uts_mode.as_deref() == Some("host") {
+        return None;
+    }
+    if changes.hostname {
+        return Some(chosen);
+    }
+    remarks.push(format!(
+        "green does not get the host name {chosen}: what asks the network for it would get green, whatever its weight. Where the app itself needs it: `hostname = true` in [service.NAME.copy]"
+    ));
+    None
+}
+
 /// What of blue is copied.
-fn settings<'a>(
-    blue: &'a ContainerInspectResponse,
-    name: &str,
-) -> Result<(String, &'a ContainerConfig, &'a HostConfig), CloneError> {
-    let missing = |what| CloneError::Incomplete(what, name.to_owned());
-    let id = blue.id.clone().ok_or_else(|| missing("id"))?;
-    let config = blue.config.as_ref().ok_or_else(|| missing("settings"))?;
-    let host = blue.host_config.as_ref();
-    Ok((id, config, host.ok_or_else(|| missing("host settings"))?))
+struct Blue<'a> {
+    name: String,
+    id: &'a str,
+    config: &'a ContainerConfig,
+    host: &'a HostConfig,
+}
+
+impl<'a> Blue<'a> {
+    fn of(blue: &'a ContainerInspectResponse) -> Result<Blue<'a>, CloneError> {
+        let name = name_of(blue);
+        let missing = |what| CloneError::Incomplete(what, name.clone());
+        let id = blue.id.as_deref().ok_or_else(|| missing("id"))?;
+        let config = blue.config.as_ref().ok_or_else(|| missing("settings"))?;
+        let host = blue.host_config.as_ref();
+        let host = host.ok_or_else(|| missing("host settings"))?;
+        Ok(Blue {
+            name,
+            id,
+            config,
+            host,
+        })
+    }
+
+    /// The host name, where it is not the one that the engine gives.
+    fn chosen_hostname(&self) -> Option<&str> {
+        let name = self.config.hostname.as_deref()?;
+        (!name.is_empty() && name != self.short_id()).then_some(name)
+    }
+
+    /// The names on a network that the engine gives by itself, and the host name.
+    fn own_names(&self) -> Vec<&str> {
+        let chosen = self.chosen_hostname();
+        std::iter::once(self.short_id()).chain(chosen).collect()
+    }
+
+    fn short_id(&self) -> &str {
+        self.id.get(..SHORT_ID).unwrap_or(self.id)
+    }
+
+    fn label(&self, key: &str) -> Option<&String> {
+        self.config.labels.as_ref()?.get(key)
+    }
 }
 
 /// A container's name without the slash that the engine puts before it.
@@ -154,14 +224,8 @@ pub fn name_of(container: &ContainerInspectResponse) -> String {
     name.trim_start_matches('/').to_owned()
 }
 
-fn refuse(
-    name: &str,
-    config: &ContainerConfig,
-    host: &HostConfig,
-    compose_clone: bool,
-) -> Result<(), CloneError> {
-    let name = name.to_owned();
-    let label = |key: &str| config.labels.as_ref().and_then(|labels| labels.get(key));
+fn refuse(blue: &Blue<'_>, compose_clone: bool) -> Result<(), CloneError> {
+    let (name, host) = (blue.name.clone(), blue.host);
     let network = host.network_mode.as_deref().unwrap_or_default();
     if let Some(other) = network.strip_prefix("container:") {
         return Err(CloneError::ForeignNetwork(name, other.to_owned()));
@@ -172,62 +236,12 @@ fn refuse(
     if host.auto_remove == Some(true) {
         return Err(CloneError::AutoRemove(name));
     }
-    if label("com.docker.swarm.task.id").is_some() {
+    if blue.label("com.docker.swarm.task.id").is_some() {
         return Err(CloneError::SwarmTask(name));
     }
-    match label("com.docker.compose.project") {
+    match blue.label(COMPOSE_PROJECT) {
         Some(project) if !compose_clone => Err(CloneError::Compose(name, project.clone())),
         _ => Ok(()),
-    }
-}
-
-/// Blue's networks, without what names blue on them.
-fn endpoints(
-    blue: &ContainerInspectResponse,
-    short: &str,
-    changes: &Changes,
-    remarks: &mut Vec<String>,
-) -> BTreeMap<String, EndpointSettings> {
-    let networks = blue
-        .network_settings
-        .as_ref()
-        .and_then(|settings| settings.networks.clone())
-        .unwrap_or_default();
-    let mut endpoints = BTreeMap::new();
-    for (network, endpoint) in networks {
-        let own = |alias: &&String| alias.as_str() != short;
-        let dropped: Vec<_> = endpoint
-            .aliases
-            .iter()
-            .flatten()
-            .filter(own)
-            .cloned()
-            .collect();
-        if !dropped.is_empty() {
-            remarks.push(format!(
-                "green does not answer to {} on `{network}`: half of those who ask there would get it, whatever its weight",
-                dropped.join(", ")
-            ));
-        }
-        let aliases =
-            (!changes.aliases.is_empty() && network != "bridge").then(|| changes.aliases.clone());
-        let endpoint = EndpointSettings {
-            aliases,
-            driver_opts: endpoint.driver_opts,
-            ..EndpointSettings::default()
-        };
-        endpoints.insert(network, endpoint);
-    }
-    endpoints
-}
-
-/// The network to name at creation: older engines take one only.
-fn first_network(host: &HostConfig, networks: &BTreeMap<String, EndpointSettings>) -> String {
-    let mode = host.network_mode.clone().unwrap_or_default();
-    if networks.contains_key(&mode) {
-        mode
-    } else {
-        networks.keys().next().cloned().unwrap_or(mode)
     }
 }
 
@@ -254,16 +268,23 @@ fn command(
 }
 
 fn env(
-    config: &ContainerConfig,
+    blue: &Blue<'_>,
     image: &ImageConfig,
     changes: &BTreeMap<String, String>,
+    remarks: &mut Vec<String>,
 ) -> Vec<String> {
-    let changed = |entry: &String| {
-        let name = entry.split('=').next().unwrap_or_default();
-        changes.contains_key(name)
-    };
-    let mut env = without(&config.env, &image.env).unwrap_or_default();
-    env.retain(|entry| !changed(entry));
+    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut env = without(&blue.config.env, &image.env).unwrap_or_default();
+    // Podman shows variables that it made itself.
+    let made = [
+        format!("HOSTNAME={}", blue.short_id()),
+        "container=podman".to_owned(),
+    ];
+    env.retain(|entry| !changes.contains_key(&name(entry)) && !made.contains(entry));
+    let (routed, mut env): (Vec<_>, Vec<_>) = env
+        .into_iter()
+        .partition(|entry| labels::routed_by_variable(&name(entry)));
+    remarks.extend(not_routed("variables", routed.iter().map(name)));
     env.extend(
         changes
             .iter()
@@ -273,21 +294,56 @@ fn env(
 }
 
 fn labels(
-    config: &ContainerConfig,
+    blue: &Blue<'_>,
     image: &ImageConfig,
     owner: &Owner,
-    predecessor: &str,
-    restart: Option<&RestartPolicy>,
+    remarks: &mut Vec<String>,
 ) -> HashMap<String, String> {
     let default = |name: &String| image.labels.as_ref().and_then(|labels| labels.get(name));
-    let own = config.labels.iter().flatten();
-    let mut labels: HashMap<String, String> = own
-        .filter(|(name, value)| !personal(name) && default(name) != Some(*value))
-        .map(|(name, value)| (name.clone(), value.clone()))
+    let own: Vec<_> = blue
+        .config
+        .labels
+        .iter()
+        .flatten()
+        .filter(|(name, value)| !labels::personal(name) && default(name) != Some(*value))
         .collect();
-    labels.extend(owner.labels(predecessor));
-    labels.extend(owner.restart_label(restart));
+    let names = |which: fn(&str) -> bool| {
+        let names = own.iter().map(|(name, _)| (*name).clone());
+        names.filter(move |name| which(name))
+    };
+    remarks.extend(not_routed("labels", names(labels::routed)));
+    let jobs = listed(names(labels::scheduled));
+    remarks.extend((!jobs.is_empty()).then(|| {
+        format!("green does not get the labels {jobs}: a scheduler would run each job in both versions. After the promotion no container has them: give the jobs a container of their own")
+    }));
+    let mut labels: HashMap<String, String> = own
+        .iter()
+        .filter(|(name, _)| !labels::routed(name) && !labels::scheduled(name))
+        .map(|(name, value)| ((*name).clone(), (*value).clone()))
+        .collect();
+    labels.extend(owner.labels(blue.id));
+    labels.extend(owner.restart_label(blue.host.restart_policy.as_ref()));
     labels
+}
+
+/// What green does not get so that no other proxy of the host sends users to it; `None` where blue has nothing of the kind.
+fn not_routed(kind: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let names = listed(names);
+    (!names.is_empty()).then(|| {
+        format!("green does not get the {kind} {names}: another proxy would send users to it past the weights. Let that proxy route to shifter")
+    })
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+/// Files that Compose puts into a container after it made it are no settings: `docker inspect` does not show them.
+fn brought_by_compose(blue: &Blue<'_>) -> Option<String> {
+    blue.label(COMPOSE_PROJECT)?;
+    Some("inline `configs` and `secrets` from variables are copied into a container by Compose itself: green has none of them. Where the app needs such files, mount them (`file:`), or let Compose start the new version".to_owned())
 }
 
 /// The engine merges a health check with the image's field by field, so each is looked at by itself.
@@ -311,88 +367,6 @@ fn healthcheck(
     (own != HealthConfig::default()).then_some(own)
 }
 
-fn host_settings(name: &str, host: &HostConfig, remarks: &mut Vec<String>) -> HostConfig {
-    let ports = host.port_bindings.as_ref().map_or(0, HashMap::len);
-    if ports > 0 || host.publish_all_ports == Some(true) {
-        remarks.push(format!(
-            "green publishes no ports of the host; those of `{name}` belong to shifter or to nobody"
-        ));
-    }
-    for volume in shared(host) {
-        remarks.push(format!("both versions write to {volume}"));
-    }
-    HostConfig {
-        port_bindings: None,
-        publish_all_ports: None,
-        container_id_file: None,
-        auto_remove: Some(false),
-        links: host
-            .links
-            .as_ref()
-            .map(|links| links.iter().map(|link| relinked(link)).collect()),
-        restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            maximum_retry_count: None,
-        }),
-        ulimits: host
-            .ulimits
-            .as_ref()
-            .map(|limits| limits.iter().map(as_asked).collect()),
-        ..host.clone()
-    }
-}
-
-/// A limit as it is asked for: Podman shows `RLIMIT_NOFILE` and takes `nofile`.
-fn as_asked(limit: &ResourcesUlimits) -> ResourcesUlimits {
-    let name = limit
-        .name
-        .as_deref()
-        .map(|name| match name.strip_prefix("RLIMIT_") {
-            Some(name) => name.to_ascii_lowercase(),
-            None => name.to_owned(),
-        });
-    ResourcesUlimits {
-        name,
-        ..limit.clone()
-    }
-}
-
-/// Volumes without a name: nobody but blue has them.
-fn anonymous(config: &ContainerConfig) -> Option<String> {
-    let volumes = config.volumes.as_ref().filter(|list| !list.is_empty())?;
-    Some(format!(
-        "green gets fresh, empty volumes where blue has anonymous ones: {}",
-        volumes.join(", ")
-    ))
-}
-
-/// A link as it is asked for: the engine shows `/other:/blue/alias`.
-fn relinked(link: &str) -> String {
-    let (other, alias) = link.split_once(':').unwrap_or((link, link));
-    let alias = alias.rsplit('/').next().unwrap_or(alias);
-    format!("{}:{alias}", other.trim_start_matches('/'))
-}
-
-/// Volumes and folders that both versions may write to.
-fn shared(host: &HostConfig) -> Vec<String> {
-    let read_only = |bind: &&String| {
-        let options = bind.rsplit(':').next().unwrap_or_default();
-        !options.split(',').any(|option| option == "ro")
-    };
-    let binds = host.binds.iter().flatten().filter(read_only).cloned();
-    let mounts = host.mounts.iter().flatten();
-    let mounts = mounts
-        .filter(|mount| mount.read_only != Some(true))
-        .filter_map(|mount| {
-            Some(format!(
-                "{}:{}",
-                mount.source.as_ref()?,
-                mount.target.as_ref()?
-            ))
-        });
-    binds.chain(mounts).collect()
-}
-
 /// The container's value where it is not the image's default.
 fn other<T: Clone + PartialEq>(container: &Option<T>, image: &Option<T>) -> Option<T> {
     container.clone().filter(|_| container != image)
@@ -409,7 +383,9 @@ fn without(container: &Option<Vec<String>>, image: &Option<Vec<String>>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bollard::models::NetworkSettings;
+    use bollard::models::{
+        NetworkSettings, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    };
     use serde_json::json;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

@@ -8,6 +8,10 @@ use bollard::models::{
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Seconds that the engine gives a container to stop where nothing else is said.
+const STOP_TIMEOUT: i64 = 10;
 
 /// Bytes of a health check's output that are told.
 const OUTPUT_MAX: usize = 200;
@@ -33,10 +37,14 @@ pub struct Container {
     pub restart: String,
     /// Bytes of memory that it may use; 0: as much as there is.
     pub memory: i64,
+    /// Seconds that it may take to stop, where it says so; negative: as long as it wants.
+    pub stop_timeout: Option<i64>,
     /// The ports inside that its image or its settings name.
     pub ports: Vec<u16>,
     /// Its addresses, by network.
     pub addresses: Vec<(String, IpAddr)>,
+    /// Why the last look at it could not be read; all else is then as it was seen before.
+    pub unread: Option<String>,
 }
 
 /// What the engine says of a container's life.
@@ -55,6 +63,8 @@ pub enum State {
     },
     /// Frozen by `docker pause`.
     Paused,
+    /// The engine's answer about it cannot be read; see [`Container::unread`].
+    Unreadable,
     /// Not running; `restarting`: the engine will start it again.
     Exited {
         /// The code of its first process; 128 and more by a signal.
@@ -135,6 +145,7 @@ impl fmt::Display for State {
             State::Unhealthy { said } if said.is_empty() => f.write_str("is unhealthy"),
             State::Unhealthy { said } => write!(f, "is unhealthy: {said}"),
             State::Paused => f.write_str("was paused"),
+            State::Unreadable => f.write_str("cannot be read"),
             State::Exited {
                 out_of_memory: true,
                 ..
@@ -198,12 +209,48 @@ impl Container {
             labels: config.labels.clone().unwrap_or_default(),
             restart: policy.map(|name| name.to_string()).unwrap_or_default(),
             memory: host.and_then(|host| host.memory).unwrap_or_default(),
+            // Podman says 0 where nothing was set.
+            stop_timeout: config.stop_timeout.filter(|seconds| *seconds != 0),
             ports: ports(config),
             addresses,
+            unread: None,
         })
     }
 
-    /// Where it is reached: on the named network, else on the first by name; `None` when nowhere.
+    /// A container whose details the engine gives in words that cannot be read, so that the others are seen all the same.
+    pub fn unreadable(id: String, name: String, why: String) -> Container {
+        Container {
+            id,
+            name,
+            image: String::new(),
+            started_at: String::new(),
+            finished_at: String::new(),
+            state: State::Unreadable,
+            labels: HashMap::new(),
+            restart: String::new(),
+            memory: 0,
+            stop_timeout: None,
+            ports: vec![],
+            addresses: vec![],
+            unread: Some(why),
+        }
+    }
+
+    /// How long it may take to stop before it is killed: its own stop timeout (the engine's default is 10 s), and no less than
+    /// `at_least`; `None`: as long as it wants.
+    pub fn stop_grace(&self, at_least: Duration) -> Option<Duration> {
+        let own = self.stop_timeout.unwrap_or(STOP_TIMEOUT);
+        let own = Duration::from_secs(u64::try_from(own).ok()?);
+        Some(own.max(at_least))
+    }
+
+    /// Puts the addresses first that are `near`; by the names of their networks among those.
+    pub fn prefer(&mut self, near: impl Fn(IpAddr) -> bool) {
+        self.addresses
+            .sort_by_key(|(name, ip)| (!near(*ip), name.clone()));
+    }
+
+    /// Where it is reached: on the named network, else on the first one, see [`Container::prefer`]; `None` when nowhere.
     pub fn address(&self, network: Option<&str>, port: u16) -> Option<SocketAddr> {
         let found = match network {
             Some(name) => self.addresses.iter().find(|(network, _)| network == name),
@@ -225,6 +272,35 @@ mod tests {
             "NetworkSettings": { "Networks": { "net": { "IPAddress": "10.0.0.3" }, "none": { "IPAddress": "" } } }
         });
         Container::of(&serde_json::from_value(inspect).expect("an answer"))
+    }
+
+    #[test]
+    fn a_network_that_shifter_is_on_comes_first() {
+        let mut one = seen(json!({"Running": true})).expect("a container");
+        let address = |name: &str, ip: &str| (name.to_owned(), ip.parse().expect("an address"));
+        one.addresses = vec![address("aaa", "10.1.0.3"), address("web", "10.2.0.3")];
+        one.prefer(|ip| ip.to_string().starts_with("10.2."));
+        assert_eq!(one.address(None, 80), "10.2.0.3:80".parse().ok());
+        assert_eq!(one.address(Some("aaa"), 80), "10.1.0.3:80".parse().ok());
+        one.prefer(|_| false);
+        assert_eq!(one.address(None, 80), "10.1.0.3:80".parse().ok());
+    }
+
+    #[test]
+    fn no_container_is_killed_before_its_own_stop_timeout() {
+        let mut one = seen(json!({"Running": true})).expect("a container");
+        let grace =
+            |one: &Container, s| one.stop_grace(Duration::from_secs(s)).map(|g| g.as_secs());
+        for (own, at_least, expected) in [
+            (None, 0, Some(10)),
+            (None, 30, Some(30)),
+            (Some(120), 30, Some(120)),
+            (Some(1), 30, Some(30)),
+            (Some(-1), 30, None),
+        ] {
+            one.stop_timeout = own;
+            assert_eq!(grace(&one, at_least), expected, "{own:?} {at_least}");
+        }
     }
 
     /// Every combination that engines show: status, running, restarting, paused, health.

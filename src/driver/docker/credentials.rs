@@ -49,6 +49,20 @@ pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
     }))
 }
 
+/// In which file credentials were looked for, and whether it is there, in words.
+pub fn looked_for() -> String {
+    match config() {
+        None => {
+            "No file with credentials was looked for, because neither DOCKER_CONFIG nor HOME is set"
+                .to_owned()
+        }
+        Some(file) if file.exists() => {
+            format!("{} was looked at for credentials", file.display())
+        }
+        Some(file) => format!("There is no file {} with credentials", file.display()),
+    }
+}
+
 /// Where `docker login` leaves them.
 fn config() -> Option<PathBuf> {
     let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);

@@ -96,8 +96,10 @@ mod tests {
             labels: labels.collect(),
             restart: String::new(),
             memory: 0,
+            stop_timeout: None,
             ports: ports.to_vec(),
             addresses: vec![],
+            unread: None,
         }
     }
 

@@ -5,16 +5,18 @@
 
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
+use crate::driver::docker::context;
 use crate::driver::docker::credentials;
 use crate::driver::docker::fault::{CALL, said};
+use crate::driver::docker::near;
 use crate::driver::docker::tasks::{self, Task};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerInspectResponse, ContainerUpdateBody, EventMessage, ExecConfig, ImageConfig,
-    NetworkConnectRequest, RestartPolicy,
+    ContainerInspectResponse, ContainerSummary, ContainerUpdateBody, EventMessage, ExecConfig,
+    ImageConfig, NetworkConnectRequest, RestartPolicy,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
@@ -35,6 +37,9 @@ const OUTPUT_MAX: usize = 1_000;
 /// So much longer than the container's own time to stop a stop may take: some engines kill when the caller hangs up.
 const STOP_SLACK: Duration = Duration::from_secs(30);
 
+/// How long one call waits for a container that must never be killed; the next sweep waits again.
+const STOP_UNLIMITED: Duration = Duration::from_secs(3600);
+
 /// What happens to a container that may change whether and where it serves.
 const EVENTS: [&str; 14] = [
     "start",
@@ -53,7 +58,7 @@ const EVENTS: [&str; 14] = [
     "disconnect",
 ];
 
-/// A Docker engine: the one at `host`, else the one that `DOCKER_HOST` names, else the local one.
+/// A Docker engine: the one at `host`, else the one that the command line would ask ([`context::host`]).
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     host: Option<String>,
@@ -67,9 +72,13 @@ impl Engine {
 
     /// Anew for each call, which is one connection anyway: a socket that was not there may be there now.
     fn docker(&self) -> Result<Docker, EngineError> {
-        let docker = match &self.host {
+        let host = match &self.host {
+            Some(host) => Some(host.clone()),
+            None => context::host().map_err(EngineError::Unreachable)?,
+        };
+        let docker = match &host {
             Some(host) => Docker::connect_with_host(host),
-            None => Docker::connect_with_defaults(),
+            None => Docker::connect_with_local_defaults(),
         };
         docker.map_err(|error| said("answer", &error))
     }
@@ -154,14 +163,20 @@ impl Engine {
         }
     }
 
-    /// The container of this name or id; `None` when there is none.
+    /// The container of this name or id; `None` when there is none. One that cannot be read is [`State::Unreadable`].
+    ///
+    /// [`State::Unreadable`]: crate::driver::docker::State::Unreadable
     ///
     /// # Errors
     /// When the engine does not say.
     pub async fn find(&self, name: &str) -> Result<Option<Container>, EngineError> {
         match self.inspect(name).await {
-            Ok(seen) => Ok(Container::of(&seen)),
+            Ok(seen) => Ok(Container::of(&seen).map(near::first)),
             Err(EngineError::Missing(_)) => Ok(None),
+            Err(EngineError::Unreadable(_, why)) => {
+                let name = name.to_owned();
+                Ok(Some(Container::unreadable(name.clone(), name, why)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -181,9 +196,12 @@ impl Engine {
         let mut found = vec![];
         for summary in listed.iter().rev() {
             // The list may lag behind; only a look at each is the truth.
-            if let Some(id) = &summary.id {
-                found.extend(self.find(id).await?);
-            }
+            let Some(id) = &summary.id else { continue };
+            let seen = self.find(id).await?;
+            found.extend(seen.map(|seen| match seen.unread {
+                Some(_) => listed_only(seen, summary),
+                None => seen,
+            }));
         }
         Ok(found)
     }
@@ -246,6 +264,7 @@ impl Engine {
                     EngineError::Unauthorized {
                         registry: registry(),
                         words,
+                        looked_for: credentials::looked_for(),
                     }
                 }
                 other => other,
@@ -263,17 +282,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a container, on all its networks, and does not start it.
+    /// Makes a container, on all its networks, and does not start it: its id, and what the engine warns of.
     ///
     /// # Errors
     /// When the name is taken, the image is missing or the engine refuses; nothing of it is left then.
-    pub async fn create(&self, spec: &Spec) -> Result<String, EngineError> {
+    pub async fn create(&self, spec: &Spec) -> Result<(String, Vec<String>), EngineError> {
         let docker = self.docker()?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
             .build();
         let asked = docker.create_container(Some(options), spec.body.clone());
-        let id = call("create a container", asked).await?.id;
+        let made = call("create a container", asked).await?;
+        let id = made.id;
         for (network, endpoint) in &spec.networks {
             let request = NetworkConnectRequest {
                 container: id.clone(),
@@ -286,7 +306,7 @@ impl Engine {
                 return Err(error);
             }
         }
-        Ok(id)
+        Ok((id, made.warnings))
     }
 
     /// Starts a container; one that runs already is left alone.
@@ -299,16 +319,19 @@ impl Engine {
         call("start a container", asked).await
     }
 
-    /// Stops a container and waits for it, at most `grace` before it is killed; one that is stopped is left alone.
+    /// Stops a container and waits for it, at most `grace` before it is killed (`None`: it is never killed); one that is
+    /// stopped is left alone. See [`Container::stop_grace`].
     ///
     /// # Errors
     /// When the engine does not say that it stopped.
-    pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+    pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<(), EngineError> {
         let options = StopContainerOptions {
-            t: i32::try_from(grace.as_secs()).ok(),
+            t: Some(grace.map_or(-1, |grace| {
+                i32::try_from(grace.as_secs()).unwrap_or(i32::MAX)
+            })),
             signal: None,
         };
-        let limit = grace + STOP_SLACK;
+        let limit = grace.unwrap_or(STOP_UNLIMITED) + STOP_SLACK;
         let patient = self.docker()?.with_timeout(limit);
         let asked = patient.stop_container(id, Some(options));
         within(limit, "stop a container", asked).await
@@ -347,13 +370,18 @@ impl Engine {
         within(limit, "wait for the end of a container", asked).await
     }
 
-    /// Removes a container that is stopped.
+    /// Removes a container that is stopped, with its anonymous volumes: nothing else can find those any more. Only for
+    /// containers that shifter made.
     ///
     /// # Errors
     /// When it runs.
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let docker = self.docker()?;
-        let asked = docker.remove_container(id, None::<RemoveContainerOptions>);
+        let options = RemoveContainerOptions {
+            v: true,
+            ..RemoveContainerOptions::default()
+        };
+        let asked = docker.remove_container(id, Some(options));
         call("remove a container", asked).await
     }
 
@@ -472,6 +500,19 @@ async fn within<T>(
             what,
         }),
         Ok(answer) => answer.map_err(|error| said(what, &error)),
+    }
+}
+
+/// What the list says of a container that cannot be looked at.
+fn listed_only(unreadable: Container, listed: &ContainerSummary) -> Container {
+    let name = listed.names.iter().flatten().next();
+    Container {
+        name: name.map_or(unreadable.name, |name| {
+            name.trim_start_matches('/').to_owned()
+        }),
+        image: listed.image.clone().unwrap_or_default(),
+        labels: listed.labels.clone().unwrap_or_default(),
+        ..unreadable
     }
 }
 

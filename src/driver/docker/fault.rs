@@ -12,7 +12,7 @@ pub(super) const CALL: Duration = Duration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// Nobody answers.
-    #[error("Docker cannot be reached: {0}. Is dockerd running, and does DOCKER_HOST name it?")]
+    #[error("Docker cannot be reached: {0}. Is dockerd running, and does `docker ps` show it?")]
     Unreachable(String),
     /// It is there, and we may not.
     #[error(
@@ -50,14 +50,19 @@ pub enum EngineError {
     },
     /// The registry does not give the image to whoever we said we are.
     #[error(
-        "{words}. Log in as the user that runs shifter, `docker login {registry}`; DOCKER_CONFIG says where the credentials are"
+        "{words}. {looked_for}: log in as the user that runs shifter, `docker login {registry}`; DOCKER_CONFIG names the folder of config.json"
     )]
     Unauthorized {
         /// The registry.
         registry: String,
         /// The engine's words.
         words: String,
+        /// Where credentials were looked for.
+        looked_for: String,
     },
+    /// An answer that does not have the form that the engine's documentation gives.
+    #[error("Docker's answer when asked to {0} cannot be read: {1}")]
+    Unreadable(&'static str, String),
     /// The engine refuses; its own words.
     #[error("Docker could not {0}: {1}")]
     Refused(&'static str, String),
@@ -80,7 +85,10 @@ pub(super) fn said(what: &'static str, error: &Error) -> EngineError {
             seconds: CALL.as_secs(),
             what,
         },
-        Error::JsonDataError { message, .. } => EngineError::Refused(what, message.clone()),
+        Error::JsonDataError { message, .. } => EngineError::Unreadable(what, message.clone()),
+        Error::UnsupportedURISchemeError { uri } => EngineError::Unreachable(format!(
+            "`{uri}` is no address that shifter can ask: unix:///PATH, tcp://HOST:PORT (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH by TLS), https://HOST:PORT. For ssh: `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`, and unix:///tmp/docker.sock"
+        )),
         other => {
             let text = deepest(other);
             if text.contains("Permission denied") {

@@ -38,15 +38,54 @@ pub fn pool_of(labels: &HashMap<String, String>) -> Option<Color> {
 /// Beginnings of labels that belong to one container and are never copied to another.
 ///
 /// A copy with Compose's labels counts as one more replica, and the next `docker compose up` removes it.
-const PERSONAL: [&str; 4] = [
+const PERSONAL: [&str; 5] = [
+    "PODMAN_SYSTEMD_UNIT",
     "com.docker.compose.",
     "com.docker.swarm.",
     "com.docker.stack.",
     "com.example.shifter.",
 ];
 
-/// Traefik would route to green past the weights.
-const ROUTED: &str = "traefik.";
+/// Beginnings of labels by which other proxies of the host find containers: they would send users to green past the weights.
+///
+/// Traefik, caddy-docker-proxy, EasyHAProxy, GoDoxy, nginx-proxy's companion, Pangolin, TSDProxy, DockFlare, Sablier.
+const ROUTED: [&str; 11] = [
+    "traefik.",
+    "caddy.",
+    "caddy_",
+    "easyhaproxy.",
+    "proxy.",
+    "com.github.nginx-proxy.",
+    "com.github.jrcs.letsencrypt_nginx_proxy_companion.",
+    "pangolin.",
+    "tsdproxy.",
+    "dockflare.",
+    "sablier.",
+];
+
+/// Variables by which nginx-proxy and its companion find containers; without them the others of theirs do nothing.
+const ROUTED_BY_VARIABLE: [&str; 3] = [
+    "VIRTUAL_HOST",
+    "VIRTUAL_HOST_MULTIPORTS",
+    "LETSENCRYPT_HOST",
+];
+
+/// Beginnings of labels by which schedulers run jobs in a container: two copies would run each job twice.
+const SCHEDULED: [&str; 3] = ["ofelia.", "deck-chores.", "cronado."];
+
+/// What Compose labels a container with that `docker compose run` made: no replica of its service.
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+/// The Compose project of a container.
+pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+/// The Compose service of a container.
+pub const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
+/// Whether a container is a single run of a Compose service (`docker compose run`), and no replica.
+pub fn one_off(labels: &HashMap<String, String>) -> bool {
+    labels
+        .get(ONE_OFF)
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
 
 /// Who makes a container, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +182,24 @@ pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicy> {
     })
 }
 
-/// Whether a label of blue says something that must not be said of green.
+/// Whether a label of blue belongs to that one container and is never copied.
 pub fn personal(name: &str) -> bool {
-    name.starts_with(ROUTED) || PERSONAL.iter().any(|start| name.starts_with(start))
+    PERSONAL.iter().any(|start| name.starts_with(start))
+}
+
+/// Whether another proxy would route to a container by this label.
+pub fn routed(name: &str) -> bool {
+    name == "caddy" || ROUTED.iter().any(|start| name.starts_with(start))
+}
+
+/// Whether another proxy would route to a container by this variable.
+pub fn routed_by_variable(name: &str) -> bool {
+    ROUTED_BY_VARIABLE.contains(&name)
+}
+
+/// Whether a scheduler would run jobs in a container by this label.
+pub fn scheduled(name: &str) -> bool {
+    SCHEDULED.iter().any(|start| name.starts_with(start))
 }
 
 #[cfg(test)]
@@ -199,11 +253,27 @@ mod tests {
             "com.docker.compose.project",
             "com.docker.swarm.task.id",
             MANAGED,
-            "traefik.enable",
         ] {
             assert!(personal(name), "{name}");
         }
-        assert!(!personal("org.opencontainers.image.title"));
-        assert!(!personal("team"));
+        for name in ["traefik.enable", "caddy", "caddy_0.reverse_proxy"] {
+            assert!(routed(name), "{name}");
+        }
+        assert!(scheduled("ofelia.job-exec.nightly.schedule"));
+        for name in ["org.opencontainers.image.title", "team", "caddyshack"] {
+            assert!(
+                !personal(name) && !routed(name) && !scheduled(name),
+                "{name}"
+            );
+        }
+        assert!(routed_by_variable("VIRTUAL_HOST"));
+        assert!(!routed_by_variable("VIRTUAL_ENV"), "Python's own");
+    }
+
+    #[test]
+    fn a_single_run_of_compose_is_no_replica() {
+        let labelled = |value: &str| [(ONE_OFF.to_owned(), value.to_owned())].into();
+        assert!(one_off(&labelled("True")) && one_off(&labelled("true")));
+        assert!(!one_off(&labelled("False")) && !one_off(&HashMap::new()));
     }
 }

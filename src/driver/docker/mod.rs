@@ -6,11 +6,16 @@
 
 pub mod clone;
 pub mod container;
+mod context;
 pub mod credentials;
 pub mod discovery;
+mod endpoints;
 pub mod engine;
 mod fault;
+mod host_settings;
 pub mod labels;
+pub mod members;
+mod near;
 pub mod oneshot;
 pub mod pools;
 pub mod portrait;

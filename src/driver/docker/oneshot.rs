@@ -45,7 +45,7 @@ pub async fn run(engine: &Engine, order: &OneShot) -> Result<(i64, String), Engi
     if engine.image(&order.image).await.is_err() && order.pull != Pull::Never {
         engine.pull(&order.image, |_, _| {}).await?;
     }
-    let id = engine.create(&spec).await?;
+    let (id, _) = engine.create(&spec).await?;
     let ran = async {
         engine.start(&id).await?;
         let code = engine.wait(&id, order.limit).await?;
@@ -58,7 +58,7 @@ pub async fn run(engine: &Engine, order: &OneShot) -> Result<(i64, String), Engi
 }
 
 async fn take_away(engine: &Engine, id: &str) -> Result<(), EngineError> {
-    engine.stop(id, Duration::ZERO).await?;
+    engine.stop(id, Some(Duration::ZERO)).await?;
     engine.remove(id).await
 }
 

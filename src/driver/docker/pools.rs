@@ -4,6 +4,7 @@ use crate::config::{Containers, Find, PoolSpec, Service};
 use crate::core::table::{Backend, Pool};
 use crate::driver::docker::container::Container;
 use crate::driver::docker::labels::Owner;
+use crate::driver::docker::members;
 use crate::driver::docker::roster::By;
 
 /// The containers of one pool, and how they are reached.
@@ -99,14 +100,14 @@ pub fn pool(place: &Place, containers: &[Container], release: &str) -> Pool {
     images.dedup();
     // That of a task on another node is not known.
     images.retain(|image| !image.is_empty());
-    let serving = containers.iter().filter(|found| found.state.serves());
+    let taking = members::taking(containers);
     Pool {
         release: if images.is_empty() {
             release.to_owned()
         } else {
             images.join(",")
         },
-        backends: serving
+        backends: taking
             .filter_map(|found| {
                 Some(Backend {
                     id: identity(found),
@@ -192,8 +193,10 @@ mod tests {
             labels: Default::default(),
             restart: String::new(),
             memory: 0,
+            stop_timeout: None,
             ports: vec![],
             addresses: vec![("net".to_owned(), "10.0.0.3".parse().expect("an address"))],
+            unread: None,
         }
     }
 

@@ -103,10 +103,13 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
     }
     for (i, name) in missing.into_iter().enumerate() {
         let (spec, remarks) = specify(engine, raise, name).await?;
+        let warnings = create(engine, raise, &spec).await?;
         if i == 0 {
             remarks.into_iter().for_each(&say);
+            warnings
+                .iter()
+                .for_each(|warning| say(format!("Docker warns: {warning}")));
         }
-        create(engine, raise, &spec).await?;
     }
     let made = engine.labelled(&raise.owner.selector()).await?;
     if let (Some(blue), Some(green)) = (&raise.like, made.first())
@@ -220,6 +223,7 @@ async fn specify(
         name: name.to_owned(),
         env: raise.copying.env.clone(),
         aliases: raise.copying.aliases.clone(),
+        hostname: raise.copying.hostname,
     };
     let spec = clone::clone(&blue, &image, &changes, &raise.owner, raise.copying.compose)?;
     let remarks = spec.remarks.clone();
@@ -268,9 +272,10 @@ fn first(raise: &Raise, name: &str) -> Spec {
     }
 }
 
-async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<(), RaiseError> {
+/// Makes one container; what the engine warns of.
+async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<Vec<String>, RaiseError> {
     let error = match engine.create(spec).await {
-        Ok(_) => return Ok(()),
+        Ok((_, warnings)) => return Ok(warnings),
         Err(error) => error,
     };
     // Podman says 500 where Docker says 409: who has the name is asked in any case.
@@ -278,7 +283,7 @@ async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<(), Raise
         Ok(Some(holder))
             if raise.owner.owns(&holder.labels) && raise.owner.made(&holder.labels) =>
         {
-            Ok(())
+            Ok(vec![])
         }
         Ok(Some(holder)) if matches!(error, EngineError::Taken(_)) => {
             let id = holder.id.get(..12).unwrap_or(&holder.id).to_owned();

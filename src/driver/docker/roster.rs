@@ -91,7 +91,14 @@ pub enum News {
 /// # Errors
 /// When the engine does not answer.
 pub async fn labelled(engine: &Engine) -> Result<Vec<Container>, EngineError> {
-    engine.labelled(&[DISCOVERED.to_owned()]).await
+    replicas(engine, &[DISCOVERED.to_owned()]).await
+}
+
+/// All containers with these labels, without single runs of Compose services (`docker compose run`), which have them too.
+async fn replicas(engine: &Engine, labels: &[String]) -> Result<Vec<Container>, EngineError> {
+    let mut found = engine.labelled(labels).await?;
+    found.retain(|container| !labels::one_off(&container.labels));
+    Ok(found)
 }
 
 /// Looks once.
@@ -101,11 +108,9 @@ pub async fn labelled(engine: &Engine) -> Result<Vec<Container>, EngineError> {
 pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineError> {
     let each = wants.iter().map(|want| async {
         let containers = match &want.by {
-            By::Labels(labels) => engine.labelled(labels).await?,
+            By::Labels(labels) => replicas(engine, labels).await?,
             By::Pool(service, color) => {
-                let mut found = engine
-                    .labelled(&[format!("{DISCOVERED}={service}")])
-                    .await?;
+                let mut found = replicas(engine, &[format!("{DISCOVERED}={service}")]).await?;
                 found.retain(|container| labels::pool_of(&container.labels) == Some(*color));
                 found
             }

@@ -20,6 +20,8 @@ pub struct Keep {
     pub owner: Owner,
     /// Ids of the containers that serve.
     pub serving: Vec<String>,
+    /// Ids of the green containers that have everything, while blue is kept warm: an engine that restarts brings them back.
+    pub promoted: Vec<String>,
     /// Ids of the containers that served before and were replaced: they are stopped, and removed when they are ours.
     pub retired: Vec<String>,
     /// Containers that run on without users, to be looked at.
@@ -28,7 +30,7 @@ pub struct Keep {
     pub name: Option<String>,
     /// How long the stopped containers of a green that was taken off are kept.
     pub keep_green: Duration,
-    /// How long a container may take to stop before it is killed.
+    /// How long a container may take to stop before it is killed, at least: its own stop timeout may be longer.
     pub grace: Duration,
 }
 
@@ -79,7 +81,8 @@ async fn perform(
 ) -> Result<Option<String>, EngineError> {
     Ok(match chore {
         Chore::Stop(container) => {
-            engine.stop(&container.id, keep.grace).await?;
+            let grace = container.stop_grace(keep.grace);
+            engine.stop(&container.id, grace).await?;
             let mut text = format!("stopped {} ({})", container.name, container.image);
             if !keep.owner.owns(&container.labels) {
                 text.push_str(&format!(
@@ -122,20 +125,20 @@ fn chores(
 ) -> Vec<Chore> {
     let mut chores = vec![];
     for container in ours {
-        if keep.serving.contains(&container.id) {
-            let wanted = labels::restart_of(&container.labels);
-            if let Some(wanted) = wanted
-                && wanted
-                    .name
-                    .is_some_and(|name| container.restart != name.to_string())
-            {
-                chores.push(Chore::Settle(container.clone(), wanted));
-            }
+        let promoted = keep.promoted.contains(&container.id);
+        if keep.serving.contains(&container.id) || promoted {
+            chores.extend(settled(container, labels::restart_of(&container.labels)));
             continue;
         }
         let owner = &keep.owner;
         let under_way = owner.made(&container.labels) || owner.checks(&container.labels);
         if owner.rollout != 0 && under_way {
+            // Promoted, and taken back while blue was warm: a crash is a crash again.
+            let never = RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            };
+            chores.extend(settled(container, Some(never)));
             continue;
         }
         // Nobody reads what a check left behind.
@@ -146,6 +149,8 @@ fn chores(
         let replaced = check || keep.retired.contains(&container.id);
         match &container.state {
             State::Created => chores.push(Chore::Remove(container.clone())),
+            // Nothing is known of it: the next sweep looks again.
+            State::Unreadable => {}
             State::Exited {
                 restarting: false, ..
             } => {
@@ -163,6 +168,16 @@ fn chores(
     }
     chores.extend(theirs(ours, retired, keep));
     chores
+}
+
+/// The change to a restart policy that a container does not have yet.
+fn settled(container: &Container, wanted: Option<RestartPolicy>) -> Option<Chore> {
+    let wanted = wanted?;
+    let present = match container.restart.as_str() {
+        "" => "no",
+        present => present,
+    };
+    (wanted.name?.to_string() != present).then(|| Chore::Settle(container.clone(), wanted))
 }
 
 /// What gives the one that serves its `name`: who has that name is put aside, when it was blue or is ours.
@@ -208,6 +223,7 @@ fn theirs(ours: &[Container], retired: &[Container], keep: &Keep) -> Vec<Chore> 
         if !matches!(
             container.state,
             State::Created
+                | State::Unreadable
                 | State::Exited {
                     restarting: false,
                     ..
@@ -241,6 +257,7 @@ mod tests {
                 rollout: 7,
             },
             serving: vec!["six".to_owned()],
+            promoted: vec![],
             retired: vec![],
             kept: vec![],
             name: None,
@@ -274,8 +291,10 @@ mod tests {
             labels: owner.labels("blue"),
             restart: "no".to_owned(),
             memory: 0,
+            stop_timeout: None,
             ports: vec![],
             addresses: vec![],
+            unread: None,
         }
     }
 

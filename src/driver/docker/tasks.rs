@@ -73,8 +73,10 @@ fn elsewhere(network: &str, task: &Task) -> Container {
         labels: HashMap::new(),
         restart: String::new(),
         memory: 0,
+        stop_timeout: None,
         ports: vec![],
         addresses: vec![(network.to_owned(), task.ip)],
+        unread: None,
     }
 }
 

@@ -29,7 +29,7 @@ fuzz_target!(|input: (&[u8], &str, Vec<&[u8]>)| {
         }
     }
     let line = Line {
-        pin: Pin::new(Some(&Sticky::Cookie("pin".to_owned()))),
+        pin: Pin::new(Some(&Sticky::Cookie(Cookie::named("pin".to_owned())))),
         salt: 7,
         epoch: 3,
         seal: Seal::new(b"secret", "app"),

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod making;
+mod members;
 mod running;
 mod walk;
 

@@ -29,6 +29,8 @@ pub struct Call {
     pub shape: String,
     /// The name of the container that is meant; empty where none is.
     pub whom: String,
+    /// Its query.
+    pub query: String,
 }
 
 impl Call {

@@ -122,6 +122,7 @@ async fn answer(
     let fault = faults.of(Call {
         shape: shape.clone(),
         whom: whom.unwrap_or_default(),
+        query: uri.query().unwrap_or_default().to_owned(),
     });
     let gone = || Err(io::Error::other("cut"));
     match fault {

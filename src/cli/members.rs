@@ -1,0 +1,76 @@
+//! What `shifter check` says of containers: which ones each service would have, and what is wrong with them.
+
+use crate::config::{Config, PoolSpec};
+use crate::core::table::Color;
+use crate::driver::docker::roster::{self, Found, Want};
+use crate::driver::docker::{Engine, members, pools};
+use std::time::Duration;
+
+/// The longest wait for the engine: a check of the file must not hang on it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A line for each pool of containers that has troubles, and one where Docker cannot be asked; none where no service has containers.
+pub(super) fn troubles(config: &Config) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else { return vec![] };
+    let engine = Engine::new(config.docker.host.clone());
+    let all: Vec<(Want, pools::Place)> = config.services.iter().flat_map(wants).collect();
+    if all.is_empty() {
+        return vec![];
+    }
+    let wanted: Vec<Want> = all.iter().map(|(want, _)| want.clone()).collect();
+    let looked = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, roster::look(&engine, &wanted)).await });
+    match looked {
+        Ok(Ok(found)) => all
+            .iter()
+            .zip(found)
+            .flat_map(|((_, place), found)| of_a_pool(place, found))
+            .collect(),
+        Ok(Err(error)) => vec![format!("the containers were not looked at: {error}")],
+        Err(_) => vec![format!(
+            "the containers were not looked at: Docker did not answer within {} s",
+            PATIENCE.as_secs()
+        )],
+    }
+}
+
+fn wants(service: &crate::config::Service) -> Vec<(Want, pools::Place)> {
+    // What containers say of themselves is not known before they are asked.
+    if !matches!(service.blue, PoolSpec::Containers(_)) {
+        return vec![];
+    }
+    let places = pools::places(service, &[], None).into_iter().flatten();
+    Color::BOTH
+        .into_iter()
+        .zip(places)
+        .filter_map(|(color, place)| {
+            let place = place?;
+            let want = Want {
+                service: service.name.clone(),
+                color,
+                by: place.by.clone(),
+            };
+            Some((want, place))
+        })
+        .collect()
+}
+
+fn of_a_pool(place: &pools::Place, found: Found) -> Vec<String> {
+    let (service, color) = (found.want.service, found.want.color);
+    let nothing = found.containers.is_empty();
+    let (containers, mixed) = members::of_one_project(&place.by, found.containers, None);
+    let mut lines = pools::unreachable(place, &containers);
+    lines.extend(members::troubles(&containers));
+    lines.extend(mixed);
+    if nothing && color == Color::Blue {
+        lines.push(
+            "no container of it is there now; it has users from the first rollout on, or when one is started"
+                .to_owned(),
+        );
+    }
+    let line = |text: String| format!("{service}, {color}: {text}");
+    lines.into_iter().map(line).collect()
+}

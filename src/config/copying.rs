@@ -1,0 +1,111 @@
+//! `[service.NAME.copy]`: how green's containers are made from blue's.
+
+use crate::config::docker::label;
+use crate::config::error::Problem;
+use crate::config::file::RawCopy;
+use crate::config::types::Service;
+use crate::config::value::{self, Check};
+use std::collections::BTreeMap;
+
+const NAMING: [(&str, Naming); 2] = [("release", Naming::Release), ("fixed", Naming::Fixed)];
+
+const PULL: [(&str, Pull); 3] = [
+    ("missing", Pull::Missing),
+    ("always", Pull::Always),
+    ("never", Pull::Never),
+];
+
+/// How green's containers are made from blue's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copying {
+    /// When the image is fetched.
+    pub pull: Pull,
+    /// Variables set anew or added.
+    pub env: BTreeMap<String, String>,
+    /// Names that green has on its networks; blue's are never taken over.
+    pub aliases: Vec<String>,
+    /// How many; `None`: as many as blue has.
+    pub replicas: Option<u32>,
+    /// What the container of a promoted version is called.
+    pub naming: Naming,
+    /// Whether containers of a Compose project may be copied.
+    pub compose: bool,
+    /// Whether green has blue's host name, by which engines let it be found on its networks.
+    pub hostname: bool,
+}
+
+/// What the container of a promoted version is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// As it was made: the service and the number of its rollout.
+    Release,
+    /// As blue in the file, which is renamed.
+    Fixed,
+}
+
+/// When the image is fetched from its registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// When it is not here.
+    Missing,
+    /// Before each rollout: a tag may have moved.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `[service.NAME.copy]`.
+pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
+    let mut env = BTreeMap::new();
+    for (name, value) in &raw.env {
+        if name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']) {
+            return Err(Problem::at(
+                name.span(),
+                format!(
+                    "`env` has the variable \"{}\"",
+                    value::brief(name.get_ref())
+                ),
+                "not a variable",
+                "write env = { NAME = \"value\" }",
+            ));
+        }
+        env.insert(name.get_ref().clone(), value.get_ref().clone());
+    }
+    let aliases = raw.aliases.as_ref().map_or(Ok(vec![]), |many| {
+        many.items
+            .iter()
+            .map(|item| label(item, "aliases"))
+            .collect()
+    })?;
+    Ok(Copying {
+        pull: value::choice("pull", &raw.pull, &PULL, Pull::Missing)?,
+        env,
+        aliases,
+        replicas: match &raw.replicas {
+            None => None,
+            given => Some(value::number("replicas", given, 1..=64, 1)?),
+        },
+        naming: value::choice("naming", &raw.naming, &NAMING, Naming::Release)?,
+        compose: raw.compose.unwrap_or(false),
+        hostname: raw.hostname.unwrap_or(false),
+    })
+}
+
+/// A name is one container's.
+pub(crate) fn fits_naming(service: &Service, raw: &RawCopy) -> Check<()> {
+    let several = service.copy.replicas.is_some_and(|count| count > 1);
+    match &raw.naming {
+        Some(naming) if service.copy.naming == Naming::Fixed => {
+            if service.fixed_name().is_some() && !several {
+                return Ok(());
+            }
+            Err(Problem::at(
+                naming.span(),
+                "`naming` is \"fixed\", and blue is not one container with a name",
+                "no one name",
+                "name one container, blue = { container = \"api\", port = 3000 }, with one replica; or write \"release\"",
+            ))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,229 @@
+//! Which of the containers that a look found are members of a pool: those that cannot be read count as they were seen before,
+//! a Compose service is that of one project, and what is not well waits while others are.
+
+use crate::driver::docker::container::{Container, State};
+use crate::driver::docker::labels::{COMPOSE_PROJECT, COMPOSE_SERVICE};
+use crate::driver::docker::roster::By;
+
+/// The containers `now`; of one that cannot be read, what was seen of it `before`.
+pub fn as_last_seen(now: Vec<Container>, before: &[Container]) -> Vec<Container> {
+    let known = |now: Container| match &now.unread {
+        None => now,
+        Some(why) => {
+            let same = |old: &&Container| old.id == now.id || old.name == now.name;
+            let old = before.iter().find(same).cloned();
+            let seen = old.map(|old| Container {
+                unread: Some(why.clone()),
+                ..old
+            });
+            seen.unwrap_or(now)
+        }
+    };
+    now.into_iter().map(known).collect()
+}
+
+/// The Compose service that is named without its project.
+fn service_alone(by: &By) -> Option<&str> {
+    let By::Labels(labels) = by else { return None };
+    let value = |key: &str| {
+        labels
+            .iter()
+            .find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
+    };
+    match value(COMPOSE_PROJECT) {
+        Some(_) => None,
+        None => value(COMPOSE_SERVICE),
+    }
+}
+
+/// The Compose projects of containers, each once.
+pub fn projects(containers: &[Container]) -> Vec<&str> {
+    let labels = containers.iter().map(|container| &container.labels);
+    let mut projects: Vec<&str> = labels
+        .filter_map(|labels| labels.get(COMPOSE_PROJECT).map(String::as_str))
+        .collect();
+    projects.sort_unstable();
+    projects.dedup();
+    projects
+}
+
+/// The containers of one project, where a Compose service is named without its project and several have it.
+///
+/// `served` is the project that served before: it stays, also while its containers are down. Without one none is taken:
+/// users of one project must never meet another's data.
+pub fn of_one_project(
+    by: &By,
+    mut containers: Vec<Container>,
+    served: Option<&str>,
+) -> (Vec<Container>, Option<String>) {
+    let Some(service) = service_alone(by) else {
+        return (containers, None);
+    };
+    let all = projects(&containers);
+    let [_, another, ..] = all.as_slice() else {
+        return (containers, None);
+    };
+    let chosen = served.filter(|served| all.contains(served));
+    let example = chosen.unwrap_or(another);
+    let trouble = format!(
+        "`compose = \"{service}\"` finds containers of {} projects ({}): {}. Write `compose = \"{example}/{service}\"`",
+        all.len(),
+        all.join(", "),
+        match chosen {
+            Some(served) => format!("only those of {served}, which served before, are taken"),
+            None => "none is taken, for users of one must not meet the data of another".to_owned(),
+        },
+    );
+    let chosen = chosen.map(str::to_owned);
+    containers.retain(|container| container.labels.get(COMPOSE_PROJECT) == chosen.as_ref());
+    (containers, Some(trouble))
+}
+
+/// Those that get new requests: all that run; without those that are starting or unhealthy by their own HEALTHCHECK, as long as another is well.
+pub fn taking(containers: &[Container]) -> impl Iterator<Item = &Container> {
+    let well = containers.iter().any(|one| one.state == State::Running);
+    containers
+        .iter()
+        .filter(move |one| one.state.serves() && (!well || one.state == State::Running))
+}
+
+/// What is wrong with single members, a line each.
+pub fn troubles(containers: &[Container]) -> Vec<String> {
+    let well = containers.iter().any(|one| one.state == State::Running);
+    let line = |one: &Container| {
+        let name = &one.name;
+        if let Some(why) = &one.unread {
+            let then = match one.state {
+                State::Unreadable => "it gets no requests",
+                _ => "it counts as it was seen before",
+            };
+            return Some(format!(
+                "Docker's answer about the container {name} cannot be read: {why}. {then}; the others are not concerned"
+            ));
+        }
+        let how = match one.state {
+            State::Unhealthy { .. } => "is unhealthy by its own HEALTHCHECK",
+            // Whoever starts alone is waited for, and no trouble.
+            State::Starting if well => "is starting",
+            _ => return None,
+        };
+        let then = match well {
+            true => "it gets no new requests while others are well",
+            false => "it is asked all the same, because no other one is well",
+        };
+        Some(format!("{name} {how}: {then}"))
+    };
+    containers.iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, project: &str, state: State) -> Container {
+        Container {
+            state,
+            labels: [(COMPOSE_PROJECT.to_owned(), project.to_owned())].into(),
+            unread: None,
+            ..Container::unreadable(format!("id of {name}"), name.to_owned(), String::new())
+        }
+    }
+
+    fn names<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Vec<&'a str> {
+        containers
+            .into_iter()
+            .map(|one| one.name.as_str())
+            .collect()
+    }
+
+    fn ill() -> State {
+        State::Unhealthy {
+            said: "refused".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts_as_it_was_seen_before() {
+        let before = [container("a", "p", State::Running)];
+        let unread = |name: &str| {
+            Container::unreadable(format!("id of {name}"), name.to_owned(), "why".to_owned())
+        };
+        let now = as_last_seen(vec![unread("a"), unread("b")], &before);
+        assert_eq!(now[0].state, State::Running);
+        assert_eq!(now[1].state, State::Unreadable);
+        let told = troubles(&now).join("\n");
+        assert!(
+            told.contains("container a cannot be read: why. it counts"),
+            "{told}"
+        );
+        assert!(
+            told.contains("container b cannot be read: why. it gets no"),
+            "{told}"
+        );
+        let again = as_last_seen(vec![before[0].clone()], &now);
+        assert_eq!(troubles(&again), [""; 0]);
+    }
+
+    #[test]
+    fn a_compose_service_is_that_of_one_project() {
+        let alone = By::Labels(vec![format!("{COMPOSE_SERVICE}=api")]);
+        let both = || {
+            vec![
+                container("p1", "prod", State::Running),
+                container("s1", "staging", State::Running),
+            ]
+        };
+        let (taken, told) = of_one_project(&alone, both(), None);
+        assert_eq!(names(&taken), [""; 0], "nothing says which");
+        let told = told.expect("a trouble");
+        assert!(
+            told.contains("prod, staging") && told.contains("none is taken"),
+            "{told}"
+        );
+        let (taken, told) = of_one_project(&alone, both(), Some("prod"));
+        assert_eq!(names(&taken), ["p1"]);
+        assert!(told.expect("a trouble").contains("\"prod/api\""));
+        let mut stopped = both();
+        stopped[0].state = State::Created;
+        let (taken, _) = of_one_project(&alone, stopped, Some("prod"));
+        assert_eq!(names(&taken), ["p1"], "staging never takes over");
+        for (by, served) in [
+            (
+                By::Labels(vec![
+                    format!("{COMPOSE_SERVICE}=api"),
+                    format!("{COMPOSE_PROJECT}=prod"),
+                ]),
+                None,
+            ),
+            (By::Labels(vec!["app=api".to_owned()]), None),
+            (By::Names(vec!["p1".to_owned()]), Some("prod")),
+        ] {
+            let (taken, told) = of_one_project(&by, both(), served);
+            assert_eq!((taken.len(), told), (2, None), "{by:?}");
+        }
+        let one = both()[..1].to_vec();
+        assert_eq!(of_one_project(&alone, one, Some("gone")).0.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_well_waits_while_another_one_is() {
+        let all = |states: &[State]| -> Vec<Container> {
+            let named = states.iter().enumerate();
+            named
+                .map(|(i, state)| container(&format!("m{i}"), "p", state.clone()))
+                .collect()
+        };
+        let cases: [(&[State], &[&str], usize); 5] = [
+            (&[State::Running, ill()], &["m0"], 1),
+            (&[State::Starting, State::Running], &["m1"], 1),
+            (&[State::Starting, ill()], &["m0", "m1"], 1),
+            (&[State::Starting], &["m0"], 0),
+            (&[State::Paused, State::Unreadable], &[], 0),
+        ];
+        for (states, expected, told) in cases {
+            let all = all(states);
+            assert_eq!(names(taking(&all)), expected, "{states:?}");
+            assert_eq!(troubles(&all).len(), told, "{states:?}");
+        }
+    }
+}

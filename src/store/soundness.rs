@@ -1,0 +1,162 @@
+//! Whether the journal's file is sound, damaged, or only not usable for the moment.
+//!
+//! Only a file whose content is wrong is damage. A lock that another program holds, a full disk, missing rights, a file
+//! system without shared memory say nothing about the content: they end with words, and the file stays where it is.
+
+use crate::store::journal::{FORMAT, JournalError};
+use rusqlite::{Connection, Error, ErrorCode};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long another program's lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether what is in the file can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Soundness {
+    /// It can.
+    Sound,
+    /// It cannot: it is no database, or not whole.
+    Damaged,
+}
+
+/// Looks at all of the file.
+///
+/// # Errors
+/// [`JournalError::Unavailable`] when it cannot be looked at now.
+pub(super) fn of(path: &Path) -> Result<Soundness, JournalError> {
+    match check(path) {
+        Ok(true) => Ok(Soundness::Sound),
+        Ok(false) => Ok(Soundness::Damaged),
+        Err(error) => match remedy(path, &error) {
+            Some(remedy) => Err(unavailable(path, &error, remedy)),
+            None => Ok(Soundness::Damaged),
+        },
+    }
+}
+
+/// An error of SQLite with the file and the remedy, where the trouble is not the file's content; any other as it is.
+pub(super) fn named(path: &Path, error: JournalError) -> JournalError {
+    match error {
+        JournalError::Sqlite(error) => match remedy(path, &error) {
+            Some(remedy) => unavailable(path, &error, remedy),
+            None => JournalError::Sqlite(error),
+        },
+        other => other,
+    }
+}
+
+/// A connection that writes, and has on disk what it has written.
+///
+/// Where the file system has no shared memory (network file systems, shared folders of virtual machines), the
+/// connection keeps the file for itself: SQLite then needs none (<https://sqlite.org/wal.html#noshm>). The lock of the
+/// state folder makes sure that there is one writer; other programs cannot read beside it then.
+pub(super) fn connection(path: &Path) -> rusqlite::Result<Connection> {
+    shared_or_alone(path, |db| {
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")
+    })
+}
+
+/// Opens the file and does a first thing with it; where that needs shared memory and there is none, in exclusive mode.
+fn shared_or_alone(
+    path: &Path,
+    first: impl Fn(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Connection> {
+    let open = |mode| {
+        let db = Connection::open(path)?;
+        db.busy_timeout(PATIENCE)?;
+        db.pragma_update(None, "locking_mode", mode)?;
+        first(&db)?;
+        Ok(db)
+    };
+    match open("NORMAL") {
+        Err(error) if no_shared_memory(&error) => {
+            tracing::warn!(%error, file = %path.display(), "the file system of the state seems to have no shared memory: shifter tries to keep the file for itself");
+            open("EXCLUSIVE")
+        }
+        result => result,
+    }
+}
+
+fn check(path: &Path) -> rusqlite::Result<bool> {
+    // A flipped byte can make a file "read-only" that is not.
+    let db = shared_or_alone(path, |db| db.execute_batch("BEGIN IMMEDIATE; ROLLBACK"))?;
+    let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let tables: i64 = db.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('service', 'rollout', 'note', 'second')",
+        [],
+        |row| row.get(0),
+    )?;
+    let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    // An empty file is a journal that was never begun; one with some of our tables is damaged.
+    Ok(answer == "ok" && (tables == 4 || (tables == 0 && version == 0) || version > FORMAT))
+}
+
+fn code(error: &Error) -> Option<ErrorCode> {
+    error.sqlite_error_code()
+}
+
+fn no_shared_memory(error: &Error) -> bool {
+    matches!(
+        code(error),
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+        )
+    )
+}
+
+/// What to do about an error that says nothing about the file's content; `None`: it does.
+fn remedy(path: &Path, error: &Error) -> Option<&'static str> {
+    let rights = "Give the user that runs shifter the right to read and write the file and its folder, then start it again";
+    Some(match code(error)? {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            "Another program holds its lock (a backup, sqlite3): let it end, then start shifter again"
+        }
+        ErrorCode::DiskFull => "Make room on its file system, then start shifter again",
+        ErrorCode::ReadOnly if header_is_plausible(path) => rights,
+        ErrorCode::PermissionDenied | ErrorCode::CannotOpen => rights,
+        ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => {
+            "Its file system may be full, failing, or without locks (a network share): make room, or put the state on a local disk (`state = \"...\"` in the configuration)"
+        }
+        ErrorCode::OutOfMemory => "Give shifter more memory, then start it again",
+        _ => return None,
+    })
+}
+
+/// A copy of a file that cannot be used, with what is not in it yet, in a folder of its own; `None` when it cannot be read either.
+pub(super) fn snapshot(path: &Path) -> Option<(TempDir, Connection)> {
+    let folder = tempfile::tempdir().ok()?;
+    let copy = folder.path().join("state.db");
+    fs::copy(path, &copy).ok()?;
+    let wal = path.with_extension("db-wal");
+    if wal.exists() {
+        fs::copy(&wal, copy.with_extension("db-wal")).ok()?;
+    }
+    // It was perhaps written to while it was copied.
+    let sound = check(&copy).unwrap_or(false);
+    let db = Connection::open(&copy).ok()?;
+    sound.then_some((folder, db))
+}
+
+/// Whether the bytes that say how the file may be written are as SQLite writes them: 1 or 2 in both
+/// (<https://sqlite.org/fileformat.html>, offsets 18 and 19). Others make a file read-only by damage.
+fn header_is_plausible(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_err() || header[18..].iter().all(|byte| (1..=2).contains(byte))
+}
+
+fn unavailable(path: &Path, error: &Error, remedy: &'static str) -> JournalError {
+    JournalError::Unavailable {
+        path: path.to_owned(),
+        why: error.to_string(),
+        remedy,
+    }
+}
