@@ -46,19 +46,19 @@ kinds! {
     /// The user as the unit where users are pinned.
     Users = "users", "counts by user";
     /// Requests above ten times blue's median.
-    GrossSlowness = "gross_slowness", "requests above ten times blue's median";
+    GrossSlowness = "gross_slowness", "count of requests above ten times blue's median";
     /// Clients who gave up above every limit, counted as slow.
-    GivenUp = "given_up", "clients who gave up counted as slow";
+    GivenUp = "given_up", "clients who gave up among the slow ones";
     /// Errors that last count beyond what a burst may add, and mild slowness less than other evidence.
-    Lasting = "lasting", "errors that count in full because they last";
+    Lasting = "lasting", "full weight for errors that last";
     /// Slowness of a small share, looked at in an equal one.
-    EqualShare = "equal_share", "second look at slowness in an equal share";
+    EqualShare = "equal_share", "equal share to confirm slowness";
     /// Latency waits in each raised share.
-    GraceEachShare = "grace_each_share", "grace for latency after a raise";
+    GraceEachShare = "grace_each_share", "grace for latency in each raised share";
     /// Blue fails grossly itself.
-    BrokenBlue = "broken_blue", "word on a blue that fails itself";
+    BrokenBlue = "broken_blue", "finding on a blue that fails itself";
     /// Blue beside its own past, and windows without green.
-    HarmToBlue = "harm_to_blue", "harm to blue (blue beside its own past, switchback)";
+    HarmToBlue = "harm_to_blue", "comparison of blue with its own past";
 }
 
 /// Some of the kinds.
@@ -133,7 +133,7 @@ pub fn words_on(lacking: EvidenceKinds) -> Option<String> {
         others => format!("{} and {last}", others.join(", ")),
     };
     Some(format!(
-        "recorded by an older version: {all}. Nothing of it is judged now, as it was not then"
+        "recorded by an older version: {all}. It is judged without these, as it was then"
     ))
 }
 
@@ -294,7 +294,7 @@ mod tests {
         let one = |kinds: &[Kind]| words_on(kinds.iter().copied().collect()).unwrap();
         assert_eq!(
             one(&[Kind::Routes]),
-            "recorded by an older version: no counts by route. Nothing of it is judged now, as it was not then"
+            "recorded by an older version: no counts by route. It is judged without these, as it was then"
         );
         let two = one(&[Kind::Users, Kind::Routes]);
         assert!(
