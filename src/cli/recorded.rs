@@ -192,76 +192,53 @@ mod tests {
         assert_eq!(parse(&each[0]).unwrap(), recorded[..1]);
     }
 
-    #[test]
-    fn what_is_damaged_is_told_with_its_place_and_what_to_do() {
-        let mut lines = each(&recording());
-        let told = |text: &str| parse(text).unwrap_err().to_string();
-        let whole = format!(
-            "{{\"api_version\":\"v1\",\n\"lines\":[{}]}}",
-            lines.join(",\n")
-        );
-        for (text, expected, help) in [
-            (
-                whole[..2_000].to_owned(),
-                ": the recording is cut off here. ",
-                GET,
-            ),
-            (
-                whole[..20].to_owned(),
-                "1: the recording is cut off here. ",
-                GET,
-            ),
-            (
-                lines[..9].join("\n") + "\n{\"sec",
-                "10: this line of the recording is cut off. ",
-                CUT,
-            ),
-            (
-                whole.replacen("\"second\"", "\"moon\"", 1),
-                "4: entry 3 is no line of a recording: unknown variant `moon`",
-                NEWER,
-            ),
-            (
-                whole.replacen("\"second\"", "second", 1),
-                "4: no JSON from column ",
-                GET,
-            ),
-            (
-                lines.join("\n").replacen("\"alpha\"", "\"beta\"", 1),
-                "1: no line of a recording: unknown field `beta`",
-                NEWER,
-            ),
-            (
-                lines
-                    .join("\n")
-                    .replacen("\"requests\":95", "\"requests\":-95", 1),
-                "3: no line of a recording: invalid value",
-                GET,
-            ),
-            (
-                lines[1..].join("\n"),
-                "1: the recording does not begin with a policy",
-                GET,
-            ),
-            (
-                "[1]".to_owned(),
-                "1: entry 1 is no line of a recording: ",
-                GET,
-            ),
-            (String::new(), "1: there is nothing in it. ", GET),
-            ("nonsense".to_owned(), "1: no line of a recording: ", GET),
-        ] {
-            let told = told(&text);
-            assert!(
-                told.contains(expected) && told.ends_with(help),
-                "{expected}: {told}"
-            );
-        }
-        lines[0] = lines[0].replacen("\"routes\"", "\"moons\"", 1);
-        let told = told(&lines.join("\n"));
+    fn told(text: &str, expected: &str, help: &str) {
+        let told = parse(text).unwrap_err().to_string();
         assert!(
-            told.contains("unknown evidence `moons`") && told.ends_with(NEWER),
-            "{told}"
+            told.contains(expected) && told.ends_with(help),
+            "{expected}: {told}"
         );
+    }
+
+    #[test]
+    fn a_damaged_answer_of_the_api_is_told_with_its_place_and_what_to_do() {
+        let lines = each(&recording()).join(",\n");
+        let whole = format!("{{\"api_version\":\"v1\",\n\"lines\":[{lines}]}}");
+        let changed = |to| whole.replacen("\"second\"", to, 1);
+        told(&whole[..2_000], ": the recording is cut off here. ", GET);
+        told(&whole[..20], "1: the recording is cut off here. ", GET);
+        told(&changed("second"), "4: no JSON from column ", GET);
+        let moon = "4: entry 3 is no line of a recording: unknown variant `moon`";
+        told(&changed("\"moon\""), moon, NEWER);
+        told("[1]", "1: entry 1 is no line of a recording: ", GET);
+    }
+
+    #[test]
+    fn a_damaged_line_is_told_with_its_place_and_what_to_do() {
+        let lines = each(&recording());
+        let changed = |from, to| lines.join("\n").replacen(from, to, 1);
+        let cut = lines[..9].join("\n") + "\n{\"sec";
+        told(&cut, "10: this line of the recording is cut off. ", CUT);
+        let headless = lines[1..].join("\n");
+        told(
+            &headless,
+            "1: the recording does not begin with a policy",
+            GET,
+        );
+        let negative = changed("\"requests\":95", "\"requests\":-95");
+        told(&negative, "3: no line of a recording: invalid value", GET);
+        let newer = changed("\"alpha\"", "\"beta\"");
+        told(
+            &newer,
+            "1: no line of a recording: unknown field `beta`",
+            NEWER,
+        );
+        told(
+            &changed("\"routes\"", "\"moons\""),
+            "unknown evidence `moons`",
+            NEWER,
+        );
+        told("", "1: there is nothing in it. ", GET);
+        told("nonsense", "1: no line of a recording: ", GET);
     }
 }
