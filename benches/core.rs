@@ -18,6 +18,7 @@ use shifter::core::weight::{Weight, point};
 use shifter::metrics::Metrics;
 use shifter::proxy::decide::decide;
 use shifter::proxy::live::Live;
+use shifter::proxy::newcomers::Newcomers as Queue;
 use shifter::store::groups::Groups;
 use shifter::store::window::{Cursor, Window};
 use shifter::store::{Board, Clock};
@@ -123,11 +124,16 @@ fn decision(c: &mut Criterion) {
     });
 }
 
-/// A newcomer's place as it is given now, and by the golden ratio as before: both with the counter that workers share.
+/// A newcomer's place as it is given now, without the order of its block that is kept, and by the golden ratio as
+/// before there were blocks: all with the counter that workers share.
 fn places(c: &mut Criterion) {
+    let queue = Queue::since(0, 7);
+    c.bench_function("place of a newcomer", |b| {
+        b.iter(|| black_box(&queue).next());
+    });
     let counter = AtomicU64::new(0);
     let next = || counter.fetch_add(1, Ordering::Relaxed);
-    c.bench_function("place of a newcomer", |b| {
+    c.bench_function("place of a newcomer, block dealt anew", |b| {
         b.iter(|| newcomer(next(), black_box(7)));
     });
     c.bench_function("place of a newcomer, golden ratio", |b| {

@@ -139,11 +139,13 @@ struct World {
     green_ours: bool,
     in_flight: [u32; 2],
     routed: Weight,
-    /// A window of a switchback: blue serves who is meant for green.
+    /// A window of a switchback: blue serves the requests that were assigned to green.
     withheld: bool,
     /// Since when a switchback runs, and how long those of this share took.
     switching: Option<Time>,
     switched: Duration,
+    /// Since when both have an equal share, so that slowness of a small one is looked at.
+    confirming: Option<Time>,
     blue_down: bool,
     green_down: bool,
     blind: bool,
@@ -189,6 +191,7 @@ impl World {
             withheld: false,
             switching: None,
             switched: Duration::ZERO,
+            confirming: None,
             blue_down: false,
             green_down: false,
             blind: false,
@@ -256,6 +259,8 @@ impl World {
         if self.rollout.step_index() != before.step || anew {
             (self.entered, self.switched) = (self.now, Duration::ZERO);
         }
+        let equal = self.rollout.confirming();
+        self.confirming = equal.then(|| self.confirming.unwrap_or(self.now));
         match (self.rollout.switching(), self.switching) {
             (Some(_), None) => self.switching = Some(self.now),
             (None, Some(since)) => {
@@ -452,6 +457,19 @@ impl World {
             let again = before.confirmed && self.rollout.confirming();
             assert!(!again, "an equal share was taken twice; {at}");
         }
+        let said = matches!(
+            event,
+            Event::Judged(Verdict::Inconclusive { .. } | Verdict::NoData)
+        );
+        let deaf = before.paused || before.switching || self.blind || self.blue_down;
+        if let (Some(since), true, false) = (self.confirming, said, deaf) {
+            let over = self.now.since(since) >= self.rollout.plan().confirm;
+            let ended = !self.rollout.confirming();
+            assert!(
+                ended || !over,
+                "an equal share went on after its time; {at}"
+            );
+        }
         if self.rollout.confirmed() && !before.confirmed {
             let Some(Step::Shift { weight, .. }) = self.rollout.step() else {
                 panic!("confirmed outside of a share; {at}");
@@ -493,7 +511,7 @@ impl World {
         }
     }
 
-    /// Suspicion asks blue, and convicts nobody before the share's deadline.
+    /// Suspicion starts a challenge, and ends no rollout before the share's deadline.
     fn check_suspicion(&self, event: &Event, before: &Before, at: &str) {
         if self.rollout.challenged() {
             let rest = self.rollout.plan().challenge.rest();
@@ -700,7 +718,7 @@ impl World {
                 total_requests: self.rng.below(400),
             }),
             77 | 78 => Event::Judged(Verdict::NoData),
-            79 => Event::Judged(Verdict::Unconfirmed {
+            79 | 95..=97 => Event::Judged(Verdict::Unconfirmed {
                 reason: "slower in a small share".into(),
             }),
             80..=82 => Event::Judged(Verdict::Suspect {

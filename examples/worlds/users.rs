@@ -64,24 +64,35 @@ pub(crate) fn users(size: &Size) {
         "False rollbacks, {} rollouts in each cell (a tenth at 500 req/s), 95 % Wilson interval; in brackets by requests, a failure of a user counted once in ten seconds.\n",
         size.rollouts
     );
-    println!("| users | how many | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
-    for (name, kind) in kinds()
-        .into_iter()
-        .filter(|(name, _)| name.contains(&size.only))
-    {
+    table(
+        size,
+        "users | how many",
+        kinds(),
+        |rate| part(size, rate),
+        falsely,
+    );
+}
+
+/// A row for each kind and number of users, a column for each rate, in it what its rollouts came to.
+fn table(
+    size: &Size,
+    head: &str,
+    kinds: impl IntoIterator<Item = (&'static str, Kind)>,
+    rollouts: impl Fn(f64) -> u64,
+    told: fn(&[Found]) -> String,
+) {
+    println!("| {head} | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
+    let named = |(name, _): &(&str, Kind)| name.contains(&size.only);
+    for (name, kind) in kinds.into_iter().filter(named) {
         for users in USERS {
             print!("| {name} | {users} |");
             for rate in RATES {
-                let runs = cell(
-                    size,
-                    Kind {
-                        users,
-                        rate,
-                        ..kind
-                    },
-                    part(size, rate),
-                );
-                print!(" {} |", falsely(&runs));
+                let kind = Kind {
+                    users,
+                    rate,
+                    ..kind
+                };
+                print!(" {} |", told(&cell(size, kind, rollouts(rate))));
                 let _ = std::io::stdout().flush();
             }
             println!();
@@ -148,44 +159,17 @@ fn greens() -> [(&'static str, Kind); 6] {
 
 /// Worse greens among sticky users.
 pub(crate) fn worse_users(size: &Size) {
-    let rollouts = (size.rollouts / 10).max(20);
+    let all = (size.rollouts / 10).max(20);
     println!("### Sticky users, green worse from the start: 5 min at 5 %, at 50 % and at 95 %\n");
     println!(
-        "Median seconds to rollback of those found, and how many were not; {rollouts} rollouts in each cell (a fifth at 500 req/s); in brackets by requests as before.\n"
+        "Median seconds to rollback of those found, and how many were not; {all} rollouts in each cell (a fifth at 500 req/s); in brackets by requests as before.\n"
     );
-    println!("| green | how many users | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
-    for (name, kind) in greens()
-        .into_iter()
-        .filter(|(name, _)| name.contains(&size.only))
-    {
-        for users in USERS {
-            print!("| {name} | {users} |");
-            for rate in RATES {
-                let rollouts = if rate > 100.0 {
-                    (rollouts / 5).max(20)
-                } else {
-                    rollouts
-                };
-                let runs = cell(
-                    size,
-                    Kind {
-                        users,
-                        rate,
-                        ..kind
-                    },
-                    rollouts,
-                );
-                let by = |of: fn(&Found) -> Option<u64>| delay(runs.iter().map(of).collect());
-                print!(
-                    " {} ({}) |",
-                    by(|run| run.by_users),
-                    by(|run| run.by_requests)
-                );
-                let _ = std::io::stdout().flush();
-            }
-            println!();
-        }
-    }
+    let rollouts = |rate| if rate > 100.0 { (all / 5).max(20) } else { all };
+    table(size, "green | how many users", greens(), rollouts, |runs| {
+        let by = |of: fn(&Found) -> Option<u64>| delay(runs.iter().map(of).collect());
+        let (users, requests) = (by(|run| run.by_users), by(|run| run.by_requests));
+        format!("{users} ({requests})")
+    });
 }
 
 fn delay(at: Vec<Option<u64>>) -> String {

@@ -4,7 +4,7 @@ use crate::cli::output::{self, Table, percent, span};
 use crate::cli::resample::{self, Alarm, Spread, Stretch};
 use crate::cli::{Global, recorded};
 use crate::control::view::API_VERSION;
-use crate::core::analysis::Line;
+use crate::core::analysis::{Line, lacking, words_on};
 use crate::core::judge::words::grouped;
 use crate::core::judge::{Metric, Verdict};
 use crate::exit::Exit;
@@ -86,6 +86,9 @@ pub fn run(global: &Global, args: Args) -> Exit {
         Ok(lines) => lines,
         Err(exit) => return exit,
     };
+    if let Some(words) = words_on(lacking(&lines)) {
+        output::narrate(&format!("shifter: {words}"));
+    }
     let stretches = resample::stretches(&lines);
     let seconds = resample::seconds(&stretches);
     if seconds < SECONDS_MIN {

@@ -3,7 +3,9 @@
 use crate::cli::output::{self, span, tame};
 use crate::cli::{Global, recorded};
 use crate::control::view::API_VERSION;
-use crate::core::analysis::{Again, Difference, Line, Replay, replay};
+use crate::core::analysis::{
+    Again, Difference, EvidenceKinds, Line, Replay, lacking, replay, words_on,
+};
 use crate::core::judge::{Policy, Verdict};
 use crate::exit::Exit;
 use serde::Serialize;
@@ -41,6 +43,8 @@ fn confidence(text: &str) -> Result<f64, String> {
 struct Facts<'a> {
     api_version: &'static str,
     same: bool,
+    /// Names of the kinds of evidence that the recording cannot have.
+    missing_evidence: EvidenceKinds,
     #[serde(flatten)]
     users: Replayed<'a>,
     /// By requests of shifter's own, where there were some.
@@ -78,10 +82,15 @@ pub fn run(global: &Global, args: Args) -> Exit {
     let facts = Facts {
         api_version: API_VERSION,
         same,
+        missing_evidence: lacking(&lines),
         users: Replayed::of(&again.users),
         probes: (again.probes.seconds > 0).then(|| Replayed::of(&again.probes)),
     };
-    match output::facts(global.output, &facts, &text(&again)) {
+    let mut text = text(&again);
+    if let Some(words) = words_on(facts.missing_evidence) {
+        text.push_str(&format!("{words}\n"));
+    }
+    match output::facts(global.output, &facts, &text) {
         Exit::Ok if !same => Exit::Inconclusive,
         exit => exit,
     }

@@ -5,6 +5,7 @@ mod proxy;
 use crate::config::mirror::RawMirror;
 use crate::config::probes::RawProbes;
 use crate::config::secret::{RawHeader, RawSecret};
+use crate::config::shape::{self, Written};
 pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::switchback::RawSwitchback;
 use crate::config::unjudged::RawUnjudged;
@@ -12,9 +13,8 @@ use crate::config::users::{RawPreview, RawRule, RawSticky};
 pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess};
 use std::collections::BTreeMap;
-use std::fmt;
 use toml::Spanned;
 
 /// A key's value with its place, when the key is there.
@@ -295,24 +295,19 @@ pub(crate) struct RawBackendTlsTable {
 
 impl<'de> Deserialize<'de> for RawBackendTls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawBackendTls, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = RawBackendTls;
+        shape::read(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true or a table: { server_name = \"api.internal\" }")
-            }
+impl<'de> Written<'de> for RawBackendTls {
+    const EXPECTED: &'static str = "true or a table: { server_name = \"api.internal\" }";
 
-            fn visit_bool<E: Error>(self, on: bool) -> Result<RawBackendTls, E> {
-                Ok(RawBackendTls::Switch(on))
-            }
+    fn switch<E: Error>(on: bool) -> Result<RawBackendTls, E> {
+        Ok(RawBackendTls::Switch(on))
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawBackendTls, A::Error> {
-                RawBackendTlsTable::deserialize(MapAccessDeserializer::new(map))
-                    .map(RawBackendTls::Table)
-            }
-        }
-        deserializer.deserialize_any(Shape)
+    fn table<A: MapAccess<'de>>(table: A) -> Result<RawBackendTls, A::Error> {
+        RawBackendTlsTable::deserialize(MapAccessDeserializer::new(table)).map(RawBackendTls::Table)
     }
 }
 
@@ -379,31 +374,23 @@ impl<'de> Deserialize<'de> for RawPool {
 
 impl<'de> Deserialize<'de> for AnyPool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyPool, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = AnyPool;
+        shape::read(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a list of texts")
-            }
+impl<'de> Written<'de> for AnyPool {
+    const EXPECTED: &'static str = "text in quotes, or a list of texts";
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<AnyPool, E> {
-                Ok(AnyPool::One(text.to_owned()))
-            }
+    fn text<E: Error>(text: &str) -> Result<AnyPool, E> {
+        Ok(AnyPool::One(text.to_owned()))
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<AnyPool, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(AnyPool::Many(items))
-            }
+    fn list<A: SeqAccess<'de>>(list: A) -> Result<AnyPool, A::Error> {
+        shape::texts(list).map(AnyPool::Many)
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AnyPool, A::Error> {
-                RawContainers::deserialize(MapAccessDeserializer::new(map))
-                    .map(|table| AnyPool::Containers(Box::new(table)))
-            }
-        }
-        deserializer.deserialize_any(Shape)
+    fn table<A: MapAccess<'de>>(table: A) -> Result<AnyPool, A::Error> {
+        let table = RawContainers::deserialize(MapAccessDeserializer::new(table))?;
+        Ok(AnyPool::Containers(Box::new(table)))
     }
 }

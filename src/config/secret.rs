@@ -3,10 +3,11 @@
 use crate::config::error::Problem;
 use crate::config::file::Text;
 use crate::config::process::below;
+use crate::config::shape::{self, Written};
 use crate::config::value::{self, Check};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess};
 use std::fmt;
 use std::io::Read;
 use std::ops::Range;
@@ -71,27 +72,23 @@ pub(crate) struct RawSource {
 
 impl<'de> Deserialize<'de> for RawSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSecret, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = RawSecret;
+        shape::read(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table: { file = \"...\" } or { env = \"...\" }")
-            }
+impl<'de> Written<'de> for RawSecret {
+    const EXPECTED: &'static str = "a table: { file = \"...\" } or { env = \"...\" }";
 
-            fn visit_str<E: Error>(self, _: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret::Literal)
-            }
+    fn text<E: Error>(_: &str) -> Result<RawSecret, E> {
+        Ok(RawSecret::Literal)
+    }
 
-            fn visit_i64<E: Error>(self, _: i64) -> Result<RawSecret, E> {
-                Ok(RawSecret::Literal)
-            }
+    fn whole<E: Error>(_: i64) -> Result<RawSecret, E> {
+        Ok(RawSecret::Literal)
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSecret, A::Error> {
-                RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawSecret::From)
-            }
-        }
-        deserializer.deserialize_any(Shape)
+    fn table<A: MapAccess<'de>>(table: A) -> Result<RawSecret, A::Error> {
+        RawSource::deserialize(MapAccessDeserializer::new(table)).map(RawSecret::From)
     }
 }
 
@@ -106,23 +103,20 @@ pub(crate) enum RawHeader {
 
 impl<'de> Deserialize<'de> for RawHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawHeader, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = RawHeader;
+        shape::read(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a table: { env = \"...\" } or { file = \"...\" }")
-            }
+impl<'de> Written<'de> for RawHeader {
+    const EXPECTED: &'static str =
+        "text in quotes, or a table: { env = \"...\" } or { file = \"...\" }";
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<RawHeader, E> {
-                Ok(RawHeader::Plain(text.to_owned()))
-            }
+    fn text<E: Error>(text: &str) -> Result<RawHeader, E> {
+        Ok(RawHeader::Plain(text.to_owned()))
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawHeader, A::Error> {
-                RawSource::deserialize(MapAccessDeserializer::new(map)).map(RawHeader::From)
-            }
-        }
-        deserializer.deserialize_any(Shape)
+    fn table<A: MapAccess<'de>>(table: A) -> Result<RawHeader, A::Error> {
+        RawSource::deserialize(MapAccessDeserializer::new(table)).map(RawHeader::From)
     }
 }
 

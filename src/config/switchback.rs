@@ -3,12 +3,12 @@
 use crate::config::error::Problem;
 use crate::config::file::{Scalar, Value};
 use crate::config::judgement::margin;
+use crate::config::shape::{self, Written};
 use crate::config::value::{self, Check};
 use crate::core::switchback::Settings;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use std::fmt;
+use serde::de::{Deserializer, Error, MapAccess};
 use std::time::Duration;
 
 /// `false`, or a table.
@@ -30,23 +30,19 @@ pub(crate) struct RawTable {
 
 impl<'de> Deserialize<'de> for RawSwitchback {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSwitchback, D::Error> {
-        struct Shape;
-        impl<'de> Visitor<'de> for Shape {
-            type Value = RawSwitchback;
+        shape::read(deserializer)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("false or a table: { window = \"10s\", pairs = 16 }")
-            }
+impl<'de> Written<'de> for RawSwitchback {
+    const EXPECTED: &'static str = "false or a table: { window = \"10s\", pairs = 16 }";
 
-            fn visit_bool<E: Error>(self, on: bool) -> Result<RawSwitchback, E> {
-                Ok(RawSwitchback::Switch(on))
-            }
+    fn switch<E: Error>(on: bool) -> Result<RawSwitchback, E> {
+        Ok(RawSwitchback::Switch(on))
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSwitchback, A::Error> {
-                RawTable::deserialize(MapAccessDeserializer::new(map)).map(RawSwitchback::Table)
-            }
-        }
-        deserializer.deserialize_any(Shape)
+    fn table<A: MapAccess<'de>>(table: A) -> Result<RawSwitchback, A::Error> {
+        RawTable::deserialize(MapAccessDeserializer::new(table)).map(RawSwitchback::Table)
     }
 }
 

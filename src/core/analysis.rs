@@ -9,10 +9,12 @@
 //! - [`Trial`]: a rollout with its evidence, its sources and its verdict.
 //! - [`Course`]: a whole rollout on simulated seconds.
 //! - [`replay`]: recorded lines judged again.
+//! - [`EvidenceKind`]: what recordings of older builds cannot have.
 
 mod course;
 mod evidence;
 mod harm;
+mod kinds;
 mod line;
 mod replay;
 mod trial;
@@ -20,6 +22,7 @@ mod trial;
 pub use course::{Course, End, World};
 pub use evidence::{Evidence, Past, Share};
 pub use harm::{Harm, STAKE};
+pub use kinds::{EvidenceKind, EvidenceKinds, lacking, words_on};
 pub use line::Line;
 pub use replay::{Again, Difference, Replay, replay};
 pub use trial::Trial;

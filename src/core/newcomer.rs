@@ -14,8 +14,9 @@
 //! is restricted randomisation by permuted blocks, as clinical trials use it (Zelen 1974; Rosenberger and
 //! Lachin, "Randomization in Clinical Trials", 2016, chapter 3).
 //!
-//! All of it is a pure function of the number and the salt: workers share one counter and nothing else, and a
-//! rollout can be replayed from its salt. The draws are those of SplitMix64 (Steele, Lea, Flood 2014), whose
+//! All of it is a pure function of the number and the salt: workers share one counter, and keep the order of the
+//! present block beside it so that it is dealt once and not 20 times (`proxy/newcomers.rs`). A rollout can be
+//! replayed from its salt. The draws are those of SplitMix64 (Steele, Lea, Flood 2014), whose
 //! outputs at given places can be asked one by one; digits of the factorial number system (Lehmer 1960) are
 //! taken of them by multiplication, so each order of a block has its chance up to a factor of 1 ± 2⁻⁴⁰.
 //!
@@ -38,7 +39,10 @@
 
 use crate::core::weight::Weight;
 
-/// Newcomers of a block, and parts of the line that it is dealt: 5 % each.
+/// Newcomers of a block.
+pub const BLOCK: u64 = STRATA;
+
+/// Parts of the line that a block is dealt: 5 % each.
 const STRATA: u64 = 20;
 
 /// Parts of a stratum, and blocks in which they are dealt: 1 % of the line each.
@@ -85,47 +89,63 @@ const fn digit(fraction: &mut u64, radix: u64) -> u64 {
     (wide >> 64) as u64
 }
 
-/// Where element `at` of 0..`SIZE` comes to stand: swaps `k` with one of 0..=`k`, for `k` from 1 on.
+/// Where each element of 0..`SIZE` comes to stand: swaps `k` with one of 0..=`k`, for `k` from 1 on.
 ///
-/// `SIZE` is a multiple of [`DIGITS`], and `first` the place of the first draw of this order. Swaps below `at` do not
-/// move it. Without a branch on what was drawn: it could not be foretold.
-const fn shuffled<const SIZE: usize>(key: u64, kind: u64, first: u64, at: u64) -> u64 {
-    let (mut others, mut lane) = ([0; SIZE], 0);
+/// `SIZE` is a multiple of [`DIGITS`], and `first` the place of the first draw of this order.
+const fn shuffle<const SIZE: usize>(key: u64, kind: u64, first: u64) -> [u8; SIZE] {
+    let (mut from, mut lane) = ([0u8; SIZE], 0);
     while lane < SIZE / DIGITS {
         let mut fraction = draw(key, kind, first.wrapping_add(lane as u64));
         let mut k = lane * DIGITS;
         while k < (lane + 1) * DIGITS {
-            others[k] = digit(&mut fraction, k as u64 + 1);
+            let other = digit(&mut fraction, k as u64 + 1) as usize;
+            from[k] = from[other];
+            from[other] = k as u8;
             k += 1;
         }
         lane += 1;
     }
-    let (mut now, mut k) = (others[at as usize % SIZE], 1);
-    while k < SIZE {
-        let moved = (others[k] == now) & (k as u64 > at);
-        now = if moved { k as u64 } else { now };
-        k += 1;
-    }
-    now
+    inverse(from)
 }
 
-/// All of [`shuffled`] at once.
-fn shuffle<const SIZE: usize>(key: u64, kind: u64, first: u64) -> [u8; SIZE] {
-    let mut from = [0u8; SIZE];
-    for lane in 0..SIZE / DIGITS {
-        let mut fraction = draw(key, kind, first.wrapping_add(lane as u64));
-        for k in lane * DIGITS..(lane + 1) * DIGITS {
-            let other = digit(&mut fraction, k as u64 + 1) as usize;
-            from[k] = from[other];
-            from[other] = k as u8;
-        }
-    }
-    let mut order = [0u8; SIZE];
-    for (to, &at) in from.iter().enumerate() {
-        order[usize::from(at)] = to as u8;
+const fn inverse<const SIZE: usize>(from: [u8; SIZE]) -> [u8; SIZE] {
+    let (mut order, mut to) = ([0u8; SIZE], 0);
+    while to < SIZE {
+        order[from[to] as usize] = to as u8;
+        to += 1;
     }
     order
 }
+
+/// Orders of the fifths: 5!.
+const FIFTH_ORDERS: usize = 120;
+
+/// All of them, by the digits of the factorial number system as one number; a place has three bits.
+///
+/// Multiplication by 120 takes of a draw what multiplications by 2, 3, 4 and 5 one after the other do.
+const FIFTH: [u16; FIFTH_ORDERS] = {
+    let (mut all, mut one) = ([0; FIFTH_ORDERS], 0);
+    while one < FIFTH_ORDERS {
+        let (mut from, mut k) = ([0u8; FIFTHS as usize], 1);
+        let (mut rest, mut below) = (one, FIFTH_ORDERS);
+        while k < FIFTHS as usize {
+            below /= k + 1;
+            let other = rest / below;
+            rest %= below;
+            from[k] = from[other];
+            from[other] = k as u8;
+            k += 1;
+        }
+        let order = inverse(from);
+        k = 0;
+        while k < FIFTHS as usize {
+            all[one] |= (order[k] as u16) << (3 * k);
+            k += 1;
+        }
+        one += 1;
+    }
+    all
+};
 
 const fn first_of_block(block: u64) -> u64 {
     block.wrapping_mul(STRATA / DIGITS as u64)
@@ -145,25 +165,59 @@ const fn point(hundredth: u64, place: u64) -> u16 {
 ///
 /// After 2⁶⁴ newcomers the number begins anew, and one block is short.
 pub const fn newcomer(n: u64, salt: u64) -> u16 {
-    let (key, block) = (key(salt), n / STRATA);
-    let order = first_of_block(block);
-    let stratum = shuffled::<{ STRATA as usize }>(key, ORDERS, order, n % STRATA);
-    let first = first_of_stratum(n / RUN, stratum);
-    let fifth = shuffled::<{ FIFTHS as usize }>(key, PARTS, first, block % FIFTHS);
-    point(stratum * FIFTHS + fifth, draw(key, PLACES, n))
+    let places = Places::new(salt);
+    let order = places.order(n / STRATA);
+    places.within(n, order[(n % STRATA) as usize])
+}
+
+/// The places of one salt.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    key: u64,
+}
+
+impl Places {
+    /// Those of this salt.
+    pub const fn new(salt: u64) -> Places {
+        Places { key: key(salt) }
+    }
+
+    /// The positions of a block's newcomers, those of [`newcomer`].
+    pub fn block(&self, block: u64) -> [u16; BLOCK as usize] {
+        let (order, first) = (self.order(block), block.wrapping_mul(BLOCK));
+        let (run, turn) = (block / FIFTHS, block % FIFTHS);
+        let n = |at: usize| first.wrapping_add(at as u64);
+        std::array::from_fn(|at| self.position(run, turn, order[at], n(at)))
+    }
+
+    /// The stratum of each newcomer of a block.
+    const fn order(&self, block: u64) -> [u8; STRATA as usize] {
+        shuffle(self.key, ORDERS, first_of_block(block))
+    }
+
+    /// The position of the `n`-th newcomer, whose stratum is known.
+    const fn within(&self, n: u64, stratum: u8) -> u16 {
+        self.position(n / RUN, n / STRATA % FIFTHS, stratum, n)
+    }
+
+    /// The same in this run, in the block whose turn it is there.
+    const fn position(&self, run: u64, turn: u64, stratum: u8, n: u64) -> u16 {
+        let stratum = stratum as u64;
+        let mut fraction = draw(self.key, PARTS, first_of_stratum(run, stratum));
+        let order = FIFTH[digit(&mut fraction, FIFTH_ORDERS as u64) as usize];
+        let fifth = (order >> (3 * turn) & 7) as u64;
+        point(stratum * FIFTHS + fifth, draw(self.key, PLACES, n))
+    }
 }
 
 /// Newcomers one after the other: the points of [`newcomer`], for simulations, where each nanosecond counts.
 #[derive(Clone, Debug)]
 pub struct Newcomers {
-    key: u64,
+    places: Places,
     next: u64,
     /// The block whose order is known.
     block: Option<u64>,
     order: [u8; STRATA as usize],
-    /// The run whose fifths are known.
-    run: Option<u64>,
-    fifths: [[u8; FIFTHS as usize]; STRATA as usize],
 }
 
 impl Newcomers {
@@ -175,12 +229,10 @@ impl Newcomers {
     /// From the `n`-th on.
     pub fn since(n: u64, salt: u64) -> Newcomers {
         Newcomers {
-            key: key(salt),
+            places: Places::new(salt),
             next: n,
             block: None,
             order: [0; STRATA as usize],
-            run: None,
-            fifths: [[0; FIFTHS as usize]; STRATA as usize],
         }
     }
 
@@ -218,11 +270,12 @@ impl Newcomers {
     /// Whether the next newcomer stands below this point.
     fn covered(&mut self, points: u64) -> bool {
         let n = self.number();
-        let (stratum, edge) = (self.stratum(n), points / (WIDTH * FIFTHS));
-        if stratum != edge || points.is_multiple_of(WIDTH * FIFTHS) {
-            return stratum < edge;
+        let stratum = self.stratum(n);
+        let edge = points / (WIDTH * FIFTHS);
+        if u64::from(stratum) != edge || points.is_multiple_of(WIDTH * FIFTHS) {
+            return u64::from(stratum) < edge;
         }
-        u64::from(self.place(n, stratum)) < points
+        u64::from(self.places.within(n, stratum)) < points
     }
 
     fn number(&mut self) -> u64 {
@@ -231,26 +284,13 @@ impl Newcomers {
         n
     }
 
-    fn stratum(&mut self, n: u64) -> u64 {
+    fn stratum(&mut self, n: u64) -> u8 {
         let block = n / STRATA;
         if self.block != Some(block) {
             self.block = Some(block);
-            self.order = shuffle(self.key, ORDERS, first_of_block(block));
+            self.order = self.places.order(block);
         }
-        u64::from(self.order[(n % STRATA) as usize])
-    }
-
-    fn place(&mut self, n: u64, stratum: u64) -> u16 {
-        let run = n / RUN;
-        if self.run != Some(run) {
-            self.run = Some(run);
-            for (stratum, fifths) in (0..).zip(&mut self.fifths) {
-                *fifths = shuffle(self.key, PARTS, first_of_stratum(run, stratum));
-            }
-        }
-        let fifth = self.fifths[stratum as usize][(n / STRATA % FIFTHS) as usize];
-        let hundredth = stratum * FIFTHS + u64::from(fifth);
-        point(hundredth, draw(self.key, PLACES, n))
+        self.order[(n % STRATA) as usize]
     }
 }
 
@@ -260,7 +300,7 @@ impl Iterator for Newcomers {
     fn next(&mut self) -> Option<u16> {
         let n = self.number();
         let stratum = self.stratum(n);
-        Some(self.place(n, stratum))
+        Some(self.places.within(n, stratum))
     }
 }
 

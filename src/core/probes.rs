@@ -200,15 +200,14 @@ impl Probes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::judge::tests;
     use crate::core::stats::PoolTick;
     use proptest::prelude::*;
 
     fn pool(requests: u64, failed: u64) -> PoolTick {
         PoolTick {
-            requests,
-            failed,
             timed: requests - failed,
-            ..PoolTick::default()
+            ..tests::pool(requests, failed)
         }
     }
 

@@ -10,6 +10,7 @@ use crate::metrics::{Metrics, PoolMetrics, ServiceMetrics};
 use crate::proxy::budget::Spent;
 use crate::proxy::forward;
 use crate::proxy::mirror::Mirror;
+use crate::proxy::newcomers::Newcomers;
 use crate::proxy::pin::{Line, Pin};
 use crate::proxy::route::{Fnv, Routes};
 use crate::proxy::seal::Seal;
@@ -255,9 +256,7 @@ impl Service {
                 salt: route.salt,
                 epoch: route.epoch,
                 seal: Seal::new(secret, &route.service),
-                newcomers: old
-                    .map(|old| old.line.newcomers.clone())
-                    .unwrap_or_default(),
+                newcomers: Newcomers::under(route.salt, old.map(|old| &old.line.newcomers)),
             },
             window: published.window.clone(),
             pools,

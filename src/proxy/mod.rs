@@ -34,6 +34,7 @@ pub mod lasting;
 pub mod listener;
 pub mod live;
 pub mod mirror;
+pub mod newcomers;
 pub mod pace;
 pub mod pin;
 pub mod preamble;

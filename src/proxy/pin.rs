@@ -1,16 +1,15 @@
 //! Where a caller stands on the line 0..10 000, and how it is found there again.
 
 use crate::config::{Cookie, SameSite, Sticky};
-use crate::core::newcomer::newcomer;
 use crate::core::seat;
 use crate::core::weight::{Weight, point, salted};
 use crate::proxy::balance::dice;
+use crate::proxy::newcomers::Newcomers;
 use crate::proxy::route::Fnv;
 use crate::proxy::seal::Seal;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The longest caller id that is looked at; of a longer one only this much counts.
 const ID_MAX: usize = 512;
@@ -70,7 +69,7 @@ fn attributes(cookie: &Cookie) -> String {
 ///
 /// What chance is here, and for whom:
 ///
-/// - A newcomer (no pin, or none that is valid) has the next place of [`newcomer`]: shuffled blocks under the salt.
+/// - A newcomer (no pin, or none that is valid) has the next place of [`Newcomers`]: shuffled blocks under the salt.
 ///   All workers share the counter of a service; each service has its own, and a salt that is drawn for each of its
 ///   rollouts, so two services that one client asks in turn are not in step. At rest the salt is that of the last
 ///   rollout, or 0; green has no share then. A process that takes a rollout up again counts from 0 under the
@@ -88,8 +87,8 @@ pub struct Line {
     pub epoch: u32,
     /// Tells our cookies from those that others wrote.
     pub seal: Seal,
-    /// Counts newcomers; outlives the entry.
-    pub newcomers: Arc<AtomicU64>,
+    /// Counts newcomers under the salt; outlives the entry.
+    pub newcomers: Arc<Newcomers>,
 }
 
 /// A caller's place, and whether it must be told.
@@ -131,7 +130,7 @@ impl Line {
 
     fn newcomer(&self, tell: bool) -> Place {
         Place {
-            point: newcomer(self.newcomers.fetch_add(1, Ordering::Relaxed), self.salt),
+            point: self.newcomers.next(),
             known: false,
             tell,
         }
@@ -215,7 +214,7 @@ mod tests {
             salt,
             epoch,
             seal: Seal::new(b"secret", "app"),
-            newcomers: Arc::default(),
+            newcomers: Newcomers::under(salt, None),
         }
     }
 
@@ -283,27 +282,6 @@ mod tests {
     }
 
     #[test]
-    fn workers_share_one_order() {
-        let (line, nobody) = (line(Pin::None, 9, 0), HeaderMap::new());
-        let mut points: Vec<u16> = std::thread::scope(|scope| {
-            let worker = || {
-                (0..1_000)
-                    .map(|_| line.place(&nobody).point)
-                    .collect::<Vec<_>>()
-            };
-            let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
-            workers
-                .into_iter()
-                .flat_map(|one| one.join().unwrap())
-                .collect()
-        });
-        let mut alone: Vec<u16> = (0..4_000).map(|n| newcomer(n, 9)).collect();
-        points.sort_unstable();
-        alone.sort_unstable();
-        assert_eq!(points, alone);
-    }
-
-    #[test]
     fn another_epoch_or_nonsense_is_a_newcomer() {
         let line = cookie_line(0, 3);
         let (good, old) = (value(&line, 17), value(&cookie_line(0, 2), 17));
@@ -326,9 +304,9 @@ mod tests {
             &format!("{good}.6"),
             good.strip_prefix('p').unwrap(),
         ] {
-            let before = line.newcomers.load(Ordering::Relaxed);
+            let before = line.newcomers.counted();
             assert!(line.place(&sent(bad)).tell, "{bad}");
-            assert_eq!(line.newcomers.load(Ordering::Relaxed), before + 1, "{bad}");
+            assert_eq!(line.newcomers.counted(), before + 1, "{bad}");
         }
     }
 
@@ -366,7 +344,7 @@ mod tests {
             moved += usize::from(line.place(&headers) != next.place(&headers));
         }
         assert!(moved > 190, "{moved}");
-        assert_eq!(line.newcomers.load(Ordering::Relaxed), 0);
+        assert_eq!(line.newcomers.counted(), 0);
         let nobody = HeaderMap::new();
         assert_ne!(
             line.place(&nobody),

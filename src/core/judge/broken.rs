@@ -58,16 +58,9 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::judge::tests::pool;
     use crate::core::judge::{Control, Policy};
-    use crate::core::stats::{Baseline, PoolTick, Tick};
-
-    fn pool(requests: u64, failed: u64) -> PoolTick {
-        PoolTick {
-            requests,
-            failed,
-            ..PoolTick::default()
-        }
-    }
+    use crate::core::stats::{Baseline, Tick};
 
     fn judged(policy: Policy, seconds: u64, blue: (u64, u64), green: (u64, u64)) -> Judge {
         let mut judge = Judge::new(policy);

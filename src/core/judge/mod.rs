@@ -474,12 +474,12 @@ impl Judge {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::core::sequential::HistoryFail;
     use crate::core::stats::PoolTick;
 
-    fn pool(requests: u64, failed: u64) -> PoolTick {
+    pub(crate) fn pool(requests: u64, failed: u64) -> PoolTick {
         PoolTick {
             requests,
             failed,

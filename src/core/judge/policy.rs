@@ -1,6 +1,7 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
 use super::{Metric, Slo, Unit};
+use crate::core::analysis::EvidenceKinds;
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ pub struct Policy {
     /// The same for errors, with `persistence`.
     pub error_rho: f64,
     /// The same for the mildest alternative of latency: a pool that wanders by itself looks like it.
+    #[serde(default = "plain_rho")]
     pub mild_rho: f64,
     /// The same while green serves alone and is compared with the past.
     pub history_rho: f64,
@@ -48,9 +50,11 @@ pub struct Policy {
     /// The same for errors, with `persistence`.
     pub error_burst: f64,
     /// The same for the mildest alternative of latency.
+    #[serde(default = "plain_burst")]
     pub mild_burst: f64,
     /// Successive seconds from which errors count beyond what bursts may add, apart from the worst of them
     /// (`core::sequential`); 0: never. A pause of up to three seconds touches four.
+    #[serde(default)]
     pub persistence: usize,
     /// Green requests a second from which one second says a lot.
     pub burst_rps: f64,
@@ -81,6 +85,7 @@ pub struct Policy {
     /// Harm cap: FAIL when green cost more than so many failed requests beyond blue's rate.
     pub max_excess_failures: Option<u64>,
     /// Share of blue's requests in a step that fail, from which silence is no reason to promote green.
+    #[serde(default = "never_gross")]
     pub gross_failures: f64,
     /// Absolute limits of green.
     pub slo: Slo,
@@ -108,6 +113,9 @@ pub struct Policy {
     /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0: that is not asked.
     #[serde(default)]
     pub routes_amber: f64,
+    /// Kinds of evidence that are gathered under this policy; the oldest recordings name none.
+    #[serde(default)]
+    pub evidence: EvidenceKinds,
 }
 
 impl Default for Policy {
@@ -166,6 +174,7 @@ impl Default for Policy {
             unit: Unit::Requests,
             routes_share: 0.08,
             routes_amber: 5.0,
+            evidence: EvidenceKinds::all(),
         }
     }
 }
@@ -173,6 +182,20 @@ impl Default for Policy {
 /// Policies that were recorded before there was an equal share never ask for one.
 fn never() -> f64 {
     f64::MAX
+}
+
+/// `rho` and `burst_high` of every policy that was recorded before the mildest alternative had its own.
+fn plain_rho() -> f64 {
+    0.5
+}
+
+fn plain_burst() -> f64 {
+    1.0
+}
+
+/// Policies that were recorded before a blue could be called broken never call it so.
+fn never_gross() -> f64 {
+    Policy::NEVER_GROSS
 }
 
 impl Policy {

@@ -6,10 +6,10 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use shifter::config::{Config, Sticky};
+use shifter::proxy::newcomers::Newcomers;
 use shifter::proxy::pin::{Line, Pin};
 use shifter::proxy::route::Routes;
 use shifter::proxy::seal::Seal;
-use std::sync::Arc;
 use std::sync::LazyLock;
 
 static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
@@ -33,7 +33,7 @@ fuzz_target!(|input: (&[u8], &str, Vec<&[u8]>)| {
         salt: 7,
         epoch: 3,
         seal: Seal::new(b"secret", "app"),
-        newcomers: Arc::default(),
+        newcomers: Newcomers::under(7, None),
     };
     let place = line.place(&headers);
     assert!(place.point < 10_000);
