@@ -331,6 +331,8 @@ impl ProxyHttp for Gateway {
         forward::strip_hop_by_hop(response);
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());
+        } else {
+            record.await_last_byte();
         }
         Ok(())
     }

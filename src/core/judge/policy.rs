@@ -1,6 +1,7 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
 use super::{Metric, Slo, Unit};
+use crate::core::answers::Hearing;
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,11 @@ pub struct Policy {
     /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0: that is not asked.
     #[serde(default)]
     pub routes_amber: f64,
+    /// The part of the further comparisons of answers in the evidence of harm, a quarter for each kind; recordings from before have none.
+    #[serde(default)]
+    pub answers_share: f64,
+    /// What each of [`crate::core::answers::AnswerKind::ALL`] leads to.
+    pub answers: [Hearing; 4],
 }
 
 impl Default for Policy {
@@ -166,6 +172,8 @@ impl Default for Policy {
             unit: Unit::Requests,
             routes_share: 0.08,
             routes_amber: 5.0,
+            answers_share: 0.04,
+            answers: [Hearing::Judge; 4],
         }
     }
 }
@@ -181,8 +189,14 @@ impl Policy {
 
     /// This policy with the request as the unit of evidence.
     pub fn by_requests(&self) -> Policy {
+        // Answers to newcomers are no part of all requests that says something of the rest.
+        let answers_share = match self.unit {
+            Unit::Requests => self.answers_share,
+            Unit::Users => 0.0,
+        };
         Policy {
             unit: Unit::Requests,
+            answers_share,
             ..self.clone()
         }
     }
