@@ -166,6 +166,52 @@ fn recording(c: &mut Criterion) {
     });
 }
 
+/// What counting by status class and last byte adds to that, clocks included.
+fn answers(c: &mut Criterion) {
+    let limits = Limits {
+        last_byte: Some([3_000, 4_300]),
+        ..Limits::alone([1_000, 2_000, 3_000])
+    };
+    let window = Window::new(1, Some(limits), [None; 3], Time(0));
+    let slot = window.groups.place("GET", "/api/cart");
+    for (name, more, color, status) in [
+        ("counting an answer", false, Color::Green, 200),
+        (
+            "counting an answer and its last byte, green",
+            true,
+            Color::Green,
+            200,
+        ),
+        (
+            "counting an answer and its last byte, blue",
+            true,
+            Color::Blue,
+            200,
+        ),
+        (
+            "counting an answer of 404 and its last byte, green",
+            true,
+            Color::Green,
+            404,
+        ),
+    ] {
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                let (started, now) = (Instant::now(), Clock::now());
+                let mut begun = window.begin(color, now).of(slot);
+                window.answered(&mut begun, black_box(1_234), now);
+                if more {
+                    window.header(&mut begun, black_box(status));
+                    window.await_last_byte(&mut begun, Clock::now());
+                    let micros = started.elapsed().as_micros() as u64;
+                    window.last_byte(&mut begun, Class::Ok, micros, now);
+                }
+                window.end(begun, Class::Ok, now);
+            });
+        });
+    }
+}
+
 /// The same for requests of pinned users: a few busy ones, and one of 10,000 after the other.
 fn recording_users(c: &mut Criterion) {
     let live = live("sticky = { cookie = \"pin\" }\n");
@@ -224,6 +270,7 @@ fn judge_tick(c: &mut Criterion) {
             blue: [1_000, 2_000, 3_000],
             fail: [2_100, 3_200, 4_300],
             pass: [11_500, 13_000, 14_500],
+            last_byte: Some([3_000, 4_300]),
         };
         let window = Window::new(1, Some(limits), [None; 3], Time(0));
         let (mut cursor, mut history) = (Cursor::new(&window), History::default());
@@ -275,6 +322,7 @@ criterion_group!(
     decision,
     places,
     recording,
+    answers,
     recording_users,
     by_route,
     judge_tick

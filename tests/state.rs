@@ -47,6 +47,7 @@ fn at_five_percent(folder: &Path) {
         reference: None,
         image: None,
         members: 1,
+        expect: vec![],
     };
     let mut saved = SavedRollout {
         id: 0,

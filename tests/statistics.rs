@@ -19,6 +19,7 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::analysis::Evidence;
+use shifter::core::answers::AnswerTick;
 use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Slo, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
@@ -94,6 +95,11 @@ fn pool(counts: [u64; 8]) -> PoolTick {
         slow_slo: [f, e, d],
         slow_gross: f,
         users: None,
+        answers: AnswerTick {
+            by_request: [a, b, c],
+            timed,
+            late: d,
+        },
     }
 }
 

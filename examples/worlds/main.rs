@@ -4,14 +4,15 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-//! `routes`: one page that breaks alone; `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
+//! `routes`: one page that breaks alone; `answers`: redirects, 4xx, clients that leave, the last byte; `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
 //! `patterns`: false rollbacks where the traffic repeats itself.
 //! `users` and `worse-users` (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`; `--golden` adds to `patterns` what the golden ratio does;
-//! `--latency-odds X` tolerates that odds ratio of slow requests (1).
+//! `--latency-odds X` tolerates that odds ratio of slow requests (1); `--answers-share X` gives `answers` that part of the evidence (0.04).
 
+mod answers;
 mod assignment;
 #[path = "../../tests/support/canary.rs"]
 mod canary;
@@ -58,7 +59,7 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 16] = [
+const TABLES: [Table; 17] = [
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -68,6 +69,7 @@ const TABLES: [Table; 16] = [
     ("grid", "", grid::grid),
     ("gross", "", gross::gross),
     ("routes", "", routes::routes),
+    ("answers", "", answers::answers),
     ("plan", "", forecast::forecast),
     ("patterns", "", assignment::patterns),
     ("users", "sticky", users::users),
@@ -82,7 +84,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|routes|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X]"
+                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|grid|gross|routes|answers|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X] [--answers-share X]"
             );
             return ExitCode::from(2);
         }
@@ -133,6 +135,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             }
             "--holdback" => size.holdback = number(0.0)? as u16,
             "--rho" => size.policy.rho = number(0.01)?,
+            "--answers-share" => size.policy.answers_share = number(0.0)?,
             "--golden" => size.golden = true,
             "--latency-odds" => {
                 let odds = number(1.0)?;

@@ -184,6 +184,7 @@ async fn run(
         supersede,
         image,
         strict,
+        expect,
     }): JsonBody<RunRequest>,
 ) -> Result<Json<Done>, Problem> {
     order(
@@ -194,6 +195,7 @@ async fn run(
             supersede,
             image,
             strict,
+            expect,
         },
     )
     .await

@@ -4,6 +4,7 @@ use crate::control::Receipt;
 use crate::control::drill::DrillReport;
 use crate::control::view::{API_VERSION, ServiceView};
 use crate::core::analysis::Line;
+use crate::core::answers::Expected;
 use crate::core::judge::Report;
 use crate::core::plan::Strategy;
 use crate::core::table::Table;
@@ -29,6 +30,10 @@ pub struct RunRequest {
     /// Too little memory for two versions is a reason not to begin.
     #[serde(default)]
     pub strict: bool,
+    /// What green changes on purpose (`status`, `gave-up`, `last-byte`): told in this rollout, and not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, example = json!(["status"]))]
+    pub expect: Vec<Expected>,
 }
 
 /// How to go back; `{}` is usual.

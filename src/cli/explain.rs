@@ -6,6 +6,7 @@ use crate::cli::history::{outcome, started, took};
 use crate::cli::output::{self, Table, tame, tame_lines};
 use crate::cli::{Global, ask};
 use crate::control::view::API_VERSION;
+use crate::core::answers::Hearing;
 use crate::core::fault::Faults;
 use crate::core::judge::report::beyond;
 use crate::core::judge::words::{against_one, grouped, percent, times};
@@ -150,6 +151,7 @@ fn evidence(title: &str, report: &Report) -> String {
             against_one(rail.ln_e)
         ));
     }
+    text.push_str(&answers(report));
     text.push_str(&routes(&report.routes));
     text.push_str(&format!(
         "  all together: {} at its highest; green fails at {}. A green that is not worse gets that far with a chance of at most {}\n",
@@ -166,6 +168,27 @@ fn evidence(title: &str, report: &Report) -> String {
         grouped(report.total_requests)
     ));
     text.push_str(&faults(&report.faults));
+    text
+}
+
+/// What answers were like besides, where green had more of something than blue.
+fn answers(report: &Report) -> String {
+    let mut text = String::new();
+    for one in &report.answers {
+        let more = one.green_bad * one.blue_requests > one.blue_bad * one.green_requests;
+        if !more && !one.told {
+            continue;
+        }
+        let judged = match one.hearing {
+            Hearing::Judge => "",
+            Hearing::Report | Hearing::Off => "; told, not judged",
+        };
+        text.push_str(&format!(
+            "  answers: {}, evidence {}{judged}\n",
+            tame(&report.answer_words(one)),
+            against_one(one.ln_e)
+        ));
+    }
     text
 }
 

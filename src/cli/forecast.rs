@@ -113,6 +113,7 @@ fn past(world: &World) -> History {
         requests: SAMPLES,
         failed: (SAMPLES as f64 * world.blue_errors) as u64,
         latency,
+        ..Stats::default()
     });
     history
 }

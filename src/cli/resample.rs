@@ -177,6 +177,8 @@ fn draw(stretch: &Stretch, rng: &mut Xoshiro256PlusPlus) -> Vec<Tick> {
         for Tick { blue, green } in &mut block {
             std::mem::swap(&mut blue.requests, &mut green.requests);
             std::mem::swap(&mut blue.failed, &mut green.failed);
+            let [blue, green] = [&mut blue.answers, &mut green.answers];
+            std::mem::swap(&mut blue.by_request, &mut green.by_request);
         }
     }
     block

@@ -11,6 +11,7 @@ use crate::cli::{Global, output};
 use crate::config::Config;
 use crate::control::view::{RolloutView, ServiceView, View};
 use crate::control::{Order, Refusal};
+use crate::core::answers::Expected;
 use crate::core::plan::Strategy;
 use crate::exit::Exit;
 use serde::Serialize;
@@ -43,6 +44,30 @@ pub struct Args {
     /// A rollout under way gives way to this one.
     #[arg(long)]
     pub supersede: bool,
+    /// What green changes on purpose: told in this rollout, and not judged; may be given several times.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub expect: Vec<Expect>,
+}
+
+/// A change that is on purpose.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Expect {
+    /// Redirects and answers of 400 to 499.
+    Status,
+    /// How many clients leave before the answer.
+    GaveUp,
+    /// The time until the last byte of answers.
+    LastByte,
+}
+
+impl From<Expect> for Expected {
+    fn from(expect: Expect) -> Expected {
+        match expect {
+            Expect::Status => Expected::Status,
+            Expect::GaveUp => Expected::GaveUp,
+            Expect::LastByte => Expected::LastByte,
+        }
+    }
 }
 
 impl Args {
@@ -52,6 +77,26 @@ impl Args {
             supersede: self.supersede,
             image: self.image.clone(),
             strict: self.strict,
+            expect: self.expect.iter().map(|one| Expected::from(*one)).collect(),
+        }
+    }
+}
+
+impl Args {
+    fn order(&self) -> Order {
+        let RunRequest {
+            strategy,
+            supersede,
+            image,
+            strict,
+            expect,
+        } = self.request();
+        Order::Run {
+            strategy,
+            supersede,
+            image,
+            strict,
+            expect,
         }
     }
 }
@@ -285,24 +330,8 @@ async fn follow_local(
         // The process ended in the middle of it; it goes on where it was.
         Some(rollout) if !args.supersede => rollout,
         _ => {
-            let RunRequest {
-                strategy,
-                supersede,
-                image,
-                strict,
-            } = args.request();
-            let order = Order::Run {
-                strategy,
-                supersede,
-                image,
-                strict,
-            };
-            process
-                .handle
-                .order(service, order)
-                .await?
-                .rollout
-                .unwrap_or_default()
+            let receipt = process.handle.order(service, args.order()).await?;
+            receipt.rollout.unwrap_or_default()
         }
     };
     let mut teller = Teller::default();

@@ -320,6 +320,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     if let Some(line) = &rollout.line {
         text.push_str(&format!("  judge: {}\n", tame(line)));
     }
+    text.push_str(&findings(rollout));
     // Where the probes make the verdict it has their words already.
     let probes = rollout.probes.as_ref();
     if let Some(probes) = probes.filter(|probes| rollout.line.as_ref() != Some(probes)) {
@@ -341,6 +342,14 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     }
     text.push_str(&format!("  next: {}\n", next(&tame(service), rollout)));
     text
+}
+
+/// What is worse in green's answers and not judged.
+fn findings(rollout: &RolloutView) -> String {
+    let report = rollout.evidence.iter();
+    let told = report.flat_map(|report| report.told().map(|one| report.finding_words(one)));
+    told.map(|words| format!("  finding: {}\n", tame(&words)))
+        .collect()
 }
 
 fn step_row(step: &StepView, here: f64) -> [String; 4] {

@@ -1,9 +1,11 @@
 //! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
 
+use crate::config::answers::Answers;
 use crate::config::judgement::{Judgement, Timed};
 use crate::config::types::{
     Ask, Eject, Health, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown, Timeouts,
 };
+use crate::core::answers::Hearing;
 use crate::core::judge::Slo;
 use crate::core::plan::{OnWorse, Undecided};
 use crate::core::stats::Margin;
@@ -192,6 +194,11 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
     latency_grace: seconds(30),
     max_excess_failures: None,
     count_4xx: false,
+    answers: Answers {
+        status: Hearing::Judge,
+        gave_up: Hearing::Judge,
+        last_byte: Hearing::Judge,
+    },
     slo: Slo {
         error_rate: None,
         latency: [None; 3],

@@ -14,7 +14,8 @@ impl Config {
 
 impl Service {
     fn doubts(&self) -> Vec<String> {
-        let all = self.graced().into_iter().chain(self.read_too_short());
+        let first = self.graced().into_iter().chain(self.read_too_short());
+        let all = first.chain(self.counts_4xx());
         all.map(|text| format!("{}: {text}", self.name)).collect()
     }
 
@@ -45,6 +46,16 @@ impl Service {
                 shown(grace),
                 weights.join(", ")
             )
+        })
+    }
+
+    /// What it was for is done by default.
+    fn counts_4xx(&self) -> Option<String> {
+        self.judgement.count_4xx.then(|| {
+            "with `count_4xx` every 4xx is a failed request, of both versions. A green that answers 4xx to what blue serves goes \
+             back without it: `answers = { status = \"judge\" }` is the default. Keep it where `slo` or `max_excess_failures` are \
+             to count 4xx; else leave it out"
+                .to_owned()
         })
     }
 
@@ -104,6 +115,13 @@ mod tests {
         assert!(lines[0].contains("the share 5%, 9"), "both: {lines:?}");
         let short = format!("latency_grace = \"5s\"\n{}", steps("10s", "20s"));
         assert_eq!(told(&short), [""; 0]);
+    }
+
+    #[test]
+    fn a_key_that_is_not_needed_any_more_is_told() {
+        assert_eq!(told("count_4xx = false"), [""; 0]);
+        let lines = told("count_4xx = true");
+        assert!(lines[0].contains("answers = { status = "), "{lines:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod proxy;
 
+use crate::config::answers::RawAnswers;
 use crate::config::mirror::RawMirror;
 use crate::config::probes::RawProbes;
 use crate::config::secret::{RawHeader, RawSecret};
@@ -116,6 +117,7 @@ pub(crate) struct RawService {
     pub(crate) latency_grace: Value<Scalar>,
     pub(crate) max_excess_failures: Value<i64>,
     pub(crate) count_4xx: Value<bool>,
+    pub(crate) answers: Value<RawAnswers>,
     pub(crate) slo: Value<RawSlo>,
     pub(crate) step_deadline: Value<Scalar>,
     pub(crate) approve_deadline: Value<Scalar>,

@@ -1,5 +1,6 @@
 //! The judge's margins and limits.
 
+use crate::config::answers::{Answers, answers};
 use crate::config::defaults::JUDGEMENT;
 use crate::config::error::Problem;
 use crate::config::file::{RawService, RawSlo, Scalar, Value};
@@ -42,6 +43,8 @@ pub struct Judgement {
     pub max_excess_failures: Option<u64>,
     /// Answers of 400 to 499 are failures, of both colours.
     pub count_4xx: bool,
+    /// What differences between the answers of both versions lead to.
+    pub answers: Answers,
     /// What green may not do, however blue does.
     pub slo: Slo,
 }
@@ -68,6 +71,7 @@ impl Judgement {
         policy.warmup_s = self.latency_grace.as_secs();
         policy.max_excess_failures = self.max_excess_failures;
         policy.slo = self.slo;
+        policy.answers = self.answers.by_kind(self.count_4xx, self.latency);
         if self.count_4xx {
             // Many clients ask for what is not there, of any version.
             policy.gross_failures = Policy::NEVER_GROSS;
@@ -113,6 +117,7 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
             .count_4xx
             .as_ref()
             .map_or(JUDGEMENT.count_4xx, |given| *given.get_ref()),
+        answers: answers(&raw.answers)?,
         slo: raw.slo.as_ref().map_or(Ok(JUDGEMENT.slo), slo)?,
     })
 }

@@ -5,6 +5,7 @@
 //! at all, and the first fault is told with its place and its remedy.
 
 mod acme;
+mod answers;
 mod certificate;
 mod check;
 mod checks;
@@ -39,6 +40,7 @@ mod users;
 mod value;
 
 pub use acme::Acme;
+pub use answers::Answers;
 pub use certificate::Certificate;
 pub use copying::{Copying, Naming, Pull};
 pub use docker::image;

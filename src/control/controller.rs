@@ -219,6 +219,7 @@ impl Controller {
         }
         self.probe(i, &published, now);
         let verdict = self.wards[i].judge(&reading);
+        self.tell_findings(i);
         if let Some(run) = &self.wards[i].run {
             published
                 .window

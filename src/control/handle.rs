@@ -2,6 +2,7 @@
 
 use crate::control::drill::DrillReport;
 use crate::control::view::View;
+use crate::core::answers::Expected;
 use crate::core::plan::Strategy;
 use crate::core::source::Reading;
 use crate::core::usage::Look;
@@ -26,6 +27,8 @@ pub enum Order {
         image: Option<String>,
         /// Too little memory for two versions is a reason not to begin.
         strict: bool,
+        /// What green changes on purpose: told in this rollout, and not judged.
+        expect: Vec<Expected>,
     },
     /// Skip to the last share now; green stays judged there.
     Promote,

@@ -47,7 +47,7 @@ impl Ledger {
             "verdict" if !text.starts_with("promoted") => {
                 tracing::warn!(service, rollout, kind, "{text}");
             }
-            "health" | "trouble" => tracing::warn!(service, rollout, kind, "{text}"),
+            "health" | "trouble" | "finding" => tracing::warn!(service, rollout, kind, "{text}"),
             _ => tracing::info!(service, rollout, kind, "{text}"),
         }
         let mut note = Note {

@@ -32,6 +32,7 @@ mod share;
 mod show;
 pub mod smoke;
 mod sources;
+mod told;
 mod usage;
 pub mod view;
 pub mod ward;

@@ -5,6 +5,7 @@ use crate::control::drill::Drill;
 use crate::control::handle::{Answer, Mail, Order, Query, Receipt, Refusal};
 use crate::control::run::Run;
 use crate::control::ward::Ward;
+use crate::core::answers::Expected;
 use crate::core::plan::Strategy;
 use crate::core::rollout::{Event, Phase};
 use crate::core::weight::Weight;
@@ -21,6 +22,8 @@ pub(super) struct Ask {
     pub(super) image: Option<String>,
     /// Too little memory for two versions is a reason not to begin.
     pub(super) strict: bool,
+    /// What green changes on purpose.
+    pub(super) expect: Vec<Expected>,
 }
 
 impl Controller {
@@ -112,11 +115,13 @@ impl Controller {
                 supersede,
                 image,
                 strict,
+                expect,
             } => {
                 let ask = Ask {
                     strategy,
                     image,
                     strict,
+                    expect,
                 };
                 self.order_run(i, ask, supersede, reply);
             }

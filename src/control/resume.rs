@@ -7,6 +7,7 @@ use crate::control::handle::{Mail, Receipt, Refusal};
 use crate::control::orders::Ask;
 use crate::control::ward::{RunState, Ward};
 use crate::control::{crash, ledger, smoke, warm};
+use crate::core::answers::Expected;
 use crate::core::rollout::{Event, Rollout};
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -24,7 +25,11 @@ impl Controller {
         let begin = self.beginning(i, ward.plan(ask.strategy), ask.image.as_deref())?;
         let Beginning { blue, green, .. } = &begin;
         let name = begin.plan.strategy.name();
-        let text = format!("{name} of {service}: {} → {}", blue.release, green.release);
+        let (from, to) = (&blue.release, &green.release);
+        let text = format!(
+            "{name} of {service}: {from} → {to}{}",
+            expected(&ask.expect)
+        );
         let mut saved = fresh(&service, name, &blue.release, &green.release);
         let (rollout, actions) = Rollout::start(begin.plan, now);
         let ward = &mut self.wards[i];
@@ -46,6 +51,7 @@ impl Controller {
             reference: None,
             image: begin.image.clone(),
             members: begin.members,
+            expect: ask.expect.clone(),
         };
         saved.state = serde_json::to_string(&state).unwrap_or_default();
         crash::point("begin.before-save");
@@ -58,7 +64,7 @@ impl Controller {
         let id = saved.id;
         let ward = &mut self.wards[i];
         ward.route.rollout = id.unsigned_abs();
-        ward.begin(saved, rollout, false, 0);
+        ward.begin(saved, rollout, &ask.expect, false, 0);
         if let Some(run) = &mut ward.run {
             (run.image, run.members) = (begin.image, begin.members);
             run.strict = ask.strict;
@@ -100,7 +106,8 @@ impl Controller {
         ward.route.epoch = state.epoch;
         ward.route.weight = weight;
         ward.route.rollout = saved.id.unsigned_abs();
-        ward.begin(saved, rollout, weight > Weight::NONE, recorded);
+        let ready = weight > Weight::NONE;
+        ward.begin(saved, rollout, &state.expect, ready, recorded);
         if let Some(run) = &mut ward.run {
             run.trial.keep(state.past);
             run.trial.keep_reference(state.reference);
@@ -222,6 +229,18 @@ fn network_of_green(ward: &Ward) -> Option<String> {
         .flatten();
     let (network, _) = green.next()?.addresses.first()?;
     Some(network.clone())
+}
+
+/// What is said of changes on purpose.
+fn expected(expect: &[Expected]) -> String {
+    let names: Vec<_> = expect.iter().map(|one| one.name()).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; expected to change, told and not judged: {}",
+            names.join(", ")
+        ),
+    }
 }
 
 /// A rollout that has no number yet.

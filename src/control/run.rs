@@ -5,6 +5,7 @@ use crate::control::probes::Prober;
 use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
 use crate::core::analysis::{Line, Trial};
+use crate::core::answers::{AnswerKind, Expected};
 use crate::core::judge::Policy;
 use crate::core::plan::Step;
 use crate::core::probes::Probes;
@@ -38,6 +39,10 @@ pub struct Run {
     pub image: Option<String>,
     /// Too little memory for two versions is a reason not to begin.
     pub strict: bool,
+    /// What green changes on purpose: told in this rollout, and not judged.
+    pub expect: Vec<Expected>,
+    /// Kinds of answers that people were told of.
+    pub told: Vec<AnswerKind>,
     /// How many members green is to have before it is ready.
     pub members: usize,
     /// What happened and could not be recorded yet.
@@ -92,6 +97,8 @@ impl Run {
             lost: [false; 2],
             image: None,
             strict: false,
+            expect: vec![],
+            told: vec![],
             members: 1,
             pending: vec![],
             step_spans: Default::default(),
@@ -102,6 +109,21 @@ impl Run {
         run.trial.switch_back(run.settings.switchback);
         run.record(&Line::Policy(Box::new(policy)));
         run
+    }
+
+    /// What is worse in green's answers, is not judged, and was not told before.
+    pub fn findings(&mut self) -> Vec<String> {
+        // A report is made for this in a rollout that has something to tell alone.
+        if !self.trial.judge().has_told() {
+            return vec![];
+        }
+        let report = self.trial.report();
+        let fresh = report.told().filter(|one| !self.told.contains(&one.kind));
+        let fresh: Vec<_> = fresh
+            .map(|one| (one.kind, report.finding_words(one)))
+            .collect();
+        self.told.extend(fresh.iter().map(|(kind, _)| *kind));
+        fresh.into_iter().map(|(_, words)| words).collect()
     }
 
     /// Keeps a line for the recording.

@@ -5,6 +5,7 @@ use crate::control::dock::Seen;
 use crate::control::ledger;
 use crate::control::run::Run;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
+use crate::core::answers::Expected;
 use crate::core::judge::{Policy, Reference, Verdict};
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
@@ -54,6 +55,9 @@ pub struct RunState {
     /// How many members green is to have.
     #[serde(default)]
     pub members: usize,
+    /// What green changes on purpose: told in this rollout, and not judged.
+    #[serde(default)]
+    pub expect: Vec<Expected>,
 }
 
 /// One service.
@@ -144,9 +148,18 @@ impl Ward {
     /// Begins a rollout's evidence.
     ///
     /// `recorded` lines of it are in the journal already.
-    pub fn begin(&mut self, saved: SavedRollout, rollout: Rollout, ready: bool, recorded: i64) {
+    pub fn begin(
+        &mut self,
+        saved: SavedRollout,
+        rollout: Rollout,
+        expect: &[Expected],
+        ready: bool,
+        recorded: i64,
+    ) {
         let settings = self.settings.clone();
-        let run = Run::new(saved, rollout, settings, self.policy(), ready, recorded);
+        let policy = self.policy().expecting(expect);
+        let mut run = Run::new(saved, rollout, settings, policy, ready, recorded);
+        run.expect = expect.to_vec();
         self.histories[Color::Green.index()] = History::default();
         self.recent.clear();
         self.run = Some(run);
@@ -166,6 +179,7 @@ impl Ward {
             reference: run.trial.reference(),
             image: run.image.clone(),
             members: run.members,
+            expect: run.expect.clone(),
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Users choose the paths, so a group of paths is a template, plain and short, and there are only so many.
 
+use crate::core::answers::Told;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,6 +46,9 @@ pub struct Faults {
     pub routes: Tally,
     /// By backend.
     pub backends: Tally,
+    /// Answers that are no failures and are compared: redirects, 4xx, and clients that left before the answer.
+    #[serde(default, skip_serializing_if = "Told::is_empty")]
+    pub answers: Told,
 }
 
 impl Faults {
@@ -69,6 +73,9 @@ impl Faults {
             for (name, times) in theirs {
                 count(mine, name, times);
             }
+        }
+        for (kind, alike) in other.answers {
+            self.answers.entry(kind).or_default().merge(alike);
         }
     }
 
@@ -96,7 +103,8 @@ impl Faults {
     }
 }
 
-fn count(tally: &mut Tally, name: String, times: u64) {
+/// Counts a name so many times; once there are too many names, further ones are counted together.
+pub(crate) fn count(tally: &mut Tally, name: String, times: u64) {
     let known = tally.len() < NAMES_MAX || tally.contains_key(&name);
     let name = if known { name } else { OTHERS.to_owned() };
     *tally.entry(name).or_default() += times;

@@ -4,6 +4,7 @@
 //! speak only as long as green's users in a share are fewer than they: with more users the two versions bear another
 //! load, and users say more. What they cannot say is how green does on other paths: there users decide alone.
 
+use crate::core::answers::Hearing;
 use crate::core::fault::Faults;
 use crate::core::judge::words::grouped;
 use crate::core::judge::{Control, Finding, Judge, Metric, Policy, Report, Slo, Verdict};
@@ -31,6 +32,8 @@ pub fn beside(users: &Policy) -> Policy {
         slo: Slo::default(),
         routes_share: 0.0,
         routes_amber: 0.0,
+        answers_share: 0.0,
+        answers: [Hearing::Off; 4],
         ..users.by_requests()
     }
 }

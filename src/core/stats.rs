@@ -1,5 +1,6 @@
 //! What was seen: counts per second, a latency histogram, and blue's recent past.
 
+use crate::core::answers::AnswerTick;
 use crate::core::users::UserTick;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -9,6 +10,12 @@ pub const QUANTILES: [f64; 3] = [0.50, 0.90, 0.99];
 
 /// Samples of blue that a limit or a baseline needs before it means anything.
 pub const SAMPLES_MIN: u64 = 200;
+
+/// The quantile of blue at which the time until the last byte is compared.
+pub const LAST_BYTE_QUANTILE: f64 = 0.90;
+
+/// Milliseconds beyond which no limit of the last byte lies.
+const LAST_BYTE_MAX: f64 = 9_000.0;
 
 /// Failure rate that is tolerated beyond blue's own, at most, where blue has hardly a past.
 const UNKNOWN_RATE: f64 = 0.05;
@@ -35,6 +42,9 @@ pub struct PoolTick {
     /// What its users did, where users are pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<UserTick>,
+    /// What its answers were like. Where users are pinned: those to newcomers.
+    #[serde(default, skip_serializing_if = "AnswerTick::is_empty")]
+    pub answers: AnswerTick,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -62,6 +72,9 @@ pub struct Limits {
     pub fail: [u64; 3],
     /// `1.50 d_j + 10 ms`, in the last step `1.25 d_j + 5 ms`: within it green is good enough.
     pub pass: [u64; 3],
+    /// Limits of the time until the last byte, blue's and green's, where that is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_byte: Option<[u64; 2]>,
 }
 
 /// Absolute limits of latency in microseconds, one for each of [`QUANTILES`], where there are some.
@@ -90,6 +103,7 @@ impl Limits {
             blue: limits,
             fail: limits,
             pass: limits,
+            last_byte: None,
         }
     }
 
@@ -104,7 +118,25 @@ impl Limits {
             blue: quantiles.map(micros),
             fail: above(fail),
             pass: above(pass),
+            last_byte: None,
         })
+    }
+
+    /// The same with limits of the time until the last byte, from blue's histogram of it; none below [`SAMPLES_MIN`] samples.
+    ///
+    /// An answer is waited for 10 s, so green's limit is at most 9 s, and blue's lies the same margin below it.
+    pub fn with_last_byte(self, blue: &Histogram, margin: Margin) -> Limits {
+        let last_byte = (blue.count() >= SAMPLES_MIN).then(|| {
+            let most = (LAST_BYTE_MAX - margin.millis).max(0.0) / (1.0 + margin.ratio);
+            let own = blue.quantile(LAST_BYTE_QUANTILE).min(most);
+            [own, margin.above(own)].map(micros)
+        });
+        Limits { last_byte, ..self }
+    }
+
+    /// Seconds after which the last byte of an answer that started in a second has come or is late, at most 10.
+    pub fn last_byte_seconds(&self) -> u64 {
+        settle_seconds(self.last_byte.into_iter().flatten())
     }
 
     /// Seconds after which every request that started in a second is either done or slow, at most 10.
@@ -209,6 +241,9 @@ pub struct Stats {
     pub failed: u64,
     /// Time to first byte of the requests that did not fail.
     pub latency: Histogram,
+    /// Time to last byte of the whole answers, where that is compared.
+    #[serde(default)]
+    pub last_byte: Histogram,
 }
 
 impl Stats {
@@ -217,6 +252,7 @@ impl Stats {
         self.requests += other.requests;
         self.failed += other.failed;
         self.latency.merge(&other.latency);
+        self.last_byte.merge(&other.last_byte);
     }
 
     /// Share of requests that failed, 0 where there was none.

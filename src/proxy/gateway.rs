@@ -336,6 +336,8 @@ impl ProxyHttp for Gateway {
         if forward::is_stream(response) {
             record.charge(Class::Ok, Clock::now());
             record.streams(Clocked::of(session).map(Clocked::cut));
+        } else {
+            record.await_last_byte();
         }
         Ok(())
     }

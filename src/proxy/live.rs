@@ -3,6 +3,7 @@
 use crate::config::{
     Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust, Unjudged,
 };
+use crate::core::answers::AnswerKind;
 use crate::core::table::{Color, Ramp};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -91,6 +92,8 @@ pub struct Service {
     pub by_total: bool,
     /// Answers of 400 to 499 are failures.
     pub count_4xx: bool,
+    /// The time until the last byte is compared beside latency.
+    pub last_byte: bool,
     /// How often requests may be tried again.
     pub budget: RetryBudget,
     spent: Arc<Spent>,
@@ -263,6 +266,7 @@ impl Service {
             eject: spec.eject.clone(),
             by_total: spec.judgement.latency == Timed::Total,
             count_4xx: spec.judgement.count_4xx,
+            last_byte: spec.policy().compares(AnswerKind::LastByte),
             budget: spec.retry_budget,
             spent: old.map(|old| old.spent.clone()).unwrap_or_default(),
             preview: spec.preview.as_ref().and_then(Preview::new),

@@ -238,10 +238,25 @@ impl Record {
             ..
         }) = &mut self.routed
             && !failed
-            && !self.live.services[*service].by_total
         {
-            let window = &self.live.services[*service].window;
-            window.answered(begun, micros, Clock::at(now));
+            let service = &self.live.services[*service];
+            service.window.header(begun, status);
+            if !service.by_total {
+                service.window.answered(begun, micros, Clock::at(now));
+            }
+        }
+    }
+
+    /// The answer's header is there, and it is no stream: its last byte is compared.
+    pub fn await_last_byte(&mut self) {
+        let now = Clock::at(Instant::now());
+        if let Some(Routed { service, begun, .. }) = &mut self.routed
+            && let Some(begun) = begun
+        {
+            let service = &self.live.services[*service];
+            if service.last_byte {
+                service.window.await_last_byte(begun, now);
+            }
         }
     }
 
@@ -285,6 +300,10 @@ impl Record {
         if service.by_total && class == Class::Ok {
             let asked = self.uploaded.unwrap_or(self.started);
             window.answered(&mut begun, micros(asked.elapsed()), now);
+        }
+        if service.last_byte && matches!(class, Class::Ok | Class::ClientGaveUp) {
+            let asked = self.uploaded.unwrap_or(self.started);
+            window.last_byte(&mut begun, class, micros(asked.elapsed()), now);
         }
         if class == Class::ClientGaveUp && self.first_byte.is_none() && !self.uploading {
             let asked = self.uploaded.unwrap_or(self.started);

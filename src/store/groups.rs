@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Groups that are counted apart; a power of two.
-const SLOTS: usize = 128;
+pub(super) const SLOTS: usize = 128;
 
 /// Places that a group may have, next to each other.
 const PROBES: usize = 16;
@@ -31,6 +31,13 @@ const SAMPLED: u32 = 16;
 pub struct Slot(u8);
 
 const REST: Slot = Slot(SLOTS as u8);
+
+impl Slot {
+    /// Its place in an array of all, [`SLOTS`] for the last one.
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// One thread's counters of both pools: requests in the lower half of each, failures in the upper one.
 #[derive(Debug)]
@@ -139,6 +146,12 @@ impl Groups {
             self.agents[at].fetch_add(1, Relaxed);
             self.asked[at].store(slot.0, Relaxed);
         }
+    }
+
+    /// The name of the group in a place.
+    pub(super) fn name(&self, at: usize) -> &str {
+        let name = self.names.get(at).and_then(OnceLock::get);
+        name.map_or(OTHERS, |name| name)
     }
 
     /// What was counted since the last call. There is one reader.

@@ -8,6 +8,7 @@ use crate::core::class::Class;
 use crate::core::stats::{PoolTick, Tick};
 use crate::core::time::Time;
 use crate::core::users::{Caller, Group, Sample, UserTick};
+use crate::store::answers::Answers;
 use crate::store::window::{Begun, Cursor, Window};
 use std::sync::{Mutex, PoisonError};
 
@@ -48,6 +49,11 @@ impl Voices {
         }
     }
 
+    /// Counts what answers to newcomers are like.
+    pub(super) fn newcomers(&self, begun: Begun) -> Option<&Answers> {
+        (begun.caller == Caller::Newcomer).then_some(&self.fresh.answers)
+    }
+
     pub(super) fn end(&self, begun: Begun, class: Class, now: Time) {
         for window in self.of(begun) {
             window.end(begun.alone(), class, now);
@@ -77,6 +83,7 @@ impl Voices {
             ];
             for ((pool, one, fresh), counted) in pools.into_iter().zip(&mut counted) {
                 let (active, groups) = counted.take().unwrap_or_default();
+                pool.answers = fresh.answers;
                 pool.users = Some(UserTick {
                     one: sample(one),
                     fresh: sample(fresh),

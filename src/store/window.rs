@@ -17,7 +17,9 @@ use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, set
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::core::users::Caller;
-use crate::store::groups::{Groups, Slot as Group};
+use crate::store::answers::{Answering, Answers, LAST_LAG_MAX};
+pub use crate::store::begun::Begun;
+use crate::store::groups::Groups;
 use crate::store::users::Users;
 use crate::store::voices::Voices;
 use std::cell::Cell;
@@ -25,7 +27,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
-const RING: usize = 32;
+pub(super) const RING: usize = 32;
 
 /// Shards of the counters: more than the worker threads of the machines that this runs on.
 const SHARDS: usize = 16;
@@ -79,49 +81,13 @@ pub struct Window {
     shards: Box<[Pair]>,
     users: Arc<Users>,
     /// Made with the first request that came where users are pinned and divided.
-    voices: OnceLock<Box<Voices>>,
+    pub(super) voices: OnceLock<Box<Voices>>,
     /// Counts by route.
     pub groups: Groups,
+    /// What answers are like.
+    pub(super) answers: Answers,
     /// Where the failed ones failed, of both pools; nobody else waits for it.
     faults: Mutex<[Faults; 2]>,
-}
-
-/// What a request must hand back when it ends: the second in which it started.
-#[derive(Clone, Copy, Debug)]
-pub struct Begun {
-    pub(super) color: Color,
-    second: u64,
-    timed: bool,
-    pub(super) caller: Caller,
-    /// It is the first one of its user that began in this second.
-    pub(super) speaks: bool,
-    group: Option<Group>,
-}
-
-impl Begun {
-    /// The request that has just begun, counted by route too.
-    pub fn of(self, group: Group) -> Begun {
-        Begun {
-            group: Some(group),
-            ..self
-        }
-    }
-
-    /// The same, and nothing has come of it yet.
-    pub(super) fn anew(self) -> Begun {
-        Begun {
-            timed: false,
-            ..self.alone()
-        }
-    }
-
-    /// As counted where it is not known whose it is.
-    pub(super) fn alone(self) -> Begun {
-        Begun {
-            caller: Caller::Anybody,
-            ..self
-        }
-    }
 }
 
 impl Window {
@@ -137,6 +103,7 @@ impl Window {
             users: Arc::default(),
             voices: OnceLock::new(),
             groups: Groups::new(SHARDS, None),
+            answers: Answers::new(SHARDS),
             faults: Mutex::default(),
         }
     }
@@ -206,6 +173,7 @@ impl Window {
             caller: Caller::Anybody,
             speaks: false,
             group: None,
+            answer: Answering::default(),
         }
     }
 
@@ -255,6 +223,7 @@ impl Window {
     /// is known of it, and it stays in no count. Both pools go by the same bound, so that impatience alone does not make
     /// their shares differ: the requests that are left out are as many of each.
     pub fn gave_up(&self, begun: &mut Begun, waited: u64, now: Time) {
+        begun.answer = Answering::gave_up();
         let Some(limits) = &self.limits else { return };
         let all = limits.blue.iter().chain(&limits.fail).chain(&limits.pass);
         let ceilings = self.ceilings.into_iter().flatten();
@@ -284,6 +253,7 @@ impl Window {
             let slot = &shard.ring[begun.second as usize % RING];
             slot.excluded.fetch_add(1, Relaxed);
         }
+        self.end_answer(begun, class, now);
         if let Some(voices) = self.voices.get() {
             voices.end(begun, class, now);
         }
@@ -448,19 +418,25 @@ impl Cursor {
             return reading;
         }
         let mut ended = [PoolTick::default(); 2];
+        let (by_request, told) = window.answers.read(&window.groups);
         for color in Color::BOTH {
             let (requests, failed) = window.ended(color);
             let (old_requests, old_failed) = self.ended[color.index()];
             self.ended[color.index()] = (requests, failed);
             let tick = &mut ended[color.index()];
+            tick.answers.by_request = by_request[color.index()];
             (tick.requests, tick.failed) = (requests - old_requests, failed - old_failed);
             reading.spans[color.index()] = Stats {
                 requests: tick.requests,
                 failed: tick.failed,
                 latency: window.latency(color),
+                last_byte: window.answers.latency(color),
             };
         }
         reading.faults = std::mem::take(&mut *window.faults());
+        for (faults, told) in reading.faults.iter_mut().zip(told) {
+            faults.answers = told;
+        }
         reading.groups = window.groups.read();
         reading.sample = window.groups.read_sample();
         let lag = window.settle_seconds() + 1;
@@ -468,7 +444,7 @@ impl Cursor {
         // A reader that overslept must not read a slot twice: the ring has turned.
         let first = self
             .second
-            .max(current.saturating_sub(RING as u64 - lag - 1));
+            .max(current.saturating_sub(RING as u64 - lag.max(LAST_LAG_MAX) - 1));
         for second in first..current {
             let [mut blue, mut green] = std::mem::take(&mut ended);
             if let Some(settled) = (second + 1).checked_sub(lag).filter(|&at| at >= opened) {
@@ -481,6 +457,7 @@ impl Cursor {
                     tick.slow_gross = latency.slow_gross;
                 }
             }
+            window.last_bytes(second, &mut blue, &mut green);
             reading.ticks.push(Tick { blue, green });
         }
         window.read_voices(self.second, now, &mut reading.ticks);
@@ -489,7 +466,7 @@ impl Cursor {
     }
 }
 
-fn thread_shard() -> usize {
+pub(super) fn thread_shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static SHARD: Cell<usize> = Cell::new(NEXT.fetch_add(1, Relaxed) % SHARDS));
     SHARD.with(Cell::get)
@@ -504,6 +481,7 @@ mod tests {
             blue: [1_000, 2_000, 3_000],
             fail: [1_100, 2_200, 3_300],
             pass: [1_500, 3_000, 4_500],
+            last_byte: None,
         }
     }
 

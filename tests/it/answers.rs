@@ -3,6 +3,7 @@
 use crate::support::apps::pair;
 use crate::support::load::{Load, Plan};
 use crate::support::shifter::{Home, PATIENT, outcome_of, phase_of};
+use shifter::core::answers::Expected;
 use shifter::core::plan::Strategy;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,4 +102,217 @@ async fn clients_who_leave_both_versions_alike_convict_nobody() {
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
     hasty.stop().await;
     load.stop().await;
+}
+
+/// What the backend behind a version does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Does {
+    /// A short answer of this status.
+    Says(u16),
+    /// The header at once, the body after so many milliseconds.
+    SlowBody(u64),
+    /// Nothing, ever.
+    Hangs,
+}
+
+/// A version whose behaviour can be changed while it has users.
+struct Version {
+    addr: SocketAddr,
+    does: Arc<std::sync::Mutex<Does>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Version {
+    async fn start(does: Does) -> Version {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let does = Arc::new(std::sync::Mutex::new(does));
+        let shared = does.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, shared.clone()));
+            }
+        });
+        Version { addr, does, task }
+    }
+
+    fn becomes(&self, does: Does) {
+        *self.does.lock().unwrap() = does;
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, does: Arc<std::sync::Mutex<Does>>) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut head = vec![];
+    while stream.read_buf(&mut head).await? > 0 {
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        head.clear();
+        let does = *does.lock().unwrap();
+        let (status, wait) = match does {
+            Does::Says(status) => (status, 0),
+            Does::SlowBody(millis) => (200, millis),
+            Does::Hangs => std::future::pending().await,
+        };
+        let header =
+            format!("HTTP/1.1 {status} Test\r\nlocation: /login\r\ncontent-length: 5\r\n\r\n");
+        stream.write_all(header.as_bytes()).await?;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        stream.write_all(b"hello").await?;
+    }
+    Ok(())
+}
+
+/// A rollout in which green begins to do this at 50 %: how it ended, why, and after how many seconds.
+async fn half_way(
+    [blue, green]: [Does; 2],
+    keys: &str,
+    warmed: u64,
+    patience: Duration,
+    expect: &[Expected],
+) -> (String, String, f64, String) {
+    let good = Does::Says(200);
+    let [old, new] = [Version::start(good).await, Version::start(good).await];
+    old.becomes(blue);
+    let keys = format!(
+        "{HALF}step_requests_min = 1\ntotal_requests_min = 1\nhealth = {{ interval = \"1s\" }}\n{keys}"
+    );
+    let home = Home::at(tempfile::tempdir().unwrap(), old.addr, new.addr, &keys);
+    let _shifter = home.serve().await;
+    for _ in 0..warmed / 20 {
+        let asks = (0..20).map(|_| ask(home.proxy));
+        for asked in futures::future::join_all(asks).await {
+            asked.unwrap();
+        }
+    }
+    let clients = Impatient::start(home.proxy, 40.0, patience);
+    let request = shifter::admin::body::RunRequest {
+        strategy: Some(Strategy::Canary),
+        expect: expect.to_vec(),
+        ..Default::default()
+    };
+    home.client.run(None, &request).await.unwrap();
+    home.share(50.0).await;
+    new.becomes(green);
+    let start = Instant::now();
+    let end = home
+        .until_within(Duration::from_secs(90), "the end", |service| {
+            phase_of(service) == "finished"
+        })
+        .await;
+    let took = start.elapsed().as_secs_f64();
+    let reason = end.rollout.clone().unwrap().reason.unwrap_or_default();
+    let notes = home.notes().await;
+    clients.stop().await;
+    (outcome_of(&end).to_owned(), reason, took, notes)
+}
+
+const CALM: Duration = Duration::from_secs(5);
+
+/// Wrong base path, missing session, redirect loop: no failure, and found in seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_answers_another_status_goes_back_in_seconds() {
+    for status in [404, 401, 302] {
+        let does = [Does::Says(200), Does::Says(status)];
+        let (outcome, reason, took, _) = half_way(does, "", 0, CALM, &[]).await;
+        println!("{status}: back after {took:.1} s: {reason}");
+        assert_eq!(outcome, "rolled_back", "{reason}");
+        let words = format!("green answers {status} to ");
+        assert!(reason.starts_with(&words), "{reason}");
+        assert!(reason.contains("most of them GET / ("), "{reason}");
+        assert!(took < 12.0, "{took}");
+    }
+}
+
+/// Both refuse everything: strangers' requests, or a page that is gone for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_both_versions_answer_alike_convicts_nobody() {
+    let keys = "on_inconclusive = \"promote\"\n";
+    let does = [Does::Says(404), Does::Says(404)];
+    let (outcome, reason, took, _) = half_way(does, keys, 0, CALM, &[]).await;
+    println!("404 on both: {outcome} after {took:.1} s: {reason}");
+    assert_eq!(outcome, "promoted", "{reason}");
+}
+
+/// The change is on purpose: it is told once, with numbers, and green is promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_expected_is_told_and_convicts_nobody() {
+    let does = [Does::Says(200), Does::Says(302)];
+    let (outcome, reason, took, notes) = half_way(does, "", 0, CALM, &[Expected::Status]).await;
+    println!("302 on purpose: {outcome} after {took:.1} s: {reason}");
+    assert_eq!(outcome, "promoted", "{reason}");
+    let told = notes
+        .matches("told, and not judged in this rollout")
+        .count();
+    assert_eq!(told, 1, "{notes}");
+    assert!(notes.contains("green answers 302 to "), "{notes}");
+    assert!(
+        notes.contains("expected to change, told and not judged: status"),
+        "{notes}"
+    );
+}
+
+/// The header is quick, the body is not: the first byte says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_is_slow_after_a_quick_header_goes_back() {
+    let does = [Does::SlowBody(10), Does::SlowBody(120)];
+    let keys = "latency_grace = \"0s\"\n";
+    let (outcome, reason, took, _) = half_way(does, keys, 1_000, CALM, &[]).await;
+    println!("slow body: back after {took:.1} s: {reason}");
+    assert_eq!(outcome, "rolled_back", "{reason}");
+    assert!(reason.contains(" until the last byte ("), "{reason}");
+    let off = format!("{keys}answers = {{ last_byte = \"off\" }}\n");
+    let (outcome, reason, _, _) = half_way(does, &off, 1_000, CALM, &[]).await;
+    assert_eq!(outcome, "promoted", "{reason}");
+}
+
+/// Nothing is known of blue's latency, and clients leave before any timeout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_that_hangs_goes_back_where_blue_has_no_past() {
+    let does = [Does::Says(200), Does::Hangs];
+    let patience = Duration::from_millis(300);
+    let (outcome, reason, took, _) = half_way(does, "", 0, patience, &[]).await;
+    println!("hangs, clients leave after 0.3 s: back after {took:.1} s: {reason}");
+    assert_eq!(outcome, "rolled_back", "{reason}");
+    assert!(reason.starts_with("clients gave up on "), "{reason}");
+    assert!(took < 15.0, "{took}");
+}
+
+/// What a rollout was told to expect is saved with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_what_a_rollout_expects() {
+    let good = Does::Says(200);
+    let [old, new] = [Version::start(good).await, Version::start(good).await];
+    let keys = "steps = [{ weight = 50, hold = \"1h\", deadline = \"1h\" }, { weight = 100 }]\n";
+    let home = Home::at(tempfile::tempdir().unwrap(), old.addr, new.addr, keys);
+    let mut shifter = home.serve().await;
+    let clients = Impatient::start(home.proxy, 40.0, CALM);
+    let request = shifter::admin::body::RunRequest {
+        strategy: Some(Strategy::Canary),
+        expect: vec![Expected::Status],
+        ..Default::default()
+    };
+    home.client.run(None, &request).await.unwrap();
+    home.share(50.0).await;
+    shifter.kill();
+    let _again = home.serve().await;
+    new.becomes(Does::Says(404));
+    home.until("a finding", |service| {
+        let evidence = service
+            .rollout
+            .as_ref()
+            .and_then(|one| one.evidence.as_ref());
+        evidence.is_some_and(|report| report.told().next().is_some())
+    })
+    .await;
+    let service = home.service().await;
+    assert_eq!(phase_of(&service), "shifting", "{:?}", service.rollout);
+    clients.stop().await;
 }

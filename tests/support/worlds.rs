@@ -8,6 +8,7 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Binomial, Distribution, Exp1, Geometric, Poisson, StandardNormal};
+use shifter::core::answers::{AnswerKind, AnswerTick};
 use shifter::core::judge::{Policy, Unit};
 use shifter::core::newcomer::Newcomers;
 use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
@@ -207,6 +208,10 @@ impl Latency {
 /// One rollout's traffic.
 pub(crate) struct Traffic {
     rng: Xoshiro256PlusPlus,
+    /// Chance of its own for what answers are like: all else is drawn as it was without.
+    likeness: Xoshiro256PlusPlus,
+    /// Green's rate of one kind of answers.
+    pub(crate) otherwise: Option<(AnswerKind, f64)>,
     newcomers: Newcomers,
     rate: f64,
     world: World,
@@ -244,6 +249,8 @@ impl Traffic {
     pub(crate) fn new(seed: u64, rate: f64, seconds: usize, world: World, fault: Fault) -> Traffic {
         Traffic {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            likeness: Xoshiro256PlusPlus::seed_from_u64(seed ^ 0xA5),
+            otherwise: None,
             newcomers: Newcomers::new(seed),
             rate,
             world,
@@ -402,6 +409,7 @@ impl Traffic {
                 self.plan_retries(pool, failed);
             }
             self.time(pool, tick, moment.shift[pool]);
+            tick.answers = self.answers(pool, tick, moment.shift[pool]);
             if self.world == World::ClustersSticky {
                 self.told_apart(pool, tick, failed, weight);
             }
@@ -411,6 +419,37 @@ impl Traffic {
         Tick {
             blue: pools[0],
             green: pools[1],
+        }
+    }
+
+    /// 3 % of answers are 4xx; 1 % of clients leave, more of them the slower it is; a body comes with its first byte.
+    fn answers(&mut self, pool: usize, tick: &PoolTick, shift: f64) -> AnswerTick {
+        let otherwise = self.otherwise.filter(|_| pool == 1);
+        let rate = |kind, usual: f64| match otherwise {
+            Some((other, rate)) if other == kind => rate,
+            _ => usual,
+        };
+        let mut draw = |n: u64, p: f64| {
+            let drawn = Binomial::new(n, p).map(|binomial| binomial.sample(&mut self.likeness));
+            drawn.unwrap_or(0)
+        };
+        let good = tick.requests - tick.failed;
+        let gave_up = rate(AnswerKind::GaveUp, (0.01 * shift.exp()).min(0.5));
+        let redirects = draw(good, rate(AnswerKind::Redirect, 0.0));
+        let by_request = [
+            redirects,
+            draw(good - redirects, rate(AnswerKind::ClientError, 0.03)),
+            draw(tick.requests, gave_up),
+        ];
+        let late = match otherwise {
+            Some((AnswerKind::LastByte, rate)) => draw(tick.timed, rate),
+            _ => tick.slow_fail[1],
+        };
+        let timed = self.limits.and_then(|limits| limits.last_byte).is_some();
+        AnswerTick {
+            by_request,
+            timed: if timed { tick.timed } else { 0 },
+            late: if timed { late } else { 0 },
         }
     }
 
@@ -553,7 +592,9 @@ impl Traffic {
                 self.draw_into(&mut histogram, requests, shift);
             }
         }
-        self.limits = Limits::freeze(&histogram, fail, pass).or(self.limits);
+        let frozen = Limits::freeze(&histogram, fail, pass);
+        let frozen = frozen.map(|limits| limits.with_last_byte(&histogram, fail));
+        self.limits = frozen.or(self.limits);
         self.limits
     }
 
@@ -653,6 +694,7 @@ impl Traffic {
             blue: limits,
             fail: limits,
             pass: limits,
+            last_byte: None,
         });
     }
 }

@@ -108,6 +108,7 @@ impl<'a> Story<'a> {
             supersede: false,
             image: None,
             strict: false,
+            expect: vec![],
         };
         let receipt = self.process.handle.order(Some("shop"), order).await?;
         let ordered = receipt.rollout.unwrap_or_default();

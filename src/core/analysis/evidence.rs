@@ -1,6 +1,7 @@
 //! The judges of one rollout, and what green is compared with in a share.
 
 use super::Line;
+use crate::core::answers::AnswerKind;
 use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
 use crate::core::probes::{self, Probes};
 use crate::core::routes::{RouteCounts, Usual};
@@ -191,7 +192,13 @@ impl Evidence {
             Some(past) => past.limits.map(Limits::alone),
             None => {
                 let (fail, pass) = self.judge.margins();
-                Limits::freeze(&past.history.total().latency, fail, pass)
+                let total = past.history.total();
+                let limits = Limits::freeze(&total.latency, fail, pass);
+                let compared = self.judge.policy().compares(AnswerKind::LastByte);
+                match compared {
+                    true => limits.map(|limits| limits.with_last_byte(&total.last_byte, fail)),
+                    false => limits,
+                }
             }
         };
         let line = Line::Limits(limits?);

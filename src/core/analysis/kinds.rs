@@ -59,6 +59,8 @@ kinds! {
     BrokenBlue = "broken_blue", "finding on a blue that fails itself";
     /// Blue beside its own past, and windows without green.
     HarmToBlue = "harm_to_blue", "comparison of blue with its own past";
+    /// Redirects, 4xx, clients that leave and the last byte beside blue's.
+    Answers = "answers", "comparison of answers by status, giving up and last byte";
 }
 
 /// Some of the kinds.
@@ -165,6 +167,7 @@ mod tests {
             slow_slo: None,
             slow_gross: Some(Kind::GrossSlowness),
             users: Some(Kind::Users),
+            answers: Some(Kind::Answers),
         }
     }
 
@@ -221,6 +224,8 @@ mod tests {
             unit: Some(Kind::Users),
             routes_share: Some(Kind::Routes),
             routes_amber: Some(Kind::Routes),
+            answers_share: Some(Kind::Answers),
+            answers: Some(Kind::Answers),
             evidence: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Harm, Line, Past, Share};
 use crate::core::fault::Faults;
-use crate::core::judge::{Judge, Policy, Report, Terms, Verdict};
+use crate::core::judge::{Cause, Judge, Policy, Report, Terms, Verdict};
 use crate::core::probes::{Probes, Users};
 use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::routes::{RouteCounts, Usual};
@@ -222,7 +222,14 @@ impl Trial {
         let Verdict::Fail { mut reason } = verdict else {
             return verdict;
         };
-        if self.judge().report().is_about_failures()
+        let report = self.report();
+        if report.answer.is_some() && report.cause == Some(Cause::Evidence) {
+            // Statuses and routes of answers are known here alone.
+            return Verdict::Fail {
+                reason: report.failure(),
+            };
+        }
+        if report.is_about_failures()
             && let Some(words) = self.faults.words(members)
         {
             reason = format!("{reason}; {words}");

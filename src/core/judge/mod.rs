@@ -4,8 +4,9 @@
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
 //! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
-//! each other. Evidence by route group ([`routes`]) has a fixed share of that average.
+//! each other. Evidence by route group ([`routes`]) and what answers are like besides ([`answers`]) have a fixed share of that average.
 
+mod answers;
 mod broken;
 mod doubt;
 mod gross;
@@ -22,6 +23,7 @@ mod users;
 mod verdict;
 pub mod words;
 
+pub use answers::AnswerFinding;
 pub use gross::GrossFinding;
 pub use kind::VerdictKind;
 pub use policy::Policy;
@@ -33,9 +35,11 @@ pub use terms::Terms;
 pub use users::{Spoken, Unit};
 pub use verdict::Verdict;
 
+use crate::core::answers::AnswerKind;
 use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
+use answers::Answers;
 use gross::Gross;
 use rail::Rail;
 use routes::Routes;
@@ -86,6 +90,8 @@ pub struct Judge {
     cold: u64,
     #[serde(default = "Routes::unknown")]
     routes: Routes,
+    #[serde(default = "Answers::unknown")]
+    answers: Answers,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -112,6 +118,7 @@ impl Judge {
             terms: Terms::default(),
             cold: policy.warmup_s,
             routes: Routes::new(&policy),
+            answers: Answers::new(&policy),
             policy,
             last: false,
             control: Control::Concurrent,
@@ -163,6 +170,7 @@ impl Judge {
             track.start_step(&self.policy, metric, last, &control, terms);
         }
         self.routes.start_step();
+        self.answers.start_share(&self.policy, terms);
     }
 
     /// The latency limits by which slow requests are counted from now on; the judge only tells people.
@@ -234,7 +242,10 @@ impl Judge {
         if let Some(gross) = self.gross.as_mut().filter(|_| started && beside) {
             gross.tick(tick);
         }
-        self.routes.tick(self.control == Control::Concurrent);
+        self.routes.tick(beside);
+        if beside {
+            self.answers.tick(&self.policy, tick, warm);
+        }
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
         self.total_requests += failures.green;
@@ -268,22 +279,23 @@ impl Judge {
 
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
-        self.whole(Track::ln_e)
+        self.whole(Track::ln_e, false)
     }
 
     /// Evidence that green is worse, with what a small share has shown of its latency: that convicts nothing.
     pub fn ln_small(&self) -> f64 {
-        self.whole(Track::ln_small)
+        self.whole(Track::ln_small, true)
     }
 
-    fn whole(&self, ln_e: fn(&Track) -> f64) -> f64 {
+    fn whole(&self, ln_e: fn(&Track) -> f64, small: bool) -> f64 {
         let compared = self.weighted(ln_e).into_iter();
         let gross = self
             .gross
             .as_ref()
             .map(|gross| self.policy.gross_share.ln() + gross.ln_e());
         let by_route = self.policy.routes_share.ln() + self.routes.ln_e();
-        let others = gross.into_iter().chain([by_route]);
+        let answers = self.by_answers(small).map(|(_, ln_e)| ln_e);
+        let others = gross.into_iter().chain([by_route]).chain(answers);
         let terms: Vec<f64> = compared.chain(self.limited()).chain(others).collect();
         ln_sum(&terms) + self.ln_kept
     }
@@ -300,10 +312,10 @@ impl Judge {
         staked
     }
 
-    /// What comparisons and limits have of the whole: gross slowness and routes have the rest.
+    /// What comparisons and limits have of the whole: gross slowness, routes and answers have the rest.
     fn rest(&self) -> f64 {
         let gross = self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
-        1.0 - gross - self.policy.routes_share
+        1.0 - gross - self.policy.routes_share - self.policy.answers_part()
     }
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
@@ -311,7 +323,8 @@ impl Judge {
     /// It is no verdict: what happens outside looks the same. So it may be gathered as often as one
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
     pub fn ln_suspicion(&self) -> f64 {
-        ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - self.policy.routes_share).ln()
+        let others = self.policy.routes_share + self.policy.answers_part();
+        ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - others).ln()
     }
 
     /// What each comparison weighs in the evidence. The limits' and routes' shares are taken off all alike.
@@ -357,13 +370,23 @@ impl Judge {
         self.policy.routes_share.ln() + self.routes.ln_heaviest() > most
     }
 
+    /// The heaviest comparison, limit, route or gross slowness.
+    fn heaviest_other(&self) -> f64 {
+        let gross = self.gross.as_ref();
+        let gross = gross.map(|gross| self.policy.gross_share.ln() + gross.ln_e());
+        let by_route = self.policy.routes_share.ln() + self.routes.ln_heaviest();
+        let compared = self.weighted(Track::ln_small).into_iter();
+        let others = compared.chain(self.limited()).chain(gross);
+        others.fold(by_route, f64::max)
+    }
+
     /// Why green fails, if it does.
     pub fn cause(&self) -> Option<Cause> {
         if self.outage() {
             Some(Cause::Outage)
         } else if self.ln_e_max >= self.policy.ln_limit() {
             Some(match self.broken() {
-                Some(_) if !self.by_route() => Cause::Slo,
+                Some(_) if !self.by_route() && self.answered_worse().is_none() => Cause::Slo,
                 _ => Cause::Evidence,
             })
         } else if self
@@ -415,11 +438,18 @@ impl Judge {
 
     /// Whether a small share has shown slowness, and no failures: those would become more in an equal share.
     fn is_to_be_confirmed(&self) -> bool {
-        let [failures, latency @ ..] = self.weighted(Track::ln_small);
+        let [failures, p50, p90, p99] = self.weighted(Track::ln_small);
+        let (mut failures, mut latency) = (vec![failures], vec![p50, p90, p99]);
+        for (kind, ln_e) in self.by_answers(true) {
+            match kind {
+                AnswerKind::LastByte => latency.push(ln_e),
+                _ => failures.push(ln_e),
+            }
+        }
         self.terms.small
             && !self.terms.cleared
             && ln_sum(&latency) >= self.policy.confirm.ln()
-            && failures <= self.policy.amber.ln()
+            && ln_sum(&failures) <= self.policy.amber.ln()
     }
 
     /// Whether every metric that is asked is shown to be within the margin.
@@ -476,6 +506,7 @@ impl Judge {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::core::answers::AnswerTick;
     use crate::core::sequential::HistoryFail;
     use crate::core::stats::PoolTick;
 
@@ -885,6 +916,11 @@ pub(crate) mod tests {
             slow_slo: [7; 3],
             slow_gross: 0,
             users: None,
+            answers: AnswerTick {
+                by_request: [7; 3],
+                timed: 1,
+                late: 9,
+            },
         };
         let mut judge = Judge::new(Policy {
             warmup_s: 0,

@@ -2,6 +2,7 @@
 
 use super::{Metric, Slo, Unit};
 use crate::core::analysis::EvidenceKinds;
+use crate::core::answers::Hearing;
 use crate::core::sequential::{Betting, Showing};
 use crate::core::stats::Margin;
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,11 @@ pub struct Policy {
     /// Kinds of evidence that are gathered under this policy; the oldest recordings name none.
     #[serde(default)]
     pub evidence: EvidenceKinds,
+    /// The part of the further comparisons of answers in the evidence of harm, a quarter for each kind; recordings from before have none.
+    #[serde(default)]
+    pub answers_share: f64,
+    /// What each of [`crate::core::answers::AnswerKind::ALL`] leads to.
+    pub answers: [Hearing; 4],
 }
 
 impl Default for Policy {
@@ -175,6 +181,8 @@ impl Default for Policy {
             routes_share: 0.08,
             routes_amber: 5.0,
             evidence: EvidenceKinds::all(),
+            answers_share: 0.04,
+            answers: [Hearing::Judge; 4],
         }
     }
 }
@@ -204,8 +212,14 @@ impl Policy {
 
     /// This policy with the request as the unit of evidence.
     pub fn by_requests(&self) -> Policy {
+        // Answers to newcomers are no part of all requests that says something of the rest.
+        let answers_share = match self.unit {
+            Unit::Requests => self.answers_share,
+            Unit::Users => 0.0,
+        };
         Policy {
             unit: Unit::Requests,
+            answers_share,
             ..self.clone()
         }
     }

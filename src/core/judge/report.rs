@@ -4,7 +4,10 @@ use super::gross::Gross;
 use super::track::Track;
 use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
-use super::{Blamed, GrossFinding, Judge, RailFinding, RouteFinding, Slo, Unit, Verdict};
+use super::{
+    AnswerFinding, Blamed, GrossFinding, Judge, RailFinding, RouteFinding, Slo, Unit, Verdict,
+};
+use crate::core::answers::AnswerKind;
 use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
@@ -173,6 +176,12 @@ pub struct Report {
     /// The route that speaks most against green, where it weighs most of all or leans worse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Blamed>,
+    /// What answers were like besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AnswerFinding>,
+    /// The kind of them that weighs more than everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerKind>,
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
@@ -236,6 +245,8 @@ impl Judge {
             total_requests: self.total_requests,
             routes: self.routes.findings(&self.policy),
             route: self.routes.blamed(&self.policy, self.by_route()),
+            answers: self.answer_findings(),
+            answer: self.answered_worse(),
             faults: Faults::default(),
             probes: None,
             recent,
@@ -288,6 +299,7 @@ impl Report {
     pub fn is_about_failures(&self) -> bool {
         match self.cause {
             Some(Cause::Outage | Cause::HarmCap) => true,
+            Some(Cause::Evidence) if self.answer.is_some() => false,
             Some(Cause::Evidence) if self.by_route() => true,
             Some(Cause::Evidence | Cause::Slo) => match self.broken {
                 Some(at) => self
@@ -350,7 +362,8 @@ impl Report {
     pub fn unconfirmed(&self) -> String {
         format!(
             "{}, evidence {}: a small share may be colder, so it is looked at in an equal share",
-            self.words_on(self.blamed),
+            self.blamed_answers()
+                .unwrap_or_else(|| self.words_on(self.blamed)),
             against_one(self.ln_small)
         )
     }
@@ -360,6 +373,9 @@ impl Report {
     }
 
     pub(super) fn blamed_words(&self) -> String {
+        if let Some(words) = self.blamed_answers() {
+            return words;
+        }
         if let Some(route) = self.route.as_ref().filter(|route| route.heaviest) {
             return route.words();
         }
@@ -525,6 +541,7 @@ mod tests {
             blue: [40_000, 90_000, 245_000],
             fail: [45_000, 100_000, 271_000],
             pass: [70_000, 145_000, 377_000],
+            last_byte: None,
         }));
         for _ in 0..seconds {
             judge.tick(&Tick { blue, green });

@@ -396,11 +396,12 @@ mod tests {
     use crate::core::stats::{PoolTick, Tick};
     use proptest::prelude::*;
 
-    /// Without grants for what lasts, which have numbers of their own, and without gross slowness.
+    /// Without grants for what lasts, which have numbers of their own, and without gross slowness and answers.
     fn plain() -> Policy {
         Policy {
             persistence: 0,
             gross_share: 0.0,
+            answers_share: 0.0,
             ..Policy::default()
         }
     }

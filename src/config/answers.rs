@@ -1,0 +1,99 @@
+//! What differences between the answers of both versions lead to.
+
+use crate::config::file::{Text, Value};
+use crate::config::judgement::Timed;
+use crate::config::value::{self, Check};
+use crate::core::answers::{AnswerKind, Expected, Hearing};
+use serde::Deserialize;
+
+const HEARINGS: [(&str, Hearing); 3] = [
+    ("judge", Hearing::Judge),
+    ("report", Hearing::Report),
+    ("off", Hearing::Off),
+];
+
+/// What each comparison leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Redirects and answers of 400 to 499.
+    pub status: Hearing,
+    /// How many clients leave before the answer.
+    pub gave_up: Hearing,
+    /// The time until the last byte.
+    pub last_byte: Hearing,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { status = \"report\", last_byte = \"off\" }"
+)]
+pub(crate) struct RawAnswers {
+    status: Text,
+    gave_up: Text,
+    last_byte: Text,
+}
+
+/// The table of a service; all is judged where nothing is said.
+pub(crate) fn answers(raw: &Value<RawAnswers>) -> Check<Answers> {
+    let Some(table) = raw else {
+        return Ok(Answers::default());
+    };
+    let raw = table.get_ref();
+    let hearing = |key, given: &Text| value::choice(key, given, &HEARINGS, Hearing::default());
+    Ok(Answers {
+        status: hearing("status", &raw.status)?,
+        gave_up: hearing("gave_up", &raw.gave_up)?,
+        last_byte: hearing("last_byte", &raw.last_byte)?,
+    })
+}
+
+impl Answers {
+    /// The same for each kind, as the judge takes it.
+    ///
+    /// 4xx that are failures are compared as such, and so is the last byte where it is what latency means.
+    pub(crate) fn by_kind(self, count_4xx: bool, timed: Timed) -> [Hearing; 4] {
+        AnswerKind::ALL.map(|kind| match kind {
+            AnswerKind::ClientError if count_4xx => Hearing::Off,
+            AnswerKind::LastByte if timed == Timed::Total => Hearing::Off,
+            kind => match kind.expected() {
+                Expected::Status => self.status,
+                Expected::GaveUp => self.gave_up,
+                Expected::LastByte => self.last_byte,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn by_kind(keys: &str) -> [Hearing; 4] {
+        let text = format!("[service.api]\nblue = \"127.0.0.1:1\"\n{keys}\n");
+        let config = Config::parse("t.toml", &text).expect("a configuration");
+        config.services[0].policy().answers
+    }
+
+    #[test]
+    fn each_key_is_for_its_kinds_and_nothing_is_compared_twice() {
+        use Hearing::{Judge, Off, Report};
+        for (keys, expected) in [
+            ("", [Judge; 4]),
+            ("answers = {}", [Judge; 4]),
+            (
+                "answers = { status = \"report\" }",
+                [Report, Report, Judge, Judge],
+            ),
+            (
+                "answers = { gave_up = \"off\", last_byte = \"report\" }",
+                [Judge, Judge, Off, Report],
+            ),
+            ("count_4xx = true", [Judge, Off, Judge, Judge]),
+            ("latency = \"total\"", [Judge, Judge, Judge, Off]),
+        ] {
+            assert_eq!(by_kind(keys), expected, "{keys}");
+        }
+    }
+}
