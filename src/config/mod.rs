@@ -8,6 +8,7 @@ mod acme;
 mod certificate;
 mod check;
 mod checks;
+mod control;
 mod defaults;
 mod docker;
 mod doubts;
@@ -39,6 +40,7 @@ mod value;
 
 pub use acme::Acme;
 pub use certificate::Certificate;
+pub use control::Control;
 pub use docker::image;
 pub use endpoint::Endpoint;
 pub use error::ConfigError;

@@ -12,6 +12,7 @@
 
 mod course;
 mod evidence;
+mod fair;
 mod harm;
 mod line;
 mod replay;
@@ -19,6 +20,7 @@ mod trial;
 
 pub use course::{Course, End, World};
 pub use evidence::{Evidence, Past, Share};
+use fair::Fair;
 pub use harm::{Harm, STAKE};
 pub use line::Line;
 pub use replay::{Again, Difference, Replay, replay};

@@ -3,6 +3,7 @@
 //! Everything here can be simulated for thousands of rollouts a second, and is.
 
 pub mod analysis;
+pub mod baseline;
 pub mod class;
 pub mod event;
 pub mod fault;

@@ -3,6 +3,8 @@
 //! The store is the only thing between the data plane and the control plane. The control plane
 //! publishes a table and reads counts; the data plane follows the table and counts.
 
+mod baseline;
+mod begun;
 pub mod board;
 pub mod clock;
 pub mod groups;

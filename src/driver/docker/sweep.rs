@@ -18,6 +18,8 @@ const SHORT_ID: usize = 12;
 pub struct Keep {
     /// The service; the rollout under way, whose containers stay; 0: none.
     pub owner: Owner,
+    /// The baseline of that rollout stays too.
+    pub baseline: bool,
     /// Ids of the containers that serve.
     pub serving: Vec<String>,
     /// Ids of the containers that served before and were replaced: they are stopped, and removed when they are ours.
@@ -134,12 +136,16 @@ fn chores(
             continue;
         }
         let owner = &keep.owner;
-        let under_way = owner.made(&container.labels) || owner.checks(&container.labels);
+        let copied = keep.baseline && owner.of_baseline().made(&container.labels);
+        let under_way = copied || owner.made(&container.labels) || owner.checks(&container.labels);
         if owner.rollout != 0 && under_way {
             continue;
         }
-        // Nobody reads what a check left behind.
-        let check = container.labels.contains_key(labels::CHECK);
+        // Nobody reads what a check left behind, or a copy of blue.
+        let of_no_use = [labels::CHECK, labels::BASELINE];
+        let check = of_no_use
+            .iter()
+            .any(|label| container.labels.contains_key(*label));
         if keep.kept.contains(&container.id) {
             continue;
         }
@@ -239,7 +245,9 @@ mod tests {
                 instance: "here".to_owned(),
                 service: "api".to_owned(),
                 rollout: 7,
+                baseline: false,
             },
+            baseline: false,
             serving: vec!["six".to_owned()],
             retired: vec![],
             kept: vec![],
@@ -292,6 +300,32 @@ mod tests {
                 Chore::StayStopped(container) => format!("stay stopped {}", container.id),
             })
             .collect()
+    }
+
+    #[test]
+    fn a_baseline_stays_while_it_is_wanted_and_is_kept_for_nobody() {
+        let baseline = |rollout, state| Container {
+            labels: Owner {
+                rollout,
+                ..keep().owner.of_baseline()
+            }
+            .labels("blue"),
+            ..ours("copy", rollout, state)
+        };
+        let wanted = Keep {
+            baseline: true,
+            ..keep()
+        };
+        let one = |rollout, state, keep: &Keep| told(&[baseline(rollout, state)], &[], keep);
+        assert_eq!(one(7, State::Running, &wanted), Vec::<String>::new());
+        let away = ["stop copy", "remove copy"];
+        assert_eq!(
+            one(7, State::Running, &keep()),
+            away,
+            "it is wanted no more"
+        );
+        assert_eq!(one(6, State::Running, &wanted), away, "of another rollout");
+        assert_eq!(one(7, exited(), &keep()), ["remove copy"]);
     }
 
     #[test]
