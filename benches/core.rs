@@ -56,6 +56,7 @@ fn live(more: &str) -> Live {
             limits: None,
             ceilings: Default::default(),
             withheld: false,
+            baseline: None,
             mark: 1,
         })
         .collect();

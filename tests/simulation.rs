@@ -13,6 +13,7 @@
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
+use shifter::core::baseline::Standing;
 use shifter::core::judge::Verdict;
 use shifter::core::plan::{Moment, OnWorse, Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
@@ -141,6 +142,9 @@ struct World {
     routed: Weight,
     /// A window of a switchback: blue serves the requests that were assigned to green.
     withheld: bool,
+    /// The baseline runs; lost, it never serves again.
+    baseline: bool,
+    baseline_ready: bool,
     /// Since when a switchback runs, and how long those of this share took.
     switching: Option<Time>,
     switched: Duration,
@@ -189,6 +193,8 @@ impl World {
             in_flight: [0; 2],
             routed: Weight::NONE,
             withheld: false,
+            baseline: false,
+            baseline_ready: false,
             switching: None,
             switched: Duration::ZERO,
             confirming: None,
@@ -239,6 +245,8 @@ impl World {
             } => self.green_down = true,
             Event::Back(Color::Green) => self.green_down = false,
             Event::Blind(blind) => self.blind = *blind,
+            Event::BaselineReady => self.baseline_ready |= self.baseline,
+            Event::BaselineLost(_) => self.baseline_ready = false,
             Event::Smoked(Ok(())) if matches!(self.rollout.step(), Some(Step::Smoke)) => {
                 self.fit = true
             }
@@ -382,6 +390,7 @@ impl World {
         }
         self.check_suspicion(event, before, at);
         self.check_switchback(event, before, at);
+        self.check_baseline(event, before, at);
         self.check_dry_run(event, before, at);
         self.check_confirmation(event, before, at);
         let under_way = before.step.is_some();
@@ -563,6 +572,33 @@ impl World {
         }
     }
 
+    /// A baseline has green's share while it serves, none when it is lost, ends nothing, and outlives no rollout.
+    fn check_baseline(&self, event: &Event, before: &Before, at: &str) {
+        let places = self.rollout.places(self.routed);
+        assert!(
+            places.is_none() || self.baseline && self.baseline_ready,
+            "a baseline that is not there has a share; {at}"
+        );
+        let share = places.map_or(0, |places| places.share().as_basis_points());
+        let green = self.routed.as_basis_points();
+        let small = (1..=4_000).contains(&green);
+        if self.baseline && self.baseline_ready && small {
+            assert_eq!(share, green, "the baseline's share is green's; {at}");
+        }
+        assert!(share <= green, "the baseline has more than green; {at}");
+        let waits = self.rollout.baseline() == Standing::Starting;
+        assert!(
+            !waits || self.routed == Weight::NONE,
+            "users see green before its baseline; {at}"
+        );
+        if matches!(event, Event::BaselineReady | Event::BaselineLost(_)) {
+            assert_eq!(self.routed, before.weight, "it changed green's share; {at}");
+            assert_eq!(self.rollout.step_index(), before.step, "or the step; {at}");
+        }
+        let over = self.rollout.finished();
+        assert!(!over || !self.baseline, "a baseline is left behind; {at}");
+    }
+
     fn policy_promotes(&self, verdict: &Verdict, before: &Before) -> bool {
         let plan = self.rollout.plan();
         let Some((_, deadline)) = before.shift else {
@@ -644,6 +680,8 @@ impl World {
                 Action::SwapRoles => {}
                 Action::StopBlue => self.blue = false,
                 Action::StopGreen => self.green = false,
+                Action::StartBaseline => (self.baseline, self.baseline_ready) = (true, false),
+                Action::StopBaseline => self.baseline = false,
             }
         }
     }
@@ -672,7 +710,7 @@ impl World {
             self.mark
         };
         let person = || "a person".to_owned();
-        let event = match self.rng.below(136) {
+        let event = match self.rng.below(146) {
             0 => Event::Abort(person()),
             1 => Event::Lost {
                 color: Color::Green,
@@ -731,6 +769,8 @@ impl World {
                 green: self.rng.below(2) == 0,
             },
             133..=135 => Event::Cleared("blue does no better without green".into()),
+            136..=143 => Event::BaselineReady,
+            144 | 145 => Event::BaselineLost("the baseline exited".into()),
             _ => Event::Tick,
         };
         (event, mark)
@@ -822,6 +862,7 @@ fn random_plan(rng: &mut Rng) -> Plan {
         challenge: Weight::percent(10 * rng.below(3) as u16).unwrap(),
         confirm: seconds(30 * rng.below(4)),
         ramp: Duration::ZERO,
+        baseline: rng.below(2) == 0,
     }
 }
 

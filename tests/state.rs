@@ -41,6 +41,7 @@ fn at_five_percent(folder: &Path) {
         age_ms: 1_000,
         blue,
         green: green.unwrap(),
+        baseline: None,
         salt: 1,
         epoch: 1,
         past: None,

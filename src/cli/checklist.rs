@@ -3,7 +3,8 @@
 use crate::cli::output::{span, tame};
 use crate::config::{Ask, Config, PoolSpec, Service, Sticky};
 use crate::control::view::ServiceView;
-use crate::core::plan::Plan;
+use crate::core::baseline::Places;
+use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
 use crate::driver::docker::roster::{self, Want};
 use crate::driver::docker::{Engine, pools};
@@ -84,6 +85,7 @@ pub(super) fn items(
             "two versions at once may take 2 × {megabytes} MB of memory"
         ));
     }
+    items.extend(baseline(plan, limit));
     let unchecked = blue.iter().any(|container| {
         let config = container.config.as_ref();
         config.is_none_or(|config| config.healthcheck.is_none())
@@ -95,6 +97,22 @@ pub(super) fn items(
         );
     }
     items
+}
+
+/// What a baseline costs.
+fn baseline(plan: &Plan, limit: i64) -> Option<String> {
+    let shares = plan.steps.iter().filter_map(|step| match step {
+        Step::Shift { weight, .. } => Some(Places::beside(*weight)?.share()),
+        _ => None,
+    });
+    let most = shares.max().filter(|_| plan.baseline)?;
+    let memory = match limit {
+        1.. => format!(" ({} MB of memory more)", limit / 1_000_000),
+        _ => String::new(),
+    };
+    Some(format!(
+        "control = \"baseline\": one more copy of blue{memory} runs until the rollout ends, and at most {most} of the users are served by that cold copy"
+    ))
 }
 
 fn sockets(open: Option<i64>, plan: &Plan) -> String {
@@ -219,6 +237,14 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_a_baseline_costs_is_said() {
+        let text = said(&service("control = \"baseline\"\n"), None, &[]);
+        let cost = "one more copy of blue (512 MB of memory more) runs until the rollout ends, and at most 5% of the users";
+        assert!(text.contains(cost), "{text}");
+        assert!(!said(&service(""), None, &[]).contains("copy of blue"));
     }
 
     #[test]

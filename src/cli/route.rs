@@ -198,7 +198,7 @@ fn publish(
         let known: Vec<_> = known
             .chain(view.green.iter().flat_map(|green| &green.backends))
             .collect();
-        for backend in service.pools.iter().flatten() {
+        for backend in service.backends() {
             let health = known.iter().find(|known| known.id == backend.id);
             let health = match health.map_or("", |known| known.health.as_str()) {
                 "up" => Health::Up,
@@ -224,6 +224,7 @@ fn at_rest(service: &Spec) -> Route {
         limits: None,
         ceilings: Default::default(),
         withheld: false,
+        baseline: None,
         mark: 1,
     }
 }

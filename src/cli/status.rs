@@ -219,6 +219,9 @@ fn service_text(service: &ServiceView) -> String {
     if let Some(green) = &service.green {
         pools.row(pool_row("green", green));
     }
+    if let Some(baseline) = &service.baseline {
+        pools.row(pool_row("baseline", baseline));
+    }
     text.push_str(&pools.render("  "));
     if let Some(mirror) = &service.mirror {
         text.push_str(&format!("  mirror: {}\n", mirrored::line(mirror)));

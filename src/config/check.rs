@@ -111,9 +111,14 @@ fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
             (Some(&service.blue), &raw.blue),
             (service.green.as_ref(), &raw.green),
         ];
-        for (pool, raw) in pools {
-            let (Some(PoolSpec::Addresses(addresses)), Some(RawPool::Addresses(raw))) = (pool, raw)
-            else {
+        let of = |pool: Option<&PoolSpec>| match pool {
+            Some(PoolSpec::Addresses(addresses)) => addresses.clone(),
+            _ => vec![],
+        };
+        let pools = pools.map(|(pool, raw)| (of(pool), raw));
+        let baseline = (service.control.addresses().to_vec(), &raw.baseline);
+        for (addresses, raw) in pools.into_iter().chain([baseline]) {
+            let Some(RawPool::Addresses(raw)) = raw else {
                 continue;
             };
             if let Some(i) = addresses.iter().position(itself) {

@@ -1,6 +1,7 @@
 //! What is allowed in the file, and yet cannot do what it says: told by `check`, with what to do.
 
 use crate::config::types::{Config, Service};
+use crate::core::baseline::Places;
 use crate::core::plan::Step;
 use crate::core::time::shown;
 use std::time::Duration;
@@ -15,7 +16,7 @@ impl Config {
 impl Service {
     fn doubts(&self) -> Vec<String> {
         let first = self.graced().into_iter().chain(self.read_too_short());
-        let all = first.chain(self.counts_4xx());
+        let all = first.chain(self.counts_4xx()).chain(self.idle_baseline());
         all.map(|text| format!("{}: {text}", self.name)).collect()
     }
 
@@ -59,6 +60,17 @@ impl Service {
         })
     }
 
+    /// A baseline is for shares below a half.
+    fn idle_baseline(&self) -> Option<String> {
+        let plan = self.plan(None);
+        let used = |step: &Step| matches!(step, Step::Shift { weight, .. } if Places::beside(*weight).is_some());
+        (plan.baseline && !plan.steps.iter().any(used)).then(|| {
+            "`control` is \"baseline\", and no share is below 50 %: the baseline would have no requests. Add a smaller share, or \
+             leave it out"
+                .to_owned()
+        })
+    }
+
     /// One timer of the connection to a backend serves for both.
     fn read_too_short(&self) -> Option<String> {
         let (read, first_byte) = (self.timeouts.read, self.timeouts.first_byte);
@@ -89,6 +101,14 @@ mod tests {
         let text = format!("[service.api]\nblue = \"127.0.0.1:1\"\n{keys}\n");
         let config = Config::parse("t.toml", &text).expect("a configuration");
         config.doubts()
+    }
+
+    #[test]
+    fn a_baseline_without_a_small_share_is_told() {
+        let control = "control = \"baseline\"\nbaseline = \"127.0.0.1:3\"\n";
+        assert_eq!(told(control), [""; 0], "the default steps begin with 5 %");
+        let lines = told(&format!("{control}strategy = \"blue-green\""));
+        assert!(lines[0].contains("no share is below 50 %"), "{lines:?}");
     }
 
     #[test]

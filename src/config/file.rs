@@ -75,6 +75,8 @@ pub(crate) struct RawService {
     pub(crate) paths: Option<Many>,
     pub(crate) blue: Option<RawPool>,
     pub(crate) green: Option<RawPool>,
+    pub(crate) baseline: Option<RawPool>,
+    pub(crate) control: Text,
     #[serde(default)]
     pub(crate) copy: RawCopy,
     pub(crate) protocol: Text,

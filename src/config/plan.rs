@@ -1,5 +1,6 @@
 //! From a service's settings to the steps of a rollout.
 
+use crate::config::control::Control;
 use crate::config::copying::Naming;
 use crate::config::defaults;
 use crate::config::host::Host;
@@ -106,6 +107,7 @@ impl Service {
             challenge: self.challenge,
             confirm: self.confirm,
             ramp: self.ramp,
+            baseline: self.control != Control::Blue,
             on_worse: self.on_worse,
             on_inconclusive: self.on_inconclusive,
             on_no_data: self.on_no_data,

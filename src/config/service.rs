@@ -1,6 +1,7 @@
 //! Checks of one `[service.NAME]`.
 
 use crate::config::checks::{hook, smoke};
+use crate::config::control::{control, fits_control};
 use crate::config::copying::{copying, fits_naming};
 use crate::config::defaults;
 use crate::config::error::Problem;
@@ -67,6 +68,7 @@ pub(crate) fn of_pools(
         paths: prefixes(&raw.paths)?,
         blue,
         green,
+        control: control(raw)?,
         protocol: value::choice("protocol", &raw.protocol, &PROTOCOLS, Protocol::Http1)?,
         tls: tls::backend(&raw.tls, &hosts(&raw.hosts)?, dir)?,
         copy: copying(&raw.copy)?,
@@ -119,6 +121,7 @@ fn fits(service: &mut Service, raw: &RawService) -> Check<()> {
     tls::fits_members(service, &raw.tls)?;
     fits_naming(service, &raw.copy)?;
     fits_holdback(service, raw)?;
+    fits_control(service, raw)?;
     shares::fits_grace(service, raw)?;
     fits_deadline(&service.plan(None), raw)
 }

@@ -2,6 +2,7 @@
 
 use crate::config::acme::Acme;
 use crate::config::certificate::Certificate;
+use crate::config::control::Control;
 use crate::config::copying::Copying;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
@@ -287,6 +288,8 @@ pub struct Service {
     pub blue: PoolSpec,
     /// The version that is to replace it, when there is one.
     pub green: Option<PoolSpec>,
+    /// What green's latency is compared with.
+    pub control: Control,
     /// What its members speak.
     pub protocol: Protocol,
     /// How the members are met with TLS; `None`: they are not.

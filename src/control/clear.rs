@@ -82,6 +82,7 @@ impl Controller {
         let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
         Keep {
             owner: self.dock.owner(&ward.route.service, rollout),
+            baseline: ward.has_baseline(),
             serving: ward.serving(),
             promoted: ward.promoted_containers(),
             retired: ward.saved.retired.clone(),

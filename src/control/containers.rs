@@ -19,6 +19,14 @@ impl Ward {
         matches!(self.settings.blue, PoolSpec::Containers(_))
     }
 
+    /// The network on which the file says that they are reached.
+    pub(super) fn network(&self) -> Option<String> {
+        match &self.settings.blue {
+            PoolSpec::Containers(blue) => blue.network.clone(),
+            _ => None,
+        }
+    }
+
     /// Where its containers are to be found; `None` for fixed addresses.
     pub(super) fn places(&self, dock: &Dock) -> Option<[Option<Place>; 2]> {
         let made = self.run.as_ref().filter(|run| run.image.is_some());
@@ -199,6 +207,7 @@ impl Ward {
             .retain(|step| !matches!(step, Step::Shift { .. }));
         plan.keep_blue = Duration::ZERO;
         plan.drain = Duration::ZERO;
+        plan.baseline = false;
         plan
     }
 }

@@ -214,7 +214,7 @@ impl Controller {
             drill.see(&reading.spans[Color::Green.index()]);
         }
         let fresh = !reading.ticks.is_empty();
-        if fresh && ward.freeze_limits() {
+        if fresh && (ward.freeze_limits() | ward.freeze_fairly(&reading)) {
             self.publish();
         }
         self.probe(i, &published, now);
@@ -324,6 +324,10 @@ impl Controller {
             Event::Lost { color, what } => Some((*color, what.clone())),
             _ => None,
         };
+        let why = match &event {
+            Event::BaselineLost(why) => Some(why.clone()),
+            _ => None,
+        };
         let actions = run.trial.on(event, now);
         run.reached = run.trial.rollout().step_index().unwrap_or(run.reached);
         if *run.trial.rollout() == before && actions.is_empty() {
@@ -355,6 +359,7 @@ impl Controller {
             crash::point("act.after-save");
             self.perform_all(i, &actions);
         }
+        self.tell_baseline(i, before.baseline(), why);
         self.narrate(i, id, &before, evidence.as_deref(), lost);
         self.close_if_finished(i, now);
         Ok(())
@@ -378,6 +383,11 @@ impl Controller {
                 self.publish();
                 self.mirror_anew(i);
                 self.start_green(i);
+            }
+            Action::StartBaseline => self.start_baseline(i),
+            Action::StopBaseline => {
+                ward.drop_baseline();
+                self.publish();
             }
             Action::WarmGreen => self.start_warm_up(i),
             Action::SmokeGreen => self.start_smoke(i),

@@ -78,6 +78,7 @@ impl Dock {
             instance: self.instance.clone(),
             service: service.to_owned(),
             rollout,
+            baseline: false,
         }
     }
 }
@@ -98,6 +99,11 @@ pub struct Seen {
     /// When a sweep is due that nothing asked for.
     pub(super) next_sweep: Option<Instant>,
     pub(super) raising: Option<AbortHandle>,
+    /// The containers of the baseline as they were seen last; `None` before.
+    pub(super) baseline: Option<Vec<Container>>,
+    /// Why the baseline has ended, as the engine told it.
+    pub(super) baseline_fallen: Option<String>,
+    pub(super) copying: Option<AbortHandle>,
     pub(super) sweeping: Option<AbortHandle>,
     /// Why containers that were found are not taken: they belong to several Compose projects.
     pub(super) mixed: [Option<String>; 2],
@@ -131,10 +137,14 @@ impl Controller {
             .wards
             .iter()
             .flat_map(|ward| {
+                let baseline = ward
+                    .baseline_place(dock)
+                    .map(|place| (Color::Blue, Some(place)));
                 let places = ward.places(dock).into_iter().flatten();
                 Color::BOTH
                     .into_iter()
                     .zip(places)
+                    .chain(baseline)
                     .filter_map(|(color, place)| {
                         Some(Want {
                             service: ward.route.service.clone(),
@@ -186,6 +196,10 @@ impl Controller {
             let Some(i) = self.ward_named(service) else {
                 continue;
             };
+            if let Some(other) = self.wards[i].settle_baseline(&self.dock, &found) {
+                changed.extend(other.then_some(i));
+                continue;
+            }
             let color = found.want.color;
             let places = self.wards[i].places(&self.dock);
             let Some(Some(place)) =

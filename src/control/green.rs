@@ -141,15 +141,11 @@ impl Controller {
             .unwrap_or_default();
         // One that runs shows more of what blue is than one that does not.
         let like = blue.iter().find(|one| one.state.serves()).or(blue.first());
-        let network = match &ward.settings.blue {
-            PoolSpec::Containers(blue) => blue.network.clone(),
-            _ => None,
-        };
         let order = Raise {
             owner: self.dock.owner(&service, rollout),
             image,
             like: like.map(|container| container.id.clone()),
-            network,
+            network: ward.network(),
             copying: ward.settings.copy.clone(),
             replicas: u32::try_from(run.members).unwrap_or(1),
             strict: run.strict,

@@ -185,6 +185,11 @@ pub(crate) enum Mail {
         rollout: i64,
         result: Result<(), String>,
     },
+    /// The baseline's containers were made and started, or could not be.
+    Copied {
+        rollout: i64,
+        result: Result<(), String>,
+    },
     /// A line that a task has for people.
     Said {
         service: String,

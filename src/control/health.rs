@@ -15,10 +15,10 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
     let well = ward.green_is_well();
     let min_ready = ward.settings.health.min_ready;
     let fallen = ward.docker.fallen.clone();
+    let mut events: Vec<Event> = ward.baseline_event(published, now).into_iter().collect();
     let Some(run) = &mut ward.run else {
         return vec![];
     };
-    let mut events = vec![];
     for color in Color::BOTH {
         let pool = &published.pools[color.index()];
         let count =
@@ -76,6 +76,10 @@ pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color,
             }
         }
     }
+    // The baseline goes with whichever pool goes.
+    for backend in &published.baseline {
+        backend.let_go(leaving.map(|_| run.trial.rollout().plan().drain));
+    }
     news
 }
 
@@ -89,5 +93,6 @@ pub fn drained(ward: &Ward, published: &Published) -> bool {
     };
     let pool = &published.pools[color.index()];
     pool.iter()
+        .chain(&published.baseline)
         .all(|backend| backend.in_flight.load(Relaxed) <= 0)
 }

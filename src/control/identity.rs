@@ -26,6 +26,12 @@ impl Controller {
                     }
                 }
             }
+            for backend in &published.baseline {
+                backend.identify(|identity| identity.silent(now));
+                if backend.doubted() {
+                    doubted.push(words("the baseline's container"));
+                }
+            }
             let service = &ward.route.service;
             let id = ward.run.as_ref().map(|run| run.saved.id);
             for text in ward.docker.doubts.fresh(doubted) {
@@ -41,7 +47,9 @@ impl Controller {
             let Some(published) = snapshot.services.get(*i) else {
                 continue;
             };
-            for backend in &published.pools[color.index()] {
+            // Baselines are looked for with blue.
+            let baseline = published.baseline.iter().filter(|_| *color == Color::Blue);
+            for backend in published.pools[color.index()].iter().chain(baseline) {
                 backend.identify(|identity| identity.seen());
             }
             self.wards[*i].docker.doubts.fresh(vec![]);

@@ -3,6 +3,7 @@
 //! The controller has a thread and a runtime of its own, so that a slow disk or a panic in it can
 //! never hold up traffic. It talks to the data plane only through the store.
 
+mod baseline;
 mod clear;
 mod containers;
 pub mod controller;

@@ -54,6 +54,7 @@ impl Controller {
             } => self.measured(rollout, mark, source, reading),
             Mail::Used { rollout, looks } => self.used(rollout, looks),
             Mail::Raised { rollout, result } => self.raised(rollout, result),
+            Mail::Copied { rollout, result } => self.copied(rollout, result),
             Mail::Said {
                 service,
                 rollout,

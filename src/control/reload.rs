@@ -109,7 +109,10 @@ impl Controller {
             let drilled = self.drills.iter().any(|(drill, _)| drill.service == *name);
             let busy = ward.run.is_some() || drilled;
             let same = new.service(name).is_some_and(|service| {
-                service.blue == ward.settings.blue && service.green == ward.settings.green
+                let old = &ward.settings;
+                service.blue == old.blue
+                    && service.green == old.green
+                    && service.control.addresses() == old.control.addresses()
             });
             let running = &ward.saved.running;
             if new

@@ -45,6 +45,7 @@ impl Controller {
             age_ms: 0,
             blue: begin.blue,
             green: begin.green,
+            baseline: None,
             salt: ward.route.salt,
             epoch: ward.route.epoch,
             past: None,
@@ -102,6 +103,7 @@ impl Controller {
         let weight = rollout.weight();
         ward.route.blue = state.blue;
         ward.route.green = Some(state.green);
+        ward.route.baseline = state.baseline;
         ward.route.salt = state.salt;
         ward.route.epoch = state.epoch;
         ward.route.weight = weight;
@@ -150,6 +152,7 @@ impl Controller {
         };
         self.ledger.tell(&service, Some(id), "state", text);
         self.happen(i, Event::Restarted { same }, now);
+        self.restart_baseline(i, now);
     }
 
     pub(super) fn start_warm_up(&mut self, i: usize) {
@@ -158,11 +161,11 @@ impl Controller {
             return;
         };
         let spec = run.settings.warmup.clone();
-        let (rollout, host, backends) = (
-            run.saved.id,
-            ward.settings.own_host(),
-            green_addresses(ward),
-        );
+        let (rollout, host) = (run.saved.id, ward.settings.own_host());
+        // A baseline is to be as warm as green, and no warmer.
+        let baseline = ward.route.baseline.iter().flat_map(|pool| &pool.backends);
+        let mut backends = green_addresses(ward);
+        backends.extend(baseline.map(|backend| backend.addr));
         let way = (ward.settings.protocol, ward.settings.tls.clone());
         tokio::spawn(async move {
             let text = match spec {

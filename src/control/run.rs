@@ -2,8 +2,8 @@
 
 use crate::config::Service;
 use crate::control::probes::Prober;
-use crate::control::sources;
 use crate::control::view::{RolloutView, StepView};
+use crate::control::{baseline, sources};
 use crate::core::analysis::{Line, Trial};
 use crate::core::answers::{AnswerKind, Expected};
 use crate::core::judge::Policy;
@@ -33,6 +33,8 @@ pub struct Run {
     pub ready: bool,
     /// Since when all of green has been well without a break.
     pub well_since: Option<Time>,
+    /// What is seen of the baseline.
+    pub baseline: baseline::Seen,
     /// Which pools were seen without a healthy backend.
     pub lost: [bool; 2],
     /// The image of green's containers, where shifter makes them.
@@ -94,6 +96,7 @@ impl Run {
             usage,
             ready,
             well_since: None,
+            baseline: baseline::Seen::default(),
             lost: [false; 2],
             image: None,
             strict: false,

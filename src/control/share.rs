@@ -3,6 +3,7 @@
 use crate::control::ward::Ward;
 use crate::core::probes::Probes;
 use crate::core::rollout::Event;
+use crate::core::stats::Stats;
 use crate::core::table::{Color, Ramp};
 use crate::core::weight::Weight;
 use crate::store::Clock;
@@ -23,15 +24,18 @@ impl Ward {
 
     /// Feeds what blue's own callers had, to see whether green harms blue; events for the machine.
     pub fn beside(&mut self, reading: &Reading) -> Vec<Event> {
-        let (blue, seconds) = (
-            &reading.spans[Color::Blue.index()],
-            reading.ticks.len() as u64,
-        );
+        let all = &reading.spans[Color::Blue.index()];
+        // A baseline is colder than blue's pool was before, and that is nobody's harm.
+        let blue = Stats {
+            latency: all.latency.without(&reading.baseline),
+            ..all.clone()
+        };
+        let seconds = reading.ticks.len() as u64;
         let salt = self.route.salt;
         let Some(run) = self.run.as_mut().filter(|_| seconds > 0) else {
             return vec![];
         };
-        let (events, line) = run.trial.beside(blue, seconds, salt);
+        let (events, line) = run.trial.beside(&blue, seconds, salt);
         line.iter().for_each(|line| run.record(line));
         events
     }
@@ -56,7 +60,7 @@ impl Ward {
     }
 
     /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
-    fn start_share(&mut self, before: Weight, weight: Weight) {
+    pub(super) fn start_share(&mut self, before: Weight, weight: Weight) {
         self.route.mark += 1;
         self.route.limits = None;
         let now = Clock::now();

@@ -43,6 +43,10 @@ pub struct ServiceView {
     pub blue: PoolView,
     /// The version that is to replace it.
     pub green: Option<PoolView>,
+    /// A fresh copy of blue's release that green's latency is compared with, while there is one; blue's counts have its
+    /// requests too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<PoolView>,
     /// Whether the configuration says where the next version comes.
     #[serde(default)]
     pub green_configured: bool,

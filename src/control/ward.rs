@@ -39,6 +39,9 @@ pub struct RunState {
     pub blue: Pool,
     /// Green as it was.
     pub green: Pool,
+    /// The baseline as it was.
+    #[serde(default)]
+    pub baseline: Option<Pool>,
     /// The turn of the line.
     pub salt: u64,
     /// The epoch of pins.
@@ -103,6 +106,7 @@ impl Ward {
             limits: None,
             ceilings: Default::default(),
             withheld: false,
+            baseline: None,
             mark: 1,
         };
         Ward {
@@ -173,6 +177,7 @@ impl Ward {
             age_ms: u64::try_from(run.trial.rollout().age(now).as_millis()).unwrap_or(u64::MAX),
             blue: self.route.blue.clone(),
             green: self.route.green.clone().unwrap_or_default(),
+            baseline: self.route.baseline.clone(),
             salt: self.route.salt,
             epoch: self.route.epoch,
             past: run.trial.past(self.blue_history()).known(),
@@ -276,6 +281,7 @@ impl Ward {
 
     /// Green is the new blue.
     pub fn swap_roles(&mut self) {
+        self.route.baseline = None;
         self.saved = self.promoted();
         self.docker.containers.swap(0, 1);
         self.docker.fallen = Default::default();
@@ -359,6 +365,7 @@ impl Ward {
                 .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
             blue: pool(Color::Blue),
             green: self.route.green.as_ref().map(|_| pool(Color::Green)),
+            baseline: self.baseline_view(published.map(|published| &**published)),
             mirror: None,
             advice: self.usual.advice(),
             green_configured: self.settings.green.is_some() || self.is_docker(),
@@ -367,6 +374,23 @@ impl Ward {
                 .as_ref()
                 .map(|run| run.view(now))
                 .or_else(|| self.last.clone()),
+        }
+    }
+
+    /// One backend; the name of its container is not known here.
+    pub(super) fn backend_view(backend: &BackendState) -> BackendView {
+        BackendView {
+            id: backend.id.clone(),
+            container: None,
+            address: backend.addr.to_string(),
+            health: match backend.health() {
+                _ if backend.doubted() => "doubted",
+                Health::Up => "up",
+                Health::Down => "down",
+                Health::Unknown => "unknown",
+            }
+            .to_owned(),
+            in_flight: backend.in_flight.load(Relaxed),
         }
     }
 
@@ -385,17 +409,8 @@ impl Ward {
             backends: backends
                 .iter()
                 .map(|backend| BackendView {
-                    id: backend.id.clone(),
                     container: self.container_of(color, &backend.id),
-                    address: backend.addr.to_string(),
-                    health: match backend.health() {
-                        _ if backend.doubted() => "doubted",
-                        Health::Up => "up",
-                        Health::Down => "down",
-                        Health::Unknown => "unknown",
-                    }
-                    .to_owned(),
-                    in_flight: backend.in_flight.load(Relaxed),
+                    ..Ward::backend_view(backend)
                 })
                 .collect(),
             in_flight: backends

@@ -13,6 +13,7 @@
 
 mod course;
 mod evidence;
+mod fair;
 mod harm;
 mod kinds;
 mod line;
@@ -21,6 +22,7 @@ mod trial;
 
 pub use course::{Course, End, World};
 pub use evidence::{Evidence, Past, Share};
+use fair::Fair;
 pub use harm::{Harm, STAKE};
 pub use kinds::{EvidenceKind, EvidenceKinds, lacking, words_on};
 pub use line::Line;

@@ -40,6 +40,10 @@ pub enum Event {
     Back(Color),
     /// What runs where cannot be known (true), or can be known again (false): nothing may advance meanwhile.
     Blind(bool),
+    /// The fresh copy of blue's release is healthy.
+    BaselineReady,
+    /// It could not be started, or is no more; the text says why.
+    BaselineLost(String),
     /// The pool that was let go has no requests in flight.
     Drained,
     /// A person approved the waiting step.
@@ -68,6 +72,10 @@ pub enum Event {
 pub enum Action {
     /// Create and start green.
     StartGreen,
+    /// Create and start the fresh copy of blue's release that green's latency is compared with.
+    StartBaseline,
+    /// Let that copy go; what it served is blue's own pool's at once.
+    StopBaseline,
     /// Send green the warm-up requests.
     WarmGreen,
     /// Run the out-of-band checks against green.

@@ -4,6 +4,7 @@
 
 pub mod analysis;
 pub mod answers;
+pub mod baseline;
 pub mod class;
 pub mod event;
 pub mod fault;

@@ -178,6 +178,9 @@ pub struct Plan {
     /// Time in which a raised share grows to its weight; part of the share's shortest and longest time.
     #[serde(default)]
     pub ramp: Duration,
+    /// Green's latency is compared with a fresh copy of blue's release.
+    #[serde(default)]
+    pub baseline: bool,
     /// When the judge finds green worse.
     #[serde(default)]
     pub on_worse: OnWorse,

@@ -3,6 +3,7 @@
 //! It has no clock, no I/O and no chance in it, so a year of rollouts can be simulated in a second.
 //! The controller feeds it and performs what it says; every action is safe to repeat.
 
+use crate::core::baseline::Standing;
 use crate::core::judge::Verdict;
 use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
@@ -11,6 +12,7 @@ use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod baseline;
 mod blame;
 mod reading;
 mod refusal;
@@ -65,6 +67,9 @@ pub struct Rollout {
     /// Green's requests go to green and to blue in turn, to see whether green harms blue.
     #[serde(default)]
     switching: Option<Switching>,
+    /// The fresh copy of blue's release that green's latency is compared with.
+    #[serde(default)]
+    baseline: Standing,
 }
 
 impl Rollout {
@@ -87,6 +92,7 @@ impl Rollout {
             confirmed: false,
             accused: None,
             switching: None,
+            baseline: Standing::Absent,
         };
         let actions = rollout.enter(0, now);
         (rollout, actions)
@@ -105,6 +111,7 @@ impl Rollout {
                 self.blue_back = self.blue_back.filter(|_| color == Color::Blue);
             }
             Event::Blind(blind) => self.look_away(blind, now),
+            Event::BaselineReady | Event::BaselineLost(_) => return self.on_baseline(&event),
             _ => {}
         }
         let mut actions = match self.phase.clone() {
@@ -230,8 +237,8 @@ impl Rollout {
     fn on_step(&mut self, step: usize, event: Event, now: Time) -> Vec<Action> {
         let spent = now.since(self.since);
         match (&self.plan.steps[step], event) {
-            (Step::Start, Event::Ready)
-            | (Step::Warm, Event::Warmed)
+            (Step::Start, Event::Ready) => self.ready(step, now),
+            (Step::Warm, Event::Warmed)
             | (Step::Smoke, Event::Smoked(Ok(())))
             | (Step::Hooks { .. }, Event::Hooked(Ok(())))
             | (Step::Approve, Event::Approve) => self.enter(step + 1, now),
@@ -328,7 +335,8 @@ impl Rollout {
             _ => return vec![],
         }
         self.phase = Phase::Finished { outcome };
-        vec![Action::StopGreen]
+        let baseline = self.end_baseline();
+        baseline.into_iter().chain([Action::StopGreen]).collect()
     }
 
     fn enter(&mut self, step: usize, now: Time) -> Vec<Action> {
@@ -338,7 +346,10 @@ impl Rollout {
         (self.confirming, self.confirmed) = (None, false);
         self.switching = None;
         match self.plan.steps.get(step) {
-            Some(Step::Start) => vec![Action::StartGreen],
+            Some(Step::Start) => {
+                let baseline = self.start_baseline();
+                [baseline, vec![Action::StartGreen]].concat()
+            }
             Some(Step::Warm) => vec![Action::WarmGreen],
             Some(Step::Smoke) => vec![Action::SmokeGreen],
             Some(Step::Hooks { at }) => vec![Action::RunHooks(*at)],
@@ -399,7 +410,10 @@ impl Rollout {
         self.phase = Phase::Finished {
             outcome: Outcome::Promoted,
         };
-        vec![Action::SwapRoles, Action::StopBlue]
+        let baseline = self.end_baseline().into_iter();
+        baseline
+            .chain([Action::SwapRoles, Action::StopBlue])
+            .collect()
     }
 
     fn roll_back(&mut self, outcome: Outcome, now: Time) -> Vec<Action> {

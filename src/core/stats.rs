@@ -205,6 +205,14 @@ impl Histogram {
         }
     }
 
+    /// These counts without those of some of the same requests.
+    pub fn without(&self, some: &Histogram) -> Histogram {
+        let pairs = self.buckets.iter().zip(&some.buckets);
+        Histogram {
+            buckets: pairs.map(|(all, some)| all.saturating_sub(*some)).collect(),
+        }
+    }
+
     /// Requests in each bucket.
     pub fn buckets(&self) -> &[u64] {
         &self.buckets

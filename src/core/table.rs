@@ -3,6 +3,7 @@
 //! The control plane publishes a [`Table`], the data plane follows it. Nothing else passes between
 //! them in that direction, so "what is routed is what was decided" can be read off one value.
 
+use crate::core::baseline::Places;
 use crate::core::stats::{Ceilings, Limits};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -110,6 +111,9 @@ pub struct Route {
     pub blue: Pool,
     /// The version that is to replace it, when there is one.
     pub green: Option<Pool>,
+    /// A fresh copy of blue's release that serves a part of blue's users, when there is one.
+    #[serde(default)]
+    pub baseline: Option<Pool>,
     /// Green's share of new requests.
     pub weight: Weight,
     /// How the share grows to its weight, where it does not begin at once.
@@ -134,6 +138,13 @@ impl Route {
     pub fn share(&self, now: Time) -> Weight {
         self.ramp
             .map_or(self.weight, |ramp| ramp.at(self.weight, now))
+    }
+
+    /// The places of the line that the baseline serves beside a green of this share.
+    pub fn places(&self, share: Weight) -> Option<Places> {
+        // On the way to a share that has none, none.
+        let wanted = self.baseline.as_ref().and(Places::beside(self.weight));
+        wanted.and(Places::beside(share))
     }
 
     /// The pool of a colour.

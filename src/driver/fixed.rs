@@ -16,6 +16,12 @@ pub fn pools(service: &Service, running: &[String]) -> (Pool, Option<Pool>) {
     }
 }
 
+/// The pool of a baseline at fixed addresses, where the file has one.
+pub fn baseline(service: &Service) -> Option<Pool> {
+    let addresses = service.control.addresses().to_vec();
+    (!addresses.is_empty()).then(|| PoolSpec::Addresses(addresses).pool())
+}
+
 /// What to remember when `promoted` serves from now on: nothing where the file calls it blue.
 pub fn running(service: &Service, promoted: &Pool) -> Vec<String> {
     let ids: Vec<String> = promoted.backends.iter().map(|b| b.id.clone()).collect();

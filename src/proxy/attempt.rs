@@ -27,7 +27,7 @@ pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) ->
     record.unjudged = decision.unjudged.is_some();
     if decision.counts() {
         let caller = decision.caller(&live.services[at].line.pin);
-        record.route(request, at, color, caller);
+        record.route(request, at, (color, decision.baseline), caller);
     } else {
         record.chosen(at, color);
     }

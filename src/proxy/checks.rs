@@ -105,7 +105,7 @@ fn targets(snapshot: &Snapshot) -> HashMap<Key, Target> {
                 continue;
             }
         };
-        for backend in published.pools.iter().flatten() {
+        for backend in published.backends() {
             let target = Target {
                 backend: backend.clone(),
                 spec: service.health.clone(),

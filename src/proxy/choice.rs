@@ -21,6 +21,17 @@ pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
         .or_else(|| doubted(service, color))
 }
 
+/// The backend of the baseline for a request of blue's; `None` when blue's own pool has to stand in.
+pub fn on_baseline(service: &Service, now: Time) -> Option<Spot> {
+    let (members, before) = service.baseline();
+    let at = balance::pick(members, None, now)?;
+    let member = members.get(at)?;
+    member.state.usable(now).then_some(Spot {
+        color: Color::Blue,
+        member: before + at,
+    })
+}
+
 /// The backend of this pool and no other, whatever its share; `None` when nobody of it can take a request.
 pub fn within(service: &Service, color: Color, now: Time) -> Option<Spot> {
     of(service, color, None, now)
@@ -36,11 +47,11 @@ pub fn second(service: &Service, failed: Spot, strict: bool, now: Time) -> Optio
 /// While the engine is silent: a member whose address may be another's by now. Only connections of before
 /// that are used on it (`identity::NoNewConnection`); an answer on one shows that it is still the same.
 fn doubted(service: &Service, color: Color) -> Option<Spot> {
-    balance::pick_doubted(service.pool(color)).map(|member| Spot { color, member })
+    balance::pick_doubted(service.own(color)).map(|member| Spot { color, member })
 }
 
 fn of(service: &Service, color: Color, not: Option<usize>, now: Time) -> Option<Spot> {
-    balance::pick(service.pool(color), not, now).map(|member| Spot { color, member })
+    balance::pick(service.own(color), not, now).map(|member| Spot { color, member })
 }
 
 fn elsewhere(service: &Service, color: Color, now: Time) -> Option<Spot> {

@@ -23,6 +23,8 @@ pub struct Decision {
     pub serves: Color,
     /// The backend; `None` when nobody can take it. Its pool is the other one when that one has nobody.
     pub spot: Option<Spot>,
+    /// The baseline has it, for blue.
+    pub baseline: bool,
     /// Whether nobody of the other pool may answer instead.
     pub strict: bool,
     /// A rule that fits and was passed over.
@@ -87,6 +89,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
             color: Color::Green,
             serves: Color::Green,
             spot: Some(spot),
+            baseline: false,
             strict: false,
             passed: None,
             unjudged: None,
@@ -105,11 +108,16 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
         .map_or(service.weight, |ramp| ramp.at(service.weight, now));
     let color = route::color(share, place.point);
     let serves = service.serves(color);
+    let compared = color == Color::Blue && service.on_baseline(share, place.point);
+    let baseline = compared
+        .then(|| choice::on_baseline(service, now))
+        .flatten();
     Decision {
         by: By::Weight(place),
         color,
         serves,
-        spot: choice::first(service, serves, now),
+        spot: baseline.or_else(|| choice::first(service, serves, now)),
+        baseline: baseline.is_some(),
         strict: false,
         passed,
         unjudged: unjudged::first(&service.unjudged, request),
@@ -145,6 +153,7 @@ fn by_rule(
         color,
         serves,
         spot,
+        baseline: false,
         strict: rule.strict,
         passed: None,
         unjudged: None,

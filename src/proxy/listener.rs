@@ -178,7 +178,7 @@ impl Doors {
             .snapshot()
             .services
             .iter()
-            .flat_map(|s| s.pools.iter().flatten())
+            .flat_map(|s| s.backends())
         {
             backend.let_go(Some(within));
         }

@@ -4,6 +4,7 @@ use crate::config::{
     Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust, Unjudged,
 };
 use crate::core::answers::AnswerKind;
+use crate::core::baseline::Places;
 use crate::core::table::{Color, Ramp};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
@@ -84,8 +85,12 @@ pub struct Service {
     pub line: Line,
     /// Where requests routed by this entry are counted.
     pub window: Arc<Window>,
-    /// The members of blue and green.
+    /// The members of blue and green; those of a baseline come last in blue's.
     pub pools: [Vec<Member>; 2],
+    /// How many of blue's members are no baseline.
+    own: usize,
+    /// There is a baseline, and this share has one.
+    compared: bool,
     /// When a member is left out for a while.
     pub eject: Eject,
     /// Latency is the time until the last byte, not until the first.
@@ -243,12 +248,12 @@ impl Service {
         let spec = config.service(&route.service)?;
         let timeouts = &spec.timeouts;
         let secure = spec.tls.as_ref().map(Secure::new);
-        let pools = Color::BOTH.map(|color| {
-            published.pools[color.index()]
-                .iter()
-                .map(|state| Member::new(spec, secure.as_ref(), state))
-                .collect()
-        });
+        let member = |state| Member::new(spec, secure.as_ref(), state);
+        let [blue, green] = &published.pools;
+        let pools = [
+            blue.iter().chain(&published.baseline).map(member).collect(),
+            green.iter().map(member).collect(),
+        ];
         Some(Service {
             name: route.service.clone(),
             weight: route.weight,
@@ -263,6 +268,8 @@ impl Service {
             },
             window: published.window.clone(),
             pools,
+            own: blue.len(),
+            compared: route.places(route.weight).is_some(),
             eject: spec.eject.clone(),
             by_total: spec.judgement.latency == Timed::Total,
             count_4xx: spec.judgement.count_4xx,
@@ -308,9 +315,29 @@ impl Service {
         if self.withheld { Color::Blue } else { color }
     }
 
-    /// The members of a pool.
+    /// The members of a pool; a [`Spot`](crate::proxy::choice::Spot) says which of them.
     pub fn pool(&self, color: Color) -> &[Member] {
         &self.pools[color.index()]
+    }
+
+    /// Those of them that every request of this colour may be given to: the first ones.
+    pub fn own(&self, color: Color) -> &[Member] {
+        let all = self.pool(color);
+        match color {
+            Color::Blue => all.get(..self.own).unwrap_or(all),
+            Color::Green => all,
+        }
+    }
+
+    /// The members of the baseline, and how many of blue come before them.
+    pub fn baseline(&self) -> (&[Member], usize) {
+        let all = self.pool(Color::Blue);
+        (all.get(self.own..).unwrap_or_default(), self.own)
+    }
+
+    /// Whether who stands at `point` is the baseline's, beside a green of this share.
+    pub fn on_baseline(&self, share: Weight, point: u16) -> bool {
+        self.compared && Places::beside(share).is_some_and(|places| places.cover(point))
     }
 }
 

@@ -145,15 +145,25 @@ impl Record {
         self.service()?.pool(spot.color).get(spot.member)
     }
 
-    /// Counts its start on the pool that is to be judged by it.
-    pub fn route(&mut self, request: &RequestHeader, service: usize, color: Color, caller: Caller) {
+    /// Counts its start on the pool that is to be judged by it, and whether the baseline has it for blue.
+    pub fn route(
+        &mut self,
+        request: &RequestHeader,
+        service: usize,
+        (color, baseline): (Color, bool),
+        caller: Caller,
+    ) {
         let window = &self.live.services[service].window;
         let groups = &window.groups;
         let group = groups.place(request.method.as_str(), request.uri.path());
         if Groups::samples() {
             groups.sample(group, unjudged::agent(request));
         }
-        let begun = window.begin(color, self.started()).of(group);
+        let begun = match baseline {
+            true => window.begin_on_baseline(self.started()),
+            false => window.begin(color, self.started()),
+        };
+        let begun = begun.of(group);
         let begun = window.by(begun, caller);
         self.routed = Some(Routed {
             service,

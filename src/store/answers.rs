@@ -284,7 +284,11 @@ impl Window {
             return;
         };
         for (tick, color) in [(blue, Color::Blue), (green, Color::Green)] {
-            (tick.answers.timed, tick.answers.late) = self.answers.settled(color, at);
+            let counted = self.answers.settled(color, at);
+            // Beside a baseline the limit of blue's own pool says nothing of two colder ones.
+            if self.baseline.is_none() {
+                (tick.answers.timed, tick.answers.late) = counted;
+            }
         }
     }
 }

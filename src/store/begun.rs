@@ -14,6 +14,8 @@ pub struct Begun {
     pub(super) caller: Caller,
     /// It is the first one of its user that began in this second.
     pub(super) speaks: bool,
+    /// Its time is in the latency sample of its pool: beside a baseline not that of blue's own pool.
+    pub(super) compared: bool,
     pub(super) group: Option<Group>,
     pub(super) answer: Answering,
 }

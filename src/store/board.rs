@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::core::identity::Identity;
-use crate::core::table::{Color, Route, Table};
+use crate::core::table::{Color, Pool, Route, Table};
 use crate::core::time::Time;
 use crate::store::key::Key;
 use crate::store::users::Users;
@@ -122,6 +122,15 @@ pub struct Published {
     pub window: Arc<Window>,
     /// The backends of blue and green.
     pub pools: [Vec<Arc<BackendState>>; 2],
+    /// The backends of the baseline, where there is one: users of blue's, with a copy of blue's release.
+    pub baseline: Vec<Arc<BackendState>>,
+}
+
+impl Published {
+    /// Every backend, the baseline's last.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<BackendState>> {
+        self.pools.iter().flatten().chain(&self.baseline)
+    }
 }
 
 /// All services as published, with the configuration that they are to be served under.
@@ -275,15 +284,15 @@ impl Publishing {
             _ => {
                 let users = Users::under(route, old.map(|old| old.window.users()));
                 let fresh = Window::new(route.mark, route.limits, route.ceilings, now);
-                Arc::new(fresh.of(users).after(old.map(|old| &*old.window)))
+                let compared = route.places(route.weight).is_some();
+                let fresh = fresh.of(users).beside(compared);
+                Arc::new(fresh.after(old.map(|old| &*old.window)))
             }
         };
-        let pools = Color::BOTH.map(|color| {
-            let backends = route
-                .pool(color)
-                .map(|pool| pool.backends.as_slice())
-                .unwrap_or_default();
+        let mut states = |pool: Option<&Pool>| {
+            let backends = pool.map(|pool| pool.backends.as_slice());
             backends
+                .unwrap_or_default()
                 .iter()
                 .map(|backend| {
                     let key = (route.service.clone(), backend.id.clone());
@@ -296,7 +305,7 @@ impl Publishing {
                         *state = fresh();
                     }
                     let named = old.is_some_and(|old| {
-                        let mut named = old.pools.iter().flatten();
+                        let mut named = old.backends();
                         named.any(|named| Arc::ptr_eq(named, state))
                     });
                     if !named {
@@ -306,11 +315,13 @@ impl Publishing {
                     state.clone()
                 })
                 .collect()
-        });
+        };
+        let pools = Color::BOTH.map(|color| states(route.pool(color)));
         Arc::new(Published {
             route: route.clone(),
             window,
             pools,
+            baseline: states(route.baseline.as_ref()),
         })
     }
 
@@ -321,6 +332,7 @@ impl Publishing {
                 Color::BOTH
                     .iter()
                     .filter_map(|color| route.pool(*color))
+                    .chain(route.baseline.as_ref())
                     .any(|pool| pool.backends.iter().any(|named| named.id == *id))
             });
             backend.gone.store(!named, Ordering::Relaxed);
@@ -332,7 +344,7 @@ impl Publishing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::table::{Backend, Pool};
+    use crate::core::table::Backend;
     use crate::core::weight::Weight;
 
     fn table(green: bool) -> Table {
@@ -355,6 +367,7 @@ mod tests {
             limits: None,
             ceilings: Default::default(),
             withheld: false,
+            baseline: None,
             mark: 1,
         };
         Table {

@@ -4,6 +4,7 @@
 //! publishes a table and reads counts; the data plane follows the table and counts.
 
 mod answers;
+mod baseline;
 mod begun;
 pub mod board;
 pub mod clock;

@@ -15,6 +15,7 @@
 //!
 //! What is counted is lost with the process, and so is the judge's evidence.
 
+use crate::core::baseline::Places;
 use crate::core::table::{Color, Route};
 use crate::core::users::{Group, LOOKS, slow_from};
 use crate::core::weight::{Weight, salted};
@@ -109,6 +110,8 @@ pub struct Users {
     rollout: u64,
     mark: u64,
     weight: u16,
+    /// Where the users of a baseline are: then green's latency is compared with theirs alone.
+    places: Option<Places>,
     /// Green's share when users were divided last, before this share.
     divided_at: u16,
     key: u64,
@@ -135,7 +138,9 @@ impl Users {
             before => {
                 let (rollout, mark) = (route.rollout, route.mark);
                 let before = before.map(|before| &**before);
-                Arc::new(Users::new(rollout, mark, weight, key, before))
+                let places = route.places(route.weight);
+                let users = Users::new(rollout, mark, weight, key, before);
+                Arc::new(Users { places, ..users })
             }
         }
     }
@@ -146,6 +151,7 @@ impl Users {
             rollout,
             mark,
             weight,
+            places: None,
             divided_at: before.map_or(0, Users::last_divided),
             key,
             past: before.and_then(|before| before.known(weight)),
@@ -222,6 +228,12 @@ impl Users {
         }
     }
 
+    /// Whether this user's latency is compared: not blue's beside a baseline, unless it is the baseline's.
+    pub fn compares(&self, point: u16) -> bool {
+        let all = self.color(point) == Color::Green;
+        all || self.places.is_none_or(|places| places.cover(point))
+    }
+
     /// How many timed requests of this user are looked at.
     fn looks(&self, point: u16) -> u32 {
         LOOKS[salted(u64::from(point), self.key) as usize % LOOKS.len()]
@@ -277,7 +289,9 @@ impl Users {
         let Some(group) = self.past(point).latency.group() else {
             return;
         };
-        if counts & MASK != looks {
+        // Users of blue's own pool are looked at as well, so that in the next share it says the same of every user
+        // that it was not looked at before.
+        if counts & MASK != looks || !self.compares(point) {
             return;
         }
         let tally = &self.tally[self.color(point).index()];
@@ -387,6 +401,37 @@ mod tests {
             (a.at_risk, a.failed, b.at_risk, b.failed),
             (4_999, 0, 4_998, 0)
         );
+    }
+
+    #[test]
+    fn beside_a_baseline_users_of_blue_s_own_pool_are_looked_at_and_not_compared() {
+        let slow = |users: &Users, point: u16| {
+            for _ in 0..8 {
+                users.answered(point, [true; 3]);
+            }
+        };
+        let timed = |users: &Users| {
+            users
+                .read(0, None)
+                .map(|(_, groups)| groups.map(|one| one.timed))
+        };
+        let five = Weight::percent(5).unwrap();
+        let first = Users {
+            places: Places::beside(five),
+            ..share(500)
+        };
+        // Green's, the baseline's first and last place, and blue's own pool's.
+        for point in [1, 500, 999, 1_000, 9_000] {
+            slow(&first, point);
+        }
+        assert_eq!(timed(&first), [[2, 0], [1, 0]]);
+        // Whoever was looked at is of the group of blue's users in the next share, wherever it was.
+        let second = next(&first, 5_000);
+        second.time(true);
+        for point in [2, 500, 1_000, 9_000, 9_001] {
+            slow(&second, point);
+        }
+        assert_eq!(timed(&second), [[1, 1], [1, 2]]);
     }
 
     #[test]

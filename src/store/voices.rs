@@ -121,6 +121,7 @@ mod tests {
             weight: Weight::percent(percent).unwrap(),
             ramp: None,
             withheld: false,
+            baseline: None,
             salt: 7,
             epoch: 0,
             limits: None,

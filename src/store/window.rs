@@ -18,6 +18,7 @@ use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::core::users::Caller;
 use crate::store::answers::{Answering, Answers, LAST_LAG_MAX};
+use crate::store::baseline::Times;
 pub use crate::store::begun::Begun;
 use crate::store::groups::Groups;
 use crate::store::users::Users;
@@ -82,6 +83,8 @@ pub struct Window {
     users: Arc<Users>,
     /// Made with the first request that came where users are pinned and divided.
     pub(super) voices: OnceLock<Box<Voices>>,
+    /// Times of the baseline, where there is one: then blue's latency sample is the baseline's alone.
+    pub(super) baseline: Option<Times>,
     /// Counts by route.
     pub groups: Groups,
     /// What answers are like.
@@ -102,10 +105,17 @@ impl Window {
             shards,
             users: Arc::default(),
             voices: OnceLock::new(),
+            baseline: None,
             groups: Groups::new(SHARDS, None),
             answers: Answers::new(SHARDS),
             faults: Mutex::default(),
         }
+    }
+
+    /// The same counters, where blue's latency sample is that of a baseline alone.
+    pub fn beside(self, baseline: bool) -> Window {
+        let baseline = baseline.then(|| Times::new(SHARDS));
+        Window { baseline, ..self }
     }
 
     /// The same counters, which know the users of this share.
@@ -139,7 +149,9 @@ impl Window {
 
     /// Counts once more that a request began.
     pub(super) fn count(&self, begun: Begun) {
-        self.slot(begun).started.fetch_add(1, Relaxed);
+        if begun.compared {
+            self.slot(begun).started.fetch_add(1, Relaxed);
+        }
     }
 
     fn slot(&self, begun: Begun) -> &Slot {
@@ -157,24 +169,35 @@ impl Window {
 
     /// Whether these are the counters of this entry of the table.
     pub fn counts_for(&self, route: &Route) -> bool {
-        self.mark == route.mark && self.limits == route.limits && self.ceilings == route.ceilings
+        self.mark == route.mark
+            && self.limits == route.limits
+            && self.ceilings == route.ceilings
+            && self.baseline.is_some() == route.places(route.weight).is_some()
     }
 
     /// Counts a request's start.
     pub fn begin(&self, color: Color, now: Time) -> Begun {
-        let second = now.0 / 1000;
-        self.shard(color).ring[second as usize % RING]
-            .started
-            .fetch_add(1, Relaxed);
-        Begun {
+        self.begin_as(color, color == Color::Green || self.baseline.is_none(), now)
+    }
+
+    /// Counts the start of a request of blue's that the baseline has.
+    pub fn begin_on_baseline(&self, now: Time) -> Begun {
+        self.begin_as(Color::Blue, true, now)
+    }
+
+    fn begin_as(&self, color: Color, compared: bool, now: Time) -> Begun {
+        let begun = Begun {
             color,
-            second,
+            second: now.0 / 1000,
             timed: false,
             caller: Caller::Anybody,
             speaks: false,
+            compared,
             group: None,
             answer: Answering::default(),
-        }
+        };
+        self.count(begun);
+        begun
     }
 
     /// Counts an answer's header, of a status below 500, as this request's latency sample.
@@ -189,7 +212,13 @@ impl Window {
         self.answered_to(*begun, first_byte, now);
         let shard = self.shard(begun.color);
         shard.latency[Histogram::bucket(first_byte)].fetch_add(1, Relaxed);
-        if self.settled(begun.second, now) {
+        if let Some(baseline) = &self.baseline
+            && begun.color == Color::Blue
+            && begun.compared
+        {
+            baseline.add(thread_shard(), first_byte);
+        }
+        if self.settled(begun.second, now) || !begun.compared {
             return;
         }
         let slot = &shard.ring[begun.second as usize % RING];
@@ -249,7 +278,7 @@ impl Window {
             }
             blamed = failed;
         }
-        if !begun.timed && !self.settled(begun.second, now) {
+        if !begun.timed && begun.compared && !self.settled(begun.second, now) {
             let slot = &shard.ring[begun.second as usize % RING];
             slot.excluded.fetch_add(1, Relaxed);
         }
@@ -270,7 +299,9 @@ impl Window {
         let Caller::Pinned(point) = begun.caller else {
             return;
         };
-        let Some(limits) = &self.limits else {
+        // What blue's own pool does for a user of the baseline says nothing of the baseline.
+        let stands_in = !begun.compared && self.users.compares(point);
+        let Some(limits) = self.limits.as_ref().filter(|_| !stands_in) else {
             return self.users.heard(point);
         };
         let fail = match begun.color {
@@ -378,6 +409,8 @@ pub struct Reading {
     pub ticks: Vec<Tick>,
     /// What both pools did since the last reading, blue first.
     pub spans: [Stats; 2],
+    /// Times of the baseline's answers, which are among blue's; empty where there is none.
+    pub baseline: Histogram,
     /// Where their failed requests failed.
     pub faults: [Faults; 2],
     /// Both pools' requests since the last reading by route.
@@ -432,6 +465,9 @@ impl Cursor {
                 latency: window.latency(color),
                 last_byte: window.answers.latency(color),
             };
+        }
+        if let Some(baseline) = &window.baseline {
+            reading.baseline = baseline.take();
         }
         reading.faults = std::mem::take(&mut *window.faults());
         for (faults, told) in reading.faults.iter_mut().zip(told) {

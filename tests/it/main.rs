@@ -11,6 +11,7 @@
 mod acme;
 mod answers;
 mod asked;
+mod baseline;
 mod corpus;
 mod counted;
 mod crash;

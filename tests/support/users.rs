@@ -315,6 +315,7 @@ impl World {
             weight,
             ramp: None,
             withheld: false,
+            baseline: None,
             salt: salted(self.salt, 1),
             epoch: 0,
             limits: None,

@@ -1,11 +1,12 @@
 //! A whole rollout on simulated seconds, run by the code that the product runs.
 
 use super::{Line, Trial};
+use crate::core::baseline::Places;
 use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
-use crate::core::stats::{History, Limits, Stats, Tick};
+use crate::core::stats::{Histogram, History, Limits, Stats, Tick};
 use crate::core::switchback::Settings;
 use crate::core::table::Ramp;
 use crate::core::time::Time;
@@ -20,6 +21,14 @@ pub trait World {
 
     /// A window of a switchback begins or ends: in it, blue serves the requests that were assigned to green.
     fn withhold(&mut self, _withheld: bool) {}
+
+    /// The places of the line that a baseline serves in the next second.
+    fn beside(&mut self, _baseline: Option<Places>) {}
+
+    /// The times of the baseline's answers in the last second, where there is one.
+    fn baseline(&mut self) -> Option<Histogram> {
+        None
+    }
 
     /// What blue's own callers had in the last second, where the world knows: without it no switchback begins.
     fn blue(&mut self) -> Option<Stats> {
@@ -143,8 +152,10 @@ impl Course {
     /// Does what the machine says. What takes no time here is done at once.
     fn act(&mut self) {
         let now = self.now();
-        while let Some(event) = self.actions.iter().find_map(done) {
-            self.actions.retain(|action| done(action).is_none());
+        while let Some(at) = self.actions.iter().position(|one| done(one).is_some()) {
+            let Some(event) = done(&self.actions.remove(at)) else {
+                continue;
+            };
             let more = self.trial.on(event, now);
             self.actions.extend(more);
         }
@@ -188,7 +199,12 @@ impl Course {
             .ramp
             .map_or(self.weight, |ramp| ramp.at(self.weight, now));
         world.withhold(self.withheld);
+        world.beside(self.trial.rollout().places(weight));
         let tick = world.second(weight, self.trial.limits(), &mut self.past);
+        if let Some(times) = world.baseline() {
+            let line = self.trial.freeze_fairly(&times);
+            self.record(line);
+        }
         if !self.withheld {
             self.end.green.0 += tick.green.requests;
             self.end.green.1 += tick.green.failed;
@@ -240,6 +256,7 @@ impl Course {
 /// What ends an action that takes no time here.
 fn done(action: &Action) -> Option<Event> {
     match action {
+        Action::StartBaseline => Some(Event::BaselineReady),
         Action::StartGreen => Some(Event::Ready),
         Action::WarmGreen => Some(Event::Warmed),
         Action::SmokeGreen => Some(Event::Smoked(Ok(()))),
@@ -248,6 +265,7 @@ fn done(action: &Action) -> Option<Event> {
         | Action::Window { .. }
         | Action::SwapRoles
         | Action::StopBlue
+        | Action::StopBaseline
         | Action::StopGreen => None,
     }
 }

@@ -1,11 +1,11 @@
 //! The judges of one rollout, and what green is compared with in a share.
 
-use super::Line;
+use super::{Fair, Line};
 use crate::core::answers::AnswerKind;
 use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
 use crate::core::probes::{self, Probes};
 use crate::core::routes::{RouteCounts, Usual};
-use crate::core::stats::{Baseline, History, Limits, SAMPLES_MIN, Tick};
+use crate::core::stats::{Baseline, Histogram, History, Limits, SAMPLES_MIN, Tick};
 use crate::core::weight::Weight;
 
 /// What is known of blue before a share begins.
@@ -72,6 +72,7 @@ pub struct Evidence {
     probes: Option<Probes>,
     control: Control,
     limits: Option<Limits>,
+    fair: Fair,
 }
 
 impl Evidence {
@@ -83,6 +84,7 @@ impl Evidence {
             probes,
             control: Control::Concurrent,
             limits: None,
+            fair: Fair::default(),
         }
     }
 
@@ -132,6 +134,7 @@ impl Evidence {
                 self.judge.start_share(*last, *control, *terms);
                 self.control = *control;
                 self.limits = None;
+                self.fair = Fair::default();
                 if let Some(probes) = &mut self.probes {
                     probes.start_step(*last);
                 }
@@ -202,6 +205,16 @@ impl Evidence {
             }
         };
         let line = Line::Limits(limits?);
+        self.take(&line);
+        Some(line)
+    }
+
+    /// Freezes the limits once more, from the baseline's own times, when there are enough of them; the line to record.
+    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<Line> {
+        let times = self.fair.add(&self.judge, baseline)?;
+        let (fail, pass) = self.judge.margins();
+        let line = Line::Limits(Limits::freeze(times, fail, pass)?);
+        self.fair.freeze();
         self.take(&line);
         Some(line)
     }

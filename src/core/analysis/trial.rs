@@ -7,7 +7,7 @@ use crate::core::probes::{Probes, Users};
 use crate::core::rollout::{Action, Event, Rollout};
 use crate::core::routes::{RouteCounts, Usual};
 use crate::core::source::Sources;
-use crate::core::stats::{Baseline, History, Limits, Tick};
+use crate::core::stats::{Baseline, Histogram, History, Limits, Tick};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 
@@ -140,6 +140,7 @@ impl Trial {
     fn terms(&self, before: Weight, weight: Weight) -> Terms {
         let raised = weight > before;
         let (ramp, confirms) = (self.rollout.plan().ramp, self.rollout.confirming());
+        let baseline = self.rollout.places(weight).is_some();
         Terms {
             raised,
             ramp_s: if raised && before > Weight::NONE {
@@ -147,9 +148,10 @@ impl Trial {
             } else {
                 0
             },
-            small: self.judge().policy().is_small(weight),
+            small: !baseline && self.judge().policy().is_small(weight),
             confirms,
             cleared: !confirms && self.rollout.confirmed(),
+            baseline,
         }
     }
 
@@ -160,6 +162,12 @@ impl Trial {
         }
         let past = self.past(blue);
         self.evidence.freeze(&past)
+    }
+
+    /// Freezes the latency limits of this share once more, from the times of the baseline; the line to record.
+    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<Line> {
+        let judged = self.judges() && !self.withheld();
+        judged.then(|| self.evidence.freeze_fairly(baseline))?
     }
 
     /// Tells what blue did by route before green has a share, once; the line to record.

@@ -193,6 +193,11 @@ impl Judge {
         &self.policy
     }
 
+    /// How the present share began.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
     /// Nothing is known by route yet: [`Judge::remember_routes`] may say what blue did before.
     pub fn knows_no_route(&self) -> bool {
         self.routes.is_empty()

@@ -146,6 +146,9 @@ pub struct Report {
     /// Gross slowness weighs more than every comparison and limit.
     #[serde(default)]
     pub grossly_slow: bool,
+    /// Latency is compared with a fresh copy of blue's release, not with blue's pool.
+    #[serde(default)]
+    pub baseline: bool,
     /// Evidence that green is worse, with what a share too small for a fair comparison has shown of its latency.
     #[serde(default)]
     pub ln_small: f64,
@@ -235,6 +238,7 @@ impl Judge {
                 .collect(),
             broken: self.broken(),
             cause: self.cause(),
+            baseline: self.terms().baseline,
             excess_failures: self.excess(),
             max_excess_failures: self.policy.max_excess_failures,
             limits: self.limits,
@@ -423,7 +427,12 @@ impl Report {
             // Blue's came in blocks in which green had no request: the plain ratio of what is shown.
             None => format!("{} the odds", times(finding.plain_odds())),
         };
-        format!("{green} against blue {share}{limit} ({of}): {odds}")
+        let control = match finding.metric {
+            Metric::Err => "blue",
+            _ if self.baseline => "the baseline",
+            _ => "blue",
+        };
+        format!("{green} against {control} {share}{limit} ({of}): {odds}")
     }
 
     fn success(&self) -> String {

@@ -18,6 +18,9 @@ pub struct Terms {
     pub confirms: bool,
     /// Slowness of this small share was looked at in an equal share, and was not there: it is not asked any more.
     pub cleared: bool,
+    /// Green's latency is compared with a fresh copy of blue's release that has as large a share: a fair comparison
+    /// however small the share is.
+    pub baseline: bool,
 }
 
 impl Policy {
@@ -42,6 +45,7 @@ mod tests {
         small: true,
         confirms: false,
         cleared: false,
+        baseline: false,
     };
 
     fn pool(requests: u64, slow: [u64; 3], gross: u64) -> PoolTick {
@@ -137,6 +141,47 @@ mod tests {
         assert!(
             says(&mut cold, 600, pool(10, SLOW, 0), passes).is_some(),
             "errors decide alone"
+        );
+    }
+
+    /// Green in a twentieth is cold, and so is a baseline; blue's failures are those of both.
+    #[test]
+    fn beside_a_baseline_a_small_share_convicts_and_a_cold_green_is_not_slower() {
+        let terms = Terms {
+            small: false,
+            baseline: true,
+            ..SMALL
+        };
+        let sides = |judge: &mut Judge, green: PoolTick| {
+            let cold = PoolTick {
+                requests: 190,
+                ..pool(10, [9, 6, 3], 0)
+            };
+            let mut seconds = 1..=120;
+            seconds.find(|_| {
+                judge.tick(&Tick { blue: cold, green });
+                fails(&judge.verdict())
+            })
+        };
+        assert_eq!(sides(&mut judge(terms), pool(10, [9, 6, 3], 0)), None);
+        let mut slow = judge(terms);
+        let found = sides(&mut slow, pool(10, [10, 10, 10], 0));
+        assert!(
+            found.is_some_and(|at| at > 30),
+            "not before its grace: {found:?}"
+        );
+        let words = slow.report().failure();
+        assert!(words.contains("against the baseline"), "{words}");
+        let bad = PoolTick {
+            failed: 5,
+            ..pool(10, [9, 6, 3], 0)
+        };
+        let mut fails = judge(terms);
+        assert!(sides(&mut fails, bad).is_some());
+        let words = fails.report().failure();
+        assert!(
+            words.contains("against blue"),
+            "failures are held against all of blue: {words}"
         );
     }
 

@@ -475,6 +475,7 @@ mod tests {
             instance: "here".to_owned(),
             service: "api".to_owned(),
             rollout: 7,
+            baseline: false,
         }
     }
 

@@ -15,6 +15,8 @@ pub const SERVICE: &str = "com.example.shifter.service";
 pub const ROLLOUT: &str = "com.example.shifter.rollout";
 /// The rollout that made it to check its green: it is never green itself.
 pub const CHECK: &str = "com.example.shifter.check";
+/// The rollout that made it as its baseline: a copy of blue, which is never green.
+pub const BASELINE: &str = "com.example.shifter.baseline";
 /// The container that its settings came from.
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
 /// The restart policy that it gets when it is promoted: until then a crash is a crash.
@@ -96,16 +98,31 @@ pub struct Owner {
     pub service: String,
     /// The number of the rollout.
     pub rollout: i64,
+    /// Its baseline, not its green.
+    pub baseline: bool,
 }
 
 impl Owner {
+    /// The same rollout's baseline.
+    pub fn of_baseline(&self) -> Owner {
+        Owner {
+            baseline: true,
+            ..self.clone()
+        }
+    }
+
+    /// The label that names the rollout.
+    const fn mark(&self) -> &'static str {
+        if self.baseline { BASELINE } else { ROLLOUT }
+    }
+
     /// The labels of a container that is made in place of `predecessor`.
     pub fn labels(&self, predecessor: &str) -> HashMap<String, String> {
         [
             (MANAGED, "true".to_owned()),
             (INSTANCE, self.instance.clone()),
             (SERVICE, self.service.clone()),
-            (ROLLOUT, self.rollout.to_string()),
+            (self.mark(), self.rollout.to_string()),
             (PREDECESSOR, predecessor.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -143,7 +160,7 @@ impl Owner {
     /// What a search for the containers of this rollout asks for.
     pub fn selector(&self) -> Vec<String> {
         let mut labels = self.of_the_service();
-        labels.push(format!("{ROLLOUT}={}", self.rollout));
+        labels.push(format!("{}={}", self.mark(), self.rollout));
         labels
     }
 
@@ -159,7 +176,7 @@ impl Owner {
     /// Whether a container with these labels was made by this rollout.
     pub fn made(&self, labels: &HashMap<String, String>) -> bool {
         let rollout = self.rollout.to_string();
-        self.owns(labels) && labels.get(ROLLOUT) == Some(&rollout)
+        self.owns(labels) && labels.get(self.mark()) == Some(&rollout)
     }
 
     /// Whether a container with these labels was made by this shifter for this service.
@@ -211,6 +228,7 @@ mod tests {
             instance: instance.to_owned(),
             service: "api".to_owned(),
             rollout,
+            baseline: false,
         }
     }
 

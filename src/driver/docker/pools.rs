@@ -211,6 +211,7 @@ mod tests {
             instance: "here".to_owned(),
             service: "api".to_owned(),
             rollout: 7,
+            baseline: false,
         };
         let [blue, green] = places(&api, &[], None).expect("containers");
         assert_eq!(blue.map(|place| place.by), Some(By::Names(words(&["api"]))));

@@ -1,4 +1,4 @@
-//! Making green: the image is fetched, blue's settings are copied onto it, the copies are started.
+//! Making green or a baseline: the image is fetched, blue's settings are copied onto it, the copies are started.
 //!
 //! Safe to repeat: what an earlier attempt of the same rollout left is found by its labels and used.
 
@@ -65,6 +65,9 @@ pub enum RaiseError {
         "{0} runs {1} and is marked as made by rollout {2}, which this journal does not know: `docker rm -f {0}`, then try again"
     )]
     OtherImage(String, String, i64),
+    /// There is nothing to copy.
+    #[error("no container of blue is there to copy")]
+    NoBlue,
     /// It was made and cannot be started.
     #[error("{0} could not be started: {1}")]
     Start(String, EngineError),
@@ -76,7 +79,8 @@ pub enum RaiseError {
 /// When it cannot be made; the message says why and what to do.
 pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
     let present = engine.labelled(&raise.owner.selector()).await?;
-    if let Some(other) = present.iter().find(|one| one.image != raise.image) {
+    let other = |one: &&Container| one.image != raise.image && !raise.owner.baseline;
+    if let Some(other) = present.iter().find(other) {
         return Err(RaiseError::OtherImage(
             other.name.clone(),
             other.image.clone(),
@@ -104,7 +108,8 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
     for (i, name) in missing.into_iter().enumerate() {
         let (spec, remarks) = specify(engine, raise, name).await?;
         let warnings = create(engine, raise, &spec).await?;
-        if i == 0 {
+        // What people should know of a copy of blue is told of green.
+        if i == 0 && !raise.owner.baseline {
             remarks.into_iter().for_each(&say);
             warnings
                 .iter()
@@ -113,6 +118,7 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
     }
     let made = engine.labelled(&raise.owner.selector()).await?;
     if let (Some(blue), Some(green)) = (&raise.like, made.first())
+        && !raise.owner.baseline
         && let Ok(difference) = portrait::difference(engine, blue, &green.id).await
     {
         say(format!(
@@ -144,7 +150,12 @@ async fn too_little(
     };
     Ok((wanted > free).then(|| {
         format!(
-            "green may want {} of memory, and {} is free",
+            "{} may want {} of memory, and {} is free",
+            if raise.owner.baseline {
+                "the baseline"
+            } else {
+                "green"
+            },
             megabytes(wanted),
             megabytes(free)
         )
@@ -153,11 +164,12 @@ async fn too_little(
 
 fn name(owner: &Owner, n: u32, all: u32) -> String {
     let (service, rollout) = (&owner.service, owner.rollout);
+    let what = if owner.baseline { "-baseline" } else { "" };
     // A name has two characters at least, and a service may have one.
     if all == 1 {
-        format!("{service}-{rollout}")
+        format!("{service}-{rollout}{what}")
     } else {
-        format!("{service}-{rollout}-{n}")
+        format!("{service}-{rollout}{what}-{n}")
     }
 }
 
@@ -270,6 +282,30 @@ fn first(raise: &Raise, name: &str) -> Spec {
         networks: BTreeMap::new(),
         remarks: vec![],
     }
+}
+
+/// Makes copies of blue as it is, on the very image that it runs.
+///
+/// # Errors
+/// When they cannot be made; the message says why and what to do.
+pub async fn copy(engine: &Engine, order: Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
+    let blue = match &order.like {
+        Some(like) => engine.inspect(like).await?,
+        None => return Err(RaiseError::NoBlue),
+    };
+    let order = Raise {
+        // By its id: a tag may have moved since blue was started.
+        image: blue.image.unwrap_or_default(),
+        owner: order.owner.of_baseline(),
+        copying: Copying {
+            pull: Pull::Never,
+            env: BTreeMap::new(),
+            aliases: vec![],
+            ..order.copying
+        },
+        ..order
+    };
+    raise(engine, &order, say).await
 }
 
 /// Makes one container; what the engine warns of.

@@ -18,6 +18,8 @@ const SHORT_ID: usize = 12;
 pub struct Keep {
     /// The service; the rollout under way, whose containers stay; 0: none.
     pub owner: Owner,
+    /// The baseline of that rollout stays too.
+    pub baseline: bool,
     /// Ids of the containers that serve.
     pub serving: Vec<String>,
     /// Ids of the green containers that have everything, while blue is kept warm: an engine that restarts brings them back.
@@ -131,7 +133,8 @@ fn chores(
             continue;
         }
         let owner = &keep.owner;
-        let under_way = owner.made(&container.labels) || owner.checks(&container.labels);
+        let copied = keep.baseline && owner.of_baseline().made(&container.labels);
+        let under_way = copied || owner.made(&container.labels) || owner.checks(&container.labels);
         if owner.rollout != 0 && under_way {
             // Promoted, and taken back while blue was warm: a crash is a crash again.
             let never = RestartPolicy {
@@ -141,8 +144,11 @@ fn chores(
             chores.extend(settled(container, Some(never)));
             continue;
         }
-        // Nobody reads what a check left behind.
-        let check = container.labels.contains_key(labels::CHECK);
+        // Nobody reads what a check left behind, or a copy of blue.
+        let of_no_use = [labels::CHECK, labels::BASELINE];
+        let check = of_no_use
+            .iter()
+            .any(|label| container.labels.contains_key(*label));
         if keep.kept.contains(&container.id) {
             continue;
         }
@@ -255,7 +261,9 @@ mod tests {
                 instance: "here".to_owned(),
                 service: "api".to_owned(),
                 rollout: 7,
+                baseline: false,
             },
+            baseline: false,
             serving: vec!["six".to_owned()],
             promoted: vec![],
             retired: vec![],
@@ -311,6 +319,32 @@ mod tests {
                 Chore::StayStopped(container) => format!("stay stopped {}", container.id),
             })
             .collect()
+    }
+
+    #[test]
+    fn a_baseline_stays_while_it_is_wanted_and_is_kept_for_nobody() {
+        let baseline = |rollout, state| Container {
+            labels: Owner {
+                rollout,
+                ..keep().owner.of_baseline()
+            }
+            .labels("blue"),
+            ..ours("copy", rollout, state)
+        };
+        let wanted = Keep {
+            baseline: true,
+            ..keep()
+        };
+        let one = |rollout, state, keep: &Keep| told(&[baseline(rollout, state)], &[], keep);
+        assert_eq!(one(7, State::Running, &wanted), Vec::<String>::new());
+        let away = ["stop copy", "remove copy"];
+        assert_eq!(
+            one(7, State::Running, &keep()),
+            away,
+            "it is wanted no more"
+        );
+        assert_eq!(one(6, State::Running, &wanted), away, "of another rollout");
+        assert_eq!(one(7, exited(), &keep()), ["remove copy"]);
     }
 
     #[test]

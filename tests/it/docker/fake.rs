@@ -1,6 +1,7 @@
 //! Whole rollouts on an engine that stands alone, and everything that can go wrong with an engine.
 
 mod addresses;
+mod baseline;
 mod making;
 mod members;
 mod running;

@@ -1,5 +1,6 @@
 //! Containers, on a real engine and on a fake one: the rows of the guide to blue-green deployment with Docker, and faults.
 
+mod baseline;
 mod calls;
 mod checks;
 mod compose;

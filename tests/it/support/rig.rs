@@ -74,6 +74,7 @@ impl Rig {
                 limits: None,
                 ceilings: Default::default(),
                 withheld: false,
+                baseline: None,
                 mark: 1,
             })
             .collect();

@@ -69,11 +69,12 @@ async fn happen(fake: &Fake, shifter: &Shifter, chance: &mut StdRng) -> &'static
         // Blue serves for longer than this takes.
         _ if service.weight_percent == 5.0 => {
             let rollout = service.rollout.map_or(0, |rollout| rollout.id);
-            let green = format!("{}-{rollout}", fake.name);
-            if fake.made().contains(&green) {
-                fake.engine.kill(&green).await;
+            let copy = ["", "-baseline"][chance.random_range(0..2)];
+            let whom = format!("{}-{rollout}{copy}", fake.name);
+            if fake.made().contains(&whom) {
+                fake.engine.kill(&whom).await;
             }
-            "green is killed"
+            "green or its baseline is killed"
         }
         _ => "nothing",
     }
@@ -84,7 +85,11 @@ async fn walk(seed: u64) {
     let fake = Fake::start();
     let stranger = fake.run("stranger", "app:third", "always");
     let before = fake.inspect(&stranger);
-    let shifter = fake.with_blue(&brisk()).await;
+    // Half of them with a copy of blue beside green.
+    let control = ["", "control = \"baseline\"\nstep_deadline = \"20s\"\n"];
+    let control = control[chance.random_range(0..control.len())];
+    let keys = format!("{control}{}", brisk());
+    let shifter = fake.with_blue(&keys).await;
     let load = users(shifter.proxy);
     let mut story = vec![];
     for _ in 0..ROLLOUTS {
@@ -181,7 +186,10 @@ async fn one_serves(fake: &Fake, shifter: &Shifter, what: &str) {
 fn only_its_own(fake: &Fake, seed: u64) {
     for call in fake.faults.calls() {
         let rollout = call.whom.strip_prefix(&format!("{}-", fake.name));
-        let made = rollout.is_some_and(|rest| rest.parse::<u32>().is_ok());
+        let made = rollout.is_some_and(|rest| {
+            let number = rest.strip_suffix("-baseline").unwrap_or(rest);
+            number.parse::<u32>().is_ok()
+        });
         let blue = call.whom == fake.named("blue") && call.shape != "DELETE /containers/{}";
         let looked = call.shape.starts_with("GET ");
         assert!(

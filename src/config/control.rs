@@ -1,0 +1,120 @@
+//! `control`: what green's latency is compared with, and where the baseline is.
+
+use crate::config::docker;
+use crate::config::error::Problem;
+use crate::config::file::{RawPool, RawService};
+use crate::config::types::{PoolSpec, Service};
+use crate::config::value::{self, Check};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// What green's latency is compared with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Control {
+    /// Blue's pool.
+    #[default]
+    Blue,
+    /// A fresh copy of blue's release with as large a share as green: at these addresses, or where there are none
+    /// in containers that shifter makes.
+    Baseline(Vec<SocketAddr>),
+}
+
+const CONTROLS: [(&str, bool); 2] = [("blue", false), ("baseline", true)];
+
+impl Control {
+    /// The addresses of the copy; none where there is none, or shifter makes it.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        match self {
+            Control::Blue => &[],
+            Control::Baseline(addresses) => addresses,
+        }
+    }
+}
+
+pub(crate) fn control(raw: &RawService) -> Check<Control> {
+    let copy = value::choice("control", &raw.control, &CONTROLS, false)?;
+    let addresses = baseline(raw)?;
+    Ok(if copy {
+        Control::Baseline(addresses)
+    } else {
+        Control::Blue
+    })
+}
+
+/// Where the copy is, as far as the file says it.
+fn baseline(raw: &RawService) -> Check<Vec<SocketAddr>> {
+    match &raw.baseline {
+        None => Ok(vec![]),
+        Some(given) => match docker::pool("baseline", given)? {
+            PoolSpec::Addresses(addresses) => Ok(addresses),
+            PoolSpec::Containers(_) | PoolSpec::Image(_) => Err(Problem::at(
+                span(given),
+                "`baseline` is no address",
+                "not here",
+                "write the address of a copy of blue's release, such as baseline = \"127.0.0.1:9003\"; beside containers leave it out",
+            )),
+        },
+    }
+}
+
+fn span(pool: &RawPool) -> Range<usize> {
+    match pool {
+        RawPool::Addresses(many) => many.span.clone(),
+        RawPool::Containers(table) => table.span(),
+    }
+}
+
+/// A baseline has an address of its own beside addresses, and none beside containers.
+pub(crate) fn fits_control(service: &Service, raw: &RawService) -> Check<()> {
+    let wanted = service.control != Control::Blue;
+    let by_address = matches!(service.blue, PoolSpec::Addresses(_));
+    if let Some(given) = &raw.baseline {
+        let wrong = |what: String, label, help| Err(Problem::at(span(given), what, label, help));
+        if !wanted {
+            return wrong(
+                "there is a `baseline`, and `control` is \"blue\"".to_owned(),
+                "not used",
+                "write control = \"baseline\" beside it, or leave it out",
+            );
+        }
+        if !by_address {
+            return wrong(
+                "`blue` is containers, and `baseline` is an address".to_owned(),
+                "not needed",
+                "leave it out: shifter makes the copy from blue's own container",
+            );
+        }
+        let pools = [Some(&service.blue), service.green.as_ref()];
+        let taken = |address: &&SocketAddr| {
+            let mut pools = pools.into_iter().flatten();
+            pools.any(|pool| matches!(pool, PoolSpec::Addresses(all) if all.contains(address)))
+        };
+        if let Some(address) = service.control.addresses().iter().find(taken) {
+            return wrong(
+                format!("{address} is the baseline and blue or green at once"),
+                "also in `blue` or `green`",
+                "start a copy of blue's release at an address of its own",
+            );
+        }
+    }
+    let Some(given) = raw.control.as_ref().filter(|_| wanted) else {
+        return Ok(());
+    };
+    if by_address && service.control.addresses().is_empty() {
+        return Err(Problem::at(
+            given.span(),
+            "`control` is \"baseline\", and nothing says where the copy of blue's release is",
+            "without `baseline`",
+            "start a copy of blue's release and write its address: baseline = \"127.0.0.1:9003\"",
+        ));
+    }
+    if matches!(&service.blue, PoolSpec::Containers(blue) if blue.is_swarm()) {
+        return Err(Problem::at(
+            given.span(),
+            "`control` is \"baseline\", and `blue` is a Swarm service: Swarm makes its containers, and shifter none",
+            "not with Swarm",
+            "leave it out: slowness of a small share is then confirmed in an equal one (`confirm`)",
+        ));
+    }
+    Ok(())
+}
