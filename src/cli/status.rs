@@ -320,10 +320,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
             .split_once('\n')
             .map_or("", |(_, rows)| rows),
     );
-    if let Some(line) = &rollout.line {
-        text.push_str(&format!("  judge: {}\n", tame(line)));
-    }
-    text.push_str(&findings(rollout));
+    text.push_str(&judged(rollout));
     // Where the probes make the verdict it has their words already.
     let probes = rollout.probes.as_ref();
     if let Some(probes) = probes.filter(|probes| rollout.line.as_ref() != Some(probes)) {
@@ -347,12 +344,14 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     text
 }
 
-/// What is worse in green's answers and not judged.
-fn findings(rollout: &RolloutView) -> String {
+/// What the judge says, and what is worse in green's answers and not judged.
+fn judged(rollout: &RolloutView) -> String {
+    let line = rollout.line.iter();
+    let line = line.map(|line| format!("  judge: {}\n", tame(line)));
     let report = rollout.evidence.iter();
     let told = report.flat_map(|report| report.told().map(|one| report.finding_words(one)));
-    told.map(|words| format!("  finding: {}\n", tame(&words)))
-        .collect()
+    let told = told.map(|words| format!("  finding: {}\n", tame(&words)));
+    line.chain(told).collect()
 }
 
 fn step_row(step: &StepView, here: f64) -> [String; 4] {

@@ -664,6 +664,8 @@ impl Traffic {
                 ..Stats::default()
             };
             self.spread_into(&mut stats.latency, timed, shift);
+            // A body comes with its first byte.
+            stats.last_byte = stats.latency.clone();
             history.push(&stats);
         }
         tick
