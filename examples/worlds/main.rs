@@ -4,13 +4,8 @@
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
 //! requests on green at once); `fixed` is these three. `cutover`: what a green that has everything is compared with;
-<<<<<<< ours
 //! `routes`: one page that breaks alone; `answers`: redirects, 4xx, clients that leave, the last byte; `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
-//! `patterns`: false rollbacks where the traffic repeats itself.
-=======
-//! `routes`: one page that breaks alone; `peers`: the rules of other tools on the same seconds; `shared`: harm that green does to blue; `grid`: false rollbacks at 5 rates and 3 shares; `gross`: how soon 1 to 90 % errors are found, with grants for what lasts and without; `plan`: what `shifter plan` predicts beside what happens;
 //! `patterns`: false rollbacks where the traffic repeats itself; `cold`: pools that are colder the smaller their share, with a baseline and without.
->>>>>>> theirs
 //! `users` and `worse-users` (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
 //! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
