@@ -30,7 +30,7 @@ pub struct RunRequest {
     /// Too little memory for two versions is a reason not to begin.
     #[serde(default)]
     pub strict: bool,
-    /// What green changes on purpose (`status`, `gave-up`, `last-byte`): told in this rollout, and not judged.
+    /// What green changes on purpose (`status`, `gave-up`, `last-byte`, `size`, `type`): told in this rollout, and not judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["status"]))]
     pub expect: Vec<Expected>,

@@ -153,6 +153,9 @@ fn evidence(title: &str, report: &Report) -> String {
     }
     text.push_str(&answers(report));
     text.push_str(&routes(&report.routes));
+    for finding in &report.contents {
+        text.push_str(&format!("  finding: {}\n", tame(&finding.line())));
+    }
     text.push_str(&format!(
         "  all together: {} at its highest; green fails at {}. A green that is not worse gets that far with a chance of at most {}\n",
         against_one(report.ln_e_max),

@@ -58,6 +58,10 @@ pub enum Expect {
     GaveUp,
     /// The time until the last byte of answers.
     LastByte,
+    /// The size of bodies.
+    Size,
+    /// The content type of answers.
+    Type,
 }
 
 impl From<Expect> for Expected {
@@ -66,6 +70,8 @@ impl From<Expect> for Expected {
             Expect::Status => Expected::Status,
             Expect::GaveUp => Expected::GaveUp,
             Expect::LastByte => Expected::LastByte,
+            Expect::Size => Expected::Size,
+            Expect::Type => Expected::Type,
         }
     }
 }

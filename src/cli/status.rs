@@ -5,6 +5,7 @@ use crate::cli::output::{self, Format, Table, members, millis, percent, span, ta
 use crate::cli::{Global, ask};
 use crate::control::mirrored;
 use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
+use crate::core::judge::Report;
 use crate::core::judge::words::grouped;
 use crate::exit::Exit;
 use std::io::IsTerminal;
@@ -344,12 +345,12 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     text
 }
 
-/// What the judge says, and what is worse in green's answers and not judged.
+/// What the judge says, and how green's answers differ.
 fn judged(rollout: &RolloutView) -> String {
     let line = rollout.line.iter();
     let line = line.map(|line| format!("  judge: {}\n", tame(line)));
     let report = rollout.evidence.iter();
-    let told = report.flat_map(|report| report.told().map(|one| report.finding_words(one)));
+    let told = report.flat_map(Report::found);
     let told = told.map(|words| format!("  finding: {}\n", tame(&words)));
     line.chain(told).collect()
 }

@@ -3,10 +3,10 @@
 use crate::config::file::{Text, Value};
 use crate::config::judgement::Timed;
 use crate::config::value::{self, Check};
-use crate::core::answers::{AnswerKind, Expected, Hearing};
+use crate::core::answers::{AnswerKind, Hearing};
 use serde::Deserialize;
 
-const HEARINGS: [(&str, Hearing); 3] = [
+pub(crate) const HEARINGS: [(&str, Hearing); 3] = [
     ("judge", Hearing::Judge),
     ("report", Hearing::Report),
     ("off", Hearing::Off),
@@ -32,6 +32,9 @@ pub(crate) struct RawAnswers {
     status: Text,
     gave_up: Text,
     last_byte: Text,
+    pub(crate) size: Text,
+    #[serde(rename = "type")]
+    pub(crate) media: Text,
 }
 
 /// The table of a service; all is judged where nothing is said.
@@ -56,11 +59,9 @@ impl Answers {
         AnswerKind::ALL.map(|kind| match kind {
             AnswerKind::ClientError if count_4xx => Hearing::Off,
             AnswerKind::LastByte if timed == Timed::Total => Hearing::Off,
-            kind => match kind.expected() {
-                Expected::Status => self.status,
-                Expected::GaveUp => self.gave_up,
-                Expected::LastByte => self.last_byte,
-            },
+            AnswerKind::Redirect | AnswerKind::ClientError => self.status,
+            AnswerKind::GaveUp => self.gave_up,
+            AnswerKind::LastByte => self.last_byte,
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::config::types::{
     Ask, Eject, Health, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown, Timeouts,
 };
 use crate::core::answers::Hearing;
-use crate::core::judge::Slo;
+use crate::core::judge::{ContentPolicy, Slo};
 use crate::core::plan::{OnWorse, Undecided};
 use crate::core::stats::Margin;
 use crate::core::weight::Weight;
@@ -199,6 +199,7 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
         gave_up: Hearing::Judge,
         last_byte: Hearing::Judge,
     },
+    contents: ContentPolicy::REPORT,
     slo: Slo {
         error_rate: None,
         latency: [None; 3],

@@ -1,11 +1,12 @@
 //! The judge's margins and limits.
 
 use crate::config::answers::{Answers, answers};
+use crate::config::contents::contents;
 use crate::config::defaults::JUDGEMENT;
 use crate::config::error::Problem;
 use crate::config::file::{RawService, RawSlo, Scalar, Value};
 use crate::config::value::{self, Check};
-use crate::core::judge::{Metric, Policy, Slo};
+use crate::core::judge::{ContentPolicy, Metric, Policy, Slo};
 use crate::core::stats::Margin;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Judgement {
     pub count_4xx: bool,
     /// What differences between the answers of both versions lead to.
     pub answers: Answers,
+    /// What sizes and content types of answers lead to.
+    pub contents: ContentPolicy,
     /// What green may not do, however blue does.
     pub slo: Slo,
 }
@@ -72,6 +75,7 @@ impl Judgement {
         policy.max_excess_failures = self.max_excess_failures;
         policy.slo = self.slo;
         policy.answers = self.answers.by_kind(self.count_4xx, self.latency);
+        policy.contents = self.contents;
         if self.count_4xx {
             // Many clients ask for what is not there, of any version.
             policy.gross_failures = Policy::NEVER_GROSS;
@@ -118,6 +122,7 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
             .as_ref()
             .map_or(JUDGEMENT.count_4xx, |given| *given.get_ref()),
         answers: answers(&raw.answers)?,
+        contents: contents(&raw.answers)?,
         slo: raw.slo.as_ref().map_or(Ok(JUDGEMENT.slo), slo)?,
     })
 }

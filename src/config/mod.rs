@@ -9,6 +9,7 @@ mod answers;
 mod certificate;
 mod check;
 mod checks;
+mod contents;
 mod control;
 mod copying;
 mod defaults;

@@ -6,7 +6,7 @@ use crate::control::view::{RolloutView, StepView};
 use crate::control::{baseline, sources};
 use crate::core::analysis::{Line, Trial};
 use crate::core::answers::{AnswerKind, Expected};
-use crate::core::judge::Policy;
+use crate::core::judge::{Content, Policy};
 use crate::core::plan::Step;
 use crate::core::probes::Probes;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
@@ -29,6 +29,8 @@ pub struct Run {
     pub prober: Option<Prober>,
     /// What both versions take of the machine.
     pub usage: Usage,
+    /// Sizes and types that differ and were told, by route.
+    pub told_contents: Vec<(String, Content)>,
     /// Green has been healthy once: from then on its loss is bad news.
     pub ready: bool,
     /// Since when all of green has been well without a break.
@@ -94,6 +96,7 @@ impl Run {
             settings,
             prober,
             usage,
+            told_contents: vec![],
             ready,
             well_since: None,
             baseline: baseline::Seen::default(),
@@ -127,6 +130,20 @@ impl Run {
             .collect();
         self.told.extend(fresh.iter().map(|(kind, _)| *kind));
         fresh.into_iter().map(|(_, words)| words).collect()
+    }
+
+    /// How sizes and types of answers differ, as far as it was not told before.
+    pub fn content_findings(&mut self) -> Vec<String> {
+        let found = self.trial.judge().content_findings().into_iter();
+        let mut lines = vec![];
+        for finding in found {
+            let known = (finding.route.clone(), finding.what);
+            if !self.told_contents.contains(&known) {
+                self.told_contents.push(known);
+                lines.push(finding.line());
+            }
+        }
+        lines
     }
 
     /// Keeps a line for the recording.

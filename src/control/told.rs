@@ -1,4 +1,4 @@
-//! Telling people how green's answers differ from blue's where that is not judged.
+//! Telling people how green's answers differ from blue's in what is not judged, in sizes and in types.
 
 use crate::control::controller::Controller;
 
@@ -8,7 +8,8 @@ impl Controller {
         let ward = &mut self.wards[i];
         let Some(run) = &mut ward.run else { return };
         let (service, id) = (ward.route.service.clone(), run.saved.id);
-        for text in run.findings() {
+        let others = run.content_findings();
+        for text in run.findings().into_iter().chain(others) {
             self.ledger.tell(&service, Some(id), "finding", text);
         }
     }

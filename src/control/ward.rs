@@ -243,7 +243,9 @@ impl Ward {
         let green = self.route.green.as_ref();
         let members = green.map_or(0, |pool| pool.backends.len());
         let routes = run.trial.routes(&reading.groups);
-        routes.iter().for_each(|line| run.record(line));
+        let contents = run.trial.contents(&reading.contents);
+        let counted = routes.iter().chain(&contents);
+        counted.for_each(|line| run.record(line));
         let mut verdict = None;
         for tick in &reading.ticks {
             let line = run.trial.second(tick, members)?;

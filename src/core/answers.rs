@@ -87,6 +87,10 @@ pub enum Expected {
     GaveUp,
     /// The time until the last byte.
     LastByte,
+    /// The size of bodies.
+    Size,
+    /// Their content type.
+    Type,
 }
 
 impl Expected {
@@ -96,6 +100,8 @@ impl Expected {
             Expected::Status => "status",
             Expected::GaveUp => "gave-up",
             Expected::LastByte => "last-byte",
+            Expected::Size => "size",
+            Expected::Type => "type",
         }
     }
 }

@@ -143,7 +143,16 @@ pub fn route_number(method: &str, path: &str) -> u64 {
             }
         }
     });
-    // Finaliser of splitmix64 (Steele, Lea, Flood 2014): all bits depend on all.
+    finished(hash)
+}
+
+/// A number for a name, as [`route_number`] makes it of a group's; never 0.
+pub fn number(name: &str) -> u64 {
+    finished(mixed(0, name.as_bytes()))
+}
+
+/// Finaliser of splitmix64 (Steele, Lea, Flood 2014): all bits depend on all. Never 0.
+fn finished(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (hash ^ (hash >> 31)).max(1)

@@ -6,6 +6,7 @@ pub mod analysis;
 pub mod answers;
 pub mod baseline;
 pub mod class;
+pub mod contents;
 pub mod event;
 pub mod fault;
 pub mod identity;

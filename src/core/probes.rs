@@ -7,7 +7,9 @@
 use crate::core::answers::Hearing;
 use crate::core::fault::Faults;
 use crate::core::judge::words::grouped;
-use crate::core::judge::{Control, Finding, Judge, Metric, Policy, Report, Slo, Verdict};
+use crate::core::judge::{
+    ContentPolicy, Control, Finding, Judge, Metric, Policy, Report, Slo, Verdict,
+};
 use crate::core::stats::{History, Limits, Stats, Tick};
 
 /// The policy of the judge of users' requests where probes are judged beside them.
@@ -34,6 +36,7 @@ pub fn beside(users: &Policy) -> Policy {
         routes_amber: 0.0,
         answers_share: 0.0,
         answers: [Hearing::Off; 4],
+        contents: ContentPolicy::default(),
         ..users.by_requests()
     }
 }

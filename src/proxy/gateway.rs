@@ -9,7 +9,7 @@ use crate::proxy::edge::Edge;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
 use crate::proxy::record::{Record, classify};
-use crate::proxy::{attempt, forward, grpc, identity, mirror, reply, secure, unprocessed};
+use crate::proxy::{attempt, content, forward, grpc, identity, mirror, reply, secure, unprocessed};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -421,6 +421,9 @@ impl ProxyHttp for Gateway {
             None => record.refusal(status),
             Some(error) => classify(Some(error), status),
         };
+        if error.is_none() {
+            content::count(session, record);
+        }
         record.end(status, class);
         record.blame(session.req_header(), status);
         record.bytes(session.body_bytes_read(), session.body_bytes_sent());

@@ -99,6 +99,8 @@ pub struct Service {
     pub count_4xx: bool,
     /// The time until the last byte is compared beside latency.
     pub last_byte: bool,
+    /// Sizes and content types of answers are compared.
+    pub contents: bool,
     /// How often requests may be tried again.
     pub budget: RetryBudget,
     spent: Arc<Spent>,
@@ -274,6 +276,7 @@ impl Service {
             by_total: spec.judgement.latency == Timed::Total,
             count_4xx: spec.judgement.count_4xx,
             last_byte: spec.policy().compares(AnswerKind::LastByte),
+            contents: !spec.judgement.contents.is_off(),
             budget: spec.retry_budget,
             spent: old.map(|old| old.spent.clone()).unwrap_or_default(),
             preview: spec.preview.as_ref().and_then(Preview::new),

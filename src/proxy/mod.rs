@@ -3,7 +3,7 @@
 //! [`route`] finds the service, [`decide`] says where a request of it goes: by [`rule`], or by the caller's
 //! point, which [`pin`] knows; [`choice`] and [`balance`] find the backend.
 //! [`gateway`] is what happens at each of Pingora's turning points, [`record`] what is known about a
-//! request under way and how its end is counted. [`live`] is what the board published, in the shape
+//! request under way and how its end is counted, [`content`] which answers are compared. [`live`] is what the board published, in the shape
 //! that requests read. [`http1`] and [`strict`] let only one reading of HTTP/1 through, [`edge`] is what
 //! all users share. [`listener`] opens and closes the doors, [`checks`] asks backends how they are,
 //! [`identity`] keeps requests from an address that may be another's.
@@ -18,6 +18,7 @@ pub mod budget;
 pub mod checks;
 pub mod choice;
 pub mod clocked;
+pub mod content;
 pub mod crowd;
 pub mod cut;
 pub mod decide;

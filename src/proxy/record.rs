@@ -40,7 +40,7 @@ const STALE: Duration = Duration::from_millis(20);
 pub struct Record {
     live: Arc<Live>,
     started: Instant,
-    routed: Option<Routed>,
+    pub(super) routed: Option<Routed>,
     /// The backend that has it now.
     spot: Option<Spot>,
     /// A part of the request's body is still to come.
@@ -82,11 +82,13 @@ pub struct Record {
 
 /// The service of a request, and the pool that is judged by it.
 #[derive(Clone, Copy)]
-struct Routed {
-    service: usize,
-    color: Color,
+pub(super) struct Routed {
+    pub(super) service: usize,
+    pub(super) color: Color,
     /// Until its end is counted in the window.
-    begun: Option<Begun>,
+    pub(super) begun: Option<Begun>,
+    /// Chance placed this request, and not an earlier one of its user.
+    pub(super) drawn: bool,
 }
 
 impl Record {
@@ -169,6 +171,7 @@ impl Record {
             service,
             color,
             begun: Some(begun),
+            drawn: !matches!(caller, Caller::Pinned(_)),
         });
     }
 
@@ -178,6 +181,7 @@ impl Record {
             service,
             color,
             begun: None,
+            drawn: false,
         });
     }
 

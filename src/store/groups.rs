@@ -30,6 +30,13 @@ const SAMPLED: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u8);
 
+impl Slot {
+    /// Its number.
+    pub(super) fn at(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 const REST: Slot = Slot(SLOTS as u8);
 
 impl Slot {
@@ -79,13 +86,24 @@ impl Groups {
         groups
     }
 
-    fn take_over(&self, before: &Groups) {
-        let total = |at: usize| before.total[at].load(Relaxed);
+    /// Slots of groups that had requests, those with most first.
+    pub(super) fn busiest(&self) -> Vec<usize> {
+        let total = |at: usize| self.total[at].load(Relaxed);
         let mut busy: Vec<usize> = (0..SLOTS).filter(|&at| total(at) > 0).collect();
         // Equally busy ones by their numbers, which are spread: neighbours would leave newcomers no place near theirs.
-        let number = |at: usize| before.keys[at].load(Relaxed);
+        let number = |at: usize| self.keys[at].load(Relaxed);
         busy.sort_by_key(|&at| (std::cmp::Reverse(total(at)), number(at)));
-        for at in busy.into_iter().take(KEPT) {
+        busy
+    }
+
+    /// The name of a slot's group.
+    pub(super) fn named(&self, at: usize) -> Option<&str> {
+        self.names.get(at)?.get().map(|name| &**name)
+    }
+
+    fn take_over(&self, before: &Groups) {
+        let total = |at: usize| before.total[at].load(Relaxed);
+        for at in before.busiest().into_iter().take(KEPT) {
             let (key, name) = (before.keys[at].load(Relaxed), before.names[at].get());
             if let (Some(Slot(slot)), Some(name)) =
                 (self.find(key, || name.cloned().unwrap_or_default()), name)

@@ -8,6 +8,7 @@ mod baseline;
 mod begun;
 pub mod board;
 pub mod clock;
+pub mod contents;
 mod damage;
 pub mod groups;
 pub mod journal;

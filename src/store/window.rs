@@ -10,6 +10,7 @@
 //! counts as slow, so that a hanging pool is seen before its timeouts.
 
 use crate::core::class::Class;
+use crate::core::contents::ContentCounts;
 use crate::core::fault::{Fault, Faults};
 use crate::core::monitors::Sample;
 use crate::core::routes::RouteCounts;
@@ -20,6 +21,7 @@ use crate::core::users::Caller;
 use crate::store::answers::{Answering, Answers, LAST_LAG_MAX};
 use crate::store::baseline::Times;
 pub use crate::store::begun::Begun;
+use crate::store::contents::Contents;
 use crate::store::groups::Groups;
 use crate::store::users::Users;
 use crate::store::voices::Voices;
@@ -31,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(super) const RING: usize = 32;
 
 /// Shards of the counters: more than the worker threads of the machines that this runs on.
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 
 /// Counts of the requests that started in one second.
 #[derive(Debug, Default)]
@@ -89,6 +91,8 @@ pub struct Window {
     pub groups: Groups,
     /// What answers are like.
     pub(super) answers: Answers,
+    /// Made with the first answer that is counted while green has users.
+    pub(super) contents: OnceLock<Box<Contents>>,
     /// Where the failed ones failed, of both pools; nobody else waits for it.
     faults: Mutex<[Faults; 2]>,
 }
@@ -108,6 +112,7 @@ impl Window {
             baseline: None,
             groups: Groups::new(SHARDS, None),
             answers: Answers::new(SHARDS),
+            contents: OnceLock::new(),
             faults: Mutex::default(),
         }
     }
@@ -415,6 +420,8 @@ pub struct Reading {
     pub faults: [Faults; 2],
     /// Both pools' requests since the last reading by route.
     pub groups: Vec<RouteCounts>,
+    /// What the answers of both were like since then, while green has users.
+    pub contents: Vec<ContentCounts>,
     /// What sends them, as far as it was looked at.
     pub sample: Sample,
 }
@@ -474,6 +481,8 @@ impl Cursor {
             faults.answers = told;
         }
         reading.groups = window.groups.read();
+        let contents = window.contents.get();
+        reading.contents = contents.map_or_else(Vec::new, |contents| contents.read(&window.groups));
         reading.sample = window.groups.read_sample();
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;

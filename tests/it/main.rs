@@ -12,6 +12,7 @@ mod acme;
 mod answers;
 mod asked;
 mod baseline;
+mod content;
 mod corpus;
 mod counted;
 mod crash;

@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Verdict};
+use shifter::core::answers::Hearing;
+use shifter::core::contents::ContentSecond;
+use shifter::core::judge::{
+    Cause, Content, ContentPolicy, Control, Judge, Metric, Policy, Verdict,
+};
 use shifter::core::newcomer::newcomer;
 use shifter::core::sequential::{
     Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_choose, ln_lr,
@@ -85,7 +89,7 @@ impl Check {
 
 type Checker = fn(&mut Check, &Policy, Value) -> Result<(), serde_json::Error>;
 
-const SECTIONS: [(&str, Checker); 15] = [
+const SECTIONS: [(&str, Checker); 16] = [
     ("ln_z", check_ln_z),
     ("ln_lr", check_ln_lr),
     ("phantom", check_phantom),
@@ -101,6 +105,7 @@ const SECTIONS: [(&str, Checker); 15] = [
     ("shuffled_blocks", check_blocks),
     ("switchback", check_switchback),
     ("user_process", check_users),
+    ("contents", check_contents),
 ];
 
 /// Checks a file's text; the error says what cannot be read.
@@ -322,6 +327,56 @@ fn check_fail(check: &mut Check, policy: &Policy, case: Value) -> Result<(), ser
         );
     }
     check.ratio("p_anytime", (-highest).exp().min(1.0), case.p_anytime);
+    Ok(())
+}
+
+/// What answers are like, with the evidence of harm all of it; `tests/reference/contents.py` is the second implementation.
+fn check_contents(check: &mut Check, _: &Policy, case: Value) -> Result<(), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Second {
+        starts: bool,
+        counted: ContentSecond,
+    }
+    #[derive(Deserialize)]
+    struct Case {
+        judged: Vec<Content>,
+        seconds: Vec<Second>,
+        ln_e: Vec<f64>,
+        told: Vec<(usize, Content, f64)>,
+    }
+    let case: Case = serde_json::from_value(case)?;
+    let level = |what| match case.judged.contains(&what) {
+        true => Hearing::Judge,
+        false => Hearing::Report,
+    };
+    let mut judge = Judge::new(Policy {
+        persistence: 0,
+        gross_share: 0.0,
+        routes_share: 0.0,
+        answers_share: 0.0,
+        contents: ContentPolicy {
+            size: level(Content::Size),
+            media: level(Content::Type),
+            share: 1.0,
+        },
+        ..Policy::default()
+    });
+    for (second, want) in case.seconds.iter().zip(&case.ln_e) {
+        if second.starts {
+            judge.start_step(false, Control::Concurrent);
+        }
+        judge.count_contents(&second.counted);
+        judge.tick(&Tick::default());
+        let got = judge.ln_e();
+        check.number("evidence", got, *want, (got - want).abs() <= 1e-9);
+    }
+    let told = judge.report().contents;
+    check.same("number of findings", told.len(), case.told.len());
+    for (got, (place, what, want)) in told.iter().zip(case.told) {
+        let got_at = (got.route.as_str(), got.what);
+        check.same("finding", got_at, (format!("GET /{place}").as_str(), what));
+        check.number("finding", got.ln_e, want, (got.ln_e - want).abs() <= 1e-9);
+    }
     Ok(())
 }
 

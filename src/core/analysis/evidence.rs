@@ -2,6 +2,7 @@
 
 use super::{Fair, Line};
 use crate::core::answers::AnswerKind;
+use crate::core::contents::ContentCounts;
 use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
 use crate::core::probes::{self, Probes};
 use crate::core::routes::{RouteCounts, Usual};
@@ -150,6 +151,7 @@ impl Evidence {
             }
             Line::Past(past) => self.judge.remember_routes(past),
             Line::Routes(second) => self.judge.count_routes(second),
+            Line::Contents(second) => self.judge.count_contents(second),
             Line::Second { tick, .. } => {
                 self.judge.tick(tick);
                 return Some(self.judge.verdict());
@@ -231,6 +233,16 @@ impl Evidence {
     pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
         let second = self.judge.sort_routes(counted);
         let line = (!second.counts.is_empty()).then_some(Line::Routes(second))?;
+        self.take(&line);
+        Some(line)
+    }
+
+    /// Counts what answers were like in the second of users' requests that comes next; the line to record. Green alone
+    /// is compared with nothing.
+    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
+        let beside = self.control == Control::Concurrent;
+        let second = beside.then(|| self.judge.sort_contents(counted))?;
+        let line = (!second.is_empty()).then_some(Line::Contents(second))?;
         self.take(&line);
         Some(line)
     }

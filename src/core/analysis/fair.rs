@@ -55,6 +55,7 @@ mod tests {
             requests: 1_000,
             failed: 0,
             latency: times(5, 1_000),
+            ..Stats::default()
         });
         let mut evidence = Evidence::new(Policy::default(), false);
         let past = Past {

@@ -61,6 +61,8 @@ kinds! {
     HarmToBlue = "harm_to_blue", "comparison of blue with its own past";
     /// Redirects, 4xx, clients that leave and the last byte beside blue's.
     Answers = "answers", "comparison of answers by status, giving up and last byte";
+    /// Sizes and types of bodies by route group.
+    Contents = "contents", "sizes and content types of bodies";
 }
 
 /// Some of the kinds.
@@ -226,6 +228,7 @@ mod tests {
             routes_amber: Some(Kind::Routes),
             answers_share: Some(Kind::Answers),
             answers: Some(Kind::Answers),
+            contents: Some(Kind::Contents),
             evidence: None,
         }
     }

@@ -1,5 +1,6 @@
 //! One recorded input of the analysis.
 
+use crate::core::contents::ContentSecond;
 use crate::core::judge::{Control, Policy, Terms, Verdict};
 use crate::core::routes::{RoutePast, RouteSecond};
 use crate::core::stats::{Limits, Tick};
@@ -29,6 +30,8 @@ pub enum Line {
     Past(Vec<RoutePast>),
     /// The counts by route of the second of users' requests that comes next, where there were some.
     Routes(RouteSecond),
+    /// What answers were like in the second of users' requests that comes next, where there were some.
+    Contents(ContentSecond),
     /// One second of users' requests.
     Second {
         /// The counts.

@@ -1,6 +1,7 @@
 //! A rollout with everything that decides about it.
 
 use super::{Evidence, Harm, Line, Past, Share};
+use crate::core::contents::ContentCounts;
 use crate::core::fault::Faults;
 use crate::core::judge::{Cause, Judge, Policy, Report, Terms, Verdict};
 use crate::core::probes::{Probes, Users};
@@ -180,6 +181,12 @@ impl Trial {
     pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
         let judged = self.judges() && !self.rollout.degraded();
         judged.then(|| self.evidence.routes(counted))?
+    }
+
+    /// Counts what answers were like in the second that is judged next; the line to record.
+    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
+        let judged = self.judges() && !self.rollout.degraded();
+        judged.then(|| self.evidence.contents(counted))?
     }
 
     /// Judges one second of users' requests; the line to record. Green has so many members.

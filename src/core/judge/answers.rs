@@ -32,7 +32,7 @@
 //! Where users are pinned, chance places newcomers one by one and nobody else: their requests alone are compared.
 //! While green serves alone nothing is.
 
-use super::track::add;
+use super::track::{Track, add};
 use super::words::{against_one, counted, milliseconds};
 use super::{Judge, Metric, Policy, Report, Terms, Unit};
 use crate::core::answers::{Alike, AnswerKind, Expected, Hearing};
@@ -116,6 +116,7 @@ impl Policy {
                 *hearing = Hearing::Report;
             }
         }
+        self.contents = self.contents.expecting(expected);
         self
     }
 }
@@ -257,6 +258,16 @@ impl Judge {
     pub(super) fn answered_worse(&self) -> Option<AnswerKind> {
         let most = self.by_answers(true).max_by(|a, b| a.1.total_cmp(&b.1))?;
         (most.1 > self.heaviest_other()).then_some(most.0)
+    }
+
+    /// The heaviest comparison, limit, route or gross slowness.
+    pub(super) fn heaviest_other(&self) -> f64 {
+        let gross = self.gross.as_ref();
+        let gross = gross.map(|gross| self.policy.gross_share.ln() + gross.ln_e());
+        let by_route = self.policy.routes_share.ln() + self.routes.ln_heaviest();
+        let compared = self.weighted(Track::ln_small).into_iter();
+        let others = compared.chain(self.limited()).chain(gross);
+        others.fold(by_route, f64::max)
     }
 
     /// Whether something is told that is not judged.

@@ -4,10 +4,13 @@
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
 //! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
-//! each other. Evidence by route group ([`routes`]) and what answers are like besides ([`answers`]) have a fixed share of that average.
+//! each other. Evidence by route group ([`routes`]), what answers are like besides ([`answers`]) and, where that is judged, their
+//! sizes and types ([`contents`]) have a fixed share of that average.
 
 mod answers;
 mod broken;
+mod content;
+mod contents;
 mod doubt;
 mod gross;
 mod kind;
@@ -24,6 +27,7 @@ mod verdict;
 pub mod words;
 
 pub use answers::AnswerFinding;
+pub use content::{Content, ContentFinding, ContentPolicy};
 pub use gross::GrossFinding;
 pub use kind::VerdictKind;
 pub use policy::Policy;
@@ -40,6 +44,7 @@ use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
 use answers::Answers;
+use contents::Contents;
 use gross::Gross;
 use rail::Rail;
 use routes::Routes;
@@ -92,6 +97,8 @@ pub struct Judge {
     routes: Routes,
     #[serde(default = "Answers::unknown")]
     answers: Answers,
+    #[serde(default)]
+    contents: Contents,
     seconds: u64,
     recent: [Block; Judge::RECENT],
     ln_e_max: f64,
@@ -119,6 +126,7 @@ impl Judge {
             cold: policy.warmup_s,
             routes: Routes::new(&policy),
             answers: Answers::new(&policy),
+            contents: Contents::default(),
             policy,
             last: false,
             control: Control::Concurrent,
@@ -171,6 +179,7 @@ impl Judge {
         }
         self.routes.start_step();
         self.answers.start_share(&self.policy, terms);
+        self.contents.start_step();
     }
 
     /// The latency limits by which slow requests are counted from now on; the judge only tells people.
@@ -250,6 +259,7 @@ impl Judge {
         self.routes.tick(beside);
         if beside {
             self.answers.tick(&self.policy, tick, warm);
+            self.contents.tick(&self.policy);
         }
         let failures = Metric::Err.seen(tick, warm).block;
         add(&mut self.step, &failures);
@@ -300,7 +310,9 @@ impl Judge {
             .map(|gross| self.policy.gross_share.ln() + gross.ln_e());
         let by_route = self.policy.routes_share.ln() + self.routes.ln_e();
         let answers = self.by_answers(small).map(|(_, ln_e)| ln_e);
+        let contents = self.contents.ln_weighted(&self.policy);
         let others = gross.into_iter().chain([by_route]).chain(answers);
+        let others = others.chain(contents);
         let terms: Vec<f64> = compared.chain(self.limited()).chain(others).collect();
         ln_sum(&terms) + self.ln_kept
     }
@@ -320,7 +332,8 @@ impl Judge {
     /// What comparisons and limits have of the whole: gross slowness, routes and answers have the rest.
     fn rest(&self) -> f64 {
         let gross = self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
-        1.0 - gross - self.policy.routes_share - self.policy.answers_part()
+        let answers = self.policy.answers_part() + self.policy.contents.judged_share();
+        1.0 - gross - self.policy.routes_share - answers
     }
 
     /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
@@ -375,23 +388,14 @@ impl Judge {
         self.policy.routes_share.ln() + self.routes.ln_heaviest() > most
     }
 
-    /// The heaviest comparison, limit, route or gross slowness.
-    fn heaviest_other(&self) -> f64 {
-        let gross = self.gross.as_ref();
-        let gross = gross.map(|gross| self.policy.gross_share.ln() + gross.ln_e());
-        let by_route = self.policy.routes_share.ln() + self.routes.ln_heaviest();
-        let compared = self.weighted(Track::ln_small).into_iter();
-        let others = compared.chain(self.limited()).chain(gross);
-        others.fold(by_route, f64::max)
-    }
-
     /// Why green fails, if it does.
     pub fn cause(&self) -> Option<Cause> {
         if self.outage() {
             Some(Cause::Outage)
         } else if self.ln_e_max >= self.policy.ln_limit() {
             Some(match self.broken() {
-                Some(_) if !self.by_route() && self.answered_worse().is_none() => Cause::Slo,
+                Some(_) if self.by_route() || self.by_contents().is_some() => Cause::Evidence,
+                Some(_) if self.answered_worse().is_none() => Cause::Slo,
                 _ => Cause::Evidence,
             })
         } else if self

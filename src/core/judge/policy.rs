@@ -1,6 +1,6 @@
 //! How much worse green may be, how sure the judge must be, and how it bets.
 
-use super::{Metric, Slo, Unit};
+use super::{ContentPolicy, Metric, Slo, Unit};
 use crate::core::analysis::EvidenceKinds;
 use crate::core::answers::Hearing;
 use crate::core::sequential::{Betting, Showing};
@@ -122,6 +122,9 @@ pub struct Policy {
     pub answers_share: f64,
     /// What each of [`crate::core::answers::AnswerKind::ALL`] leads to.
     pub answers: [Hearing; 4],
+    /// What sizes and content types of answers lead to. In recordings from before they are not looked at.
+    #[serde(default)]
+    pub contents: ContentPolicy,
 }
 
 impl Default for Policy {
@@ -183,6 +186,7 @@ impl Default for Policy {
             evidence: EvidenceKinds::all(),
             answers_share: 0.04,
             answers: [Hearing::Judge; 4],
+            contents: ContentPolicy::REPORT,
         }
     }
 }

@@ -5,7 +5,8 @@ use super::track::Track;
 use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
 use super::{
-    AnswerFinding, Blamed, GrossFinding, Judge, RailFinding, RouteFinding, Slo, Unit, Verdict,
+    AnswerFinding, Blamed, ContentFinding, GrossFinding, Judge, RailFinding, RouteFinding, Slo,
+    Unit, Verdict,
 };
 use crate::core::answers::AnswerKind;
 use crate::core::fault::Faults;
@@ -185,6 +186,12 @@ pub struct Report {
     /// The kind of them that weighs more than everything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerKind>,
+    /// How green's answers differ from blue's, as far as that is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<ContentFinding>,
+    /// What answers are like, where that is judged and weighs most of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentFinding>,
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
@@ -251,6 +258,8 @@ impl Judge {
             route: self.routes.blamed(&self.policy, self.by_route()),
             answers: self.answer_findings(),
             answer: self.answered_worse(),
+            contents: self.content_findings(),
+            content: self.by_contents(),
             faults: Faults::default(),
             probes: None,
             recent,
@@ -303,7 +312,7 @@ impl Report {
     pub fn is_about_failures(&self) -> bool {
         match self.cause {
             Some(Cause::Outage | Cause::HarmCap) => true,
-            Some(Cause::Evidence) if self.answer.is_some() => false,
+            Some(Cause::Evidence) if self.answer.is_some() || self.content.is_some() => false,
             Some(Cause::Evidence) if self.by_route() => true,
             Some(Cause::Evidence | Cause::Slo) => match self.broken {
                 Some(at) => self
@@ -377,6 +386,9 @@ impl Report {
     }
 
     pub(super) fn blamed_words(&self) -> String {
+        if let Some(content) = &self.content {
+            return content.words();
+        }
         if let Some(words) = self.blamed_answers() {
             return words;
         }
