@@ -245,7 +245,10 @@ impl Course {
     fn waits(&self) -> bool {
         let rollout = self.trial.rollout();
         let late = match rollout.step() {
-            Some(Step::Shift { .. }) if rollout.switching().is_some() => false,
+            // Both have a time of their own, which the share's deadline does not cut.
+            Some(Step::Shift { .. }) if rollout.switching().is_some() || rollout.confirming() => {
+                false
+            }
             Some(Step::Shift { deadline, .. }) => self.now().since(rollout.since()) > *deadline,
             _ => false,
         };
