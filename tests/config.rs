@@ -516,6 +516,11 @@ fn the_reference_has_every_key() {
         "user",
         "password",
         "token",
+        "same_site",
+        "domain",
+        "path",
+        "max_age",
+        "partitioned",
     ];
     let mut count = 0;
     for (table, keys) in &tables {

@@ -50,12 +50,7 @@ impl Door {
             return Ok(());
         };
         let host = host(request)?;
-        // Prometheus asks by any name; a page that reads counters under a name of its own can give no order.
-        let metrics = request.uri().path() == "/metrics";
-        if !metrics
-            && !ours(&host, *listen)
-            && !bare(&host).is_some_and(|bare| hosts.iter().any(|own| own == bare))
-        {
+        if !ours(&host, *listen) && !named(&host, hosts) && !is_scrape(request, *listen) {
             let detail = format!(
                 "the host `{host}` is not this shifter's: ask for localhost or {listen}, or add it to `hosts` of [admin]. This keeps web pages from reading it under a name of their own"
             );
@@ -135,6 +130,18 @@ fn ours(host: &str, listen: SocketAddr) -> bool {
     !listen.ip().is_loopback() && (ip.is_some() || plain)
 }
 
+/// Whether it is one of the names that the configuration says are ours.
+fn named(host: &str, hosts: &[String]) -> bool {
+    bare(host).is_some_and(|bare| hosts.iter().any(|own| own == bare))
+}
+
+/// Prometheus on another machine asks by whatever name it has for this one; a page under a name of its own can read
+/// counters there and give no order. On loopback nothing but this machine asks, by its own names.
+fn is_scrape(request: &Request, listen: SocketAddr) -> bool {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    reads && !listen.ip().is_loopback() && request.uri().path() == "/metrics"
+}
+
 /// Browsers say where a request comes from; only our own page may be meant.
 fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let Some(origin) = one(headers, &ORIGIN)? else {
@@ -173,6 +180,31 @@ fn bearer(headers: &HeaderMap, token: &Secret) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_the_file_are_ours_and_an_open_listener_gives_metrics_to_all() {
+        let door = |listen: &str| Door::Tcp {
+            listen: listen.parse().unwrap(),
+            token: None,
+            hosts: ["shifter.example.com".to_owned()].as_slice().into(),
+        };
+        let admits = |listen: &str, host: &str, path: &str| {
+            let request = Request::get(path).header("host", host);
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            door(listen).admits(&request).is_ok()
+        };
+        let (inside, open) = ("127.0.0.1:9600", "0.0.0.0:9600");
+        for (listen, host, path, good) in [
+            (inside, "shifter.example.com", "/v1/status", true),
+            (inside, "Shifter.example.com:9600", "/v1/status", true),
+            (inside, "evil.example", "/metrics", false),
+            (open, "node1.example.internal:9600", "/metrics", true),
+            (open, "node1.example.internal:9600", "/v1/status", false),
+            (open, "node1.example.internal:9600", "/metrics/x", false),
+        ] {
+            assert_eq!(admits(listen, host, path), good, "{listen} {host} {path}");
+        }
+    }
 
     #[test]
     fn only_names_that_no_page_can_own_are_ours() {

@@ -26,10 +26,8 @@ impl Controller {
         let Beginning { blue, green, .. } = &begin;
         let name = begin.plan.strategy.name();
         let (from, to) = (&blue.release, &green.release);
-        let text = format!(
-            "{name} of {service}: {from} → {to}{}",
-            expected(&ask.expect)
-        );
+        let expected = expected(&ask.expect);
+        let text = format!("{name} of {service}: {from} → {to}{expected}");
         let mut saved = fresh(&service, name, &blue.release, &green.release);
         let (rollout, actions) = Rollout::start(begin.plan, now);
         let ward = &mut self.wards[i];

@@ -90,6 +90,11 @@ pub struct Margin {
 }
 
 impl Margin {
+    /// A margin of this ratio and so many milliseconds on top.
+    pub const fn of(ratio: f64, millis: f64) -> Margin {
+        Margin { ratio, millis }
+    }
+
     /// The limit that lies this margin above `millis`.
     pub fn above(&self, millis: f64) -> f64 {
         (1.0 + self.ratio) * millis + self.millis

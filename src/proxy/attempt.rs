@@ -3,8 +3,9 @@
 use crate::core::class::Class;
 use crate::metrics::Metrics;
 use crate::proxy::choice::{self, Spot};
+use crate::proxy::classify::classify;
 use crate::proxy::decide::decide;
-use crate::proxy::record::{Record, classify};
+use crate::proxy::record::Record;
 use crate::store::Clock;
 use pingora::Error;
 use pingora::http::RequestHeader;

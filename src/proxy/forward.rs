@@ -423,6 +423,11 @@ fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
+/// Whether nothing but a body may follow.
+pub fn is_final(response: &ResponseHeader) -> bool {
+    !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// Whether caches keep an answer for everybody, so that a cookie of one user must not be in it (RFC 9111, 7.3): it is said
 /// to be public, or only confirms what a cache has.
 pub fn is_shared(response: &ResponseHeader) -> bool {

@@ -4,11 +4,12 @@ use crate::config::Protocol;
 use crate::core::class::Class;
 use crate::metrics::Metrics;
 use crate::proxy::alarm::{Alarm, Line};
+use crate::proxy::classify::classify;
 use crate::proxy::clocked::{Clocked, WRITE_STALL};
 use crate::proxy::edge::Edge;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
-use crate::proxy::record::{Record, classify};
+use crate::proxy::record::Record;
 use crate::proxy::{attempt, content, forward, grpc, identity, mirror, reply, secure, unprocessed};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
@@ -316,7 +317,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         record: &mut Record,
     ) -> Result<()> {
-        if !is_final(response) {
+        if !forward::is_final(response) {
             return Ok(());
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS && !session.is_upgrade_req() {
@@ -348,7 +349,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         record: &mut Record,
     ) -> Result<()> {
-        if !is_final(response) {
+        if !forward::is_final(response) {
             return Ok(());
         }
         // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
@@ -448,9 +449,4 @@ impl ProxyHttp for Gateway {
     ) -> bool {
         true
     }
-}
-
-/// Whether nothing but a body may follow.
-fn is_final(response: &ResponseHeader) -> bool {
-    !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
 }

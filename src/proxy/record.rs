@@ -20,7 +20,6 @@ use crate::store::groups::Groups;
 use crate::store::window::Begun;
 use http::HeaderValue;
 use pingora::http::RequestHeader;
-use pingora::{Error, ErrorSource, ErrorType};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};

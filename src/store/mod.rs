@@ -15,6 +15,7 @@ pub mod journal;
 pub mod key;
 pub mod lock;
 pub mod saved;
+mod shard;
 mod soundness;
 pub mod users;
 mod voices;

@@ -23,53 +23,13 @@ use crate::store::baseline::Times;
 pub use crate::store::begun::Begun;
 use crate::store::contents::Contents;
 use crate::store::groups::Groups;
+use crate::store::shard::Pair;
+pub(super) use crate::store::shard::{RING, SHARDS};
 use crate::store::users::Users;
 use crate::store::voices::Voices;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
-pub(super) const RING: usize = 32;
-
-/// Shards of the counters: more than the worker threads of the machines that this runs on.
-pub(super) const SHARDS: usize = 16;
-
-/// Counts of the requests that started in one second.
-#[derive(Debug, Default)]
-struct Slot {
-    started: AtomicU32,
-    excluded: AtomicU32,
-    timed: AtomicU32,
-    slow_fail: [AtomicU32; 3],
-    slow_pass: [AtomicU32; 3],
-    slow_slo: [AtomicU32; 3],
-    slow_gross: AtomicU32,
-}
-
-#[derive(Debug)]
-struct Shard {
-    requests: AtomicU64,
-    failed: AtomicU64,
-    ring: [Slot; RING],
-    latency: [AtomicU32; Histogram::BUCKETS],
-}
-
-impl Default for Shard {
-    fn default() -> Shard {
-        Shard {
-            requests: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            ring: Default::default(),
-            latency: [const { AtomicU32::new(0) }; Histogram::BUCKETS],
-        }
-    }
-}
-
-/// Both pools' shard of one thread, on cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Pair([Shard; 2]);
 
 /// Live counters for one mark of one service.
 #[derive(Debug)]

@@ -39,15 +39,11 @@ pub use terms::Terms;
 pub use users::{Spoken, Unit};
 pub use verdict::Verdict;
 
+use self::{answers::Answers, contents::Contents, gross::Gross, rail::Rail, routes::Routes};
 use crate::core::answers::AnswerKind;
 use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
-use answers::Answers;
-use contents::Contents;
-use gross::Gross;
-use rail::Rail;
-use routes::Routes;
 use serde::{Deserialize, Serialize};
 use track::{Track, add};
 use users::SeenUsers;

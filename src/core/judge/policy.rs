@@ -159,18 +159,9 @@ impl Default for Policy {
             pass_delta1_ppm: 10_000,
             final_omega1: 1.25,
             final_delta1_ppm: 3_000,
-            lat_fail: Margin {
-                ratio: 0.10,
-                millis: 1.0,
-            },
-            lat_pass: Margin {
-                ratio: 0.50,
-                millis: 10.0,
-            },
-            lat_pass_final: Margin {
-                ratio: 0.25,
-                millis: 5.0,
-            },
+            lat_fail: Margin::of(0.10, 1.0),
+            lat_pass: Margin::of(0.50, 10.0),
+            lat_pass_final: Margin::of(0.25, 5.0),
             warmup_s: 30,
             max_excess_failures: None,
             gross_failures: 0.1,
