@@ -192,12 +192,7 @@ impl ProxyHttp for Gateway {
         {
             secure::tell(&service.name, &member.state.id, &error);
         }
-        if identity::refused(&error)
-            && let Some(member) = record.member()
-        {
-            let now = Clock::now();
-            member.state.identify(|identity| identity.refused(now));
-        }
+        identity::noted(record, &error);
         let again = attempt::again(record, &error, false);
         error.set_retry(again);
         error

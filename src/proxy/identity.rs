@@ -22,13 +22,17 @@ impl Connect for NoNewConnection {
     }
 }
 
-/// Nobody accepted the connection, as far as the error says.
-pub fn refused(error: &Error) -> bool {
+/// Notes where no connection was accepted, as far as the error says: the address may be another's by now.
+pub fn noted(record: &Record, error: &Error) {
     use ErrorType::{ConnectNoRoute, ConnectRefused, ConnectTimedout};
-    matches!(
+    let refused = matches!(
         error.etype(),
         ConnectRefused | ConnectNoRoute | ConnectTimedout
-    )
+    );
+    if let Some(member) = record.member().filter(|_| refused) {
+        let now = Clock::now();
+        member.state.identify(|identity| identity.refused(now));
+    }
 }
 
 /// Whether a request may be sent on a connection to its backend, which may have changed while it was made.
