@@ -4,7 +4,7 @@ use crate::core::class::Class;
 use pingora::{Error, ErrorSource, ErrorType};
 
 /// How a request ended: what went wrong, if anything, and the status that came.
-pub fn classify(error: Option<&Error>, status: u16) -> Class {
+pub(super) fn classify(error: Option<&Error>, status: u16) -> Class {
     let Some(error) = error else {
         return if status >= 500 {
             Class::ServerError

@@ -383,7 +383,7 @@ impl ProxyHttp for Gateway {
             .map(|refused| refused.status)
             .or(reply::status(error));
         session.set_keepalive(None);
-        let written = session.response_written().is_some_and(is_final);
+        let written = session.response_written().is_some_and(forward::is_final);
         if let (Some(status), false) = (status, written) {
             // The client may be gone by now: then nobody needs the answer.
             let _ = Gateway::refuse(session, record, status).await;

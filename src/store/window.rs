@@ -23,12 +23,12 @@ use crate::store::baseline::Times;
 pub use crate::store::begun::Begun;
 use crate::store::contents::Contents;
 use crate::store::groups::Groups;
-use crate::store::shard::Pair;
+use crate::store::shard::{Pair, Shard, Slot};
 pub(super) use crate::store::shard::{RING, SHARDS};
 use crate::store::users::Users;
 use crate::store::voices::Voices;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Live counters for one mark of one service.
