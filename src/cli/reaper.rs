@@ -69,7 +69,7 @@ async fn look_after() -> Result<u8, String> {
             _ = ended.recv() => {
                 while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
                     if pid == child {
-                        let status = std::process::ExitStatus::from_raw(status.as_raw() as i32);
+                        let status = std::process::ExitStatus::from_raw(status.as_raw());
                         let by_signal = status.signal().map(|signal| 128 + signal);
                         let code = status.code().or(by_signal).unwrap_or(1);
                         return Ok(u8::try_from(code).unwrap_or(1));

@@ -159,7 +159,7 @@ impl Journal {
             Some((path, why, remedy)) => Err(JournalError::Unavailable {
                 path: path.clone(),
                 why: why.clone(),
-                remedy: *remedy,
+                remedy,
             }),
         }
     }
