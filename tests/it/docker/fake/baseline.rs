@@ -58,8 +58,11 @@ async fn it_is_blue_once_more_and_goes_with_a_promotion() {
     shifter
         .until("green alone is left", |_| fake.made() == [green.clone()])
         .await;
-    assert!(!fake.containers(true).contains(&baseline), "not even kept");
-    assert!(shifter.service().await.baseline.is_none());
+    shifter
+        .until("the copy is not even kept", |service| {
+            !fake.containers(true).contains(&baseline) && service.baseline.is_none()
+        })
+        .await;
     load.stop_clean().await;
     assert_eq!(fake.faults.rejected(), [""; 0]);
 }

@@ -1,6 +1,6 @@
 //! Which containers are members of a pool, and how long those that go may take.
 
-use crate::docker::fake::{brisk, still};
+use crate::docker::fake::{brisk, still, users};
 use crate::support::client::get;
 use crate::support::docker::configure;
 use crate::support::fake::Fake;
@@ -51,9 +51,11 @@ async fn a_single_run_of_a_compose_service_is_no_member() {
     let backends = shifter.service().await.blue.backends;
     assert_eq!(backends.len(), 1, "{backends:?}");
     assert_eq!(backends[0].container, Some(fake.named("api")));
+    let load = users(shifter.proxy);
     shifter.run_image("app:green").await.unwrap();
     let end = shifter.phase("finished").await;
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+    load.stop_clean().await;
     assert_eq!(fake.made().len(), 1, "one replica, one green");
     assert_eq!(fake.acts_on(&fake.named("once")), [""; 0]);
 }
@@ -96,7 +98,7 @@ async fn one_container_that_cannot_be_read_blinds_nothing_else() {
     let odd = fake.named("blue");
     fake.faults.now(move |call| {
         (call.is("GET /containers/{}/json") && call.whom == odd)
-            .then_some(Twist("\"Status\":\"running\"", "\"Status\":\"stopping\""))
+            .then_some(Twist("\"Status\":\"running\"", "\"Status\":\"thinking\""))
     });
     // Something happens, so that all are looked at again.
     fake.run("third", "app:third", "no");
@@ -122,8 +124,9 @@ async fn a_stop_takes_as_long_as_the_container_says() {
     let fake = Fake::start();
     let more = json!({ "StopTimeout": 120 });
     fake.run_with(&fake.named("blue"), "app:blue", more);
-    let home = fake.home(&format!("{}drain = \"0s\"\nkeep_green = \"0s\"\n", brisk()));
+    let home = fake.home(&format!("{}keep_green = \"0s\"\n", brisk()));
     let shifter = home.serve().await;
+    let load = users(shifter.proxy);
     let mut seen: Vec<Value> = vec![];
     for image in ["app:green", "app:blue"] {
         shifter.run_image(image).await.unwrap();
@@ -134,6 +137,7 @@ async fn a_stop_takes_as_long_as_the_container_says() {
             .await;
         seen.push(fake.inspect(&fake.made()[0])["Config"]["StopTimeout"].clone());
     }
+    load.stop_clean().await;
     assert_eq!(seen, [120, 120], "green's is blue's");
     shifter
         .until("the first green is removed", |_| {
