@@ -91,10 +91,11 @@ async fn row_12_a_long_download_has_the_drain_time() {
     assert_eq!(short.counted, 1.0);
     let about_5_s = Duration::from_secs(5)..Duration::from_millis(7_500);
     assert!(about_5_s.contains(&short.after), "{:?}", short.after);
-    // Who ends what it has when told to stop has the same time once more for that, and is then killed.
+    // One that ends what it has when told to stop has its own stop timeout for that (10 s where it says nothing), and is then killed.
     assert!(polite.came.is_err());
     assert_eq!(polite.counted, 1.0);
-    assert!(polite.after < Duration::from_millis(12_500));
+    let about_15_s = Duration::from_secs(15)..Duration::from_millis(17_500);
+    assert!(about_15_s.contains(&polite.after), "{:?}", polite.after);
 }
 
 /// Somebody with a browser: one connection, and the last cookie that was set.
