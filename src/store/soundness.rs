@@ -57,7 +57,9 @@ pub(super) fn named(path: &Path, error: JournalError) -> JournalError {
 pub(super) fn connection(path: &Path) -> rusqlite::Result<Connection> {
     shared_or_alone(path, |db| {
         db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")
+        db.pragma_update(None, "synchronous", "FULL")?;
+        // The first write is what needs the shared memory.
+        db.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
     })
 }
 

@@ -633,7 +633,7 @@ async fn the_attributes_of_the_cookie_are_as_the_file_says() {
             "Path=/; HttpOnly; SameSite=None; Partitioned; Secure",
         ),
         (
-            ", same_site = \"strict\", domain = \"Example.com\", path = \"/app\", max_age = \"30d\"",
+            ", same_site = \"strict\", domain = \"Example.com\", path = \"/app\", max_age = \"720h\"",
             "Path=/app; Domain=example.com; Max-Age=2592000; HttpOnly; SameSite=Strict",
         ),
     ] {
