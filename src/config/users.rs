@@ -6,13 +6,14 @@ use crate::config::file::{Scalar, Text, Value};
 use crate::config::process::unmeaning;
 use crate::config::secret::{RawSecret, Secret, secret};
 use crate::config::steps::percent;
-use crate::config::value::{self, Check, LONG};
+use crate::config::value::{self, Check};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use http::HeaderName;
 use http::header::COOKIE;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
@@ -22,6 +23,10 @@ const RULES_MAX: usize = 32;
 
 /// More conditions of one rule are a mistake.
 const CONDITIONS_MAX: usize = 8;
+
+/// How long browsers keep a cookie at most (RFC 6265bis, 5.5: 400 days).
+const AGES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(400 * 24 * 3600);
 
 /// The longest value that a condition waits for.
 const VALUE_MAX: usize = 256;
@@ -238,7 +243,7 @@ fn cookie(name: &Spanned<String>, raw: &RawSticky) -> Check<Cookie> {
     }
     let max_age = match &raw.max_age {
         None => None,
-        age => Some(value::duration("max_age", age, LONG, Duration::ZERO)?),
+        age => Some(value::duration("max_age", age, AGES, Duration::ZERO)?),
     };
     Ok(Cookie {
         same_site,
