@@ -78,6 +78,7 @@ pub struct Course {
     second: u64,
     unexposed: u64,
     recorded: bool,
+    undecided: bool,
     end: End,
 }
 
@@ -97,6 +98,7 @@ impl Course {
             second: 0,
             unexposed: 0,
             recorded: false,
+            undecided: false,
             end: End {
                 outcome: None,
                 seconds: 0,
@@ -223,14 +225,17 @@ impl Course {
                 self.actions.extend(more);
             }
         }
-        let mut undecided = false;
+        let (mut undecided, mut judged) = (false, false);
         if let Some(verdict) = self.trial.verdict().cloned() {
+            judged = true;
             undecided = matches!(verdict, Verdict::NoData | Verdict::Inconclusive { .. });
             let more = self.trial.on(Event::Judged(verdict), now);
             self.actions.extend(more);
         }
         let more = self.trial.on(Event::Tick, now);
         self.actions.extend(more);
+        // The verdict of this second was given after the deadline, and moved nothing.
+        self.undecided = judged && self.is_late() && self.actions.is_empty();
         let moves = |action: &Action| !matches!(action, Action::Window { .. });
         self.end.silent |= undecided && self.actions.iter().any(moves);
     }
@@ -243,16 +248,20 @@ impl Course {
 
     /// Whether only a person, or more evidence after the deadline of its share, moves it.
     fn waits(&self) -> bool {
+        let paused = matches!(self.trial.rollout().phase(), Phase::Paused { .. });
+        self.undecided || paused
+    }
+
+    /// Whether the share has had its time. A switchback and an equal share have times of their own, which it does not cut.
+    fn is_late(&self) -> bool {
         let rollout = self.trial.rollout();
-        let late = match rollout.step() {
-            // Both have a time of their own, which the share's deadline does not cut.
-            Some(Step::Shift { .. }) if rollout.switching().is_some() || rollout.confirming() => {
-                false
+        let apart = rollout.switching().is_some() || rollout.confirming();
+        match rollout.step() {
+            Some(Step::Shift { deadline, .. }) => {
+                !apart && self.now().since(rollout.since()) > *deadline
             }
-            Some(Step::Shift { deadline, .. }) => self.now().since(rollout.since()) > *deadline,
             _ => false,
-        };
-        late || matches!(rollout.phase(), Phase::Paused { .. })
+        }
     }
 }
 
