@@ -215,7 +215,7 @@ impl Ward {
 }
 
 impl Controller {
-    /// Starts the copy of blue's release, or begins to check the one that somebody else has started.
+    /// Starts the copy of blue's release, or begins to check the one that runs already at an address of its own.
     pub(super) fn start_baseline(&mut self, i: usize) {
         let ward = &mut self.wards[i];
         let Some(run) = &ward.run else { return };

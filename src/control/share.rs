@@ -25,7 +25,7 @@ impl Ward {
     /// Feeds what blue's own callers had, to see whether green harms blue; events for the machine.
     pub fn beside(&mut self, reading: &Reading) -> Vec<Event> {
         let all = &reading.spans[Color::Blue.index()];
-        // A baseline is colder than blue's pool was before, and that is nobody's harm.
+        // A baseline is colder than blue's pool was before, and that is no harm done by green.
         let blue = Stats {
             latency: all.latency.without(&reading.baseline),
             ..all.clone()

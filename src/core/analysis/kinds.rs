@@ -47,7 +47,7 @@ kinds! {
     Users = "users", "counts by user";
     /// Requests above ten times blue's median.
     GrossSlowness = "gross_slowness", "count of requests above ten times blue's median";
-    /// Clients who gave up above every limit, counted as slow.
+    /// Requests that their clients gave up above every limit, counted as slow.
     GivenUp = "given_up", "clients who gave up among the slow ones";
     /// Errors that last count beyond what a burst may add, and mild slowness less than other evidence.
     Lasting = "lasting", "full weight for errors that last";

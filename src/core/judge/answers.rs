@@ -14,7 +14,7 @@
 //! What is taken for granted beyond the comparison of failures:
 //!
 //! - **Alike is right.** A release that redirects or refuses on purpose is worse by this measure; it says so
-//!   (`answers`, `--expect`). 304 is no redirect here: whether a client asks with a condition depends on who answered it before.
+//!   (`answers`, `--expect`). 304 is no redirect here: whether a client asks with a condition depends on the version that answered it before.
 //! - **Giving up is caused by waiting, or falls on both.** Compared is the share of all begun requests that the client
 //!   ended before the header. A request that is still being sent is left out: its sender may be slow. Requests count in the second of
 //!   their end, so a green within the latency margin shifts a part of its requests to a later second, of both outcomes alike.
@@ -29,7 +29,7 @@
 //! The last byte has the guard and the tolerance of latency, waits for its grace, and convicts nothing in a share that is too
 //! small for a fair comparison ([`super::terms`]).
 //!
-//! Where users are pinned, chance places newcomers one by one and nobody else: their requests alone are compared.
+//! Where users are pinned, chance places newcomers one by one, and no other user: their requests alone are compared.
 //! While green serves alone nothing is.
 
 use super::track::{Track, add};

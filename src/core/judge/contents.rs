@@ -17,7 +17,7 @@
 //! - A finding is *told* when its evidence, divided by the number of comparisons ([`PLACES`] groups times two), has
 //!   reached `1 / alpha` at some moment: by Ville's inequality and the union bound the chance that anything is told in
 //!   a rollout where answers are alike is at most `alpha`, and so is the chance that a route whose answers are alike
-//!   is told among others that differ. Told convicts nobody.
+//!   is told among others that differ. What is told convicts no version.
 //! - Where it is *judged*, the mean over all places enters the evidence of harm with the fixed weight
 //!   [`super::ContentPolicy::share`], as an average of e-values; the chance of a false rollback is still at most `alpha`.
 //!

@@ -83,7 +83,7 @@ fn as_asked(limit: &ResourcesUlimits) -> ResourcesUlimits {
     }
 }
 
-/// Volumes without a name: nobody but blue has them.
+/// Volumes without a name: blue alone has them.
 pub(super) fn anonymous(config: &ContainerConfig, host: &HostConfig) -> Option<String> {
     let mounts = host.mounts.iter().flatten().filter(|mount| {
         let volume = mount.typ == Some(MountType::VOLUME);

@@ -103,7 +103,7 @@ pub fn troubles(containers: &[Container]) -> Vec<String> {
         }
         let how = match one.state {
             State::Unhealthy { .. } => "is unhealthy by its own HEALTHCHECK",
-            // Whoever starts alone is waited for, and no trouble.
+            // A member that starts alone is waited for, and no trouble.
             State::Starting if well => "is starting",
             _ => return None,
         };
