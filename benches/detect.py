@@ -3,6 +3,7 @@
 
     benches/detect.py                           every fault at 5, 50 and 500 requests/s
     benches/detect.py --rates 500 --faults errors,down --runs 3
+    benches/detect.py --users 2000              sticky users
     benches/detect.py --parallel 6              several cells at once (low rates cost little)
 
 For each cell: two `examples/app`, a shifter and a load of its own, on free loopback ports. Blue
@@ -46,10 +47,19 @@ FAULTS = {
     "oom": (USUAL, [*USUAL, "--leak", "8"], ()),
     "down": (USUAL, USUAL, (18, 5, 5)),
     "hang": (USUAL, USUAL, (18, 5, 5)),
+    "missing": (USUAL, [*USUAL, "--status", "404"], ()),
+    "forbidden": (USUAL, [*USUAL, "--status", "401"], ()),
+    "redirect": (USUAL, [*USUAL, "--status", "302"], ()),
+    "empty": (USUAL, [*USUAL, "--empty"], ()),
+    "late-body": (USUAL, [*USUAL, "--body-ms", "300"], ()),
+    "impatient": (USUAL, [*USUAL, "--hang"], ()),
 }
 
-# Green is as good as blue, or better: the shares are short, and it is to be promoted.
-GOOD = ("cold", "blue-worse")
+# Seconds after which clients give up; 10 in all others. There a connection is all that health checks want: the judge has to find it.
+PATIENCE = {"impatient": 0.3}
+
+# Green is as good as blue or better, or what it does is told and not judged: the shares are short, and it is to be promoted.
+GOOD = ("cold", "blue-worse", "empty")
 
 CONFIG = """state = "{folder}/state"
 [proxy]
@@ -61,24 +71,34 @@ socket = "{folder}/s.sock"
 [service.api]
 blue = "127.0.0.1:{blue}"
 green = [{green}]
-health = {{ path = "/health", interval = "1s", timeout = "900ms", rise = 2, fall = 3 }}
+health = {{ {path}interval = "1s", timeout = "900ms", rise = 2, fall = 3 }}
 timeouts = {{ connect = "1s", first_byte = "3s", read = "3s", write = "3s", idle = "30s" }}
 steps = [{{ weight = 5, hold = "{hold}", deadline = "{deadline}" }}, {{ weight = 100, hold = "1m", deadline = "2m" }}]
 keep_blue = "1s"
-"""
+{more}"""
+
+
+GIVEN = set()
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that is free and that no other cell of this run was given."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in GIVEN:
+            GIVEN.add(port)
+            return port
 
 
 class Load:
     """A steady stream over kept-alive connections: one request each 1/rate seconds, whatever the answers do."""
 
-    def __init__(self, port, rate, seed):
-        self.port, self.rate, self.failed, self.sent = port, rate, 0, 0
+    def __init__(self, port, rate, seed, patience=10, users=0):
+        self.port, self.rate, self.failed, self.sent, self.patience = port, rate, 0, 0, patience
+        # The cookie that each user was given; without users nobody keeps one.
+        self.cookies = [b""] * users
         self.random = random.Random(seed)
         self.idle = []
 
@@ -111,13 +131,27 @@ class Load:
         reader, writer = self.idle.pop()[:2] if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
         # One request in five is for the checkout.
         path = b"/checkout/17" if self.random.random() < 0.2 else b"/"
-        writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: api\r\n\r\n")
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        user = self.random.randrange(len(self.cookies)) if self.cookies else None
+        cookie = self.cookies[user] if self.cookies else b""
+        writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: api\r\n" + (b"Cookie: " + cookie + b"\r\n" if cookie else b"") + b"\r\n")
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self.patience)
+        except asyncio.TimeoutError:
+            writer.close()
+            raise
+        given = re.search(rb"set-cookie: (pin=[^;\r]+)", head, re.I)
+        if given and self.cookies:
+            self.cookies[user] = given[1]
         length = re.search(rb"content-length: (\d+)", head, re.I)
-        if length is None:
+        if length:
+            await reader.readexactly(int(length[1]))
+        elif re.search(rb"transfer-encoding: chunked", head, re.I):
+            while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
+                await reader.readexactly(size + 2)
+            await reader.readexactly(2)
+        else:
             writer.close()
             return 599
-        await reader.readexactly(int(length[1]))
         if b"connection: close" in head.lower():
             writer.close()
         else:
@@ -135,7 +169,9 @@ async def cell(fault, rate, options):
         config = os.path.join(folder, "shifter.toml")
         with open(config, "w") as f:
             greens = ", ".join(f'"127.0.0.1:{port}"' for port in [green, *others])
-            f.write(CONFIG.format(folder=folder, listen=listen, admin=admin, blue=blue, green=greens, hold=hold, deadline=deadline))
+            more = f'sticky = {{ cookie = "pin" }}\n' if options.users else ""
+            path = "" if fault in PATIENCE else 'path = "/health", '
+            f.write(CONFIG.format(more=more, path=path, folder=folder, listen=listen, admin=admin, blue=blue, green=greens, hold=hold, deadline=deadline))
         os.makedirs(os.path.join(folder, "state"), mode=0o700)
         quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         app = [options.app, "--listen"]
@@ -149,7 +185,7 @@ async def cell(fault, rate, options):
         stop = asyncio.Event()
         try:
             await answers(admin)
-            load = Load(listen, rate, options.seed)
+            load = Load(listen, rate, options.seed, PATIENCE.get(fault, 10), options.users)
             loading = asyncio.create_task(load.run(stop))
             await asyncio.sleep(max(10, 250 / rate))
             failed_before = load.failed
@@ -232,7 +268,7 @@ async def share(admin):
     await until(there)
 
 
-async def until(condition, seconds=30):
+async def until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -241,7 +277,7 @@ async def until(condition, seconds=30):
         except OSError:
             pass
         if time.monotonic() > deadline:
-            raise SystemExit("shifter did not come up")
+            raise TimeoutError("shifter did not come up")
         await asyncio.sleep(0.1)
 
 
@@ -252,6 +288,7 @@ async def main():
     p.add_argument("--runs", type=int, default=1)
     p.add_argument("--parallel", type=int, default=1)
     p.add_argument("--deadline", default="40m", help="the longest time at 5 %%")
+    p.add_argument("--users", type=int, default=0, help="so many sticky users, each with a cookie; 0: not sticky")
     p.add_argument("--seed", type=int, default=1)
     target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
     p.add_argument("--shifter", default=os.path.join(target, "release", "shifter"))

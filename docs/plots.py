@@ -6,6 +6,7 @@
 
 import os
 import re
+import textwrap
 
 import matplotlib
 
@@ -66,6 +67,29 @@ def false_rollbacks(rows):
     save(figure, "false-rollbacks.svg")
 
 
+def every_world(text):
+    """Upper ends of the intervals of all cells of the table `equal`, by the titles of its parts."""
+    part = text.split("### 15. ", 1)[1].split("\n## ", 1)[0]
+    parts = [piece for piece in part.split("\n**")[1:] if re.search(r"\d+ of \d+ \[", piece)]
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    names = []
+    for at, piece in enumerate(parts):
+        title = piece.split("**", 1)[0].split(",")[0].split(":")[0].split(";")[0]
+        cells = [(int(back), float(high)) for back, high in re.findall(r"(\d+) of \d+ \[([\d.]+)%", piece)]
+        for back, colour, mark in ((False, "#0072B2", "o"), (True, "#E69F00", "s")):
+            some = [(i, high) for i, (hits, high) in enumerate(cells) if (hits > 0) == back]
+            axes.plot([at - 0.35 + 0.7 * i / max(1, len(cells) - 1) for i, _ in some], [high for _, high in some], mark,
+                      color=colour, markersize=3, label=None if at else ("some went back" if back else "none went back"))
+        names.append("\n".join(textwrap.wrap(f"{title} ({len(cells)})", 17)))
+    axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
+    axes.set_ylim(0, None)
+    axes.set_xticks(range(len(names)), names, fontsize=6)
+    axes.set_ylabel("good versions sent back, %\n(upper end, 95 %)")
+    axes.set_title("Green equals blue, every world (number of cells; dotted: 1 %)", fontsize=10)
+    axes.legend(fontsize=8)
+    save(figure, "every-world.svg")
+
+
 def delays(rows):
     heading, rows = rows[0], [row for row in rows[1:] if row[1] == "50"]
     figure, axes = plt.subplots(figsize=(8, 3.6))
@@ -94,6 +118,7 @@ def main():
         text = file.read()
     false_rollbacks(table(text, 11))
     delays(table(text, 12))
+    every_world(text)
 
 
 if __name__ == "__main__":

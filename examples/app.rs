@@ -49,7 +49,16 @@ struct Args {
     /// Milliseconds until `/health` answers 200.
     #[arg(long, default_value_t = 0)]
     start_delay: u64,
-    /// Accept requests and never answer, but for `/health` until the first of them.
+    /// The status of good answers; 302 leads to `/login`.
+    #[arg(long, default_value_t = 200)]
+    status: u16,
+    /// Good answers have no body.
+    #[arg(long)]
+    empty: bool,
+    /// Milliseconds from the header of a good answer to its body.
+    #[arg(long, default_value_t = 0)]
+    body_ms: u64,
+    /// Accept requests and never answer, /health included.
     #[arg(long)]
     hang: bool,
 }
@@ -66,6 +75,9 @@ async fn main() -> ExitCode {
     app.spread_ppm.store((args.spread * 1e6) as u32, Relaxed);
     app.tail_ppm.store((args.tail * 1e4) as u32, Relaxed);
     app.tail_us.store((args.tail_ms * 1e3) as u64, Relaxed);
+    app.status.store(args.status, Relaxed);
+    app.empty.store(args.empty, Relaxed);
+    app.body_us.store(args.body_ms * 1_000, Relaxed);
     app.hangs.store(args.hang, Relaxed);
     if args.leak > 0 {
         tokio::spawn(leak(app.clone(), args.leak << 20));

@@ -470,14 +470,22 @@ impl World {
             event,
             Event::Judged(Verdict::Inconclusive { .. } | Verdict::NoData)
         );
+        let leaning = matches!(event, Event::Judged(verdict) if verdict.leans_worse());
         let deaf = before.paused || before.switching || self.blind || self.blue_down;
         if let (Some(since), true, false) = (self.confirming, said, deaf) {
-            let over = self.now.since(since) >= self.rollout.plan().confirm;
+            let longer = if leaning { 2 } else { 1 };
+            let over = self.now.since(since) >= self.rollout.plan().confirm * longer;
             let ended = !self.rollout.confirming();
             assert!(
                 ended || !over,
                 "an equal share went on after its time; {at}"
             );
+        }
+        let passed = matches!(event, Event::Judged(Verdict::Pass));
+        if let (Some(since), true, false) = (self.confirming, passed, deaf) {
+            let half = self.now.since(since) >= self.rollout.plan().confirm / 2;
+            let ended = !self.rollout.confirming();
+            assert_eq!(ended, half, "a pass counts from half of the time on; {at}");
         }
         if self.rollout.confirmed() && !before.confirmed {
             let Some(Step::Shift { weight, .. }) = self.rollout.step() else {

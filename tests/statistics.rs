@@ -12,11 +12,11 @@ mod vectors;
 mod worlds;
 
 use canary::{Ending, blue_green, canary, longest, plan};
-use drive::{End, Run, alone, drive as rollout, fixed, many, steady, wilson};
+use drive::{End, Run, Settled, alone, drive as rollout, fixed, many, settle, steady, wilson};
 use patterns::{Chooser, Pattern, Setting};
 use proptest::prelude::*;
-use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
 use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::analysis::Evidence;
 use shifter::core::answers::AnswerTick;
@@ -277,6 +277,28 @@ fn rollouts() -> u64 {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(6)
+}
+
+#[test]
+fn less_than_one_percent_is_settled_early_and_one_percent_hardly_ever() {
+    let settled = |back, of| Settled {
+        back,
+        of,
+        below: true,
+    };
+    assert_eq!(settle(2, 10_000, |_| false), settled(0, 1_024));
+    assert_eq!(settle(1, 10_000, |run| run == 5), settled(1, 1_280));
+    let few = settle(1, 500, |_| false);
+    assert_eq!((few.of, few.below), (500, false));
+    let wrong = (0..300).filter(|seed| {
+        let back = |run| {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed * 1_000_000 + run);
+            rng.random::<f64>() < 0.01
+        };
+        settle(1, 10_000, back).below
+    });
+    // At most one in ten thousand is.
+    assert_eq!(wrong.count(), 0);
 }
 
 fn simulate(world: World, fault: Fault, rate: f64, seconds: u64) -> Vec<Run> {

@@ -5,12 +5,12 @@ use crate::patterns::{Chooser, Pattern, Setting};
 use crate::{Size, seed};
 use shifter::core::weight::Weight;
 
-const RATES: [f64; 3] = [30.0, 100.0, 300.0];
-const SHARES: [u16; 2] = [5, 50];
-const SECONDS: usize = 300;
+pub(crate) const RATES: [f64; 3] = [30.0, 100.0, 300.0];
+pub(crate) const SHARES: [u16; 2] = [5, 50];
+pub(crate) const SECONDS: usize = 300;
 
 /// Name, and the patterns of which each is so many rollouts.
-fn worlds() -> Vec<(String, Vec<Pattern>)> {
+pub(crate) fn worlds() -> Vec<(String, Vec<Pattern>)> {
     let mut all = Vec::new();
     for slow in [false, true] {
         for closed in [false, true] {

@@ -23,6 +23,19 @@ const COLD: f64 = 7_000.0;
 /// A pool is cold when so many of the others' requests fit between two of its own: at 5 % mostly, at 50 % never.
 const IDLE: f64 = 12.0;
 
+/// Seconds that a pool needs to get used to half as many requests again, or more, and how much slower it is meanwhile.
+const USED: f64 = 25.0;
+const UNUSED: f64 = 2.0;
+
+/// What makes a pool slow for a while.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Cold {
+    /// It was not asked for the time of [`IDLE`] requests.
+    Idle,
+    /// It has more requests than before.
+    Raised,
+}
+
 struct Pools {
     rng: Xoshiro256PlusPlus,
     salt: u64,
@@ -30,8 +43,11 @@ struct Pools {
     rate: f64,
     /// Green's answers take so much more.
     slower: f64,
+    cold: Cold,
     /// When each pool was asked last: blue's own, green, the baseline.
     asked: [f64; 3],
+    /// The share that each pool had last, and since when it has more.
+    had: [(f64, f64); 3],
     second: f64,
     places: Option<Places>,
     times: Histogram,
@@ -40,14 +56,16 @@ struct Pools {
 }
 
 impl Pools {
-    fn new(rate: f64, slower: f64, run: u64) -> Pools {
+    fn new(cold: Cold, rate: f64, slower: f64, run: u64) -> Pools {
         Pools {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed(21, run)),
             salt: seed(22, run).wrapping_mul(0x9E37_79B9_7F4A_7C15),
             arrived: 0,
             rate,
             slower,
+            cold,
             asked: [f64::NEG_INFINITY; 3],
+            had: [(0.0, f64::NEG_INFINITY); 3],
             second: 0.0,
             places: None,
             times: Histogram::default(),
@@ -65,15 +83,31 @@ impl Pools {
 
     /// Microseconds that this pool takes for a request at this time.
     fn answer(&mut self, pool: usize, at: f64) -> u64 {
-        let idle = IDLE / self.rate;
-        let cold = f64::from(u8::from(at - self.asked[pool] > idle));
+        let warm = match self.cold {
+            Cold::Idle if at - self.asked[pool] > IDLE / self.rate => WARM + COLD,
+            Cold::Raised if at - self.had[pool].1 < USED => WARM * UNUSED,
+            _ => WARM,
+        };
         self.asked[pool] = at;
         let slower = if pool == 1 { self.slower } else { 1.0 };
         let z: f64 = StandardNormal.sample(&mut self.rng);
-        ((WARM + COLD * cold) * slower * (0.1 * z).exp()) as u64
+        (warm * slower * (0.1 * z).exp()) as u64
+    }
+
+    /// Notes since when a pool has at least half as many requests again.
+    fn note(&mut self, share: Weight) {
+        let beside = self.places.map_or(0.0, |_| share.ratio());
+        let shares = [1.0 - share.ratio() - beside, share.ratio(), beside];
+        for ((had, since), now) in self.had.iter_mut().zip(shares) {
+            if now > 1.5 * *had {
+                *since = self.second;
+            }
+            *had = now;
+        }
     }
 
     fn draw(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick {
+        self.note(share);
         let drawn = Poisson::new(self.rate).map_or(0.0, |law| law.sample(&mut self.rng));
         let mut times: Vec<f64> = (0..drawn as u64).map(|_| self.rng.random()).collect();
         times.sort_by(f64::total_cmp);
@@ -149,7 +183,7 @@ impl analysis::World for Pools {
 
 /// What green's latency is compared with.
 #[derive(Clone, Copy)]
-enum With {
+pub(crate) enum With {
     /// Blue's pool, and a small share convicts.
     Blue,
     /// Blue's pool, and slowness of a small share is confirmed.
@@ -164,8 +198,13 @@ struct One {
     widely: u64,
 }
 
-fn one(size: &Size, with: With, rate: f64, slower: f64, run: u64) -> One {
-    let mut pools = Pools::new(rate, slower, run);
+/// Whether a green that is blue's equal goes back.
+pub(crate) fn goes_back(size: &Size, cold: Cold, with: With, rate: f64, run: u64) -> bool {
+    one(size, cold, with, (rate, 1.0), run).back
+}
+
+fn one(size: &Size, cold: Cold, with: With, (rate, slower): (f64, f64), run: u64) -> One {
+    let mut pools = Pools::new(cold, rate, slower, run);
     let past = pools.ten_minutes();
     let (mut plan, mut policy) = (canary::plan(5), size.policy.clone());
     match with {
@@ -199,7 +238,7 @@ pub(crate) fn cold(size: &Size) {
                 ("a baseline", With::Baseline),
             ] {
                 let runs = many(size.threads, rollouts, |run| {
-                    one(size, with, rate, slower, run)
+                    one(size, Cold::Idle, with, (rate, slower), run)
                 });
                 let of = runs.len() as u64;
                 let share = |hits: usize| {

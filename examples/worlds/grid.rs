@@ -4,10 +4,10 @@ use crate::drive::{Run, drive, many, steady};
 use crate::worlds::{Fault, Traffic, World};
 use crate::{Size, judge, seed, share};
 
-const RATES: [f64; 5] = [1.0, 5.0, 50.0, 500.0, 5_000.0];
-const SHARES: [f64; 3] = [0.01, 0.05, 0.5];
+pub(crate) const RATES: [f64; 5] = [1.0, 5.0, 50.0, 500.0, 5_000.0];
+pub(crate) const SHARES: [f64; 3] = [0.01, 0.05, 0.5];
 const SECONDS: usize = 900;
-const WORLDS: [World; 7] = [
+pub(crate) const WORLDS: [World; 7] = [
     World::Iid,
     World::Wave,
     World::SharedBursts,
@@ -53,12 +53,17 @@ pub(crate) fn grid(size: &Size) {
 
 fn cell(size: &Size, world: World, weight: f64, rate: f64) -> Vec<Run> {
     many(size.threads, size.rollouts, |run| {
-        let mut traffic = Traffic::new(seed(10, run), rate, SECONDS, world, Fault::NONE);
-        drive(
-            &mut traffic,
-            &mut judge(size, world),
-            weight,
-            steady(SECONDS as u64),
-        )
+        one(size, world, weight, rate, run)
     })
+}
+
+/// One rollout of this table.
+pub(crate) fn one(size: &Size, world: World, weight: f64, rate: f64, run: u64) -> Run {
+    let mut traffic = Traffic::new(seed(10, run), rate, SECONDS, world, Fault::NONE);
+    drive(
+        &mut traffic,
+        &mut judge(size, world),
+        weight,
+        steady(SECONDS as u64),
+    )
 }

@@ -1,5 +1,6 @@
 //! Measures the judge on simulated traffic: `cargo run --release --example worlds -- [TABLE...]`.
 //!
+//! `equal`: false rollbacks in every world, one table; a cell ends when it is settled that they are below 1 %.
 //! Whole rollouts, by the product's plan and machine: `healthy` (green equals blue: false rollbacks), `worse`
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
@@ -20,6 +21,7 @@ mod cold;
 mod cutover;
 #[path = "../../tests/support/drive.rs"]
 mod drive;
+mod equal;
 mod forecast;
 mod grid;
 mod gross;
@@ -60,7 +62,8 @@ struct Size {
 type Table = (&'static str, &'static str, fn(&Size));
 
 /// Name, group, what prints it.
-const TABLES: [Table; 18] = [
+const TABLES: [Table; 19] = [
+    ("equal", "", equal::equal),
     ("healthy", "rollout", rollout::healthy),
     ("worse", "rollout", rollout::worse),
     ("lean", "", rollout::leaning),
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [rollout|healthy|worse|lean|cutover|peers|shared|cold|grid|gross|routes|answers|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X] [--answers-share X]"
+                "worlds: {problem}\nusage: worlds [equal|rollout|healthy|worse|lean|cutover|peers|shared|cold|grid|gross|routes|answers|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X] [--answers-share X]"
             );
             return ExitCode::from(2);
         }

@@ -88,6 +88,15 @@ fn seconds(endings: &[Ending]) -> String {
     format!("{} / {}", quantile(at.clone(), 0, 50), quantile(at, 0, 95))
 }
 
+/// Whether a whole rollout of the default canary goes back where green is blue's equal and so many clients leave.
+pub(crate) fn goes_back(size: &Size, (world, leaving): (World, f64), rate: f64, run: u64) -> bool {
+    let plan = plan(size.holdback);
+    let mut traffic = Traffic::new(seed(5, run), rate, longest(&plan), world, Fault::NONE);
+    traffic.leaving = leaving;
+    traffic.incident_at((run * 137 % 1_800) as usize);
+    canary(&mut traffic, &plan, &size.policy).outcome.name() == BAD
+}
+
 /// Healthy rollouts: how they end, and why those that go back do.
 pub(crate) fn healthy(size: &Size) {
     println!("### Whole rollouts, green equals blue: false rollbacks\n");

@@ -17,7 +17,7 @@ use shifter::core::weight::Weight;
 
 /// What happens, to both versions alike.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     /// Latency times 1 + this, while green has a share.
     Slower(f64),
     /// The same in proportion to the share.
@@ -42,7 +42,7 @@ const HARM: [(&str, Kind); 4] = [
     ("+100 % latency times the share", Kind::Proportional(1.0)),
     ("errors 0.1 -> 2 %", Kind::Failing(0.02)),
 ];
-const NONE: [(&str, Kind); 6] = [
+pub(crate) const NONE: [(&str, Kind); 6] = [
     ("nothing happens", Kind::Nothing),
     ("incident +100 % at the raise", Kind::Incident(1.0)),
     ("incident +20 % at the raise", Kind::Incident(0.2)),
@@ -50,7 +50,7 @@ const NONE: [(&str, Kind); 6] = [
     ("shared bursts", Kind::Bursts),
     ("a day's ramp", Kind::Day),
 ];
-const RATES: [f64; 2] = [50.0, 500.0];
+pub(crate) const RATES: [f64; 2] = [50.0, 500.0];
 
 struct Machine {
     rng: Xoshiro256PlusPlus,
@@ -203,6 +203,11 @@ struct One {
     harmed: u64,
     switchbacks: u32,
     switched: u64,
+}
+
+/// Whether a whole rollout goes back, for whatever reason.
+pub(crate) fn goes_back(size: &Size, kind: Kind, rate: f64, run: u64) -> bool {
+    one(size, kind, rate, run).back
 }
 
 fn one(size: &Size, kind: Kind, rate: f64, run: u64) -> One {

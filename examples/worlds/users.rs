@@ -5,9 +5,10 @@ use crate::users_world::{Found, Kind, World};
 use crate::{Size, seed};
 use std::io::Write;
 
-const SHARES: [(u16, u64); 3] = [(5, 300), (50, 300), (95, 300)];
+pub(crate) const SHARES: [(u16, u64); 3] = [(5, 300), (50, 300), (95, 300)];
 
-fn kinds() -> Vec<(&'static str, Kind)> {
+/// How users may differ; versions are equal.
+pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
     let plain = Kind::PLAIN;
     let zipf = |zipf| Kind { zipf, ..plain };
     let broken = |broken, zipf| Kind {
@@ -54,7 +55,7 @@ fn kinds() -> Vec<(&'static str, Kind)> {
     ]
 }
 
-const USERS: [usize; 3] = [40, 1_000, 20_000];
+pub(crate) const USERS: [usize; 3] = [40, 1_000, 20_000];
 const RATES: [f64; 3] = [5.0, 50.0, 500.0];
 
 /// Prints it: equal versions, then worse greens.

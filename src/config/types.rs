@@ -306,7 +306,7 @@ pub struct Service {
     pub holdback: Option<Weight>,
     /// The share that blue gets back while a green that has everything looks worse than blue's past; none: the past alone decides.
     pub challenge: Weight,
-    /// The longest time in an equal share in which slowness of a small share is confirmed; zero: a small share convicts.
+    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there; zero: a small share convicts.
     pub confirm: Duration,
     /// Time in which a raised share grows to its weight.
     pub ramp: Duration,

@@ -172,7 +172,7 @@ pub struct Plan {
     /// Blue's share while a green that has everything is under suspicion; none: blue's past alone decides.
     #[serde(default = "no_challenge")]
     pub challenge: Weight,
-    /// The longest time in an equal share in which slowness of a small share is confirmed; zero: a small share convicts.
+    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there; zero: a small share convicts.
     #[serde(default)]
     pub confirm: Duration,
     /// Time in which a raised share grows to its weight; part of the share's shortest and longest time.

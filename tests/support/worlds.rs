@@ -212,6 +212,8 @@ pub(crate) struct Traffic {
     likeness: Xoshiro256PlusPlus,
     /// Green's rate of one kind of answers.
     pub(crate) otherwise: Option<(AnswerKind, f64)>,
+    /// Share of the clients that leave before the answer, of both versions, at the usual speed.
+    pub(crate) leaving: f64,
     newcomers: Newcomers,
     rate: f64,
     world: World,
@@ -251,6 +253,7 @@ impl Traffic {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             likeness: Xoshiro256PlusPlus::seed_from_u64(seed ^ 0xA5),
             otherwise: None,
+            leaving: 0.01,
             newcomers: Newcomers::new(seed),
             rate,
             world,
@@ -422,7 +425,7 @@ impl Traffic {
         }
     }
 
-    /// 3 % of answers are 4xx; 1 % of clients leave, more of them the slower it is; a body comes with its first byte.
+    /// 3 % of answers are 4xx; 1 % of clients leave (or [`Traffic::leaving`]), more of them the slower it is; a body comes with its first byte.
     fn answers(&mut self, pool: usize, tick: &PoolTick, shift: f64) -> AnswerTick {
         let otherwise = self.otherwise.filter(|_| pool == 1);
         let rate = |kind, usual: f64| match otherwise {
@@ -434,7 +437,7 @@ impl Traffic {
             drawn.unwrap_or(0)
         };
         let good = tick.requests - tick.failed;
-        let gave_up = rate(AnswerKind::GaveUp, (0.01 * shift.exp()).min(0.5));
+        let gave_up = rate(AnswerKind::GaveUp, (self.leaving * shift.exp()).min(0.5));
         let redirects = draw(good, rate(AnswerKind::Redirect, 0.0));
         let by_request = [
             redirects,
@@ -568,6 +571,22 @@ impl Traffic {
                 tick.slow_pass[i - 3] = left
             }
         }
+        // Those above ten times blue's median are among those above the highest limit below it.
+        let gross = limits.gross();
+        let below = order.iter().rfind(|(limit, _)| *limit <= gross);
+        let counted = |i: usize| {
+            if i < 3 {
+                tick.slow_fail[i]
+            } else {
+                tick.slow_pass[i - 3]
+            }
+        };
+        let (of, share) = below.map_or((tick.timed, 1.0), |(limit, i)| {
+            (counted(*i), latency.above(*limit as f64 / 1_000.0))
+        });
+        let part = latency.above(gross as f64 / 1_000.0) / share.max(f64::MIN_POSITIVE);
+        let drawn = Binomial::new(of, part.min(1.0));
+        tick.slow_gross = drawn.map_or(0, |drawn| drawn.sample(&mut self.likeness));
     }
 
     /// Freezes limits from what blue did since the last time; the first time from before the rollout.

@@ -3,13 +3,14 @@
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::stream;
 use rand::RngExt;
 use serde::Deserialize;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -40,6 +41,12 @@ pub struct App {
     pub tail_us: AtomicU64,
     /// Requests are accepted and never answered.
     pub hangs: AtomicBool,
+    /// The status of good answers; 302 leads to `/login`. What is no status is 200.
+    pub status: AtomicU16,
+    /// Good answers have no body.
+    pub empty: AtomicBool,
+    /// Microseconds from the header of a good answer to its body.
+    pub body_us: AtomicU64,
     /// Requests served.
     pub served: AtomicU64,
     /// Requests of `/slow` under way.
@@ -63,6 +70,9 @@ impl App {
             tail_ppm: AtomicU32::new(0),
             tail_us: AtomicU64::new(0),
             hangs: AtomicBool::new(false),
+            status: AtomicU16::new(200),
+            empty: AtomicBool::new(false),
+            body_us: AtomicU64::new(0),
             served: AtomicU64::new(0),
             slow: AtomicU64::new(0),
         })
@@ -112,6 +122,28 @@ impl App {
         may && happens(ppm)
     }
 
+    fn good(&self) -> Response {
+        let status = StatusCode::from_u16(self.status.load(Relaxed)).unwrap_or(StatusCode::OK);
+        let text = match self.empty.load(Relaxed) {
+            true => String::new(),
+            false => format!("hello from {}\n", self.version),
+        };
+        let late = Duration::from_micros(self.body_us.load(Relaxed));
+        let body = match late.is_zero() {
+            true => Body::from(text),
+            false => Body::from_stream(stream::once(async move {
+                tokio::time::sleep(late).await;
+                Ok::<_, std::io::Error>(text)
+            })),
+        };
+        let mut response = self.reply(status, body);
+        if status == StatusCode::FOUND {
+            let login = HeaderValue::from_static("/login");
+            response.headers_mut().insert(LOCATION, login);
+        }
+        response
+    }
+
     fn reply(&self, status: StatusCode, body: impl Into<Body>) -> Response {
         let mut response = (status, body.into()).into_response();
         if let Ok(version) = HeaderValue::from_str(&self.version) {
@@ -143,7 +175,7 @@ async fn answer(State(app): State<Arc<App>>, uri: Uri) -> Response {
     if app.fails(uri.path()) {
         return app.reply(StatusCode::INTERNAL_SERVER_ERROR, "something broke\n");
     }
-    app.reply(StatusCode::OK, format!("hello from {}\n", app.version))
+    app.good()
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {

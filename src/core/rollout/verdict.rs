@@ -156,10 +156,17 @@ impl Rollout {
 
     /// What the judge says in the equal share: a failure ends the rollout as everywhere; a pass, or the end of the time,
     /// leads back to the share of the plan.
+    ///
+    /// A slowness between the two margins passes and fails by the same requests, and a pass has no allowance of evidence
+    /// a second to wait for: so it counts from half of the time on. Where green leans worse in the equal share too, it
+    /// has the time once more.
     pub(super) fn confirm(&mut self, step: usize, verdict: &Verdict, now: Time) -> Vec<Action> {
         let since = self.confirming.unwrap_or(now);
-        let over = now.since(since) >= self.plan.confirm;
-        if *verdict != Verdict::Pass && !over {
+        let spent = now.since(since);
+        let leans = Verdict::leans_worse(verdict);
+        let over = spent >= self.plan.confirm * if leans { 2 } else { 1 };
+        let cleared = *verdict == Verdict::Pass && spent >= self.plan.confirm / 2;
+        if !cleared && !over {
             return vec![];
         }
         let Step::Shift { weight, .. } = self.plan.steps[step] else {
