@@ -82,11 +82,13 @@ impl Engine {
         self.line.spoken()
     }
 
-    /// A sign of life.
+    /// A sign of life, of an engine that can be understood.
     ///
     /// # Errors
     /// When nobody answers there, or we may not ask.
     pub async fn ping(&self) -> Result<(), EngineError> {
+        // Whoever answers now may be another engine than before.
+        self.line.agree().await?;
         let docker = self.docker().await?;
         call("answer", docker.ping()).await.map(drop)
     }
