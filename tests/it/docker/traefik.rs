@@ -7,7 +7,7 @@ use crate::support::docker::Engine;
 use crate::support::load::Load;
 use crate::support::shifter::{PATIENT, QUICK};
 use crate::support::websocket::Socket;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -99,10 +99,13 @@ async fn row_41_traefik_finds_shifter_by_its_labels_and_loses_nothing() {
     let listen = free_port();
     let _traefik = Traefik::before(&engine, listen, folder.path());
     let begun = Instant::now();
-    while !get(listen, "/", "")
-        .await
-        .is_ok_and(|answer| answer.status == 200)
-    {
+    let answers = async || {
+        TcpStream::connect(listen).is_ok()
+            && get(listen, "/", "")
+                .await
+                .is_ok_and(|answer| answer.status == 200)
+    };
+    while !answers().await {
         let log = engine.try_docker(&["logs", &shifter]);
         assert!(
             begun.elapsed() < Duration::from_secs(20),
