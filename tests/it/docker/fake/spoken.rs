@@ -1,8 +1,10 @@
 //! The version of the API on the wire.
 
 use crate::docker::fake::{brisk, users};
+use crate::support::PATIENCE;
 use crate::support::fake::Fake;
 use crate::support::shifter::outcome_of;
+use std::time::{Duration, Instant};
 
 /// The newest version whose answers can be read.
 fn newest() -> u32 {
@@ -61,9 +63,13 @@ async fn every_call_names_a_version_that_both_sides_know() {
     fake.go_away().await;
     fake.engine.state().apis = (12, 40);
     fake.come_back();
-    shifter
-        .until("it is told what to do", |_| {
-            shifter.log().contains("use a newer engine")
-        })
-        .await;
+    let deadline = Instant::now() + PATIENCE;
+    let told = async || {
+        let trouble = shifter.view().await.trouble;
+        trouble.is_some_and(|text| text.contains("use a newer engine"))
+    };
+    while !told().await {
+        assert!(Instant::now() < deadline, "{}", shifter.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
