@@ -41,14 +41,16 @@ impl Controller {
         }
     }
 
-    /// The labelled services that go on under a new file: those that have containers, or are in use.
+    /// The labelled services that go on under a new file: those that have containers, as far as they were looked at, or are in use.
     pub(super) fn still_labelled(&self, file: &Config) -> Vec<Service> {
         let there = |service: &&Service| {
             let Some(i) = self.ward_named(&service.name) else {
                 return true;
             };
-            let mut pools = self.wards[i].docker.containers.iter().flatten();
-            self.is_busy(&service.name) || pools.any(|pool| !pool.is_empty())
+            let seen = &self.wards[i].docker.containers;
+            let unseen = seen.iter().all(Option::is_none);
+            let mut pools = seen.iter().flatten();
+            self.is_busy(&service.name) || unseen || pools.any(|pool| !pool.is_empty())
         };
         let all = self.dock.labelled.iter();
         all.filter(|_| file.docker.discovery)

@@ -8,7 +8,7 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::driver::docker::labels::Owner;
 use crate::driver::docker::roster::{self, By, Found, News, Want, Wants};
-use crate::driver::docker::{Container, Engine, EngineError};
+use crate::driver::docker::{Container, Engine, EngineError, Spoken};
 use crate::store::Clock;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -28,6 +28,8 @@ pub(super) struct Dock {
     pub(super) instance: String,
     /// Why nothing is known at present.
     pub(super) lost: Option<String>,
+    /// Which engine was told to answer, and by which version of its API.
+    spoken: Option<Spoken>,
     /// The services that containers describe by their labels.
     pub(super) labelled: Vec<Service>,
     /// What was told of such labels.
@@ -45,6 +47,7 @@ impl Dock {
             engine: Engine::new(host),
             instance,
             lost: None,
+            spoken: None,
             labelled: vec![],
             told: Told::default(),
             wants: watch::Sender::default(),
@@ -174,9 +177,13 @@ impl Controller {
                 }
                 self.dock.lost = Some(why);
             }
-            News::Labelled(containers) => self.discover(&containers),
+            News::Labelled(containers) => {
+                self.tell_the_version();
+                self.discover(&containers);
+            }
             News::Seen(found) => {
                 self.dock.lost = None;
+                self.tell_the_version();
                 if was_lost {
                     let text = "Docker answers again".to_owned();
                     self.ledger.tell("", None, "state", text);
@@ -187,6 +194,19 @@ impl Controller {
         self.metrics
             .docker_connected
             .set(i64::from(self.dock.lost.is_none()));
+    }
+
+    /// Says which engine answers, and by which version of its API it is asked: at the start, and when another one answers.
+    fn tell_the_version(&mut self) {
+        let spoken = self.dock.engine.spoken();
+        if spoken.is_none() || spoken == self.dock.spoken {
+            return;
+        }
+        if let Some(Spoken { engine, api }) = &spoken {
+            let text = format!("{engine} answers; it is asked by version {api} of its API");
+            self.ledger.tell("", None, "state", text);
+        }
+        self.dock.spoken = spoken;
     }
 
     fn place(&mut self, found: Vec<Found>, now: Time) {

@@ -6,6 +6,7 @@
 use crate::driver::docker::endpoints::{endpoints, first_network};
 use crate::driver::docker::host_settings::{anonymous, host_settings};
 use crate::driver::docker::labels::{self, COMPOSE_PROJECT, Owner};
+use crate::driver::docker::podman;
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig,
     HostConfig, ImageConfig, NetworkingConfig,
@@ -90,6 +91,7 @@ pub fn clone(
     owner: &Owner,
     compose_clone: bool,
 ) -> Result<Spec, CloneError> {
+    let blue = &podman::as_asked(blue.clone());
     let copied = Blue::of(blue)?;
     refuse(&copied, compose_clone)?;
     let mut remarks = vec![];
@@ -275,12 +277,7 @@ fn env(
 ) -> Vec<String> {
     let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
     let mut env = without(&blue.config.env, &image.env).unwrap_or_default();
-    // Podman shows variables that it made itself.
-    let made = [
-        format!("HOSTNAME={}", blue.short_id()),
-        "container=podman".to_owned(),
-    ];
-    env.retain(|entry| !changes.contains_key(&name(entry)) && !made.contains(entry));
+    env.retain(|entry| !changes.contains_key(&name(entry)));
     let (routed, mut env): (Vec<_>, Vec<_>) = env
         .into_iter()
         .partition(|entry| labels::routed_by_variable(&name(entry)));

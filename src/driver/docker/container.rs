@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Seconds that the engine gives a container to stop where nothing else is said.
 const STOP_TIMEOUT: i64 = 10;
 
+/// When a container was started that never was.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// Bytes of a health check's output that are told.
 const OUTPUT_MAX: usize = 200;
 
@@ -100,7 +103,11 @@ impl State {
                 _ => State::Running,
             };
         }
-        if state.status == Some(ContainerStateStatusEnum::CREATED) {
+        // One that was never started and is on its way out has not ended.
+        let never = state.started_at.as_deref() == Some(NEVER);
+        if state.status == Some(ContainerStateStatusEnum::CREATED)
+            || state.status == Some(ContainerStateStatusEnum::REMOVING) && never
+        {
             return State::Created;
         }
         State::Exited {
@@ -261,7 +268,7 @@ impl Container {
 }
 
 #[cfg(test)]
-#[allow(clippy::too_many_lines, reason = "a table of 24 states")]
+#[allow(clippy::too_many_lines, reason = "a table of 25 states")]
 mod tests {
     use super::*;
     use serde_json::json;
@@ -365,6 +372,10 @@ mod tests {
             (dead("dead", "none"), exited(1, false, false)),
             (dead("removing", "healthy"), exited(1, false, false)),
             (
+                json!({"Status": "removing", "StartedAt": NEVER, "ExitCode": 0}),
+                State::Created,
+            ),
+            (
                 json!({"Status": "exited", "ExitCode": 0}),
                 exited(0, false, false),
             ),
@@ -379,7 +390,7 @@ mod tests {
             (json!({"Status": "running"}), exited(0, false, false)),
             (json!({}), exited(0, false, false)),
         ];
-        assert_eq!(cases.len(), 24);
+        assert_eq!(cases.len(), 25);
         for (state, expected) in cases {
             let text = state.to_string();
             let found = seen(state).expect("a container").state;

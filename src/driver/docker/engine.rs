@@ -5,10 +5,10 @@
 
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
-use crate::driver::docker::context;
 use crate::driver::docker::credentials;
 use crate::driver::docker::fault::{CALL, said};
 use crate::driver::docker::near;
+use crate::driver::docker::spoken::{Line, Spoken};
 use crate::driver::docker::tasks::{self, Task};
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -58,37 +58,38 @@ const EVENTS: [&str; 14] = [
     "disconnect",
 ];
 
-/// A Docker engine: the one at `host`, else the one that the command line would ask ([`context::host`]).
+/// A Docker engine: the one at `host`, else the one that the command line would ask.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
-    host: Option<String>,
+    line: Line,
 }
 
 impl Engine {
     /// An engine; nobody is asked yet.
     pub fn new(host: Option<String>) -> Engine {
-        Engine { host }
+        Engine {
+            line: Line::new(host),
+        }
     }
 
-    /// Anew for each call, which is one connection anyway: a socket that was not there may be there now.
-    fn docker(&self) -> Result<Docker, EngineError> {
-        let host = match &self.host {
-            Some(host) => Some(host.clone()),
-            None => context::host().map_err(EngineError::Unreachable)?,
-        };
-        let docker = match &host {
-            Some(host) => Docker::connect_with_host(host),
-            None => Docker::connect_with_local_defaults(),
-        };
-        docker.map_err(|error| said("answer", &error))
+    /// A client for one call, by the version of the API that both sides know.
+    pub(super) async fn docker(&self) -> Result<Docker, EngineError> {
+        self.line.docker().await
     }
 
-    /// A sign of life.
+    /// Which engine answered, and by which version of its API it is asked; `None` before it was asked anything.
+    pub fn spoken(&self) -> Option<Spoken> {
+        self.line.spoken()
+    }
+
+    /// A sign of life, of an engine that can be understood.
     ///
     /// # Errors
     /// When nobody answers there, or we may not ask.
     pub async fn ping(&self) -> Result<(), EngineError> {
-        let docker = self.docker()?;
+        // Whoever answers now may be another engine than before.
+        self.line.agree().await?;
+        let docker = self.docker().await?;
         call("answer", docker.ping()).await.map(drop)
     }
 
@@ -97,7 +98,7 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn free_memory(&self) -> Result<Option<i64>, EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let info = call("tell about itself", docker.info()).await?;
         let known = tokio::fs::read_to_string("/proc/meminfo").await;
         let known = known.unwrap_or_default();
@@ -118,7 +119,7 @@ impl Engine {
     /// # Errors
     /// When the engine does not say.
     pub async fn usage(&self, id: &str) -> Result<(u64, u64), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true);
         let mut all = std::pin::pin!(docker.stats(id, Some(options.build())));
         let next = async { all.next().await.unwrap_or(Err(Error::RequestTimeoutError)) };
@@ -146,7 +147,7 @@ impl Engine {
                 "`{name}` cannot be the name of a container: letters, digits, `_`, `.` and `-` can"
             )));
         }
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = None::<InspectContainerOptions>;
         let seen = call(
             "look at a container",
@@ -186,7 +187,7 @@ impl Engine {
     /// # Errors
     /// When the engine does not say.
     pub async fn labelled(&self, labels: &[String]) -> Result<Vec<Container>, EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = ListContainersOptions {
             all: true,
             filters: Some([("label".to_owned(), labels.to_vec())].into()),
@@ -211,7 +212,7 @@ impl Engine {
     /// # Errors
     /// When there is no such network here, or the engine does not say.
     pub async fn tasks(&self, service: &str, network: &str) -> Result<Vec<Task>, EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = InspectNetworkOptions {
             verbose: true,
             ..InspectNetworkOptions::default()
@@ -226,7 +227,7 @@ impl Engine {
     /// # Errors
     /// When it is not here.
     pub async fn image(&self, reference: &str) -> Result<ImageConfig, EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let image = call("look at an image", docker.inspect_image(reference)).await?;
         Ok(image.config.unwrap_or_default())
     }
@@ -242,7 +243,7 @@ impl Engine {
         reference: &str,
         mut progress: impl FnMut(i64, i64),
     ) -> Result<(), EngineError> {
-        let docker = self.docker()?.with_request_modifier(credentials::url_safe);
+        let docker = self.docker().await?;
         let (image, tag) = split(reference);
         let options = CreateImageOptions {
             from_image: Some(image.to_owned()),
@@ -287,7 +288,7 @@ impl Engine {
     /// # Errors
     /// When the name is taken, the image is missing or the engine refuses; nothing of it is left then.
     pub async fn create(&self, spec: &Spec) -> Result<(String, Vec<String>), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
             .build();
@@ -314,7 +315,7 @@ impl Engine {
     /// # Errors
     /// When it cannot be started: a port that is taken, a command that is not there.
     pub async fn start(&self, id: &str) -> Result<(), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let asked = docker.start_container(id, None::<StartContainerOptions>);
         call("start a container", asked).await
     }
@@ -332,7 +333,7 @@ impl Engine {
             signal: None,
         };
         let limit = grace.unwrap_or(STOP_UNLIMITED) + STOP_SLACK;
-        let patient = self.docker()?.with_timeout(limit);
+        let patient = self.docker().await?.with_timeout(limit);
         let asked = patient.stop_container(id, Some(options));
         within(limit, "stop a container", asked).await
     }
@@ -342,7 +343,7 @@ impl Engine {
     /// # Errors
     /// When the name is taken.
     pub async fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = RenameContainerOptions {
             name: name.to_owned(),
         };
@@ -354,7 +355,7 @@ impl Engine {
     /// # Errors
     /// When it does not end in time.
     pub async fn wait(&self, id: &str, limit: Duration) -> Result<i64, EngineError> {
-        let docker = self.docker()?.with_timeout(limit);
+        let docker = self.docker().await?.with_timeout(limit);
         let asked = async {
             match docker
                 .wait_container(id, None::<WaitContainerOptions>)
@@ -376,7 +377,7 @@ impl Engine {
     /// # Errors
     /// When it runs.
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = RemoveContainerOptions {
             v: true,
             ..RemoveContainerOptions::default()
@@ -390,7 +391,7 @@ impl Engine {
     /// # Errors
     /// When the engine refuses.
     pub async fn restart_policy(&self, id: &str, policy: RestartPolicy) -> Result<(), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let change = ContainerUpdateBody {
             restart_policy: Some(policy),
             ..ContainerUpdateBody::default()
@@ -403,7 +404,7 @@ impl Engine {
     /// # Errors
     /// When the engine does not say.
     pub async fn last_lines(&self, id: &str, lines: usize) -> Result<String, EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let options = LogsOptions {
             stdout: true,
             stderr: true,
@@ -431,7 +432,7 @@ impl Engine {
         command: &[String],
         limit: Duration,
     ) -> Result<(i64, String), EngineError> {
-        let docker = self.docker()?;
+        let docker = self.docker().await?;
         let config = ExecConfig {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
@@ -459,14 +460,16 @@ impl Engine {
         within(limit, "run a command in a container", ran).await
     }
 
-    /// What happens to containers from now on; it ends when the engine does, and then nothing is known.
+    /// What happens to containers from now on; it ends when the engine does, and then nothing is known: the engine that
+    /// answers next may be of another version.
     ///
     /// # Errors
     /// When nobody answers.
-    pub fn events(
+    pub async fn events(
         &self,
     ) -> Result<impl Stream<Item = Result<EventMessage, EngineError>> + use<>, EngineError> {
-        let docker = self.docker()?;
+        self.line.agree().await?;
+        let docker = self.docker().await?;
         let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         let filters = HashMap::from([
             // One event of a kind that bollard does not know would end the stream.
@@ -482,7 +485,7 @@ impl Engine {
     }
 }
 
-async fn call<T>(
+pub(super) async fn call<T>(
     what: &'static str,
     asked: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, EngineError> {

@@ -24,6 +24,9 @@ pub enum EngineError {
         "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
     )]
     Denied(&'static str),
+    /// No version of its API is known to both sides.
+    #[error("{0}")]
+    Version(String),
     /// No answer in time.
     #[error("Docker did not answer within {seconds} s when asked to {what}")]
     Late {

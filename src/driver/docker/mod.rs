@@ -17,12 +17,15 @@ pub mod labels;
 pub mod members;
 mod near;
 pub mod oneshot;
+mod podman;
 pub mod pools;
 pub mod portrait;
 pub mod raise;
 pub mod roster;
+pub mod spoken;
 pub mod sweep;
 pub mod tasks;
 
 pub use container::{Container, State};
 pub use engine::{Engine, EngineError};
+pub use spoken::Spoken;

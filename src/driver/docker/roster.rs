@@ -172,7 +172,8 @@ async fn watch_while_it_answers(
     wait: &mut Duration,
 ) -> Result<(), String> {
     let (poke, mut poked) = mpsc::channel(1);
-    let mut events = Box::pin(engine.events().map_err(|error| error.to_string())?);
+    let events = engine.events().await.map_err(|error| error.to_string())?;
+    let mut events = Box::pin(events);
     // Events are taken as they come, also during a look: one poke stands for all of them.
     let mut pump = tokio::spawn(async move {
         while let Some(event) = events.next().await {

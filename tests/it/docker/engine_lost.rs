@@ -1,8 +1,9 @@
 //! The engine goes away and comes back; shifter is killed in between.
 
+use crate::support::client::get;
 use crate::support::docker::Engine;
 use crate::support::load::{Load, Plan};
-use crate::support::shifter::{PATIENT, QUICK, STILL, outcome_of, signal};
+use crate::support::shifter::{PATIENT, QUICK, STILL, Shifter, signal};
 use std::time::{Duration, Instant};
 
 /// B1, with live-restore: containers live on without the daemon. Nothing is lost, nothing advances,
@@ -70,13 +71,8 @@ async fn b1_a_killed_daemon_holds_the_rollout_and_loses_nothing() {
         .await;
 }
 
-/// Without live-restore the containers go too and come back with other addresses: so does the service.
-#[tokio::test(flavor = "multi_thread")]
-async fn b1_a_restarted_daemon_brings_the_service_back() {
-    let engine = Engine::own("");
-    let shifter = engine
-        .with_blue(&format!("{QUICK}{PATIENT}keep_blue = \"1s\"\n"))
-        .await;
+/// The engine ends, and its containers with it, and both begin anew; until the service is there again.
+async fn restart(engine: &Engine, shifter: &Shifter) {
     signal(engine.pid(), "TERM");
     shifter
         .until_within(Duration::from_secs(60), "nobody serves", |_| {
@@ -86,7 +82,7 @@ async fn b1_a_restarted_daemon_brings_the_service_back() {
     engine.start();
     let begun = Instant::now();
     let deadline = begun + Duration::from_secs(30);
-    let ask = || crate::support::client::get(shifter.proxy, "/", "");
+    let ask = || get(shifter.proxy, "/", "");
     while ask().await.map(|answer| answer.status).unwrap_or(0) != 200 {
         assert!(Instant::now() < deadline, "{}", shifter.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -95,11 +91,37 @@ async fn b1_a_restarted_daemon_brings_the_service_back() {
         "served again {:?} after the daemon's start",
         begun.elapsed()
     );
+}
+
+/// Without live-restore the containers go too and come back with other addresses: so does the service. What was promoted comes back, and
+/// not the old version that is still warm.
+#[tokio::test(flavor = "multi_thread")]
+async fn b1_a_restarted_daemon_brings_the_service_back() {
+    let engine = Engine::own("");
+    let shifter = engine
+        .with_blue(&format!("{QUICK}{PATIENT}keep_blue = \"1h\"\n"))
+        .await;
+    restart(&engine, &shifter).await;
     let load = Load::on(shifter.proxy);
-    shifter.run_image("app:green").await.unwrap();
-    let end = shifter.phase("finished").await;
-    assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+    let rollout = shifter.run_image("app:green").await.unwrap();
+    shifter.phase("promoted").await;
     load.stop_clean().await;
+    let green = format!("{}-{rollout}", engine.name);
+    let policy = "{{.HostConfig.RestartPolicy.Name}}";
+    shifter
+        .until("green is restarted as blue was", |_| {
+            engine.inspect(&green, policy) == "unless-stopped"
+        })
+        .await;
+    restart(&engine, &shifter).await;
+    let answer = get(shifter.proxy, "/", "").await.unwrap();
+    assert_eq!(
+        answer.header("x-app-version"),
+        Some("green"),
+        "{}",
+        shifter.log()
+    );
+    assert_eq!(shifter.service().await.weight_percent, 100.0);
 }
 
 /// Row 46: shifter is killed at every point of a rollout with containers. It goes on or goes back,

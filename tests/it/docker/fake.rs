@@ -5,6 +5,7 @@ mod baseline;
 mod making;
 mod members;
 mod running;
+mod spoken;
 mod walk;
 
 use crate::support::fake::Fake;

@@ -77,7 +77,10 @@ async fn a_name_that_is_taken_is_left_to_its_owner() {
 /// B7: green's container is killed at a share: back at once, and no user notices.
 #[tokio::test(flavor = "multi_thread")]
 async fn b7_a_killed_green_is_an_event_of_the_rollout() {
-    let engine = Engine::shared();
+    a_killed_green_is_an_event_of_the_rollout(Engine::shared()).await;
+}
+
+pub(super) async fn a_killed_green_is_an_event_of_the_rollout(engine: Engine) {
     let shifter = engine.with_blue(&still()).await;
     let rounds = size("SHIFTER_KILLS", 6);
     let mut times = vec![];
@@ -352,12 +355,41 @@ async fn a_green_without_its_network_is_taken_off() {
     engine.docker(&["rm", "-f", &green]);
 }
 
-/// B10: an old version that ignores SIGTERM is given its time, and no more.
+/// The two signals that a container was sent last, and when, in nanoseconds.
+fn signals(engine: &Engine, name: &str) -> [(u64, String); 2] {
+    let of = format!("container={name}");
+    // Up to the end of this second: the engine counts no smaller ones here.
+    let until = (jiff::Timestamp::now().as_second() + 1).to_string();
+    let format = "{{.TimeNano}} {{.Actor.Attributes.signal}}";
+    let told = engine.docker(&[
+        "events",
+        "--since",
+        "5m",
+        "--until",
+        &until,
+        "--filter",
+        &of,
+        "--filter",
+        "event=kill",
+        "--format",
+        format,
+    ]);
+    let mut signals: Vec<(u64, String)> = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(at, signal)| (at.parse().unwrap(), signal.to_owned()))
+        .collect();
+    signals.sort();
+    signals.try_into().unwrap()
+}
+
+/// B10: an old version that ignores SIGTERM is given its own time to stop, not the shorter one of `drain`, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_an_old_version_that_does_not_stop_is_killed_after_its_time() {
     let engine = Engine::shared();
-    engine.run("blue", "app:blue", &["-e", "IGNORE_TERM=1"]);
-    let keys = format!("drain = \"2s\"\n{QUICK}{PATIENT}keep_blue = \"300ms\"\n");
+    let own = ["-e", "IGNORE_TERM=1", "--stop-timeout", "4"];
+    engine.run("blue", "app:blue", &own);
+    let keys = format!("drain = \"1s\"\n{QUICK}{PATIENT}keep_blue = \"300ms\"\n");
     let home = engine.home(&keys);
     let text = std::fs::read_to_string(home.config()).unwrap();
     std::fs::write(home.config(), text.replacen("drain = \"5s\"\n", "", 1)).unwrap();
@@ -374,5 +406,10 @@ async fn b10_an_old_version_that_does_not_stop_is_killed_after_its_time() {
         })
         .await;
     assert_eq!(engine.inspect(&blue, "{{.State.ExitCode}}"), "137");
+    let [(term, first), (kill, second)] = signals(&engine, &blue);
+    assert_eq!([first.as_str(), second.as_str()], ["15", "9"]);
+    let waited = Duration::from_nanos(kill - term);
+    println!("killed {waited:?} after SIGTERM");
+    assert!(waited >= Duration::from_secs(4), "{waited:?}");
     load.stop_clean().await;
 }

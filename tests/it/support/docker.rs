@@ -1,13 +1,14 @@
 //! A Docker engine of the tests' own, and shifter beside it.
 //!
+//! `SHIFTER_TEST_ENGINE` says which: `sid` (today's, in a root of its own, see `tests/sid`), `podman` (from there, too) or `installed`.
 //! Every test has its own network and a name that no other has; what carries them goes when it ends.
 
 use crate::support::apps::free_port;
 use crate::support::shifter::{Home, Shifter};
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// An engine, and this test's part of it.
@@ -15,33 +16,63 @@ pub struct Engine {
     dir: PathBuf,
     /// The service, the network, and the beginning of each container's name.
     pub name: String,
+    /// As `SHIFTER_TEST_ENGINE` has it.
+    which: &'static str,
     /// More arguments of a daemon of its own.
     own: Option<&'static str>,
     gone: Arc<AtomicBool>,
 }
 
-/// Where the engine of all tests is.
-fn shared_dir() -> PathBuf {
-    std::env::temp_dir().join("shifter-tests")
+/// The engine that most tests use: the newest that is here.
+static NEWEST: LazyLock<String> = LazyLock::new(|| {
+    let said = Command::new("tests/engine").arg("which").output().unwrap();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+});
+
+/// What this host has installed.
+const INSTALLED: &str = "installed";
+
+/// Podman of `tests/sid`.
+const PODMAN: &str = "podman";
+
+/// Where an engine of all tests is.
+fn shared_dir(which: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("shifter-tests-{which}"))
 }
 
 impl Engine {
     /// The engine of all tests; it is started where it does not run.
     pub fn shared() -> Engine {
-        Engine::at(shared_dir(), None)
+        Engine::at(shared_dir(&NEWEST), &NEWEST, None)
+    }
+
+    /// The one that this host has installed, beside a newer one.
+    pub fn installed() -> Engine {
+        Engine::at(shared_dir(INSTALLED), INSTALLED, None)
+    }
+
+    /// Podman in place of Docker.
+    pub fn podman() -> Engine {
+        Engine::at(shared_dir(PODMAN), PODMAN, None)
     }
 
     /// One of its own, to be killed.
     pub fn own(arguments: &'static str) -> Engine {
         let dir = std::env::temp_dir().join(format!("shifter-test-{:08x}", rand::random::<u32>()));
-        Engine::at(dir, Some(arguments))
+        Engine::at(dir, &NEWEST, Some(arguments))
     }
 
-    fn at(dir: PathBuf, own: Option<&'static str>) -> Engine {
+    fn at(dir: PathBuf, which: &'static str, own: Option<&'static str>) -> Engine {
         let gone = Arc::new(AtomicBool::new(false));
         let engine = Engine {
             dir: dir.clone(),
             name: format!("t{:08x}", rand::random::<u32>()),
+            which,
             own,
             gone: gone.clone(),
         };
@@ -75,10 +106,19 @@ impl Engine {
     pub fn start(&self) {
         let mut command = Command::new("tests/engine");
         command.arg("start").arg(&self.dir);
+        command.env("SHIFTER_TEST_ENGINE", self.which);
         command.env("SHIFTER_TEST_DOCKERD_ARGS", self.own.unwrap_or_default());
         let started = command.output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr);
         assert!(started.status.success(), "{said}");
+    }
+
+    /// A program that came with the engine.
+    pub fn beside(&self, program: &str) -> Command {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine"));
+        command.arg("beside").arg(&self.dir).arg(program);
+        command.env("SHIFTER_TEST_ENGINE", self.which);
+        command
     }
 
     pub fn try_docker(&self, arguments: &[&str]) -> Output {

@@ -122,12 +122,21 @@ pub fn named(level: &str) -> Vec<String> {
     calls
 }
 
-/// A call without its names: `POST /containers/{}/start`.
+/// A path without the version of the API that it begins with, and that version's `N` of `1.N`.
+pub fn versioned(path: &str) -> (Option<u32>, &str) {
+    let split = path.strip_prefix("/v1.").and_then(|rest| {
+        let at = rest.find('/')?;
+        Some((rest[..at].parse().ok()?, &rest[at..]))
+    });
+    split.map_or((None, path), |(api, path)| (Some(api), path))
+}
+
+/// A call without its names, and without the version of the API: `POST /containers/{}/start`.
 pub fn shape(line: &str) -> String {
     let mut words = line.split(' ');
     let method = words.next().unwrap_or_default();
     let path = words.next().unwrap_or_default();
-    let path = path.split('?').next().unwrap_or_default();
+    let (_, path) = versioned(path.split('?').next().unwrap_or_default());
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let path = match parts.as_slice() {
         ["images", .., "json"] => "images/{}/json".to_owned(),

@@ -52,6 +52,13 @@ pub async fn perform(engine: &Arc<Engine>, asked: Asked<'_>, upgrade: OnUpgrade)
     let name = asked.name;
     match asked.shape {
         "GET /_ping" => Ok(Response::new(Body::from("OK"))),
+        "GET /version" => {
+            let (least, newest) = engine.state().apis;
+            Ok(json(
+                200,
+                &json!({ "Version": "1.2.3", "ApiVersion": format!("1.{newest}"), "MinAPIVersion": format!("1.{least}") }),
+            ))
+        }
         "GET /info" => Ok(json(200, &info())),
         "GET /events" => Ok(tell(engine, asked.filters())),
         "GET /containers/json" => Ok(json(200, &list(&engine.state(), &asked))),

@@ -38,6 +38,8 @@ pub struct State {
     pub fetched: BTreeSet<&'static str>,
     /// Commands to be run in containers: whose, and which; then what they wrote and how they ended.
     pub execs: HashMap<String, (String, Vec<String>, i64)>,
+    /// The oldest and the newest version of its API that it knows: `1.N`.
+    pub apis: (u32, u32),
     /// The engine does not run, whatever its containers do.
     pub down: bool,
     /// What the list of containers shows while it lags.
@@ -87,6 +89,7 @@ impl Engine {
         };
         let state = State {
             networks: vec![network.to_owned()],
+            apis: (24, 51),
             ..State::default()
         };
         Arc::new(Engine {

@@ -31,6 +31,8 @@ pub struct Call {
     pub whom: String,
     /// Its query.
     pub query: String,
+    /// The version of the API that its path begins with: `1.N`.
+    pub api: Option<u32>,
 }
 
 impl Call {

@@ -3,7 +3,7 @@
 use crate::support::fake::calls;
 use crate::support::fake::engine::Engine;
 use crate::support::fake::faults::{Call, Fault, Faults};
-use crate::support::filter::shape;
+use crate::support::filter::{shape, versioned};
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
@@ -84,23 +84,28 @@ async fn serve(
     let _ = connection.with_upgrades().await;
 }
 
-/// The shape of a call, and the names in its path.
-fn read(method: &http::Method, uri: &Uri) -> (String, String) {
-    let path = uri.path();
-    let path = match path
-        .strip_prefix("/v1.")
-        .and_then(|rest| rest.find('/').map(|at| &rest[at..]))
-    {
-        Some(rest) => rest,
-        None => path,
-    };
+/// The shape of a call, the names in its path, and the version of the API that it begins with.
+fn read(method: &http::Method, uri: &Uri) -> (String, String, Option<u32>) {
+    let (api, path) = versioned(uri.path());
     let shape = shape(&format!("{method} {path}"));
     let (_, rest) = path[1..].split_once('/').unwrap_or_default();
     let name = match rest.rsplit_once('/') {
         Some((name, _)) => name,
         None => rest,
     };
-    (shape, name.to_owned())
+    (shape, name.to_owned(), api)
+}
+
+/// What Docker says to a version that it does not know.
+fn unknown(api: Option<u32>, (least, newest): (u32, u32)) -> Option<String> {
+    let api = api?;
+    if api > newest {
+        Some(format!(
+            "client version 1.{api} is too new. Maximum supported API version is 1.{newest}"
+        ))
+    } else {
+        (api < least).then(|| format!("client version 1.{api} is too old. Minimum supported API version is 1.{least}, please upgrade your client to a newer version"))
+    }
 }
 
 async fn answer(
@@ -109,7 +114,14 @@ async fn answer(
     faults: &Arc<Faults>,
     known: &[String],
 ) -> io::Result<Response<Body>> {
-    let (shape, name) = read(request.method(), request.uri());
+    let (shape, name, api) = read(request.method(), request.uri());
+    if api.is_none() && shape != "GET /version" {
+        faults.reject(&format!("{shape} without a version"));
+        return Ok(calls::refused(400, "this engine wants a version"));
+    }
+    if let Some(words) = unknown(api, engine.state().apis) {
+        return Ok(calls::refused(400, &words));
+    }
     if !known.contains(&shape) {
         faults.reject(&shape);
         return Ok(calls::refused(403, "not in SECURITY.md"));
@@ -123,6 +135,7 @@ async fn answer(
         shape: shape.clone(),
         whom: whom.unwrap_or_default(),
         query: uri.query().unwrap_or_default().to_owned(),
+        api,
     });
     let gone = || Err(io::Error::other("cut"));
     match fault {
