@@ -38,6 +38,8 @@ pub struct State {
     pub fetched: BTreeSet<&'static str>,
     /// Commands to be run in containers: whose, and which; then what they wrote and how they ended.
     pub execs: HashMap<String, (String, Vec<String>, i64)>,
+    /// What a command started in the background keeps its output open.
+    pub lingers: bool,
     /// The engine does not run, whatever its containers do.
     pub down: bool,
     /// What the list of containers shows while it lags.
