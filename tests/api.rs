@@ -819,6 +819,101 @@ async fn what_is_no_http_ends_the_connection_and_nothing_else() {
     world.client.status().await.unwrap();
 }
 
+// ---- the document
+
+/// Every `$ref` in a document leads somewhere.
+fn references(value: &serde_json::Value, document: &serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            if let Some(target) = fields.get("$ref").and_then(|target| target.as_str()) {
+                let pointer = target.strip_prefix('#').expect("it is of this document");
+                assert!(
+                    document.pointer(pointer).is_some(),
+                    "{target} leads nowhere"
+                );
+            }
+            fields
+                .values()
+                .for_each(|field| references(field, document));
+        }
+        serde_json::Value::Array(all) => all.iter().for_each(|one| references(one, document)),
+        _ => {}
+    }
+}
+
+fn told(value: &serde_json::Value) -> bool {
+    value.as_str().is_some_and(|text| !text.trim().is_empty())
+}
+
+/// What OpenAPI 3.1 requires of an operation (4.8.10 to 4.8.17).
+fn operation(path: &str, operation: &serde_json::Value) {
+    let responses = operation["responses"].as_object().unwrap();
+    assert!(!responses.is_empty(), "{path}");
+    for (code, response) in responses {
+        let class = code.as_bytes();
+        let known = class.len() == 3
+            && (b'1'..=b'5').contains(&class[0])
+            && (class[1..].iter().all(u8::is_ascii_digit) || code.ends_with("XX"));
+        assert!(known, "{path}: {code}");
+        assert!(
+            told(&response["description"]),
+            "{path} {code} has no description"
+        );
+        for key in response.as_object().unwrap().keys() {
+            let keys = ["description", "headers", "content", "links"];
+            assert!(keys.contains(&key.as_str()), "{path} {code}: {key}");
+        }
+    }
+    if !operation["requestBody"].is_null() {
+        assert!(operation["requestBody"]["content"].is_object(), "{path}");
+    }
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let mut in_path = vec![];
+    for parameter in parameters {
+        let name = parameter["name"].as_str().unwrap();
+        let place = parameter["in"].as_str().unwrap();
+        assert!(
+            ["path", "query", "header", "cookie"].contains(&place),
+            "{path}"
+        );
+        let typed = parameter["schema"].is_object() || parameter["content"].is_object();
+        assert!(typed, "{path}: {name} has no type");
+        if place == "path" {
+            assert_eq!(parameter["required"], true, "{path}: {name}");
+            in_path.push(format!("{{{name}}}"));
+        }
+    }
+    let named = path.split('/').filter(|part| part.starts_with('{'));
+    assert!(
+        named.eq(in_path.iter().map(String::as_str)),
+        "{path}: {in_path:?}"
+    );
+}
+
+/// Clients are generated from it. Beyond CI: `openapi-spec-validator` and `openapi-python-client` take it, too.
+#[test]
+fn the_document_is_valid_openapi() {
+    let document = serde_json::to_value(api::openapi()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    assert!(told(&document["info"]["title"]) && told(&document["info"]["version"]));
+    references(&document, &document);
+    let mut ids = std::collections::BTreeSet::new();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        assert!(path.starts_with('/'), "{path}");
+        for (method, described) in item.as_object().unwrap() {
+            assert!(
+                ["get", "post"].contains(&method.as_str()),
+                "{path}: {method}"
+            );
+            operation(path, described);
+            ids.insert(described["operationId"].as_str().unwrap().to_owned());
+            operations += 1;
+        }
+    }
+    assert_eq!(ids.len(), operations, "each has a name of its own");
+}
+
 // ---- who may
 
 /// Every route that changes something, from the document itself.

@@ -122,7 +122,7 @@ async fn order(
 // ---- how things stand
 
 /// How everything stands.
-#[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, body = View)))]
+#[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, description = "How everything stands", body = View)))]
 async fn status(State(shared): State<Shared>) -> Json<View> {
     Json(View::clone(&shared.app.handle.view()))
 }
@@ -130,7 +130,7 @@ async fn status(State(shared): State<Shared>) -> Json<View> {
 /// How one service stands.
 #[utoipa::path(get, path = "/v1/services/{service}", tag = "status",
     params(("service" = String, Path, description = "its name, or `-`")),
-    responses((status = 200, body = OneService), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "How the service stands", body = OneService), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn service(
     State(shared): State<Shared>,
     Segment(name): Segment<String>,
@@ -162,7 +162,7 @@ async fn service(
 }
 
 /// What is routed where: the table in force.
-#[utoipa::path(get, path = "/v1/table", tag = "status", responses((status = 200, body = RoutingTable)))]
+#[utoipa::path(get, path = "/v1/table", tag = "status", responses((status = 200, description = "What the proxy routes by", body = RoutingTable)))]
 async fn table(State(shared): State<Shared>) -> Json<RoutingTable> {
     Json(RoutingTable {
         api_version: API_VERSION.to_owned(),
@@ -175,7 +175,7 @@ async fn table(State(shared): State<Shared>) -> Json<RoutingTable> {
 /// Start a rollout.
 #[utoipa::path(post, path = "/v1/services/{service}/run", tag = "orders",
     params(("service" = String, Path, description = "its name, or `-`")), request_body = RunRequest,
-    responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn run(
     State(shared): State<Shared>,
     Segment(service): Segment<String>,
@@ -207,7 +207,7 @@ macro_rules! verbs {
         $(#[$doc])*
         #[utoipa::path(post, path = $path, tag = "orders",
             params(("service" = String, Path, description = "its name, or `-`")), request_body = Nothing,
-            responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+            responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
         async fn $name(
             State(shared): State<Shared>,
             Segment(service): Segment<String>,
@@ -236,7 +236,7 @@ verbs! {
 /// Back to blue, also after the promotion while the old version is warm.
 #[utoipa::path(post, path = "/v1/services/{service}/rollback", tag = "orders",
     params(("service" = String, Path, description = "its name, or `-`")), request_body = RollbackRequest,
-    responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn rollback(
     State(shared): State<Shared>,
     Segment(service): Segment<String>,
@@ -248,7 +248,7 @@ async fn rollback(
 /// Set green's share by hand; the plan pauses there.
 #[utoipa::path(post, path = "/v1/services/{service}/weight", tag = "orders",
     params(("service" = String, Path, description = "its name, or `-`")), request_body = WeightRequest,
-    responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn weight(
     State(shared): State<Shared>,
     Segment(service): Segment<String>,
@@ -265,7 +265,7 @@ async fn weight(
 
 /// Read the configuration file again: all of it, or nothing.
 #[utoipa::path(post, path = "/v1/reload", tag = "orders", request_body = Nothing,
-    responses((status = 200, body = Done), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn reload(
     State(shared): State<Shared>,
     JsonBody(Nothing {}): JsonBody<Nothing>,
@@ -287,7 +287,7 @@ struct WhichRollouts {
 
 /// The newest rollouts, newest first.
 #[utoipa::path(get, path = "/v1/rollouts", tag = "history", params(WhichRollouts),
-    responses((status = 200, body = Rollouts), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The rollouts, the newest first", body = Rollouts), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn rollouts(
     State(shared): State<Shared>,
     Search(WhichRollouts { service, limit }): Search<WhichRollouts>,
@@ -311,7 +311,7 @@ async fn rollouts(
 /// One rollout with its evidence.
 #[utoipa::path(get, path = "/v1/rollouts/{id}", tag = "history",
     params(("id" = i64, Path, description = "its number")),
-    responses((status = 200, body = OneRollout), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "The rollout", body = OneRollout), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn rollout(
     State(shared): State<Shared>,
     Segment(id): Segment<i64>,
@@ -336,7 +336,7 @@ struct After {
 /// What was told about a rollout, oldest first.
 #[utoipa::path(get, path = "/v1/rollouts/{id}/notes", tag = "history",
     params(("id" = i64, Path, description = "its number"), After),
-    responses((status = 200, body = Notes), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What happened", body = Notes), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn notes(
     State(shared): State<Shared>,
     Segment(id): Segment<i64>,
@@ -360,7 +360,7 @@ async fn notes(
 /// What the judge was fed in a rollout, line by line.
 #[utoipa::path(get, path = "/v1/rollouts/{id}/seconds", tag = "history",
     params(("id" = i64, Path, description = "its number")),
-    responses((status = 200, body = Recording), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "What was seen, second by second", body = Recording), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn seconds(
     State(shared): State<Shared>,
     Segment(id): Segment<i64>,
@@ -395,7 +395,7 @@ struct Following {
 /// What happens, as server-sent events: a note each, its number as the event's id.
 #[utoipa::path(get, path = "/v1/events", tag = "history",
     params(Following, ("Last-Event-ID" = Option<i64>, Header, description = "resume after this number")),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "Events, as they come", content_type = "text/event-stream", body = String), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn follow(
     State(shared): State<Shared>,
     headers: HeaderMap,
@@ -423,7 +423,7 @@ async fn follow(
 
 /// Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "machines",
-    responses((status = 200, content_type = "text/plain", body = String)))]
+    responses((status = 200, description = "All metrics", content_type = "text/plain", body = String)))]
 async fn metrics(State(shared): State<Shared>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, kind)], shared.app.metrics.render()).into_response()
@@ -431,14 +431,14 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 
 /// Whether the process serves at all; also while it drains.
 #[utoipa::path(get, path = "/healthz", tag = "machines",
-    responses((status = 200, content_type = "text/plain", body = String)))]
+    responses((status = 200, description = "It serves", content_type = "text/plain", body = String)))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Whether new traffic may be sent here.
 #[utoipa::path(get, path = "/readyz", tag = "machines",
-    responses((status = 200, content_type = "text/plain", body = String), (status = 503, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, description = "It takes new traffic", content_type = "text/plain", body = String), (status = 503, description = "Why it takes none", body = Problem, content_type = "application/problem+json")))]
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
     if shared.app.board.draining() {
         return Err(Problem::not_ready(
@@ -455,7 +455,7 @@ async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
 
 /// This description.
 #[utoipa::path(get, path = "/openapi.json", tag = "machines",
-    responses((status = 200, content_type = "application/json", body = Object)))]
+    responses((status = 200, description = "An OpenAPI document", content_type = "application/json", body = Object)))]
 async fn document(State(shared): State<Shared>) -> Response {
     Json(&*shared.document).into_response()
 }

@@ -258,6 +258,26 @@ fn dashboard_and_rules_use_only_names_that_exist() {
     assert!(used > 60, "only {used} selectors were found");
 }
 
+/// A failure is what the judge counts as one: a status says nothing of gRPC's trailers and of bodies that were cut. And how
+/// long streams live is in no duration of requests.
+#[test]
+fn dashboard_and_rules_count_failures_as_the_judge_does() {
+    let mut exprs: Vec<String> = queries().into_iter().map(|query| query.expr).collect();
+    exprs.extend(rules_text().lines().map(str::to_owned));
+    let mut judged = 0;
+    for expr in &exprs {
+        assert!(
+            !expr.contains("code=~") && !expr.contains("code=\"5"),
+            "failures by status: {expr}"
+        );
+        judged += usize::from(
+            expr.contains("shifter_http_judged_requests_total")
+                && expr.contains("outcome=\"error\""),
+        );
+    }
+    assert!(judged >= 2, "a panel and a rule");
+}
+
 #[test]
 fn selectors_are_found_with_their_matchers() {
     let expr = r#"sum by (job) (up{job="shifter_x}"}) and on (service) shifter_a{b=~"c|d"} > abs(shifter_e) * x:shifter_f:y"#;

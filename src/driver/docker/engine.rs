@@ -6,6 +6,7 @@
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
 use crate::driver::docker::credentials;
+use crate::driver::docker::exec;
 use crate::driver::docker::fault::{CALL, said};
 use crate::driver::docker::near;
 use crate::driver::docker::spoken::{Line, Spoken};
@@ -13,7 +14,6 @@ use crate::driver::docker::tasks::{self, Task};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::exec::StartExecResults;
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerUpdateBody, EventMessage, ExecConfig,
     ImageConfig, NetworkConnectRequest, RestartPolicy,
@@ -30,9 +30,6 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use crate::driver::docker::fault::EngineError;
-
-/// Bytes of a command's output that are kept.
-const OUTPUT_MAX: usize = 1_000;
 
 /// So much longer than the container's own time to stop a stop may take: some engines kill when the caller hangs up.
 const STOP_SLACK: Duration = Duration::from_secs(30);
@@ -441,21 +438,7 @@ impl Engine {
         };
         let ran = async {
             let exec = docker.create_exec(id, config).await?.id;
-            let mut text = vec![];
-            if let StartExecResults::Attached { mut output, .. } =
-                docker.start_exec(&exec, None).await?
-            {
-                while let Some(part) = output.next().await {
-                    text.extend_from_slice(&part?.into_bytes());
-                    let excess = text.len().saturating_sub(OUTPUT_MAX);
-                    text.drain(..excess);
-                }
-            }
-            let code = docker.inspect_exec(&exec).await?.exit_code;
-            Ok((
-                code.unwrap_or(-1),
-                String::from_utf8_lossy(&text).into_owned(),
-            ))
+            exec::run(&docker, &exec).await
         };
         within(limit, "run a command in a container", ran).await
     }

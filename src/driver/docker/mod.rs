@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod discovery;
 mod endpoints;
 pub mod engine;
+mod exec;
 mod fault;
 mod host_settings;
 pub mod labels;

@@ -36,6 +36,22 @@ fn users(proxy: SocketAddr) -> Load {
     Load::start(proxy, plan)
 }
 
+/// A command in green has ended when it has, whatever it left running in the background.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_leaves_something_in_the_background_is_not_waited_for() {
+    let fake = Fake::start();
+    fake.engine.state().lingers = true;
+    let smoke = "smoke = [{ exec = [\"/app\", \"check\"], timeout = \"15s\" }]\n";
+    let shifter = fake.with_blue(&format!("{}{smoke}", brisk())).await;
+    let load = users(shifter.proxy);
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    load.stop_clean().await;
+    let said = shifter.notes().await;
+    assert_eq!(outcome_of(&end), "promoted", "{said}");
+    assert!(said.contains("smoke checks: 1 of 1 passed"), "{said}");
+}
+
 /// Three deployments in a row: one container is left, and the engine is asked for nothing that SECURITY.md does not name.
 #[tokio::test(flavor = "multi_thread")]
 async fn deployments_in_a_row_leave_one_container_and_ask_nothing_else() {

@@ -275,10 +275,14 @@ async fn run(engine: &Arc<Engine>, exec: &str, upgrade: OnUpgrade) -> Answer {
     if let Some(exec) = engine.state().execs.get_mut(exec) {
         exec.2 = code;
     }
+    let lingers = engine.state().lingers;
     tokio::spawn(async move {
         if let Ok(stream) = upgrade.await {
             let mut stream = TokioIo::new(stream);
             let _ = stream.write_all(&framed(&output)).await;
+            if lingers {
+                return std::future::pending().await;
+            }
             let _ = stream.shutdown().await;
         }
     });

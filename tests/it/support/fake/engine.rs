@@ -40,6 +40,8 @@ pub struct State {
     pub execs: HashMap<String, (String, Vec<String>, i64)>,
     /// The oldest and the newest version of its API that it knows: `1.N`.
     pub apis: (u32, u32),
+    /// What a command started in the background keeps its output open.
+    pub lingers: bool,
     /// The engine does not run, whatever its containers do.
     pub down: bool,
     /// What the list of containers shows while it lags.
