@@ -346,6 +346,7 @@ pub(crate) struct RawCopy {
     pub(crate) naming: Text,
     pub(crate) compose: Option<bool>,
     pub(crate) hostname: Option<bool>,
+    pub(crate) names: Option<bool>,
 }
 
 /// Where a pool's members are: addresses, or a table about containers.

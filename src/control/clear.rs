@@ -4,7 +4,7 @@ use crate::config::Access;
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
 use crate::core::table::Color;
-use crate::driver::docker::sweep::{self, Keep};
+use crate::driver::docker::sweep::{self, Keep, Swept};
 use crate::store::saved::Kept;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,8 @@ impl Controller {
             name: ward.settings.fixed_name().map(str::to_owned),
             keep_green: ward.settings.keep_green,
             grace: ward.settings.drain,
+            moving: ward.docker.moving.clone(),
+            first: !ward.docker.swept,
         }
     }
 
@@ -119,16 +121,21 @@ impl Controller {
         &mut self,
         service: &str,
         retired: &[String],
-        result: Result<Vec<String>, String>,
+        result: Result<Swept, String>,
     ) {
         let Some(i) = self.ward_named(service) else {
             return;
         };
         self.wards[i].docker.sweeping = None;
         match result {
-            Ok(lines) => {
-                for line in lines {
+            Ok(swept) => {
+                for line in swept.told {
                     self.ledger.tell(service, None, "containers", line);
+                }
+                let seen = &mut self.wards[i].docker;
+                seen.swept = true;
+                for trouble in seen.unswept.fresh(swept.troubles) {
+                    self.ledger.tell(service, None, "trouble", trouble);
                 }
                 let ward = &mut self.wards[i];
                 let before = ward.saved.retired.len();
@@ -139,7 +146,9 @@ impl Controller {
                 }
             }
             Err(why) => {
-                self.wards[i].docker.next_sweep = Some(Instant::now() + AGAIN);
+                let seen = &mut self.wards[i].docker;
+                // A name may have been half given.
+                (seen.next_sweep, seen.swept) = (Some(Instant::now() + AGAIN), false);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
                 self.ledger.tell(service, None, "trouble", text);

@@ -8,6 +8,7 @@ use crate::core::source::Reading;
 use crate::core::usage::Look;
 use crate::core::weight::Weight;
 use crate::driver::docker::EngineError;
+use crate::driver::docker::sweep::Swept;
 use crate::store::journal::{Note, SavedRollout};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -202,7 +203,7 @@ pub(crate) enum Mail {
         service: String,
         /// Who was to be stopped by it.
         retired: Vec<String>,
-        result: Result<Vec<String>, String>,
+        result: Result<Swept, String>,
     },
     /// The process ends: record where things stand and stop.
     Stop { done: oneshot::Sender<()> },

@@ -6,6 +6,7 @@
 use crate::driver::docker::endpoints::{endpoints, first_network};
 use crate::driver::docker::host_settings::{anonymous, host_settings};
 use crate::driver::docker::labels::{self, COMPOSE_PROJECT, Owner};
+use crate::driver::docker::names;
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig,
     HostConfig, ImageConfig, NetworkingConfig,
@@ -25,10 +26,12 @@ pub struct Changes {
     pub name: String,
     /// Variables set anew or added.
     pub env: BTreeMap<String, String>,
-    /// Names on the network that green may have; blue's are never taken over.
+    /// Names on the network that green has from its start.
     pub aliases: Vec<String>,
     /// Green has blue's host name.
     pub hostname: bool,
+    /// Green answers to blue's names from its promotion on.
+    pub names: bool,
 }
 
 /// A container to be created.
@@ -93,15 +96,21 @@ pub fn clone(
     let copied = Blue::of(blue)?;
     refuse(&copied, compose_clone)?;
     let mut remarks = vec![];
+    let inherited = match changes.names && !owner.baseline {
+        true => names::inherited(blue, copied.lost_hostname(changes), &changes.aliases),
+        false => names::Names::new(),
+    };
     let mut networks = endpoints(blue, &copied.own_names(), changes, &mut remarks);
     let first = first_network(copied.host, &networks);
     let at_creation = networks.remove(&first).map(|endpoint| NetworkingConfig {
         endpoints_config: Some(HashMap::from([(first, endpoint)])),
     });
-    let body = ContainerCreateBody {
+    let mut body = ContainerCreateBody {
         networking_config: at_creation,
         ..body(&copied, image, changes, owner, &mut remarks)
     };
+    let named = labels::naming(&inherited, &copied.name);
+    body.labels.get_or_insert_default().extend(named);
     remarks.extend(anonymous(copied.config, copied.host));
     remarks.extend(brought_by_compose(&copied));
     Ok(Spec {
@@ -167,8 +176,13 @@ fn hostname(blue: &Blue<'_>, changes: &Changes, remarks: &mut Vec<String>) -> Op
     if changes.hostname {
         return Some(chosen);
     }
+    let later = if changes.names {
+        "; it answers to it from its promotion on"
+    } else {
+        ""
+    };
     remarks.push(format!(
-        "green does not get the host name {chosen}: what asks the network for it would get green, whatever its weight. Where the app itself needs it: `hostname = true` in [service.NAME.copy]"
+        "green does not get the host name {chosen}: what asks the network for it would get green, whatever its weight{later}. Where the app itself needs it: `hostname = true` in [service.NAME.copy]"
     ));
     None
 }
@@ -201,6 +215,12 @@ impl<'a> Blue<'a> {
     fn chosen_hostname(&self) -> Option<&str> {
         let name = self.config.hostname.as_deref()?;
         (!name.is_empty() && name != self.short_id()).then_some(name)
+    }
+
+    /// The chosen host name that green does not get at its making.
+    fn lost_hostname(&self, changes: &Changes) -> Option<&str> {
+        self.chosen_hostname()
+            .filter(|_| !changes.hostname && self.host.uts_mode.as_deref() != Some("host"))
     }
 
     /// The names on a network that the engine gives by itself, and the host name.
@@ -466,6 +486,7 @@ mod tests {
         Changes {
             image: "app:1.1".to_owned(),
             name: "api-7".to_owned(),
+            names: true,
             ..Changes::default()
         }
     }
@@ -553,9 +574,13 @@ mod tests {
                 (&None, &None)
             );
         }
+        let labels = spec.body.labels.unwrap_or_default();
+        let later = crate::driver::docker::labels::names(&labels);
+        assert_eq!(later["front"], ["api"]);
+        assert_eq!(later.len(), 2, "{later:?}");
         let told = spec.remarks.join("\n");
         for part in [
-            "does not answer to api on `front`",
+            "answers to api on `front` from its promotion on",
             "both versions write to data:/data",
             "publishes no ports",
         ] {

@@ -16,7 +16,7 @@ use bollard::errors::Error;
 use bollard::exec::StartExecResults;
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerUpdateBody, EventMessage, ExecConfig,
-    ImageConfig, NetworkConnectRequest, RestartPolicy,
+    ImageConfig, RestartPolicy,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Anew for each call, which is one connection anyway: a socket that was not there may be there now.
-    fn docker(&self) -> Result<Docker, EngineError> {
+    pub(super) fn docker(&self) -> Result<Docker, EngineError> {
         let host = match &self.host {
             Some(host) => Some(host.clone()),
             None => context::host().map_err(EngineError::Unreachable)?,
@@ -295,12 +295,7 @@ impl Engine {
         let made = call("create a container", asked).await?;
         let id = made.id;
         for (network, endpoint) in &spec.networks {
-            let request = NetworkConnectRequest {
-                container: id.clone(),
-                endpoint_config: Some(endpoint.clone()),
-            };
-            let asked = docker.connect_network(network, request);
-            if let Err(error) = call("connect a network", asked).await {
+            if let Err(error) = self.connect(&id, network, endpoint.clone()).await {
                 // Half a container helps nobody.
                 let _ = self.remove(&id).await;
                 return Err(error);
@@ -482,7 +477,7 @@ impl Engine {
     }
 }
 
-async fn call<T>(
+pub(super) async fn call<T>(
     what: &'static str,
     asked: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, EngineError> {

@@ -236,6 +236,7 @@ async fn specify(
         env: raise.copying.env.clone(),
         aliases: raise.copying.aliases.clone(),
         hostname: raise.copying.hostname,
+        names: raise.copying.names,
     };
     let spec = clone::clone(&blue, &image, &changes, &raise.owner, raise.copying.compose)?;
     let remarks = spec.remarks.clone();

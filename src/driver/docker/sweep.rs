@@ -7,6 +7,7 @@
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::labels::{self, Owner};
+use crate::driver::docker::names::{self, Moving, Told};
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::time::Duration;
 
@@ -34,6 +35,19 @@ pub struct Keep {
     pub keep_green: Duration,
     /// How long a container may take to stop before it is killed, at least: its own stop timeout may be longer.
     pub grace: Duration,
+    /// Containers whose names are being changed.
+    pub moving: Moving,
+    /// The first one of a process, which finds what the one before left half done.
+    pub first: bool,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// One line for each thing that was done.
+    pub told: Vec<String>,
+    /// What could not be done, as long as that is so.
+    pub troubles: Vec<String>,
 }
 
 /// One thing to do.
@@ -51,13 +65,15 @@ enum Chore {
     StayStopped(Container),
 }
 
-/// Does what is to be done; each line of the answer tells one thing that was.
+/// Does what is to be done, and tells it.
 ///
 /// # Errors
 /// When the engine does not do it; what was not done is done by the next sweep.
-pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineError> {
-    let mut told = vec![];
+pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
     let ours = engine.labelled(&keep.owner.of_the_service()).await?;
+    // Before blue is stopped, so that there is always an answer.
+    let named = names(engine, keep, &ours).await?;
+    let (mut told, troubles) = (named.done, named.troubles);
     let mut retired = vec![];
     for id in &keep.retired {
         retired.extend(engine.find(id).await?);
@@ -73,7 +89,23 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineEr
             told.extend(perform(engine, keep, chore).await?);
         }
     }
-    Ok(told)
+    Ok(Swept { told, troubles })
+}
+
+/// Gives those that serve the names that they are to have, and takes them from a green that does not any more.
+async fn names(engine: &Engine, keep: &Keep, ours: &[Container]) -> Result<Told, EngineError> {
+    let mut known: Vec<String> = ours.iter().map(|one| one.id.clone()).collect();
+    known.extend(keep.retired.iter().chain(&keep.serving).cloned());
+    let mut all = Told::default();
+    for one in ours {
+        let serves = keep.serving.contains(&one.id) || keep.promoted.contains(&one.id);
+        if serves || keep.owner.made(&one.labels) {
+            let told = names::settle(engine, one, serves, &known, keep.first, &keep.moving).await?;
+            all.done.extend(told.done);
+            all.troubles.extend(told.troubles);
+        }
+    }
+    Ok(all)
 }
 
 async fn perform(
@@ -271,6 +303,8 @@ mod tests {
             name: None,
             keep_green: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
+            moving: Moving::default(),
+            first: false,
         }
     }
 
