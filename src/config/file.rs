@@ -63,6 +63,7 @@ pub(crate) struct RawDocker {
     pub(crate) host: Text,
     pub(crate) access: Text,
     pub(crate) discovery: Option<bool>,
+    pub(crate) keep_images: Value<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

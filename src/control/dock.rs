@@ -110,6 +110,8 @@ pub struct Seen {
     pub(super) swept: bool,
     /// What a sweep could not do.
     pub(super) unswept: Told,
+    /// The highest number of a rollout that another journal made containers of this service by.
+    pub(super) highest: i64,
     /// Containers whose names on a network are being changed.
     pub(super) moving: Moving,
     /// Why containers that were found are not taken: they belong to several Compose projects.
@@ -176,7 +178,9 @@ impl Controller {
         match news {
             News::Lost(why) => {
                 if !was_lost {
-                    let text = format!("{why}. Traffic goes on where it is, and nothing advances");
+                    let end = if why.ends_with(['?', ')']) { "" } else { "." };
+                    let text =
+                        format!("{why}{end} Traffic goes on where it is, and nothing advances");
                     self.ledger.tell("", None, "trouble", text);
                 }
                 self.dock.lost = Some(why);

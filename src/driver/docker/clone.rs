@@ -3,6 +3,7 @@
 //! `docker inspect` shows settings and image defaults as one. What equals the default of blue's image is
 //! therefore left out, or green would run with the old version's defaults.
 
+use crate::driver::docker::container::stop_timeout;
 use crate::driver::docker::endpoints::{endpoints, first_network};
 use crate::driver::docker::host_settings::{anonymous, host_settings};
 use crate::driver::docker::labels::{self, COMPOSE_PROJECT, Owner};
@@ -41,6 +42,8 @@ pub struct Spec {
     pub name: String,
     /// What is sent to create it.
     pub body: ContainerCreateBody,
+    /// What its image is to run on, where that is not the engine's own.
+    pub platform: Option<String>,
     /// Networks to join after it was created and before it is started: one can be named at creation.
     pub networks: BTreeMap<String, EndpointSettings>,
     /// What people should know: one line each.
@@ -115,6 +118,7 @@ pub fn clone(
     remarks.extend(brought_by_compose(&copied));
     Ok(Spec {
         name: changes.name.clone(),
+        platform: None,
         body,
         networks,
         remarks,
@@ -143,8 +147,7 @@ fn body(
         user: other(&config.user, &image.user),
         working_dir: other(&config.working_dir, &image.working_dir),
         stop_signal: other(&config.stop_signal, &image.stop_signal),
-        // Podman says 0 where nothing was set.
-        stop_timeout: config.stop_timeout.filter(|seconds| *seconds != 0),
+        stop_timeout: stop_timeout(config),
         exposed_ports: without(&config.exposed_ports, &image.exposed_ports),
         volumes: without(&config.volumes, &image.volumes),
         shell: other(&config.shell, &image.shell),
@@ -624,6 +627,56 @@ mod tests {
         .into();
         let body = cloned(config(), host(), &changes).body;
         assert_eq!(body.env, list(&["KEY=new", "MORE=1"]));
+    }
+
+    #[test]
+    fn a_chosen_host_name_is_told_and_left_with_blue() {
+        let named = || ContainerConfig {
+            hostname: Some("shared".to_owned()),
+            ..config()
+        };
+        let with = |config, host, hostname| {
+            let changes = Changes {
+                hostname,
+                ..changes()
+            };
+            let spec = cloned(config, host, &changes);
+            let told = spec.remarks.join("\n").contains("the host name shared");
+            let later = labels::names(&spec.body.labels.unwrap_or_default());
+            let later = later["front"].iter().any(|name| name == "shared");
+            (spec.body.hostname, told, later)
+        };
+        let shared = Some("shared".to_owned());
+        let of_the_host = || HostConfig {
+            uts_mode: Some("host".to_owned()),
+            ..host()
+        };
+        assert_eq!(with(named(), host(), false), (None, true, true));
+        assert_eq!(with(named(), host(), true), (shared, false, false));
+        assert_eq!(with(named(), of_the_host(), false), (None, false, false));
+        assert_eq!(with(config(), host(), false), (None, false, false));
+    }
+
+    #[test]
+    fn variables_that_podman_made_are_not_blues() {
+        let config = ContainerConfig {
+            env: list(&["KEY=1", "HOSTNAME=0123456789ab", "container=podman"]),
+            stop_timeout: Some(0),
+            ..config()
+        };
+        let body = cloned(config.clone(), host(), &changes()).body;
+        assert_eq!((body.env, body.stop_timeout), (list(&["KEY=1"]), None));
+        let own = ContainerConfig {
+            env: list(&["HOSTNAME=chosen"]),
+            ..config
+        };
+        let body = cloned(own, host(), &changes()).body;
+        assert_eq!(body.env, list(&["HOSTNAME=chosen"]));
+        assert_eq!(
+            body.stop_timeout,
+            Some(0),
+            "on Docker somebody asked for it"
+        );
     }
 
     #[test]

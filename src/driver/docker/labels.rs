@@ -177,6 +177,14 @@ impl Owner {
         ]
     }
 
+    /// What a search for all containers that any shifter made for a service of this name asks for.
+    pub fn of_the_name(&self) -> Vec<String> {
+        vec![
+            format!("{MANAGED}=true"),
+            format!("{SERVICE}={}", self.service),
+        ]
+    }
+
     /// Whether a container with these labels was made by this rollout.
     pub fn made(&self, labels: &HashMap<String, String>) -> bool {
         let rollout = self.rollout.to_string();

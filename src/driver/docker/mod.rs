@@ -13,6 +13,8 @@ mod endpoints;
 pub mod engine;
 mod fault;
 mod host_settings;
+pub mod images;
+mod injected;
 pub mod labels;
 pub mod members;
 pub mod names;
@@ -23,8 +25,12 @@ pub mod pools;
 pub mod portrait;
 pub mod raise;
 pub mod roster;
+pub mod strangers;
 pub mod sweep;
 pub mod tasks;
+
+#[cfg(test)]
+mod fates;
 
 pub use container::{Container, State};
 pub use engine::{Engine, EngineError};

@@ -6,7 +6,7 @@
 //! there is always an answer.
 
 use crate::driver::docker::clone::name_of;
-use crate::driver::docker::container::Container;
+use crate::driver::docker::container::{Container, of_podman};
 use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::labels;
 use crate::driver::docker::network;
@@ -14,6 +14,9 @@ use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkInspect
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Digits of a container's id that an engine gives it as a name.
+const SHORT_ID: usize = 12;
 
 /// Names by network.
 pub type Names = BTreeMap<String, Vec<String>>;
@@ -80,7 +83,8 @@ pub fn inherited(
         names.extend(earlier.get(network).into_iter().flatten().cloned());
         names.extend(hostname.map(str::to_owned));
         names.extend((!made).then(|| name_of(blue)));
-        names.retain(|name| !name.is_empty() && !id.starts_with(name) && !already.contains(name));
+        let own = |name: &str| name.len() == SHORT_ID && id.starts_with(name);
+        names.retain(|name| !name.is_empty() && !own(name) && !already.contains(name));
         names.sort_unstable();
         names.dedup();
         if !names.is_empty() {
@@ -215,8 +219,7 @@ fn hindrance(
     network: &NetworkInspect,
     endpoint: &EndpointSettings,
 ) -> Option<String> {
-    let env = seen.config.as_ref().and_then(|config| config.env.as_ref());
-    if env.is_some_and(|env| env.iter().any(|entry| entry == "container=podman")) {
+    if seen.config.as_ref().is_some_and(of_podman) {
         return Some(
             "Podman would give it another address, and its connections would break".to_owned(),
         );
@@ -291,13 +294,15 @@ async fn join(
         for endpoint in endpoints {
             match engine.connect(id, network, endpoint.clone()).await {
                 Ok(()) => return Ok(()),
-                // The answer of the try before was lost.
-                Err(EngineError::Refused(_, words))
-                    if words.contains("already exists in network") =>
-                {
-                    return Ok(());
-                }
                 Err(error) => last = Some(error),
+            }
+        }
+        // The answer may have been lost, and not the call.
+        if let Ok(seen) = engine.inspect(id).await {
+            let settings = seen.network_settings.as_ref();
+            let there = settings.and_then(|settings| settings.networks.as_ref()?.get(network));
+            if there.is_some() {
+                return Ok(());
             }
         }
         tries += 1;

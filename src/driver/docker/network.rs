@@ -57,7 +57,7 @@ impl Engine {
 
 /// Whether a container that leaves the network and joins it again has its `address` again: engines give the lowest that is
 /// free, so all below it have to be taken.
-pub fn keeps(network: &NetworkInspect, address: Ipv4Addr) -> bool {
+pub(super) fn keeps(network: &NetworkInspect, address: Ipv4Addr) -> bool {
     let configs = network.ipam.iter().flat_map(|ipam| &ipam.config).flatten();
     let own = configs.filter_map(|config| {
         let subnet: Ipv4Net = config.subnet.as_ref()?.parse().ok()?;

@@ -8,6 +8,7 @@ use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::labels::{self, Owner};
 use crate::driver::docker::names::{self, Moving, Told};
+use crate::driver::docker::strangers;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Keep {
     pub keep_green: Duration,
     /// How long a container may take to stop before it is killed, at least: its own stop timeout may be longer.
     pub grace: Duration,
+    /// Ids of images that shifter fetched for this service and that are too many.
+    pub images: Vec<String>,
     /// Containers whose names are being changed.
     pub moving: Moving,
     /// The first one of a process, which finds what the one before left half done.
@@ -48,6 +51,12 @@ pub struct Swept {
     pub told: Vec<String>,
     /// What could not be done, as long as that is so.
     pub troubles: Vec<String>,
+    /// Ids of images that are here no more.
+    pub images: Vec<String>,
+    /// The highest number of a rollout that another journal made containers of this service by.
+    pub highest: i64,
+    /// Something has to be tried again soon.
+    pub again: bool,
 }
 
 /// One thing to do.
@@ -70,10 +79,31 @@ enum Chore {
 /// # Errors
 /// When the engine does not do it; what was not done is done by the next sweep.
 pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
-    let ours = engine.labelled(&keep.owner.of_the_service()).await?;
+    let all = engine.labelled(&keep.owner.of_the_name()).await?;
+    let (ours, strangers): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|one| keep.owner.owns(&one.labels));
     // Before blue is stopped, so that there is always an answer.
-    let named = names(engine, keep, &ours).await?;
-    let (mut told, troubles) = (named.done, named.troubles);
+    let (named, again) = match names(engine, keep, &ours).await {
+        Ok(named) => (named, false),
+        Err(error) => {
+            let text = format!("the names of what serves could not be settled: {error}");
+            let troubles = vec![text];
+            (
+                Told {
+                    troubles,
+                    ..Told::default()
+                },
+                true,
+            )
+        }
+    };
+    let (mut told, mut troubles) = (named.done, named.troubles);
+    let nobodys = strangers
+        .iter()
+        .filter(|one| !keep.serving.contains(&one.id));
+    let nobodys: Vec<Container> = nobodys.cloned().collect();
+    troubles.extend(strangers::told(&keep.owner.service, &nobodys));
     let mut retired = vec![];
     for id in &keep.retired {
         retired.extend(engine.find(id).await?);
@@ -89,7 +119,39 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
             told.extend(perform(engine, keep, chore).await?);
         }
     }
-    Ok(Swept { told, troubles })
+    let images = forget(engine, &keep.images, &mut told).await?;
+    Ok(Swept {
+        told,
+        troubles,
+        images,
+        highest: strangers::highest(&strangers),
+        again,
+    })
+}
+
+/// Removes images that are too many: ids of those that are here no more. One that is in use stays.
+async fn forget(
+    engine: &Engine,
+    images: &[String],
+    told: &mut Vec<String>,
+) -> Result<Vec<String>, EngineError> {
+    let mut gone = vec![];
+    for id in images {
+        let name = match engine.image(id).await {
+            Ok(image) => image.names.join(", "),
+            Err(EngineError::Missing(_)) => String::new(),
+            Err(error) => return Err(error),
+        };
+        match engine.remove_image(id).await {
+            Ok(()) => told.push(format!("removed the image {name}: no container uses it, and newer ones are kept (`keep_images` of [docker])")),
+            Err(EngineError::Missing(_)) => {}
+            // In use, or named otherwise too; or what stands before the engine does not let us.
+            Err(EngineError::Refused(..) | EngineError::Taken(_) | EngineError::Denied(_)) => continue,
+            Err(error) => return Err(error),
+        }
+        gone.push(id.clone());
+    }
+    Ok(gone)
 }
 
 /// Gives those that serve the names that they are to have, and takes them from a green that does not any more.
@@ -303,6 +365,7 @@ mod tests {
             name: None,
             keep_green: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
+            images: vec![],
             moving: Moving::default(),
             first: false,
         }
@@ -335,6 +398,8 @@ mod tests {
             memory: 0,
             stop_timeout: None,
             ports: vec![],
+            mode: String::new(),
+            starved: false,
             addresses: vec![],
             unread: None,
         }

@@ -2,9 +2,12 @@
 
 mod addresses;
 mod baseline;
+mod images;
 mod making;
 mod members;
+mod names;
 mod running;
+mod strangers;
 mod walk;
 
 use crate::support::fake::Fake;

@@ -10,6 +10,7 @@ mod faults;
 mod front;
 mod image;
 mod labels;
+mod names;
 mod probes;
 mod registry;
 mod rows;
