@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries that tell of every failed request, which shifter counts and tells in its own words.
-const QUIET: &str = "pingora_core=warn,pingora_proxy=off,hyper=warn,hyper_util=warn,reqwest=warn";
+/// Libraries that tell of every failed request, which shifter counts and tells in its own words; and of a connection that somebody else
+/// took out of the pool first, which is nobody's error.
+const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_proxy=off,hyper=warn,hyper_util=warn,reqwest=warn";
 
 /// Starts logging. `level` is a level or, for those who look for something, a list such as
 /// `info,shifter::proxy=trace`. A second call changes nothing.
@@ -81,6 +82,9 @@ mod tests {
         ] {
             assert_eq!(filter(level).1, wrong, "{level}");
         }
-        assert!(filter("warn").0.to_string().contains("pingora_proxy=off"));
+        let quiet = filter("warn").0.to_string();
+        for target in ["pingora_proxy=off", "pingora_core::connectors=off"] {
+            assert!(quiet.contains(target), "{quiet}");
+        }
     }
 }

@@ -187,7 +187,7 @@ pub fn members(all: &[BackendView]) -> String {
     let mut text = format!("{} of {} up", count("up"), all.len());
     for health in ["down", "doubted"] {
         let those = all.iter().filter(|backend| backend.health == health);
-        let those: Vec<String> = those.map(|backend| tame(&backend.address)).collect();
+        let those: Vec<String> = those.map(ill).collect();
         if !those.is_empty() {
             text.push_str(&format!(", {health}: {}", those.join(" ")));
         }
@@ -198,9 +198,37 @@ pub fn members(all: &[BackendView]) -> String {
     text
 }
 
+/// A backend that is not well, and why, where that is known.
+fn ill(backend: &BackendView) -> String {
+    let address = tame(&backend.address);
+    match &backend.reason {
+        Some(reason) => format!("{address} ({})", tame(reason)),
+        None => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_a_member_is_down_is_shown() {
+        let one = |health: &str, reason: Option<&str>| BackendView {
+            address: "10.0.0.3:80".to_owned(),
+            health: health.to_owned(),
+            reason: reason.map(str::to_owned),
+            ..BackendView::default()
+        };
+        let all = [one("up", None), one("down", Some("/up answers 403"))];
+        assert_eq!(
+            members(&all),
+            "1 of 2 up, down: 10.0.0.3:80 (/up answers 403)"
+        );
+        assert_eq!(
+            members(&[one("down", None)]),
+            "0 of 1 up, down: 10.0.0.3:80"
+        );
+    }
 
     struct Fails(ErrorKind);
 

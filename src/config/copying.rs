@@ -22,7 +22,7 @@ pub struct Copying {
     pub pull: Pull,
     /// Variables set anew or added.
     pub env: BTreeMap<String, String>,
-    /// Names that green has on its networks; blue's are never taken over.
+    /// Names that green has on its networks from its start.
     pub aliases: Vec<String>,
     /// How many; `None`: as many as blue has.
     pub replicas: Option<u32>,
@@ -32,6 +32,8 @@ pub struct Copying {
     pub compose: bool,
     /// Whether green has blue's host name, by which engines let it be found on its networks.
     pub hostname: bool,
+    /// Whether green answers to blue's names on its networks from its promotion on.
+    pub names: bool,
 }
 
 /// What the container of a promoted version is called.
@@ -88,6 +90,7 @@ pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
         naming: value::choice("naming", &raw.naming, &NAMING, Naming::Release)?,
         compose: raw.compose.unwrap_or(false),
         hostname: raw.hostname.unwrap_or(false),
+        names: raw.names.unwrap_or(true),
     })
 }
 

@@ -66,6 +66,7 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
             host,
             access,
             discovery,
+            keep_images: value::number("keep_images", &raw.keep_images, 1..=10_000, 3)?,
         }),
     }
 }
@@ -285,6 +286,10 @@ mod tests {
             ("myorg/api:1.1", "myorg/api:1.1"),
             ("host:5000/api", "host:5000/api:latest"),
             ("api@sha256:0123", "api@sha256:0123"),
+            // As `docker images` shows an id.
+            ("c3e92f39e5fa", "c3e92f39e5fa"),
+            ("c3e92f39e5f", "c3e92f39e5f:latest"),
+            ("myorg/c3e92f39e5fa", "myorg/c3e92f39e5fa:latest"),
         ];
         for (text, expected) in good {
             assert_eq!(image(text).as_deref(), Ok(expected));

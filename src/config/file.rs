@@ -63,6 +63,7 @@ pub(crate) struct RawDocker {
     pub(crate) host: Text,
     pub(crate) access: Text,
     pub(crate) discovery: Option<bool>,
+    pub(crate) keep_images: Value<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -346,6 +347,7 @@ pub(crate) struct RawCopy {
     pub(crate) naming: Text,
     pub(crate) compose: Option<bool>,
     pub(crate) hostname: Option<bool>,
+    pub(crate) names: Option<bool>,
 }
 
 /// Where a pool's members are: addresses, or a table about containers.

@@ -242,6 +242,8 @@ pub struct Docker {
     pub access: Access,
     /// Whether containers with the label `shifter.service` are services too.
     pub discovery: bool,
+    /// How many of the images that shifter fetched for a service are kept, beside those in use.
+    pub keep_images: usize,
 }
 
 /// The most that is done at the Docker engine.

@@ -14,7 +14,7 @@ use crate::core::stats::Histogram;
 use crate::core::table::{Color, Pool};
 use crate::core::time::Time;
 use crate::driver::docker::pools::{self, Place};
-use crate::driver::docker::raise::{self, Raise};
+use crate::driver::docker::raise::{self, Raise, Said};
 use crate::driver::docker::roster::{By, Found};
 use crate::driver::docker::{Container, State};
 use crate::driver::fixed;
@@ -258,16 +258,8 @@ impl Controller {
         };
         let (engine, access) = (self.dock.engine.clone(), self.config.docker.access);
         let task = tokio::spawn(async move {
-            let say = |text: String| {
-                let said = Mail::Said {
-                    service: service.clone(),
-                    rollout,
-                    kind: "containers",
-                    text,
-                };
-                // People can do without a line; the work cannot wait for them.
-                let _ = own.try_send(said);
-            };
+            // People can do without a line; the work cannot wait for them.
+            let say = |said: Said| drop(own.try_send(Mail::of_making(&service, rollout, said)));
             let result = if access < Access::Manage {
                 Err(format!(
                     "shifter may not make containers: `access` of [docker] is \"{}\", set it to \"manage\"",

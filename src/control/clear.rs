@@ -4,8 +4,8 @@ use crate::config::Access;
 use crate::control::controller::Controller;
 use crate::control::handle::Mail;
 use crate::core::table::Color;
-use crate::driver::docker::sweep::{self, Keep};
-use crate::store::saved::Kept;
+use crate::driver::docker::sweep::{self, Keep, Swept};
+use crate::store::saved::{Fetched, Kept};
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether something is to be cleared away.
@@ -90,7 +90,35 @@ impl Controller {
             name: ward.settings.fixed_name().map(str::to_owned),
             keep_green: ward.settings.keep_green,
             grace: ward.settings.drain,
+            images: self.too_many_images(i),
+            moving: ward.docker.moving.clone(),
+            first: !ward.docker.swept,
         }
+    }
+
+    /// Ids of images that were fetched for a service and are too many; none while it is rolled out.
+    fn too_many_images(&self, i: usize) -> Vec<String> {
+        if self.wards[i].run.is_some() {
+            return vec![];
+        }
+        let lists: Vec<&[Fetched]> = self
+            .wards
+            .iter()
+            .map(|ward| ward.saved.fetched.as_slice())
+            .collect();
+        too_many(&lists, i, self.config.docker.keep_images)
+    }
+
+    /// An image was fetched for a service.
+    pub(super) fn fetched(&mut self, service: &str, fetched: Fetched) {
+        let Some(i) = self.ward_named(service) else {
+            return;
+        };
+        let ward = &mut self.wards[i];
+        ward.saved.fetched.retain(|one| one.id != fetched.id);
+        ward.saved.fetched.push(fetched);
+        let written = self.ledger.journal.save_service(service, &ward.saved);
+        let _ = self.ledger.watch(written);
     }
 
     /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
@@ -119,33 +147,58 @@ impl Controller {
         &mut self,
         service: &str,
         retired: &[String],
-        result: Result<Vec<String>, String>,
+        result: Result<Swept, String>,
     ) {
         let Some(i) = self.ward_named(service) else {
             return;
         };
         self.wards[i].docker.sweeping = None;
         match result {
-            Ok(lines) => {
-                for line in lines {
+            Ok(swept) => {
+                for line in swept.told {
                     self.ledger.tell(service, None, "containers", line);
                 }
+                let seen = &mut self.wards[i].docker;
+                seen.swept = true;
+                for trouble in seen.unswept.fresh(swept.troubles) {
+                    self.ledger.tell(service, None, "trouble", trouble);
+                }
                 let ward = &mut self.wards[i];
-                let before = ward.saved.retired.len();
+                ward.docker.highest = ward.docker.highest.max(swept.highest);
+                if swept.again {
+                    let again = Some(Instant::now() + AGAIN);
+                    (ward.docker.next_sweep, ward.docker.swept) = (again, false);
+                }
+                let before = (ward.saved.retired.len(), ward.saved.fetched.len());
                 ward.saved.retired.retain(|id| !retired.contains(id));
-                if ward.saved.retired.len() < before {
+                ward.saved
+                    .fetched
+                    .retain(|one| !swept.images.contains(&one.id));
+                if (ward.saved.retired.len(), ward.saved.fetched.len()) != before {
                     let written = self.ledger.journal.save_service(service, &ward.saved);
                     let _ = self.ledger.watch(written);
                 }
             }
             Err(why) => {
-                self.wards[i].docker.next_sweep = Some(Instant::now() + AGAIN);
+                let seen = &mut self.wards[i].docker;
+                // A name may have been half given.
+                (seen.next_sweep, seen.swept) = (Some(Instant::now() + AGAIN), false);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
                 self.ledger.tell(service, None, "trouble", text);
             }
         }
     }
+}
+
+/// Of the images that were fetched for the service `own`, the ids of all but the last `keep`, without those that another service keeps.
+fn too_many(lists: &[&[Fetched]], own: usize, keep: usize) -> Vec<String> {
+    let last = |list: &[Fetched]| list[list.len().saturating_sub(keep)..].to_vec();
+    let kept: Vec<Fetched> = lists.iter().flat_map(|list| last(list)).collect();
+    let old = lists[own]
+        .iter()
+        .filter(|one| !kept.iter().any(|kept| kept.id == one.id));
+    old.map(|one| one.id.clone()).collect()
 }
 
 /// Ids of those whose time is not over.
@@ -161,6 +214,23 @@ fn still_kept(all: &[Kept], now: jiff::Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_images_of_each_service_are_kept() {
+        let list = |ids: &[&str]| -> Vec<Fetched> {
+            let one = |id: &&str| Fetched {
+                id: (*id).to_owned(),
+                image: format!("app:{id}"),
+            };
+            ids.iter().map(one).collect()
+        };
+        let (api, web) = (list(&["1", "2", "3", "4"]), list(&["2"]));
+        let lists = [api.as_slice(), web.as_slice()];
+        assert_eq!(too_many(&lists, 0, 2), ["1"], "the other service has 2");
+        assert_eq!(too_many(&lists[..1], 0, 2), ["1", "2"]);
+        assert_eq!(too_many(&lists, 1, 2), [""; 0]);
+        assert_eq!(too_many(&lists, 0, 9), [""; 0]);
+    }
 
     #[test]
     fn a_green_is_kept_for_its_time() {

@@ -1,6 +1,6 @@
 //! A service whose pools are containers: which ones, what they make of its entry of the table.
 
-use crate::config::PoolSpec;
+use crate::config::{Ask, PoolSpec};
 use crate::control::dock::Dock;
 use crate::control::ward::Ward;
 use crate::core::phase::Phase;
@@ -9,6 +9,7 @@ use crate::core::table::Color;
 use crate::core::weight::Weight;
 use crate::driver::docker::members;
 use crate::driver::docker::pools::{self, Place};
+use crate::driver::docker::roster::Found;
 use crate::driver::docker::{Container, State};
 use crate::driver::fixed;
 use std::time::Duration;
@@ -50,19 +51,19 @@ impl Ward {
     }
 
     /// Takes what was seen of a pool; true when the table changes by it.
-    pub(super) fn settle(
-        &mut self,
-        color: Color,
-        place: &Place,
-        containers: Vec<Container>,
-    ) -> bool {
+    pub(super) fn settle(&mut self, color: Color, place: &Place, found: Found) -> bool {
         let green = self.route.green.as_ref();
         let release = match color {
             Color::Blue => self.route.blue.release.clone(),
             Color::Green => green.map_or_else(String::new, |pool| pool.release.clone()),
         };
         let before = self.docker.containers[color.index()].as_deref();
-        let containers = members::as_last_seen(containers, before.unwrap_or_default());
+        let before = before.unwrap_or_default();
+        let containers = members::as_last_seen(found.containers, before);
+        let containers = self
+            .docker
+            .moving
+            .as_before(found.began, containers, before);
         let served = self.saved.project.as_deref();
         let (containers, mixed) = members::of_one_project(&place.by, containers, served);
         self.docker.mixed[color.index()] = mixed;
@@ -149,8 +150,15 @@ impl Ward {
         let Some(run) = &self.run else { return false };
         let containers = self.docker.containers[Color::Green.index()].as_deref();
         containers.is_some_and(|all| {
-            all.len() >= run.members && all.iter().all(|one| one.state == State::Running)
+            all.len() >= run.members && all.iter().all(|one| self.well(&one.state))
         })
+    }
+
+    /// Whether a container in this state is well. Where shifter asks it by itself, a HEALTHCHECK that has not spoken yet is not waited
+    /// for: on Podman without systemd it never does.
+    fn well(&self, state: &State) -> bool {
+        let asks = !matches!(self.settings.health.ask, Ask::Connect);
+        *state == State::Running || *state == State::Starting && asks
     }
 
     /// What is wrong with a pool's containers and was not told yet.

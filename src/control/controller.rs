@@ -235,6 +235,10 @@ impl Controller {
                 .evaluated(verdict.kind());
         }
         if ward.run.is_none() {
+            if let Some((kind, text)) = health::turn(&mut self.wards[i], &published) {
+                let service = self.wards[i].route.service.clone();
+                self.ledger.tell(&service, None, kind, text);
+            }
             return;
         }
         let run = self.wards[i].run.as_mut();

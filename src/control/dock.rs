@@ -7,6 +7,7 @@ use crate::core::rollout::Event;
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::driver::docker::labels::Owner;
+use crate::driver::docker::names::Moving;
 use crate::driver::docker::roster::{self, By, Found, News, Want, Wants};
 use crate::driver::docker::{Container, Engine, EngineError, Spoken};
 use crate::store::Clock;
@@ -108,6 +109,14 @@ pub struct Seen {
     pub(super) baseline_fallen: Option<String>,
     pub(super) copying: Option<AbortHandle>,
     pub(super) sweeping: Option<AbortHandle>,
+    /// A sweep has ended well since the process began.
+    pub(super) swept: bool,
+    /// What a sweep could not do.
+    pub(super) unswept: Told,
+    /// The highest number of a rollout that another journal made containers of this service by.
+    pub(super) highest: i64,
+    /// Containers whose names on a network are being changed.
+    pub(super) moving: Moving,
     /// Why containers that were found are not taken: they belong to several Compose projects.
     pub(super) mixed: [Option<String>; 2],
     told: [Told; 2],
@@ -172,7 +181,9 @@ impl Controller {
         match news {
             News::Lost(why) => {
                 if !was_lost {
-                    let text = format!("{why}. Traffic goes on where it is, and nothing advances");
+                    let end = if why.ends_with(['?', ')']) { "" } else { "." };
+                    let text =
+                        format!("{why}{end} Traffic goes on where it is, and nothing advances");
                     self.ledger.tell("", None, "trouble", text);
                 }
                 self.dock.lost = Some(why);
@@ -238,7 +249,7 @@ impl Controller {
             let ward = &mut self.wards[i];
             let alone = color == Color::Blue && ward.run.is_none();
             let gone = alone && ward.docker.fallen[color.index()].is_some();
-            if ward.settle(color, &place, found.containers) {
+            if ward.settle(color, &place, found) {
                 changed.push(i);
             }
             let back = gone && ward.docker.fallen[color.index()].is_none();

@@ -5,7 +5,7 @@ use crate::control::controller::Controller;
 use crate::control::handle::Mail;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
-use crate::driver::docker::{Engine, State, portrait};
+use crate::driver::docker::{Engine, EngineError, State, portrait};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,19 +53,12 @@ impl Controller {
             let (engine, own, service) = (self.dock.engine.clone(), own.clone(), service.clone());
             tokio::spawn(async move {
                 let lines = engine.last_lines(&container.id, LAST_LINES).await;
-                let lines = lines.unwrap_or_else(|error| error.to_string());
                 let name = &container.name;
                 let state = match container.state {
                     state if lost && state.serves() => fate(&engine, &container.id, state).await,
                     state => state,
                 };
-                let text = match lines.trim() {
-                    "" => format!("{name} {state}; it wrote nothing to its log"),
-                    lines => {
-                        let lines = lines.replace('\n', "\n    ");
-                        format!("{name} {state}; the last lines of its log:\n    {lines}")
-                    }
-                };
+                let text = words(name, &state, lines);
                 let kind = "log";
                 let said = Mail::Said {
                     service,
@@ -165,6 +158,19 @@ impl Bundle {
     }
 }
 
+/// How a container ended, with the last of its log.
+fn words(name: &str, state: &State, lines: Result<String, EngineError>) -> String {
+    match lines.as_deref().map(str::trim) {
+        Ok("") => format!("{name} {state}; it wrote nothing to its log"),
+        Ok(lines) => {
+            let lines = lines.replace('\n', "\n    ");
+            format!("{name} {state}; the last lines of its log:\n    {lines}")
+        }
+        Err(EngineError::Missing(_)) => format!("{name} was removed, and its log with it"),
+        Err(error) => format!("what became of {name} is not known: {error}"),
+    }
+}
+
 /// How a container stands that answers no more and ran when it was last seen: the engine may say later than the checks
 /// that it is dead, and why.
 async fn fate(engine: &Engine, id: &str, seen: State) -> State {
@@ -196,4 +202,26 @@ async fn forget_old(all: &Path) -> io::Result<()> {
         fs::remove_dir_all(path).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_container_is_not_told_as_its_log() {
+        let ran = |lines: Result<String, EngineError>| words("api-7", &State::Running, lines);
+        assert_eq!(
+            ran(Ok("\n".to_owned())),
+            "api-7 runs; it wrote nothing to its log"
+        );
+        assert!(ran(Ok("a\nb\n".to_owned())).ends_with("log:\n    a\n    b"));
+        let gone = EngineError::Missing("No such container: 0123".to_owned());
+        assert_eq!(ran(Err(gone)), "api-7 was removed, and its log with it");
+        let lost = ran(Err(EngineError::Unreachable("no such file".to_owned())));
+        assert!(
+            lost.contains("is not known") && !lost.contains("log"),
+            "{lost}"
+        );
+    }
 }

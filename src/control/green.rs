@@ -7,7 +7,7 @@ use crate::control::ward::Ward;
 use crate::core::plan::Plan;
 use crate::core::rollout::Event;
 use crate::core::table::{Color, Pool};
-use crate::driver::docker::raise::{self, Raise};
+use crate::driver::docker::raise::{self, Raise, Said};
 use crate::driver::{docker::pools, fixed};
 use crate::store::Clock;
 
@@ -152,16 +152,8 @@ impl Controller {
         };
         let engine = self.dock.engine.clone();
         let task = tokio::spawn(async move {
-            let say = |text: String| {
-                let said = Mail::Said {
-                    service: service.clone(),
-                    rollout,
-                    kind: "containers",
-                    text,
-                };
-                // People can do without a line; the work cannot wait for them.
-                let _ = own.try_send(said);
-            };
+            // People can do without a line; the work cannot wait for them.
+            let say = |said: Said| drop(own.try_send(Mail::of_making(&service, rollout, said)));
             let raised = raise::raise(&engine, &order, say).await;
             let result = raised.map_err(|error| error.to_string());
             let _ = own.send(Mail::Raised { rollout, result }).await;

@@ -8,7 +8,10 @@ use crate::core::source::Reading;
 use crate::core::usage::Look;
 use crate::core::weight::Weight;
 use crate::driver::docker::EngineError;
+use crate::driver::docker::raise::Said;
+use crate::driver::docker::sweep::Swept;
 use crate::store::journal::{Note, SavedRollout};
+use crate::store::saved::Fetched;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use thiserror::Error;
@@ -197,15 +200,36 @@ pub(crate) enum Mail {
         kind: &'static str,
         text: String,
     },
+    /// An image was fetched for a service that was not here before.
+    Fetched { service: String, fetched: Fetched },
     /// What nobody needs any more was cleared away, or could not be.
     Swept {
         service: String,
         /// Who was to be stopped by it.
         retired: Vec<String>,
-        result: Result<Vec<String>, String>,
+        result: Result<Swept, String>,
     },
     /// The process ends: record where things stand and stop.
     Stop { done: oneshot::Sender<()> },
+}
+
+impl Mail {
+    /// What was said while containers of a rollout were made.
+    pub(crate) fn of_making(service: &str, rollout: i64, said: Said) -> Mail {
+        let service = service.to_owned();
+        match said {
+            Said::Line(text) => Mail::Said {
+                service,
+                rollout,
+                kind: "containers",
+                text,
+            },
+            Said::Fetched { id, image } => Mail::Fetched {
+                service,
+                fetched: Fetched { id, image },
+            },
+        }
+    }
 }
 
 /// The way to the controller; cheap to clone.

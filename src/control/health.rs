@@ -58,6 +58,36 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
     events
 }
 
+/// What is to be said where no rollout is under way: nobody of the pool that serves is well any more, or somebody is again.
+pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, String)> {
+    let pool = &published.pools[Color::Blue.index()];
+    if ward.run.is_some() || pool.is_empty() {
+        return None;
+    }
+    let bad = |backend: &BackendState| backend.health() == Health::Down || backend.doubted();
+    let lost = pool.iter().all(|backend| bad(backend));
+    // One that nobody has checked yet says nothing.
+    let back = pool
+        .iter()
+        .any(|backend| backend.health() == Health::Up && !backend.doubted());
+    match (ward.lost, lost, back) {
+        (false, true, _) => {
+            ward.lost = true;
+            let why = pool.iter().find_map(|backend| backend.ill());
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            Some((
+                "health",
+                format!("no backend of blue is healthy any more{why}: users get 503"),
+            ))
+        }
+        (true, _, true) => {
+            ward.lost = false;
+            Some(("state", "a backend of blue is healthy again".to_owned()))
+        }
+        _ => None,
+    }
+}
+
 /// Tells the tunnels of a pool that is on its way out to end one by one; how many are open, when that is news.
 pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color, i64, Duration)> {
     let run = ward.run.as_ref()?;

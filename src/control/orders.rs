@@ -61,6 +61,7 @@ impl Controller {
                 kind,
                 text,
             } => self.ledger.tell(&service, Some(rollout), kind, text),
+            Mail::Fetched { service, fetched } => self.fetched(&service, fetched),
             Mail::Swept {
                 service,
                 retired,

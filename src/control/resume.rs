@@ -29,6 +29,8 @@ impl Controller {
         let expected = expected(&ask.expect);
         let text = format!("{name} of {service}: {from} → {to}{expected}");
         let mut saved = fresh(&service, name, &blue.release, &green.release);
+        // What another journal made has the numbers up to there.
+        saved.id = ward.docker.highest + 1;
         let (rollout, actions) = Rollout::start(begin.plan, now);
         let ward = &mut self.wards[i];
         ward.docker.stop_sweeping();

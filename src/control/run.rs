@@ -74,6 +74,14 @@ fn first_hold(rollout: &Rollout) -> Duration {
         .unwrap_or_default()
 }
 
+/// The furthest step that a rollout has begun, as far as it says so itself: the last one where it was promoted.
+fn reached(rollout: &Rollout) -> usize {
+    let last = rollout.plan().steps.len().saturating_sub(1);
+    let promoted = *rollout.phase() == Phase::Promoted;
+    let at = rollout.step_index();
+    at.unwrap_or(if promoted { last } else { 0 })
+}
+
 impl Run {
     /// A rollout whose evidence begins; `ready` when green has been healthy before.
     pub fn new(
@@ -86,6 +94,7 @@ impl Run {
     ) -> Run {
         let sources = sources::of(&settings.sources);
         let usage = Usage::within(first_hold(&rollout));
+        let reached = reached(&rollout);
         let prober = Prober::of(&settings).unwrap_or_else(|error| {
             tracing::warn!(service = %settings.name, "no probes: {error}");
             None
@@ -108,7 +117,7 @@ impl Run {
             members: 1,
             pending: vec![],
             step_spans: Default::default(),
-            reached: 0,
+            reached,
             lines: vec![],
             recorded,
         };

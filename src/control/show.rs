@@ -112,6 +112,7 @@ impl Controller {
         let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
         let goes_back = going(run.trial.rollout()) && !going(before);
         let asked = matches!(run.trial.rollout().outcome(), Some(Outcome::Stopped { .. }));
+        let relieved = before.degraded() && !run.trial.rollout().degraded();
         if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
             self.last_words(i);
         }
@@ -123,6 +124,10 @@ impl Controller {
         if let Some((Color::Blue, what)) = lost {
             let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
             self.ledger.tell(&service, Some(id), "health", text);
+        }
+        if relieved {
+            let text = "blue answers again: no longer DEGRADED".to_owned();
+            self.ledger.tell(&service, Some(id), "state", text);
         }
         if let Some(said) = said {
             self.ledger.tell(&service, Some(id), said.kind, said.text);

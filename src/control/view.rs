@@ -115,6 +115,9 @@ pub struct BackendView {
     pub address: String,
     /// `up`, `down`, `unknown`, or `doubted`: its address may be another container's while Docker is silent.
     pub health: String,
+    /// Why it is `down`: what the last check said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Requests under way.
     pub in_flight: i64,
 }

@@ -73,6 +73,8 @@ pub struct Ward {
     pub saved: SavedService,
     /// The rollout under way.
     pub run: Option<Run>,
+    /// Nobody of the pool that serves is well, and that was told.
+    pub lost: bool,
     /// The last one that ended.
     pub last: Option<RolloutView>,
     /// What is known of its containers, where its pools are containers.
@@ -114,6 +116,7 @@ impl Ward {
             route,
             saved,
             run: None,
+            lost: false,
             last: None,
             docker: Seen::default(),
             mirrored_before: MirrorCounts::default(),
@@ -392,6 +395,7 @@ impl Ward {
                 Health::Unknown => "unknown",
             }
             .to_owned(),
+            reason: backend.ill().filter(|_| backend.health() == Health::Down),
             in_flight: backend.in_flight.load(Relaxed),
         }
     }

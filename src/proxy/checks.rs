@@ -138,6 +138,7 @@ async fn watch_over(board: std::sync::Weak<Board>, target: Target) {
             let now = Clock::now();
             target.backend.identify(|identity| identity.refused(now));
         }
+        target.backend.found(checked.as_ref().err());
         let Some(board) = board.upgrade() else { return };
         if let Some(health) = tally.count(checked.is_ok(), &target.spec) {
             let id = &target.backend.id;

@@ -40,6 +40,8 @@ pub struct BackendState {
     /// Until when passive ejection keeps new requests away, in milliseconds of the process's clock.
     pub ejected_until: AtomicU64,
     health: AtomicU8,
+    /// Why the last check failed.
+    ill: Mutex<Option<String>>,
     gone: AtomicBool,
     identity: Mutex<Identity>,
     /// As `identity` has it, for the path of requests.
@@ -57,6 +59,7 @@ impl BackendState {
             failures_in_a_row: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
             health: AtomicU8::new(Health::Unknown as u8),
+            ill: Mutex::default(),
             gone: AtomicBool::new(false),
             identity: Mutex::default(),
             doubted: AtomicBool::new(false),
@@ -70,6 +73,20 @@ impl BackendState {
             1 => Health::Up,
             2 => Health::Down,
             _ => Health::Unknown,
+        }
+    }
+
+    /// What the last check said against it.
+    pub fn ill(&self) -> Option<String> {
+        let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        ill.clone()
+    }
+
+    /// Takes what a check says against it; `None`: nothing.
+    pub fn found(&self, ill: Option<&String>) {
+        let mut known = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != ill {
+            *known = ill.cloned();
         }
     }
 

@@ -246,7 +246,19 @@ impl Journal {
             "INSERT INTO rollout (service, body, sum) VALUES (?1, '', 0)",
             [&rollout.service],
         )?;
-        rollout.id = self.db.last_insert_rowid();
+        let next = self.db.last_insert_rowid();
+        if next < rollout.id {
+            // The numbers go on from there.
+            self.db.execute(
+                "UPDATE rollout SET id = ?2 WHERE id = ?1",
+                [next, rollout.id],
+            )?;
+            self.db.execute(
+                "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'rollout'",
+                [rollout.id],
+            )?;
+        }
+        rollout.id = rollout.id.max(next);
         self.save_rollout(rollout)?;
         transaction.commit()?;
         Ok(())

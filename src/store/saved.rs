@@ -17,6 +17,9 @@ pub struct SavedService {
     /// Greens that a person wants to look at while they run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
+    /// Images that shifter fetched for it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetched: Vec<Fetched>,
     /// Where blue was last seen, for a start without an answer from Docker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Pool>,
@@ -32,6 +35,15 @@ pub struct Kept {
     pub id: String,
     /// Wall time, RFC 3339.
     pub until: String,
+}
+
+/// An image that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Its id.
+    pub id: String,
+    /// As it was asked for.
+    pub image: String,
 }
 
 /// One line of what happened, in the order in which it happened.

@@ -5,7 +5,8 @@
 //! `SLOW_MS` each), `DATABASE` (a file that must have the column `COLUMN`), `EXIT_AT_START` (its exit code),
 //! `EXIT_AFTER_MS`, `IGNORE_TERM`, `BIND` (the addresses that it listens on, else all), `LEASH` (it ends when
 //! its standard input does). `app check [ADDRESS]` asks `/health`, its own for HEALTHCHECK; `app schema` looks
-//! for its column; `app sleep` does nothing for long. A WebSocket is an echo. SIGTERM: nothing new is
+//! for its column; `app ask NAME...` asks the network's resolver for names and writes when the number of addresses changes;
+//! `app sleep` does nothing for long. A WebSocket is an echo. SIGTERM: nothing new is
 //! accepted, what is under way is answered (not with `RUDE`), WebSockets are cut.
 
 mod websocket;
@@ -52,6 +53,7 @@ fn main() {
                 1
             }
         }),
+        Some("ask") => ask(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("sleep") => std::thread::sleep(Duration::from_secs(3600)),
         Some("fail") => {
             println!("this check always fails");
@@ -59,6 +61,41 @@ fn main() {
         }
         _ => serve(port),
     }
+}
+
+/// Asks Docker's resolver for each name, again and again: `name addresses` when that is news, and `asked N` now and then.
+fn ask(names: &[String]) {
+    let mut known = vec![usize::MAX; names.len()];
+    for n in 1.. {
+        for (name, known) in names.iter().zip(&mut known) {
+            let found = addresses_of(name).unwrap_or(0);
+            if found != *known {
+                println!("{name} {found}");
+                *known = found;
+            }
+        }
+        if n % 100 == 0 {
+            println!("asked {n}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many addresses the resolver gives (RFC 1035, a question for A records).
+fn addresses_of(name: &str) -> std::io::Result<usize> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut question = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for part in name.split('.') {
+        question.push(part.len() as u8);
+        question.extend(part.as_bytes());
+    }
+    question.extend([0, 0, 1, 0, 1]);
+    socket.send_to(&question, "127.0.0.11:53")?;
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer)?;
+    let failed = length < 12 || answer[3] & 15 != 0;
+    Ok(if failed { 0 } else { usize::from(answer[6]) << 8 | usize::from(answer[7]) })
 }
 
 fn check(address: &str) -> bool {

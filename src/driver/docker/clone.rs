@@ -3,9 +3,11 @@
 //! `docker inspect` shows settings and image defaults as one. What equals the default of blue's image is
 //! therefore left out, or green would run with the old version's defaults.
 
+use crate::driver::docker::container::stop_timeout;
 use crate::driver::docker::endpoints::{endpoints, first_network};
 use crate::driver::docker::host_settings::{anonymous, host_settings};
 use crate::driver::docker::labels::{self, COMPOSE_PROJECT, Owner};
+use crate::driver::docker::names;
 use crate::driver::docker::podman;
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig,
@@ -26,10 +28,12 @@ pub struct Changes {
     pub name: String,
     /// Variables set anew or added.
     pub env: BTreeMap<String, String>,
-    /// Names on the network that green may have; blue's are never taken over.
+    /// Names on the network that green has from its start.
     pub aliases: Vec<String>,
     /// Green has blue's host name.
     pub hostname: bool,
+    /// Green answers to blue's names from its promotion on.
+    pub names: bool,
 }
 
 /// A container to be created.
@@ -39,6 +43,8 @@ pub struct Spec {
     pub name: String,
     /// What is sent to create it.
     pub body: ContainerCreateBody,
+    /// What its image is to run on, where that is not the engine's own.
+    pub platform: Option<String>,
     /// Networks to join after it was created and before it is started: one can be named at creation.
     pub networks: BTreeMap<String, EndpointSettings>,
     /// What people should know: one line each.
@@ -95,19 +101,26 @@ pub fn clone(
     let copied = Blue::of(blue)?;
     refuse(&copied, compose_clone)?;
     let mut remarks = vec![];
+    let inherited = match changes.names && !owner.baseline {
+        true => names::inherited(blue, copied.lost_hostname(changes), &changes.aliases),
+        false => names::Names::new(),
+    };
     let mut networks = endpoints(blue, &copied.own_names(), changes, &mut remarks);
     let first = first_network(copied.host, &networks);
     let at_creation = networks.remove(&first).map(|endpoint| NetworkingConfig {
         endpoints_config: Some(HashMap::from([(first, endpoint)])),
     });
-    let body = ContainerCreateBody {
+    let mut body = ContainerCreateBody {
         networking_config: at_creation,
         ..body(&copied, image, changes, owner, &mut remarks)
     };
+    let named = labels::naming(&inherited, &copied.name);
+    body.labels.get_or_insert_default().extend(named);
     remarks.extend(anonymous(copied.config, copied.host));
     remarks.extend(brought_by_compose(&copied));
     Ok(Spec {
         name: changes.name.clone(),
+        platform: None,
         body,
         networks,
         remarks,
@@ -136,8 +149,7 @@ fn body(
         user: other(&config.user, &image.user),
         working_dir: other(&config.working_dir, &image.working_dir),
         stop_signal: other(&config.stop_signal, &image.stop_signal),
-        // Podman says 0 where nothing was set.
-        stop_timeout: config.stop_timeout.filter(|seconds| *seconds != 0),
+        stop_timeout: stop_timeout(config),
         exposed_ports: without(&config.exposed_ports, &image.exposed_ports),
         volumes: without(&config.volumes, &image.volumes),
         shell: other(&config.shell, &image.shell),
@@ -169,8 +181,13 @@ fn hostname(blue: &Blue<'_>, changes: &Changes, remarks: &mut Vec<String>) -> Op
     if changes.hostname {
         return Some(chosen);
     }
+    let later = if changes.names {
+        "; it answers to it from its promotion on"
+    } else {
+        ""
+    };
     remarks.push(format!(
-        "green does not get the host name {chosen}: what asks the network for it would get green, whatever its weight. Where the app itself needs it: `hostname = true` in [service.NAME.copy]"
+        "green does not get the host name {chosen}: what asks the network for it would get green, whatever its weight{later}. Where the app itself needs it: `hostname = true` in [service.NAME.copy]"
     ));
     None
 }
@@ -203,6 +220,12 @@ impl<'a> Blue<'a> {
     fn chosen_hostname(&self) -> Option<&str> {
         let name = self.config.hostname.as_deref()?;
         (!name.is_empty() && name != self.short_id()).then_some(name)
+    }
+
+    /// The chosen host name that green does not get at its making.
+    fn lost_hostname(&self, changes: &Changes) -> Option<&str> {
+        self.chosen_hostname()
+            .filter(|_| !changes.hostname && self.host.uts_mode.as_deref() != Some("host"))
     }
 
     /// The names on a network that the engine gives by itself, and the host name.
@@ -463,6 +486,7 @@ mod tests {
         Changes {
             image: "app:1.1".to_owned(),
             name: "api-7".to_owned(),
+            names: true,
             ..Changes::default()
         }
     }
@@ -550,9 +574,13 @@ mod tests {
                 (&None, &None)
             );
         }
+        let labels = spec.body.labels.unwrap_or_default();
+        let later = crate::driver::docker::labels::names(&labels);
+        assert_eq!(later["front"], ["api"]);
+        assert_eq!(later.len(), 2, "{later:?}");
         let told = spec.remarks.join("\n");
         for part in [
-            "does not answer to api on `front`",
+            "answers to api on `front` from its promotion on",
             "both versions write to data:/data",
             "publishes no ports",
         ] {
@@ -596,6 +624,56 @@ mod tests {
         .into();
         let body = cloned(config(), host(), &changes).body;
         assert_eq!(body.env, list(&["KEY=new", "MORE=1"]));
+    }
+
+    #[test]
+    fn a_chosen_host_name_is_told_and_left_with_blue() {
+        let named = || ContainerConfig {
+            hostname: Some("shared".to_owned()),
+            ..config()
+        };
+        let with = |config, host, hostname| {
+            let changes = Changes {
+                hostname,
+                ..changes()
+            };
+            let spec = cloned(config, host, &changes);
+            let told = spec.remarks.join("\n").contains("the host name shared");
+            let later = labels::names(&spec.body.labels.unwrap_or_default());
+            let later = later["front"].iter().any(|name| name == "shared");
+            (spec.body.hostname, told, later)
+        };
+        let shared = Some("shared".to_owned());
+        let of_the_host = || HostConfig {
+            uts_mode: Some("host".to_owned()),
+            ..host()
+        };
+        assert_eq!(with(named(), host(), false), (None, true, true));
+        assert_eq!(with(named(), host(), true), (shared, false, false));
+        assert_eq!(with(named(), of_the_host(), false), (None, false, false));
+        assert_eq!(with(config(), host(), false), (None, false, false));
+    }
+
+    #[test]
+    fn variables_that_podman_made_are_not_blues() {
+        let config = ContainerConfig {
+            env: list(&["KEY=1", "HOSTNAME=0123456789ab", "container=podman"]),
+            stop_timeout: Some(0),
+            ..config()
+        };
+        let body = cloned(config.clone(), host(), &changes()).body;
+        assert_eq!((body.env, body.stop_timeout), (list(&["KEY=1"]), None));
+        let own = ContainerConfig {
+            env: list(&["HOSTNAME=chosen"]),
+            ..config
+        };
+        let body = cloned(own, host(), &changes()).body;
+        assert_eq!(body.env, list(&["HOSTNAME=chosen"]));
+        assert_eq!(
+            body.stop_timeout,
+            Some(0),
+            "on Docker somebody asked for it"
+        );
     }
 
     #[test]

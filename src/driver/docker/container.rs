@@ -44,6 +44,10 @@ pub struct Container {
     pub stop_timeout: Option<i64>,
     /// The ports inside that its image or its settings name.
     pub ports: Vec<u16>,
+    /// How it is networked: `host`, `none`, `container:ID`, else a network's name.
+    pub mode: String,
+    /// The kernel killed one of its processes for want of memory, and it runs for all that.
+    pub starved: bool,
     /// Its addresses, by network.
     pub addresses: Vec<(String, IpAddr)>,
     /// Why the last look at it could not be read; all else is then as it was seen before.
@@ -112,7 +116,8 @@ impl State {
         }
         State::Exited {
             code: state.exit_code.unwrap_or_default(),
-            out_of_memory: yes(state.oom_killed),
+            // The word stays until the next start, whatever ended it then.
+            out_of_memory: yes(state.oom_killed) && state.exit_code != Some(0),
             restarting: yes(state.restarting),
             why: state.error.clone().unwrap_or_default(),
         }
@@ -179,6 +184,18 @@ impl fmt::Display for State {
     }
 }
 
+/// Whether the engine that shows these settings is Podman: it shows the variables that it made itself.
+pub fn of_podman(config: &ContainerConfig) -> bool {
+    let mut env = config.env.iter().flatten();
+    env.any(|entry| entry == "container=podman")
+}
+
+/// The stop timeout that somebody asked for: Podman says 0 where nobody did.
+pub fn stop_timeout(config: &ContainerConfig) -> Option<i64> {
+    let asked = |seconds: &i64| *seconds != 0 || !of_podman(config);
+    config.stop_timeout.filter(asked)
+}
+
 /// Named as `3000/tcp`.
 fn ports(config: &ContainerConfig) -> Vec<u16> {
     let named = config.exposed_ports.iter().flatten();
@@ -216,9 +233,12 @@ impl Container {
             labels: config.labels.clone().unwrap_or_default(),
             restart: policy.map(|name| name.to_string()).unwrap_or_default(),
             memory: host.and_then(|host| host.memory).unwrap_or_default(),
-            // Podman says 0 where nothing was set.
-            stop_timeout: config.stop_timeout.filter(|seconds| *seconds != 0),
+            stop_timeout: stop_timeout(config),
             ports: ports(config),
+            mode: host
+                .and_then(|host| host.network_mode.clone())
+                .unwrap_or_default(),
+            starved: state.oom_killed == Some(true) && state.running == Some(true),
             addresses,
             unread: None,
         })
@@ -238,6 +258,8 @@ impl Container {
             memory: 0,
             stop_timeout: None,
             ports: vec![],
+            mode: String::new(),
+            starved: false,
             addresses: vec![],
             unread: Some(why),
         }
@@ -386,6 +408,10 @@ mod tests {
             (
                 json!({"Status": "exited", "ExitCode": 137, "OOMKilled": false}),
                 exited(137, false, false),
+            ),
+            (
+                json!({"Status": "exited", "ExitCode": 0, "OOMKilled": true}),
+                exited(0, false, false),
             ),
             (json!({"Status": "running"}), exited(0, false, false)),
             (json!({}), exited(0, false, false)),

@@ -51,7 +51,11 @@ pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
 
 /// In which file credentials were looked for, and whether it is there, in words.
 pub fn looked_for() -> String {
-    match config() {
+    looked_at(config())
+}
+
+fn looked_at(file: Option<PathBuf>) -> String {
+    match file {
         None => {
             "No file with credentials was looked for, because neither DOCKER_CONFIG nor HOME is set"
                 .to_owned()
@@ -107,6 +111,29 @@ pub fn url_safe(mut request: bollard::BollardRequest) -> bollard::BollardRequest
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_credentials_were_looked_for_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.json");
+        let there = format!("{} was looked at", file.display());
+        let missing = format!("There is no file {}", file.display());
+        assert!(looked_at(None).contains("neither DOCKER_CONFIG nor HOME is set"));
+        assert!(looked_at(Some(file.clone())).starts_with(&missing));
+        std::fs::write(&file, "{}").expect("a file");
+        assert!(looked_at(Some(file)).starts_with(&there));
+    }
+
+    #[test]
+    fn the_shipped_unit_lets_roots_credentials_be_read() {
+        let unit = include_str!("../../../config/systemd/shifter.service");
+        let said = |line: &str| unit.lines().any(|known| known == line);
+        assert!(
+            said("Environment=HOME=/root"),
+            "systemd gives a service of the system no HOME"
+        );
+        assert!(said("ProtectHome=read-only"), "\"yes\" hides them");
+    }
 
     #[test]
     fn the_registry_is_told_from_a_folder() {

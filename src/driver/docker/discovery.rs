@@ -98,6 +98,8 @@ mod tests {
             memory: 0,
             stop_timeout: None,
             ports: ports.to_vec(),
+            mode: String::new(),
+            starved: false,
             addresses: vec![],
             unread: None,
         }

@@ -61,9 +61,12 @@ fn endpoint_of(
         .collect();
     if !names.is_empty() {
         let names = names.join(", ");
-        remarks.push(format!(
-            "green does not answer to {names} on `{network}`: half of what asks there would get it, whatever its weight. After the promotion, when blue is stopped, nothing answers to {names} there: let callers on `{network}` ask shifter, or write names of green's own to `aliases` of [service.NAME.copy]"
-        ));
+        remarks.push(match changes.names {
+            true => format!("green answers to {names} on `{network}` from its promotion on: before that, half of what asks there would get it, whatever its weight"),
+            false => format!(
+                "green does not answer to {names} on `{network}`: after the promotion, when blue is stopped, nothing does. Let callers on `{network}` ask shifter, or set `names` of [service.NAME.copy] to true"
+            ),
+        });
     }
     let fixed = ipam_config.into_iter().flat_map(|fixed| {
         let own = fixed.link_local_ips.into_iter().flatten();
@@ -137,7 +140,10 @@ mod tests {
         };
         assert_eq!(copied.get("web"), Some(&expected));
         let told = remarks.join("\n");
-        assert!(told.contains("nothing answers to backend there"), "{told}");
+        assert!(
+            told.contains("does not answer to backend on `web`"),
+            "{told}"
+        );
         assert!(told.contains("10.0.0.9 stays blue's"), "{told}");
         assert_eq!(remarks.len(), 2, "{told}");
     }

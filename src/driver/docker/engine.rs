@@ -5,7 +5,6 @@
 
 use crate::driver::docker::clone::Spec;
 use crate::driver::docker::container::Container;
-use crate::driver::docker::credentials;
 use crate::driver::docker::exec;
 use crate::driver::docker::fault::{CALL, said};
 use crate::driver::docker::near;
@@ -16,13 +15,12 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerUpdateBody, EventMessage, ExecConfig,
-    ImageConfig, NetworkConnectRequest, RestartPolicy,
+    RestartPolicy,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptions, EventsOptions, InspectContainerOptions,
-    InspectNetworkOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
-    RenameContainerOptions, StartContainerOptions, StatsOptionsBuilder, StopContainerOptions,
-    WaitContainerOptions,
+    CreateContainerOptionsBuilder, EventsOptions, InspectContainerOptions, InspectNetworkOptions,
+    ListContainersOptions, LogsOptions, RemoveContainerOptions, RenameContainerOptions,
+    StartContainerOptions, StatsOptionsBuilder, StopContainerOptions, WaitContainerOptions,
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::collections::HashMap;
@@ -88,26 +86,6 @@ impl Engine {
         self.line.agree().await?;
         let docker = self.docker().await?;
         call("answer", docker.ping()).await.map(drop)
-    }
-
-    /// Bytes of memory that nobody uses on the engine's host; `None` when that is another host.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
-    pub async fn free_memory(&self) -> Result<Option<i64>, EngineError> {
-        let docker = self.docker().await?;
-        let info = call("tell about itself", docker.info()).await?;
-        let known = tokio::fs::read_to_string("/proc/meminfo").await;
-        let known = known.unwrap_or_default();
-        let kilobytes = |key: &str| -> Option<i64> {
-            let line = known.lines().find(|line| line.starts_with(key))?;
-            line.split_whitespace().nth(1)?.parse().ok()
-        };
-        let here = kilobytes("MemTotal:").map(|kilobytes| kilobytes * 1024);
-        let same = here.is_some() && here == info.mem_total;
-        Ok(kilobytes("MemAvailable:")
-            .filter(|_| same)
-            .map(|free| free * 1024))
     }
 
     /// What a container takes: bytes of memory without what the system would give back at once (files that were read), and
@@ -219,67 +197,6 @@ impl Engine {
         Ok(tasks::read(&seen.services.unwrap_or_default(), service))
     }
 
-    /// The settings of an image that is here.
-    ///
-    /// # Errors
-    /// When it is not here.
-    pub async fn image(&self, reference: &str) -> Result<ImageConfig, EngineError> {
-        let docker = self.docker().await?;
-        let image = call("look at an image", docker.inspect_image(reference)).await?;
-        Ok(image.config.unwrap_or_default())
-    }
-
-    /// Fetches an image from its registry, with the credentials that `docker login` left.
-    ///
-    /// `progress` is told how much of it has come: bytes and all bytes, as far as they are known.
-    ///
-    /// # Errors
-    /// When the registry does not have it, or does not give it to us.
-    pub async fn pull(
-        &self,
-        reference: &str,
-        mut progress: impl FnMut(i64, i64),
-    ) -> Result<(), EngineError> {
-        let docker = self.docker().await?;
-        let (image, tag) = split(reference);
-        let options = CreateImageOptions {
-            from_image: Some(image.to_owned()),
-            tag: tag.map(str::to_owned),
-            ..CreateImageOptions::default()
-        };
-        let registry = || credentials::registry(reference).to_owned();
-        let credentials = credentials::of(reference).map_err(|why| EngineError::Credentials {
-            registry: registry(),
-            why,
-        })?;
-        let mut layers: HashMap<String, (i64, i64)> = HashMap::new();
-        let mut steps = docker.create_image(Some(options), None, credentials);
-        while let Some(step) = steps.next().await {
-            let step = step.map_err(|error| match said("fetch the image", &error) {
-                EngineError::Refused(_, words) | EngineError::Missing(words)
-                    if credentials::wanted(&words) =>
-                {
-                    EngineError::Unauthorized {
-                        registry: registry(),
-                        words,
-                        looked_for: credentials::looked_for(),
-                    }
-                }
-                other => other,
-            })?;
-            if let (Some(layer), Some(detail)) = (step.id, step.progress_detail)
-                && let (Some(done), Some(all)) = (detail.current, detail.total)
-            {
-                layers.insert(layer, (done, all));
-                let sum = layers
-                    .values()
-                    .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
-                progress(sum.0, sum.1);
-            }
-        }
-        Ok(())
-    }
-
     /// Makes a container, on all its networks, and does not start it: its id, and what the engine warns of.
     ///
     /// # Errors
@@ -288,17 +205,13 @@ impl Engine {
         let docker = self.docker().await?;
         let options = CreateContainerOptionsBuilder::default()
             .name(&spec.name)
+            .platform(spec.platform.as_deref().unwrap_or_default())
             .build();
         let asked = docker.create_container(Some(options), spec.body.clone());
         let made = call("create a container", asked).await?;
         let id = made.id;
         for (network, endpoint) in &spec.networks {
-            let request = NetworkConnectRequest {
-                container: id.clone(),
-                endpoint_config: Some(endpoint.clone()),
-            };
-            let asked = docker.connect_network(network, request);
-            if let Err(error) = call("connect a network", asked).await {
+            if let Err(error) = self.connect(&id, network, endpoint.clone()).await {
                 // Half a container helps nobody.
                 let _ = self.remove(&id).await;
                 return Err(error);
@@ -512,14 +425,6 @@ fn plausible(name: &str) -> bool {
     first && name.len() >= 2 && name.bytes().all(rest)
 }
 
-/// Image and tag; a digest stays with the image.
-fn split(reference: &str) -> (&str, Option<&str>) {
-    match reference.rsplit_once(':') {
-        Some((image, tag)) if !tag.contains('/') && !image.contains('@') => (image, Some(tag)),
-        _ => (reference, None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -531,19 +436,6 @@ mod tests {
         }
         for name in ["", "a", "../x", "a b", "/api", "-a", "a/b", "a?b"] {
             assert!(!plausible(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_tag_is_told_from_a_port_and_a_digest() {
-        let cases = [
-            ("api:1.1", ("api", Some("1.1"))),
-            ("host:5000/api:1.1", ("host:5000/api", Some("1.1"))),
-            ("host:5000/api", ("host:5000/api", None)),
-            ("api@sha256:0123", ("api@sha256:0123", None)),
-        ];
-        for (reference, expected) in cases {
-            assert_eq!(split(reference), expected);
         }
     }
 }

@@ -79,6 +79,9 @@ pub(super) fn said(what: &'static str, error: &Error) -> EngineError {
             message,
         } => match status_code {
             403 => EngineError::Denied(what),
+            400 if message.contains("HTTP request to an HTTPS server") => EngineError::Unreachable(
+                "it speaks TLS, and was asked without: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH (the folder of ca.pem, cert.pem and key.pem)".to_owned(),
+            ),
             404 => EngineError::Missing(message.clone()),
             409 if message.contains("is already in use") => EngineError::Taken(message.clone()),
             _ => EngineError::Refused(what, message.clone()),
@@ -112,4 +115,25 @@ fn deepest(error: &Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_behind_tls_is_told_with_the_variables_that_it_wants() {
+        let answer = |status_code, message: &str| Error::DockerResponseServerError {
+            status_code,
+            message: message.to_owned(),
+        };
+        let tls = answer(400, "Client sent an HTTP request to an HTTPS server.\n");
+        let text = said("answer", &tls).to_string();
+        assert!(
+            text.contains("DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"),
+            "{text}"
+        );
+        let text = said("answer", &answer(400, "bad parameter")).to_string();
+        assert!(text.contains("bad parameter"), "{text}");
+    }
 }

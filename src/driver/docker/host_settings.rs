@@ -125,3 +125,98 @@ fn shared(host: &HostConfig) -> Vec<String> {
         });
     binds.chain(mounts).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::Mount;
+    use serde_json::json;
+
+    fn words(words: &[&str]) -> Option<Vec<String>> {
+        Some(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    fn copied(host: &HostConfig) -> HostConfig {
+        host_settings("api", host, &mut vec![])
+    }
+
+    #[test]
+    fn what_the_engine_hides_by_default_is_that_of_today() {
+        let hidden = |paths: Option<Vec<String>>| HostConfig {
+            masked_paths: paths.clone(),
+            readonly_paths: paths,
+            ..HostConfig::default()
+        };
+        let both = |host: HostConfig| (host.masked_paths, host.readonly_paths);
+        assert_eq!(both(copied(&hidden(words(&["/proc/kcore"])))), (None, None));
+        let none = words(&[]);
+        assert_eq!(
+            both(copied(&hidden(none.clone()))),
+            (none.clone(), none),
+            "as --security-opt systempaths=unconfined asks"
+        );
+    }
+
+    #[test]
+    fn limits_and_devices_of_podman_are_asked_for_as_it_takes_them() {
+        let host: HostConfig = serde_json::from_value(json!({
+            "NanoCpus": 1_500_000_000, "CpuPeriod": 100_000, "CpuQuota": 150_000,
+            "Devices": [{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/x", "CgroupPermissions": "" }],
+        }))
+        .expect("settings");
+        let green = copied(&host);
+        assert_eq!(
+            (green.nano_cpus, green.cpu_period, green.cpu_quota),
+            (host.nano_cpus, None, None)
+        );
+        let devices = green.devices.expect("a device");
+        assert_eq!(devices[0].cgroup_permissions.as_deref(), Some("rwm"));
+        let by_quota = HostConfig {
+            nano_cpus: Some(0),
+            ..host
+        };
+        assert_eq!(copied(&by_quota).cpu_quota, Some(150_000));
+    }
+
+    #[test]
+    fn anonymous_volumes_are_told_however_they_were_asked_for() {
+        let mount = |source: Option<&str>| Mount {
+            typ: Some(MountType::VOLUME),
+            source: source.map(str::to_owned),
+            target: Some("/cache".to_owned()),
+            ..Mount::default()
+        };
+        let with = |mounts| HostConfig {
+            mounts: Some(mounts),
+            ..HostConfig::default()
+        };
+        let told = |config: &ContainerConfig, host: &HostConfig| {
+            anonymous(config, host).unwrap_or_default()
+        };
+        let plain = ContainerConfig::default();
+        assert!(told(&plain, &with(vec![mount(None)])).contains("/cache"));
+        assert!(told(&plain, &with(vec![mount(Some(""))])).contains("/cache"));
+        assert_eq!(told(&plain, &with(vec![mount(Some("data"))])), "");
+        let asked = ContainerConfig {
+            volumes: words(&["/data"]),
+            ..plain
+        };
+        assert!(told(&asked, &HostConfig::default()).contains("/data"));
+    }
+
+    #[test]
+    fn an_image_as_a_mount_is_written_to_by_nobody() {
+        let mount = |typ| Mount {
+            typ: Some(typ),
+            source: Some("api:1".to_owned()),
+            target: Some("/img".to_owned()),
+            ..Mount::default()
+        };
+        let host = |typ| HostConfig {
+            mounts: Some(vec![mount(typ)]),
+            ..HostConfig::default()
+        };
+        assert_eq!(shared(&host(MountType::IMAGE)), [""; 0]);
+        assert_eq!(shared(&host(MountType::VOLUME)), ["api:1:/img"]);
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::core::table::Color;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Marks a container that some shifter made.
 pub const MANAGED: &str = "com.example.shifter.managed";
@@ -21,6 +21,10 @@ pub const BASELINE: &str = "com.example.shifter.baseline";
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
 /// The restart policy that it gets when it is promoted: until then a crash is a crash.
 pub const RESTART: &str = "com.example.shifter.restart";
+/// The names that it answers to on its networks when it is promoted, as JSON by network.
+const NAMES: &str = "com.example.shifter.names";
+/// Which of those was only the name of its predecessor's container: everybody's has one, so that nobody need ask for it.
+const NAME: &str = "com.example.shifter.name";
 
 /// What people label a container with that is to be served: the service. Its further labels are
 /// `shifter.pool` (blue, or green), `.port`, `.hosts`, `.paths`, `.health` and `.network`.
@@ -173,6 +177,14 @@ impl Owner {
         ]
     }
 
+    /// What a search for all containers that any shifter made for a service of this name asks for.
+    pub fn of_the_name(&self) -> Vec<String> {
+        vec![
+            format!("{MANAGED}=true"),
+            format!("{SERVICE}={}", self.service),
+        ]
+    }
+
     /// Whether a container with these labels was made by this rollout.
     pub fn made(&self, labels: &HashMap<String, String>) -> bool {
         let rollout = self.rollout.to_string();
@@ -197,6 +209,27 @@ pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicy> {
         name: Some(name.parse::<RestartPolicyNameEnum>().ok()?),
         maximum_retry_count: most,
     })
+}
+
+/// The labels of what a container answers to once it is promoted; `name` is its predecessor's.
+pub fn naming(names: &BTreeMap<String, Vec<String>>, name: &str) -> Vec<(String, String)> {
+    match serde_json::to_string(names) {
+        Ok(json) if !names.is_empty() => {
+            vec![(NAMES.to_owned(), json), (NAME.to_owned(), name.to_owned())]
+        }
+        _ => vec![],
+    }
+}
+
+/// What a container of ours answers to on its networks once it is promoted.
+pub fn names(labels: &HashMap<String, String>) -> BTreeMap<String, Vec<String>> {
+    let json = labels.get(NAMES).map(String::as_str).unwrap_or_default();
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+/// Whether a person gave one of these names, and not the engine alone.
+pub fn given(labels: &HashMap<String, String>, names: &[String]) -> bool {
+    names.iter().any(|name| labels.get(NAME) != Some(name))
 }
 
 /// Whether a label of blue belongs to that one container and is never copied.

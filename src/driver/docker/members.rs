@@ -101,6 +101,11 @@ pub fn troubles(containers: &[Container]) -> Vec<String> {
                 "Docker's answer about the container {name} cannot be read: {why}. {then}; the others are not concerned"
             ));
         }
+        if one.starved {
+            return Some(format!(
+                "the kernel killed a process in {name} for want of memory (OOM), and {name} runs on: give it more, or look why it takes so much"
+            ));
+        }
         let how = match one.state {
             State::Unhealthy { .. } => "is unhealthy by its own HEALTHCHECK",
             // A member that starts alone is waited for, and no trouble.
@@ -162,6 +167,18 @@ mod tests {
         );
         let again = as_last_seen(vec![before[0].clone()], &now);
         assert_eq!(troubles(&again), [""; 0]);
+    }
+
+    #[test]
+    fn a_process_that_was_killed_for_memory_is_told_though_its_container_runs() {
+        let mut one = container("a", "p", State::Running);
+        assert_eq!(troubles(std::slice::from_ref(&one)), [""; 0]);
+        one.starved = true;
+        let told = troubles(&[one]).join("\n");
+        assert!(
+            told.contains("killed a process in a for want of memory"),
+            "{told}"
+        );
     }
 
     #[test]

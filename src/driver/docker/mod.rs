@@ -14,9 +14,13 @@ pub mod engine;
 mod exec;
 mod fault;
 mod host_settings;
+pub mod images;
+mod injected;
 pub mod labels;
 pub mod members;
+pub mod names;
 mod near;
+mod network;
 pub mod oneshot;
 mod podman;
 pub mod pools;
@@ -24,8 +28,12 @@ pub mod portrait;
 pub mod raise;
 pub mod roster;
 pub mod spoken;
+pub mod strangers;
 pub mod sweep;
 pub mod tasks;
+
+#[cfg(test)]
+mod fates;
 
 pub use container::{Container, State};
 pub use engine::{Engine, EngineError};

@@ -22,3 +22,23 @@ pub(super) fn first(mut container: Container) -> Container {
     }
     container
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_networks_the_one_that_this_host_is_on_comes_first() {
+        let on = |addresses: [(&str, &str); 2]| Container {
+            addresses: addresses
+                .map(|(name, ip)| (name.to_owned(), ip.parse().expect("an address")))
+                .into(),
+            ..Container::unreadable("one".to_owned(), "one".to_owned(), String::new())
+        };
+        // Every host is on 127.0.0.0/8, and none on a network for documentation.
+        let found = first(on([("aaa", "192.0.2.3"), ("web", "127.9.9.9")]));
+        assert_eq!(found.address(None, 80), "127.9.9.9:80".parse().ok());
+        let found = first(on([("aaa", "192.0.2.3"), ("web", "198.51.100.3")]));
+        assert_eq!(found.address(None, 80), "192.0.2.3:80".parse().ok());
+    }
+}

@@ -43,7 +43,7 @@ pub async fn run(engine: &Engine, order: &OneShot) -> Result<(i64, String), Engi
         take_away(engine, &left.id).await?;
     }
     if engine.image(&order.image).await.is_err() && order.pull != Pull::Never {
-        engine.pull(&order.image, |_, _| {}).await?;
+        engine.pull(&order.image, None, |_, _| {}).await?;
     }
     let (id, _) = engine.create(&spec).await?;
     let ran = async {
@@ -76,6 +76,7 @@ fn spec(order: &OneShot) -> Spec {
             }),
             ..ContainerCreateBody::default()
         },
+        platform: None,
         networks: BTreeMap::new(),
         remarks: vec![],
     }

@@ -127,21 +127,23 @@ pub fn unreachable(place: &Place, containers: &[Container]) -> Vec<String> {
             .is_none()
     });
     lost.map(|found| {
-        let others: Vec<&str> = found
-            .addresses
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let on = if others.is_empty() {
-            "no network".to_owned()
-        } else {
-            others.join(", ")
-        };
-        let wanted = place.network.as_deref().unwrap_or("a network");
-        format!(
-            "{name} is on {on}, and not on {wanted}: `docker network connect {wanted} {name}`",
-            name = found.name
-        )
+        let (name, port) = (&found.name, place.port);
+        if let Some(other) = found.mode.strip_prefix("container:") {
+            return format!("{name} lives in the network of {other}: name that container instead");
+        }
+        match (found.mode.as_str(), place.network.as_deref(), found.addresses.as_slice()) {
+            ("host", ..) => format!("{name} runs in the host's network and has no address of its own: name the address, [\"127.0.0.1:{port}\"], or run it on a network (docker network create)"),
+            ("none", ..) => format!("{name} was started with --network none, and nothing reaches it: run it on a network (docker network create)"),
+            (_, None, _) => format!("{name} is on no network: `docker network connect NETWORK {name}`"),
+            (_, Some(wanted), []) => format!("{name} is on no network: `docker network connect {wanted} {name}`"),
+            (_, Some(wanted), others) => {
+                let others: Vec<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
+                format!(
+                    "{name} is on {}, and not on {wanted}: `docker network connect {wanted} {name}`",
+                    others.join(", ")
+                )
+            }
+        }
     })
     .collect()
 }
@@ -195,6 +197,8 @@ mod tests {
             memory: 0,
             stop_timeout: None,
             ports: vec![],
+            mode: String::new(),
+            starved: false,
             addresses: vec![("net".to_owned(), "10.0.0.3".parse().expect("an address"))],
             unread: None,
         }
@@ -280,6 +284,38 @@ mod tests {
             "{told}"
         );
         assert_eq!(pool(&place, &[], "api").release, "api");
+    }
+
+    #[test]
+    fn a_container_without_an_address_is_told_with_the_way_out_of_its_kind() {
+        let api = service("blue = { container = \"a1\", port = 3000 }");
+        let [place, _] = places(&api, &[], None).expect("containers");
+        let mut place = place.expect("blue");
+        for (mode, network, told) in [
+            ("host", None, "[\"127.0.0.1:3000\"]"),
+            ("none", None, "--network none"),
+            ("container:db", None, "name that container instead"),
+            (
+                "web",
+                None,
+                "is on no network: `docker network connect NETWORK a1`",
+            ),
+            (
+                "web",
+                Some("web"),
+                "is on no network: `docker network connect web a1`",
+            ),
+        ] {
+            let alone = Container {
+                mode: mode.to_owned(),
+                addresses: vec![],
+                ..container("a1", State::Running)
+            };
+            place.network = network.map(str::to_owned);
+            let text = unreachable(&place, &[alone]).join("\n");
+            assert!(text.contains(told), "{mode}: {text}");
+            assert!(!text.contains("not on a network"), "{text}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub async fn difference(engine: &Engine, blue: &str, green: &str) -> Result<Stri
         let seen = engine.inspect(id).await?;
         let name = seen.config.as_ref().and_then(|config| config.image.clone());
         let image = seen.image.clone().unwrap_or_default();
-        let config = engine.image(&image).await?;
+        let config = engine.image(&image).await?.config;
         sides.push((
             format!("{} {image}", name.unwrap_or_default()),
             lines(&config),

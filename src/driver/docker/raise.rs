@@ -6,6 +6,8 @@ use crate::config::{Copying, Pull};
 use crate::driver::docker::clone::{self, Changes, CloneError, Spec};
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
+use crate::driver::docker::images::{self, Image, Room};
+use crate::driver::docker::injected::Injected;
 use crate::driver::docker::labels::Owner;
 use crate::driver::docker::portrait;
 use bollard::models::{
@@ -35,6 +37,20 @@ pub struct Raise {
     pub strict: bool,
 }
 
+/// What is said while it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A line for people.
+    Line(String),
+    /// This image was fetched; it was not here before.
+    Fetched {
+        /// Its id.
+        id: String,
+        /// As it was asked for.
+        image: String,
+    },
+}
+
 /// Why green was not made. What was made of it is gone again, unless it runs.
 #[derive(Debug, Error)]
 pub enum RaiseError {
@@ -58,7 +74,7 @@ pub enum RaiseError {
     )]
     NameTaken(String, String),
     /// Two versions do not fit.
-    #[error("{0}, and --strict was given")]
+    #[error("{0}. --strict was given")]
     TooLittle(String),
     /// A rollout that is not recorded any more had this number.
     #[error(
@@ -77,7 +93,7 @@ pub enum RaiseError {
 ///
 /// # Errors
 /// When it cannot be made; the message says why and what to do.
-pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
+pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result<(), RaiseError> {
     let present = engine.labelled(&raise.owner.selector()).await?;
     let other = |one: &&Container| one.image != raise.image && !raise.owner.baseline;
     if let Some(other) = present.iter().find(other) {
@@ -94,26 +110,37 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
         .iter()
         .filter(|name| !present.iter().any(|container| container.name == **name))
         .collect();
+    let mut platform = None;
+    let line = |text: String| say(Said::Line(text));
     if !missing.is_empty() {
-        if let Some(why) = too_little(engine, raise, missing.len()).await? {
+        let room = engine.room().await?;
+        let blue = blue(engine, raise).await?;
+        for why in short(raise, &room, &blue, missing.len()) {
             if raise.strict {
                 return Err(RaiseError::TooLittle(why));
             }
-            say(format!(
-                "{why}: what runs may be killed. --strict refuses then"
-            ));
+            line(format!("{why}. --strict refuses then"));
         }
-        fetch(engine, raise, &say).await?;
+        let files = blue
+            .injected
+            .told()
+            .filter(|_| blue.injected.secrets.is_empty());
+        files.into_iter().for_each(line);
+        if room.rootless && !raise.owner.baseline {
+            line("the engine runs without root, in a network of its own: where its containers' addresses cannot be reached from here, green is never healthy. shifter then has to run in a container on their network".to_owned());
+        }
+        platform = images::foreign(&blue.platform, &room.platform);
+        fetch(engine, raise, platform.as_deref(), &room, &say).await?;
     }
     for (i, name) in missing.into_iter().enumerate() {
-        let (spec, remarks) = specify(engine, raise, name).await?;
+        let (mut spec, remarks) = specify(engine, raise, name).await?;
+        spec.platform.clone_from(&platform);
         let warnings = create(engine, raise, &spec).await?;
         // What people should know of a copy of blue is told of green.
         if i == 0 && !raise.owner.baseline {
-            remarks.into_iter().for_each(&say);
-            warnings
-                .iter()
-                .for_each(|warning| say(format!("Docker warns: {warning}")));
+            remarks.into_iter().for_each(line);
+            let warnings = warnings.iter();
+            warnings.for_each(|warning| line(format!("Docker warns: {warning}")));
         }
     }
     let made = engine.labelled(&raise.owner.selector()).await?;
@@ -121,7 +148,7 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
         && !raise.owner.baseline
         && let Ok(difference) = portrait::difference(engine, blue, &green.id).await
     {
-        say(format!(
+        line(format!(
             "the images differ in\n    {}",
             difference.trim().replace('\n', "\n    ")
         ));
@@ -134,32 +161,74 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(String)) -> Resu
     Ok(())
 }
 
-/// What is short, where blue's limits say how much green may want.
-async fn too_little(
-    engine: &Engine,
-    raise: &Raise,
-    greens: usize,
-) -> Result<Option<String>, EngineError> {
+/// What of blue says how much green may want.
+#[derive(Default)]
+struct Blue {
+    memory: i64,
+    /// Bytes of its image.
+    size: i64,
+    platform: String,
+    /// What is in it and will not be in green.
+    injected: Injected,
+}
+
+async fn blue(engine: &Engine, raise: &Raise) -> Result<Blue, EngineError> {
     let Some(like) = &raise.like else {
-        return Ok(None);
+        return Ok(Blue::default());
     };
-    let limit = engine.find(like).await?.map_or(0, |blue| blue.memory);
-    let wanted = limit.saturating_mul(i64::try_from(greens).unwrap_or(1));
-    let Some(free) = engine.free_memory().await? else {
-        return Ok(None);
+    let seen = match engine.inspect(like).await {
+        Ok(seen) => seen,
+        Err(EngineError::Missing(_)) => return Ok(Blue::default()),
+        Err(error) => return Err(error),
     };
-    Ok((wanted > free).then(|| {
-        format!(
-            "{} may want {} of memory, and {} is free",
-            if raise.owner.baseline {
-                "the baseline"
-            } else {
-                "green"
-            },
+    // One that is not there any more says nothing.
+    let image = engine
+        .image(seen.image.as_deref().unwrap_or_default())
+        .await;
+    let image = image.unwrap_or_default();
+    let host = seen.host_config.as_ref();
+    Ok(Blue {
+        memory: host.and_then(|host| host.memory).unwrap_or_default(),
+        size: image.size,
+        platform: images::platform_of_container(&seen).unwrap_or(image.platform),
+        injected: match raise.owner.baseline {
+            true => Injected::default(),
+            false => engine.injected(&seen).await,
+        },
+    })
+}
+
+/// What is short, and what green will lack.
+fn short(raise: &Raise, room: &Room, blue: &Blue, greens: usize) -> Vec<String> {
+    let mut short = vec![];
+    let wanted = blue
+        .memory
+        .saturating_mul(i64::try_from(greens).unwrap_or(1));
+    let who = if raise.owner.baseline {
+        "the baseline"
+    } else {
+        "green"
+    };
+    if let Some(free) = room.memory.filter(|free| wanted > *free) {
+        short.push(format!(
+            "{who} may want {} of memory, and {} is free: what runs may be killed",
             megabytes(wanted),
             megabytes(free)
-        )
-    }))
+        ));
+    }
+    if let Some((folder, free)) = room.disk.as_ref().filter(|(_, free)| blue.size > *free) {
+        short.push(format!(
+            "blue's image holds {}, and {} is free in {folder}: green's may not fit (`docker image prune`)",
+            megabytes(blue.size),
+            megabytes(*free)
+        ));
+    }
+    short.extend(
+        blue.injected
+            .told()
+            .filter(|_| !blue.injected.secrets.is_empty()),
+    );
+    short
 }
 
 fn name(owner: &Owner, n: u32, all: u32) -> String {
@@ -173,43 +242,62 @@ fn name(owner: &Owner, n: u32, all: u32) -> String {
     }
 }
 
-async fn fetch(engine: &Engine, raise: &Raise, say: &impl Fn(String)) -> Result<(), RaiseError> {
-    let here = match engine.image(&raise.image).await {
-        Ok(_) => true,
-        Err(EngineError::Missing(_)) => false,
+/// Fetches the image where it is to be; what was not here before is told.
+async fn fetch(
+    engine: &Engine,
+    raise: &Raise,
+    platform: Option<&str>,
+    room: &Room,
+    say: &impl Fn(Said),
+) -> Result<(), RaiseError> {
+    let before = match engine.image(&raise.image).await {
+        Ok(image) => Some(image),
+        Err(EngineError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
+    // One for another platform is another image.
+    let fits = |image: &Image| platform.is_none_or(|wanted| image.platform == wanted);
+    let here = before.as_ref().is_some_and(fits);
     match raise.copying.pull {
         Pull::Never if !here => {
             let service = raise.owner.service.clone();
-            Err(RaiseError::NoImage(raise.image.clone(), service))
+            return Err(RaiseError::NoImage(raise.image.clone(), service));
         }
-        Pull::Never => Ok(()),
-        Pull::Missing if here => Ok(()),
-        Pull::Missing | Pull::Always => {
-            let begun = std::time::Instant::now();
-            let mut told = begun;
-            let progress = |done: i64, all: i64| {
-                if told.elapsed() >= Duration::from_secs(2) {
-                    told = std::time::Instant::now();
-                    say(format!(
-                        "fetching {}: {} of {}",
-                        raise.image,
-                        megabytes(done),
-                        megabytes(all)
-                    ));
-                }
-            };
-            let fetched = engine.pull(&raise.image, progress).await;
-            fetched.map_err(|error| RaiseError::Pull(raise.image.clone(), error))?;
-            say(format!(
-                "fetched {} in {:.1} s",
-                raise.image,
-                begun.elapsed().as_secs_f64()
-            ));
-            Ok(())
-        }
+        Pull::Never => return Ok(()),
+        Pull::Missing if here => return Ok(()),
+        Pull::Missing | Pull::Always => {}
     }
+    let room = match &room.disk {
+        Some((folder, free)) => format!("; {} is free in {folder}", megabytes(*free)),
+        None => String::new(),
+    };
+    let begun = std::time::Instant::now();
+    let mut told = begun;
+    let progress = |done: i64, all: i64| {
+        if told.elapsed() >= Duration::from_secs(2) {
+            told = std::time::Instant::now();
+            let (done, all) = (megabytes(done), megabytes(all));
+            say(Said::Line(format!(
+                "fetching {}: {done} of {all}{room}",
+                raise.image
+            )));
+        }
+    };
+    let fetched = engine.pull(&raise.image, platform, progress).await;
+    fetched.map_err(|error| RaiseError::Pull(raise.image.clone(), error))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    say(Said::Line(format!(
+        "fetched {} in {seconds:.1} s{room}",
+        raise.image
+    )));
+    let after = engine.image(&raise.image).await?;
+    if before.is_none_or(|before| before.id != after.id) {
+        say(Said::Fetched {
+            id: after.id,
+            image: raise.image.clone(),
+        });
+    }
+    Ok(())
 }
 
 fn megabytes(bytes: i64) -> String {
@@ -229,13 +317,15 @@ async fn specify(
     // By its id: a tag may have moved since blue was started.
     let image = engine
         .image(blue.image.as_deref().unwrap_or_default())
-        .await?;
+        .await?
+        .config;
     let changes = Changes {
         image: raise.image.clone(),
         name: name.to_owned(),
         env: raise.copying.env.clone(),
         aliases: raise.copying.aliases.clone(),
         hostname: raise.copying.hostname,
+        names: raise.copying.names,
     };
     let spec = clone::clone(&blue, &image, &changes, &raise.owner, raise.copying.compose)?;
     let remarks = spec.remarks.clone();
@@ -279,6 +369,7 @@ fn first(raise: &Raise, name: &str) -> Spec {
             }),
             ..ContainerCreateBody::default()
         },
+        platform: None,
         networks: BTreeMap::new(),
         remarks: vec![],
     }
@@ -288,7 +379,7 @@ fn first(raise: &Raise, name: &str) -> Spec {
 ///
 /// # Errors
 /// When they cannot be made; the message says why and what to do.
-pub async fn copy(engine: &Engine, order: Raise, say: impl Fn(String)) -> Result<(), RaiseError> {
+pub async fn copy(engine: &Engine, order: Raise, say: impl Fn(Said)) -> Result<(), RaiseError> {
     let blue = match &order.like {
         Some(like) => engine.inspect(like).await?,
         None => return Err(RaiseError::NoBlue),

@@ -73,6 +73,8 @@ pub struct Found {
     pub want: Want,
     /// The containers that are there, running or not.
     pub containers: Vec<Container>,
+    /// When the look began.
+    pub began: std::time::Instant,
 }
 
 /// What the roster tells.
@@ -106,6 +108,7 @@ async fn replicas(engine: &Engine, labels: &[String]) -> Result<Vec<Container>, 
 /// # Errors
 /// When the engine does not answer.
 pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineError> {
+    let began = std::time::Instant::now();
     let each = wants.iter().map(|want| async {
         let containers = match &want.by {
             By::Labels(labels) => replicas(engine, labels).await?,
@@ -128,6 +131,7 @@ pub async fn look(engine: &Engine, wants: &[Want]) -> Result<Vec<Found>, EngineE
         Ok(Found {
             want: want.clone(),
             containers,
+            began,
         })
     });
     futures::future::try_join_all(each).await

@@ -7,6 +7,8 @@
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::labels::{self, Owner};
+use crate::driver::docker::names::{self, Moving, Told};
+use crate::driver::docker::strangers;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::time::Duration;
 
@@ -34,6 +36,27 @@ pub struct Keep {
     pub keep_green: Duration,
     /// How long a container may take to stop before it is killed, at least: its own stop timeout may be longer.
     pub grace: Duration,
+    /// Ids of images that shifter fetched for this service and that are too many.
+    pub images: Vec<String>,
+    /// Containers whose names are being changed.
+    pub moving: Moving,
+    /// The first one of a process, which finds what the one before left half done.
+    pub first: bool,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// One line for each thing that was done.
+    pub told: Vec<String>,
+    /// What could not be done, as long as that is so.
+    pub troubles: Vec<String>,
+    /// Ids of images that are here no more.
+    pub images: Vec<String>,
+    /// The highest number of a rollout that another journal made containers of this service by.
+    pub highest: i64,
+    /// Something has to be tried again soon.
+    pub again: bool,
 }
 
 /// One thing to do.
@@ -51,13 +74,36 @@ enum Chore {
     StayStopped(Container),
 }
 
-/// Does what is to be done; each line of the answer tells one thing that was.
+/// Does what is to be done, and tells it.
 ///
 /// # Errors
 /// When the engine does not do it; what was not done is done by the next sweep.
-pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineError> {
-    let mut told = vec![];
-    let ours = engine.labelled(&keep.owner.of_the_service()).await?;
+pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
+    let all = engine.labelled(&keep.owner.of_the_name()).await?;
+    let (ours, strangers): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|one| keep.owner.owns(&one.labels));
+    // Before blue is stopped, so that there is always an answer.
+    let (named, again) = match names(engine, keep, &ours).await {
+        Ok(named) => (named, false),
+        Err(error) => {
+            let text = format!("the names of what serves could not be settled: {error}");
+            let troubles = vec![text];
+            (
+                Told {
+                    troubles,
+                    ..Told::default()
+                },
+                true,
+            )
+        }
+    };
+    let (mut told, mut troubles) = (named.done, named.troubles);
+    let nobodys = strangers
+        .iter()
+        .filter(|one| !keep.serving.contains(&one.id));
+    let nobodys: Vec<Container> = nobodys.cloned().collect();
+    troubles.extend(strangers::told(&keep.owner.service, &nobodys));
     let mut retired = vec![];
     for id in &keep.retired {
         retired.extend(engine.find(id).await?);
@@ -73,7 +119,55 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Vec<String>, EngineEr
             told.extend(perform(engine, keep, chore).await?);
         }
     }
-    Ok(told)
+    let images = forget(engine, &keep.images, &mut told).await?;
+    Ok(Swept {
+        told,
+        troubles,
+        images,
+        highest: strangers::highest(&strangers),
+        again,
+    })
+}
+
+/// Removes images that are too many: ids of those that are here no more. One that is in use stays.
+async fn forget(
+    engine: &Engine,
+    images: &[String],
+    told: &mut Vec<String>,
+) -> Result<Vec<String>, EngineError> {
+    let mut gone = vec![];
+    for id in images {
+        let name = match engine.image(id).await {
+            Ok(image) => image.names.join(", "),
+            Err(EngineError::Missing(_)) => String::new(),
+            Err(error) => return Err(error),
+        };
+        match engine.remove_image(id).await {
+            Ok(()) => told.push(format!("removed the image {name}: no container uses it, and newer ones are kept (`keep_images` of [docker])")),
+            Err(EngineError::Missing(_)) => {}
+            // In use, or named otherwise too; or what stands before the engine does not let us.
+            Err(EngineError::Refused(..) | EngineError::Taken(_) | EngineError::Denied(_)) => continue,
+            Err(error) => return Err(error),
+        }
+        gone.push(id.clone());
+    }
+    Ok(gone)
+}
+
+/// Gives those that serve the names that they are to have, and takes them from a green that does not any more.
+async fn names(engine: &Engine, keep: &Keep, ours: &[Container]) -> Result<Told, EngineError> {
+    let mut known: Vec<String> = ours.iter().map(|one| one.id.clone()).collect();
+    known.extend(keep.retired.iter().chain(&keep.serving).cloned());
+    let mut all = Told::default();
+    for one in ours {
+        let serves = keep.serving.contains(&one.id) || keep.promoted.contains(&one.id);
+        if serves || keep.owner.made(&one.labels) {
+            let told = names::settle(engine, one, serves, &known, keep.first, &keep.moving).await?;
+            all.done.extend(told.done);
+            all.troubles.extend(told.troubles);
+        }
+    }
+    Ok(all)
 }
 
 async fn perform(
@@ -271,6 +365,9 @@ mod tests {
             name: None,
             keep_green: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
+            images: vec![],
+            moving: Moving::default(),
+            first: false,
         }
     }
 
@@ -301,6 +398,8 @@ mod tests {
             memory: 0,
             stop_timeout: None,
             ports: vec![],
+            mode: String::new(),
+            starved: false,
             addresses: vec![],
             unread: None,
         }

@@ -75,6 +75,8 @@ fn elsewhere(network: &str, task: &Task) -> Container {
         memory: 0,
         stop_timeout: None,
         ports: vec![],
+        mode: String::new(),
+        starved: false,
         addresses: vec![(network.to_owned(), task.ip)],
         unread: None,
     }

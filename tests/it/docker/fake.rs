@@ -2,10 +2,13 @@
 
 mod addresses;
 mod baseline;
+mod images;
 mod making;
 mod members;
+mod names;
 mod running;
 mod spoken;
+mod strangers;
 mod walk;
 
 use crate::support::fake::Fake;

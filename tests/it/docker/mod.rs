@@ -12,6 +12,7 @@ mod front;
 mod image;
 mod installed;
 mod labels;
+mod names;
 mod podman;
 mod probes;
 mod registry;

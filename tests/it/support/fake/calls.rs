@@ -79,11 +79,18 @@ pub async fn perform(engine: &Arc<Engine>, asked: Asked<'_>, upgrade: OnUpgrade)
             Ok(json(201, &json!({ "Id": id, "Warnings": [] })))
         }
         "POST /networks/{}/connect" => {
-            let container = asked.json()["Container"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            engine.connect(name, &container).map(|()| empty(200))
+            let body = asked.json();
+            let container = body["Container"].as_str().unwrap_or_default();
+            let aliases = &body["EndpointConfig"]["Aliases"];
+            let aliases = serde_json::from_value(aliases.clone()).unwrap_or_default();
+            engine
+                .connect(name, container, aliases)
+                .map(|()| empty(200))
+        }
+        "POST /networks/{}/disconnect" => {
+            let body = asked.json();
+            let container = body["Container"].as_str().unwrap_or_default();
+            engine.disconnect(name, container).map(|()| empty(200))
         }
         "POST /containers/{}/start" => engine.start(name).map(done),
         "POST /containers/{}/stop" => {
@@ -104,7 +111,13 @@ pub async fn perform(engine: &Arc<Engine>, asked: Asked<'_>, upgrade: OnUpgrade)
             .rename(name, &asked.query("name"))
             .map(|()| empty(204)),
         "POST /containers/{}/wait" => wait(engine, name).await,
-        "GET /networks/{}" => Err((404, format!("network {name} not found"))),
+        "GET /networks/{}" => engine.network(name).map(|seen| json(200, &seen)),
+        "GET /containers/{}/changes" => {
+            let all = engine.state().find(name)?.files.clone();
+            let one = |path: &String| json!({ "Path": path, "Kind": 1 });
+            Ok(json(200, &all.iter().map(one).collect()))
+        }
+        "DELETE /images/{}" => forget(&mut engine.state(), name),
         "DELETE /containers/{}" => engine.remove(name).map(|()| empty(204)),
         "POST /containers/{}/exec" => prepare(engine, name, &asked.json()),
         "POST /exec/{}/start" => run(engine, name, upgrade).await,
@@ -118,6 +131,24 @@ pub async fn perform(engine: &Arc<Engine>, asked: Asked<'_>, upgrade: OnUpgrade)
         }
         other => panic!("{other} is in SECURITY.md: this engine must have it too"),
     }
+}
+
+/// Removes an image that no container uses.
+fn forget(state: &mut State, name: &str) -> Answer {
+    let missing = || (404, format!("No such image: {name}"));
+    let image = image::find(name).ok_or_else(missing)?;
+    if state.containers.iter().any(|one| one.image() == image.id()) {
+        let text = format!(
+            "conflict: unable to delete {name} (must be forced) - image is being used by stopped container"
+        );
+        return Err((409, text));
+    }
+    // Only what was fetched can go: the others belong to the tests.
+    let gone = state
+        .fetched
+        .remove(image.name)
+        .then(|| json(200, &json!([{ "Deleted": image.id() }])));
+    gone.ok_or_else(missing)
 }
 
 pub fn json(status: u16, body: &Value) -> Response<Body> {
@@ -148,7 +179,7 @@ fn done(changed: bool) -> Response<Body> {
 fn info() -> Value {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap();
     let kilobytes: u64 = text.split_whitespace().nth(1).unwrap().parse().unwrap();
-    json!({ "MemTotal": kilobytes * 1024, "LiveRestoreEnabled": true })
+    json!({ "MemTotal": kilobytes * 1024, "LiveRestoreEnabled": true, "OSType": "linux", "Architecture": "x86_64", "DockerRootDir": "/" })
 }
 
 fn tell(engine: &Engine, filters: Value) -> Response<Body> {
@@ -184,11 +215,10 @@ fn look(state: &State, name: &str) -> Answer {
     let found =
         image::find(name).filter(|image| !image.remote || state.fetched.contains(image.name));
     let image = found.ok_or_else(|| (404, format!("No such image: {name}")))?;
-    let tags = json!([image.name]);
-    Ok(json(
-        200,
-        &json!({ "Id": image.id(), "RepoTags": tags, "Config": image.config() }),
-    ))
+    let (tags, size) = (json!([image.name]), 1 << 20);
+    let mut seen = json!({ "Id": image.id(), "RepoTags": tags, "Config": image.config(), "Size": size, "Os": "linux" });
+    seen["Architecture"] = json!(image.architecture);
+    Ok(json(200, &seen))
 }
 
 fn fetch(engine: &Engine, asked: &Asked) -> Answer {

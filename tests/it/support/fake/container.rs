@@ -35,6 +35,12 @@ pub struct Container {
     pub status: Status,
     /// Its networks, with its address there while it runs.
     pub networks: BTreeMap<String, Option<Ipv4Addr>>,
+    /// The names that it was given there.
+    pub aliases: BTreeMap<String, Vec<String>>,
+    /// The address of a network that it was taken off: its process listens there still.
+    pub left: BTreeMap<String, Ipv4Addr>,
+    /// Files that were copied into it, or written by it.
+    pub files: Vec<String>,
     pub pid: Option<u32>,
     /// Somebody stopped it: the engine does not start it again by itself.
     pub by_hand: bool,
@@ -100,7 +106,13 @@ impl Container {
         if networks.is_empty() {
             networks.extend(host["NetworkMode"].as_str().map(str::to_owned));
         }
+        let aliases =
+            |(name, endpoint): (&String, &Value)| (name.clone(), words(&endpoint["Aliases"]));
+        let aliases = named.into_iter().flatten().map(aliases).collect();
         Container {
+            aliases,
+            left: BTreeMap::new(),
+            files: vec![],
             config: config(&id, image, body),
             id,
             name,
@@ -157,6 +169,11 @@ impl Container {
         Some((command, number("Interval")?, number("Retries").unwrap_or(3)))
     }
 
+    /// The id of its image.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
     pub fn restart_policy(&self) -> &str {
         self.host["RestartPolicy"]["Name"]
             .as_str()
@@ -194,8 +211,9 @@ impl Container {
         let time = |time: Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
         let network = |(name, address): (&String, &Option<Ipv4Addr>)| {
             let address = address.map_or(String::new(), |address| address.to_string());
-            let endpoint =
-                json!({ "Aliases": [self.short()], "NetworkID": name, "IPAddress": address });
+            let mut aliases = self.aliases.get(name).cloned().unwrap_or_default();
+            aliases.push(self.short().to_owned());
+            let endpoint = json!({ "Aliases": aliases, "NetworkID": name, "IPAddress": address });
             (name.clone(), endpoint)
         };
         let networks: Map<String, Value> = self.networks.iter().map(network).collect();

@@ -4,7 +4,7 @@
 use crate::support::fake::container::{Container, Status};
 use crate::support::fake::events::Events;
 use crate::support::fake::image;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -157,21 +157,85 @@ impl Engine {
         Ok(id)
     }
 
-    /// Joins a container that does not run to one more network.
-    pub fn connect(&self, network: &str, container: &str) -> Result<(), Refusal> {
+    /// Joins a container to one more network: one that does not run, or one that was there before and has its address again.
+    pub fn connect(
+        &self,
+        network: &str,
+        container: &str,
+        aliases: Vec<String>,
+    ) -> Result<(), Refusal> {
         let mut state = self.state();
-        if !state.networks.iter().any(|known| known == network) {
-            return Err((404, format!("network {network} not found")));
-        }
+        let at = state.networks.iter().position(|known| known == network);
+        let at = at.ok_or_else(|| (404, format!("network {network} not found")))?;
+        let free = state.free_address(at, self.net);
         let found = state.find(container)?;
-        if found.runs() {
-            return Err((
-                501,
-                "this engine connects no process that listens already".to_owned(),
-            ));
+        if found.networks.contains_key(network) {
+            let text = format!(
+                "endpoint with name {} already exists in network {network}",
+                found.name
+            );
+            return Err((403, text));
         }
-        found.networks.insert(network.to_owned(), None);
+        let address = match found.runs() {
+            true if found.left.get(network) == Some(&free) => Some(free),
+            true => {
+                let text = "this engine connects no process that listens elsewhere already";
+                return Err((501, text.to_owned()));
+            }
+            false => None,
+        };
+        found.left.remove(network);
+        found.networks.insert(network.to_owned(), address);
+        found.aliases.insert(network.to_owned(), aliases);
+        let (id, name) = (found.id.clone(), found.name.clone());
+        self.events.tell("connect", &id, &name);
+        drop(state);
+        self.notify();
         Ok(())
+    }
+
+    /// Takes a container off a network.
+    pub fn disconnect(&self, network: &str, container: &str) -> Result<(), Refusal> {
+        let mut state = self.state();
+        let found = state.find(container)?;
+        let Some(address) = found.networks.remove(network) else {
+            let text = format!(
+                "container {} is not connected to network {network}",
+                found.id
+            );
+            return Err((403, text));
+        };
+        found.aliases.remove(network);
+        found
+            .left
+            .extend(address.map(|address| (network.to_owned(), address)));
+        let (id, name) = (found.id.clone(), found.name.clone());
+        self.events.tell("disconnect", &id, &name);
+        drop(state);
+        self.notify();
+        Ok(())
+    }
+
+    /// What `GET /networks/{}` shows.
+    pub fn network(&self, name: &str) -> Result<Value, Refusal> {
+        let state = self.state();
+        let at = state.networks.iter().position(|known| known == name);
+        let at = at.ok_or_else(|| (404, format!("network {name} not found")))?;
+        let [a, b] = self.net;
+        let net = format!("127.{a}.{}", b + at as u8);
+        let there = state.containers.iter().filter_map(|one| {
+            let address = one.networks.get(name)?.as_ref()?;
+            let endpoint = json!({ "Name": one.name, "IPv4Address": format!("{address}/24") });
+            Some((one.id.clone(), endpoint))
+        });
+        let there: serde_json::Map<String, Value> = there.collect();
+        Ok(json!({
+            "Name": name,
+            "Driver": "bridge",
+            "Scope": "local",
+            "IPAM": { "Config": [{ "Subnet": format!("{net}.0/24"), "Gateway": format!("{net}.1") }] },
+            "Containers": there,
+        }))
     }
 
     /// Starts a container; false: it ran already.

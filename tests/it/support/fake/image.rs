@@ -11,6 +11,7 @@ pub struct Image {
     entrypoint: &'static str,
     /// Nobody has it yet; the registry does.
     pub remote: bool,
+    pub architecture: &'static str,
 }
 
 const PLAIN: Image = Image {
@@ -19,12 +20,13 @@ const PLAIN: Image = Image {
     healthcheck: None,
     entrypoint: "/app",
     remote: false,
+    architecture: "amd64",
 };
 
 /// The healthchecks are ten times faster than those of `tests/engine`.
 const SECOND: u64 = 100_000_000;
 
-static IMAGES: [Image; 12] = [
+static IMAGES: [Image; 16] = [
     Image {
         name: "app:blue",
         env: &["VERSION=blue"],
@@ -78,6 +80,28 @@ static IMAGES: [Image; 12] = [
     Image {
         name: "app:remote",
         remote: true,
+        ..PLAIN
+    },
+    Image {
+        name: "app:remote-2",
+        remote: true,
+        ..PLAIN
+    },
+    Image {
+        name: "app:remote-3",
+        remote: true,
+        ..PLAIN
+    },
+    Image {
+        name: "app:foreign",
+        env: &["VERSION=blue"],
+        architecture: "arm64",
+        ..PLAIN
+    },
+    Image {
+        name: "app:foreign-2",
+        remote: true,
+        architecture: "arm64",
         ..PLAIN
     },
     Image {
