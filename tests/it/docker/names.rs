@@ -43,6 +43,9 @@ async fn whoever_asks_the_network_for_blues_names_finds_the_service_after_a_prom
         [1],
         "blue's alone before the promotion"
     );
+    // To all users, and then for good.
+    shifter.verb("promote").await.unwrap();
+    shifter.share(100.0).await;
     shifter.verb("promote").await.unwrap();
     let end = shifter.phase("finished").await;
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);

@@ -58,9 +58,11 @@ async fn green_runs_on_blues_platform() {
     let fake = Fake::start();
     fake.run_with(&fake.named("blue"), "app:foreign", json!({}));
     let shifter = fake.home(&brisk()).serve().await;
+    let load = users(shifter.proxy);
     shifter.run_image("app:foreign-2").await.unwrap();
     let end = shifter.phase("finished").await;
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+    load.stop_clean().await;
     let calls = fake.faults.calls();
     for shape in ["POST /images/create", "POST /containers/create"] {
         let asked = calls.iter().find(|call| call.is(shape)).unwrap();
@@ -77,24 +79,19 @@ async fn green_runs_on_blues_platform() {
 async fn files_that_were_copied_into_blue_are_told() {
     let fake = Fake::start();
     let shifter = fake.with_blue(&brisk()).await;
+    let load = users(shifter.proxy);
     let put = |path: &str| {
         let mut state = fake.engine.state();
-        let blue = state.find(&fake.named("blue")).unwrap();
-        blue.files = vec![path.to_owned()];
+        for one in &mut state.containers {
+            one.files = vec![path.to_owned()];
+        }
     };
     for (path, strict, outcome) in [
         ("/app.conf", true, "promoted"),
         ("/run/secrets/key", true, "never_fit"),
         ("/run/secrets/key", false, "promoted"),
     ] {
-        if fake.made().is_empty() {
-            put(path);
-        } else {
-            let mut state = fake.engine.state();
-            for one in &mut state.containers {
-                one.files = vec![path.to_owned()];
-            }
-        }
+        put(path);
         let request = shifter::admin::body::RunRequest {
             image: Some("app:green".to_owned()),
             strict,
@@ -104,6 +101,10 @@ async fn files_that_were_copied_into_blue_are_told() {
         let end = shifter.phase("finished").await;
         assert_eq!(outcome_of(&end), outcome, "{path}: {:?}", end.rollout);
         let told = shifter.notes().await;
+        let told = format!("{told}{:?}", end.rollout.unwrap().reason);
         assert!(told.contains(&format!("blue has {path}")), "{told}");
+        let rest = || fake.containers(false).len() == 1;
+        shifter.until("one runs", |_| rest()).await;
     }
+    load.stop_clean().await;
 }

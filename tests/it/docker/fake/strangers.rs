@@ -10,6 +10,7 @@ use crate::support::shifter::outcome_of;
 async fn a_lost_state_folder_ends_no_rollout_and_its_containers_are_told() {
     let fake = Fake::start();
     let mut first = fake.with_blue(&brisk()).await;
+    let load = users(first.proxy);
     for image in ["app:green", "app:blue"] {
         first.run_image(image).await.unwrap();
         let end = first.phase("finished").await;
@@ -18,6 +19,7 @@ async fn a_lost_state_folder_ends_no_rollout_and_its_containers_are_told() {
             .until("it runs alone", |_| fake.containers(false).len() == 1)
             .await;
     }
+    load.stop_clean().await;
     first.kill();
     let left = fake.made();
     // Another state folder; the file names blue, which was stopped.
