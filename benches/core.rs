@@ -86,7 +86,7 @@ fn decision(c: &mut Criterion) {
             .insert_header("user-agent", AGENT)
             .expect("an agent");
         if cookie {
-            let set = live.services[19].line.cookie(17, false);
+            let set = live.services[19].line.cookie(17, None, false);
             let set = set.expect("a cookie").to_str().expect("text").to_owned();
             let pair = set.split(';').next().expect("a pair").to_owned();
             let value = format!("session=0123456789abcdef0123456789abcdef; {pair}");
@@ -95,7 +95,7 @@ fn decision(c: &mut Criterion) {
         c.bench_function(name, |b| {
             b.iter(|| {
                 let at = live.find(black_box(&request)).expect("a service");
-                decide(&live.services[at], &request, now)
+                decide(&live.services[at], &request, None, now)
             });
         });
     };
@@ -121,7 +121,7 @@ fn decision(c: &mut Criterion) {
     measure(c, "routing decision, two unjudged agents", agents, false);
     let live = live(sticky);
     c.bench_function("writing a signed cookie", |b| {
-        b.iter(|| live.services[19].line.cookie(black_box(17), true));
+        b.iter(|| live.services[19].line.cookie(black_box(17), None, true));
     });
 }
 

@@ -5,7 +5,7 @@
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::*;
-use shifter::config::{Ask, Asked, Config, ConfigError, Host, Service, SmokeCheck, Sticky};
+use shifter::config::{Ask, Asked, Config, ConfigError, Host, Mark, Service, SmokeCheck, Sticky};
 use shifter::core::judge::Slo;
 use shifter::core::limit::{Limit, Margin};
 use shifter::core::plan::{OnWorse, Step, Strategy, Undecided};
@@ -666,7 +666,13 @@ fn values_arrive() {
         ]
     );
     assert_eq!(web.paths, ["/api", "/"]);
-    assert_eq!(web.sticky, Some(Sticky::Header("x-user-id".into())));
+    assert_eq!(
+        web.sticky,
+        Some(Sticky {
+            by: Mark::Header("x-user-id".into()),
+            member: false
+        })
+    );
     assert_eq!(web.judgement.error_margin_ppm(), 2_500);
     assert!((web.judgement.alpha() - 0.05).abs() < 1e-12);
     assert_eq!(

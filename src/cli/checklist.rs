@@ -1,7 +1,7 @@
 //! What `shifter plan` reminds people of: what does not go from one version to the other with the requests.
 
 use crate::cli::output::{span, tame};
-use crate::config::{Ask, Config, PoolSpec, Service, Sticky};
+use crate::config::{Ask, Config, PoolSpec, Service};
 use crate::control::view::ServiceView;
 use crate::core::baseline::Places;
 use crate::core::plan::{Plan, Step};
@@ -166,11 +166,8 @@ fn volumes(blue: &ContainerInspectResponse) -> Vec<String> {
 }
 
 fn sessions(service: &Service, blue: &[ContainerInspectResponse]) -> String {
-    match &service.sticky {
-        Some(Sticky::Cookie(_) | Sticky::Header(_)) => {
-            return "users stay with a version until a rollback or the promotion: sessions in memory end there".to_owned();
-        }
-        None => {}
+    if service.sticky.is_some() {
+        return "users stay with a version until a rollback or the promotion: sessions in memory end there".to_owned();
     }
     let variables = blue.iter().flat_map(|container| {
         let config = container.config.as_ref();

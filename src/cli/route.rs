@@ -5,7 +5,7 @@
 use crate::cli::conditions::{of_unjudged, shown};
 use crate::cli::output::{self, Format, percent, tame};
 use crate::cli::{Global, ask, process};
-use crate::config::{Config, Host, Service as Spec, Sticky, Then, nearest};
+use crate::config::{Config, Host, Mark, Service as Spec, Then, nearest};
 use crate::control::view::{API_VERSION, View};
 use crate::core::table::{Route, Table};
 use crate::core::weight::Weight;
@@ -144,7 +144,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     let sticky = request.headers.contains_key("cookie")
         && explained.service.as_ref().is_some_and(|name| {
             let service = config.service(name);
-            service.is_some_and(|service| matches!(service.sticky, Some(Sticky::Cookie(_))))
+            service.is_some_and(Spec::sets_cookies)
         });
     if sticky && !signed {
         let text = "the key of sticky cookies cannot be read here (it is in the state folder, for the user who runs shifter): its cookies count as unknown";
@@ -255,7 +255,7 @@ fn explain(live: &Live, config: &Config, request: &RequestHeader, told: &mut Exp
         service.name
     ));
     (told.by_host, told.by_path) = (Some(entry), Some(prefix.to_owned()));
-    let decision = decide(service, request, Clock::now());
+    let decision = decide(service, request, None, Clock::now());
     told.weight_percent = Some(service.weight.ratio() * 100.0);
     told.judged = decision.counts();
     told.unjudged = decision.unjudged.map(|at| at + 1);
@@ -313,9 +313,9 @@ fn reasons(service: &Service, config: &Config, decision: &Decision, told: &mut E
             let by = config
                 .service(&service.name)
                 .and_then(|spec| spec.sticky.as_ref());
-            let by = match by {
-                Some(Sticky::Cookie(cookie)) => format!("its cookie `{}`", cookie.name),
-                Some(Sticky::Header(name)) => format!("its header `{name}`"),
+            let by = match by.map(|sticky| &sticky.by) {
+                Some(Mark::Cookie(cookie)) => format!("its cookie `{}`", cookie.name),
+                Some(Mark::Header(name)) => format!("its header `{name}`"),
                 None => "no sticky users".to_owned(),
             };
             let green = match share.as_basis_points() {
@@ -454,7 +454,7 @@ mod tests {
         routes[0].weight = Weight::basis_points(points).unwrap();
         board.publish(Table { version: 0, routes }, None, Clock::now());
         let live = Live::new(&board.snapshot(), &Metrics::new().unwrap(), None);
-        let given = live.services[0].line.cookie(17, false).unwrap();
+        let given = live.services[0].line.cookie(17, None, false).unwrap();
         let given = given
             .to_str()
             .unwrap()

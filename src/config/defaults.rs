@@ -130,13 +130,13 @@ pub(crate) const STEP_REQUESTS_MIN: u64 = 30;
 /// Below it the last share has no data.
 pub(crate) const TOTAL_REQUESTS_MIN: u64 = 200;
 
-/// A connection is enough; two good make well, three bad make ill.
+/// A connection is enough; two good make well, three bad make ill. A lost SYN is repeated after 1 s, which is waited for.
 pub(crate) const HEALTH: Health = Health {
     ask: Ask::Connect,
     host: None,
     port: None,
     interval: seconds(1),
-    timeout: seconds(1),
+    timeout: Duration::from_millis(1_500),
     rise: 2,
     fall: 3,
     min_ready: seconds(0),

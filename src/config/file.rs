@@ -55,6 +55,7 @@ pub(crate) struct RawLog {
     pub(crate) level: Text,
     pub(crate) access: Text,
     pub(crate) access_file: Text,
+    pub(crate) access_begins: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -63,7 +63,7 @@ pub use types::{
     Proxy, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls, Trust, Warmup,
 };
 pub use unjudged::Unjudged;
-pub use users::{Condition, Cookie, Preview, Rule, SameSite, Sticky, Then};
+pub use users::{Condition, Cookie, Mark, Preview, Rule, SameSite, Sticky, Then};
 
 use error::Problem;
 use std::io::Read;

@@ -303,6 +303,7 @@ fn access(raw: &RawLog, dir: &Path) -> Check<Option<AccessLog>> {
                 .as_ref()
                 .map(|file| below("access_file", file, dir))
                 .transpose()?,
+            begins: raw.access_begins.unwrap_or(false),
         })),
     }
 }

@@ -183,6 +183,8 @@ pub struct AccessLog {
     pub format: AccessFormat,
     /// The file, reopened on SIGHUP and SIGUSR1; `None`: standard output.
     pub file: Option<PathBuf>,
+    /// Tunnels and streams have a line at their beginning, too.
+    pub begins: bool,
 }
 
 /// The shape of lines about requests.

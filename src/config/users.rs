@@ -6,6 +6,7 @@ use crate::config::file::{Scalar, Text, Value};
 use crate::config::process::unmeaning;
 use crate::config::secret::{RawSecret, Secret, secret};
 use crate::config::steps::percent;
+use crate::config::types::Service;
 use crate::config::value::{self, Check};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
@@ -43,9 +44,26 @@ pub struct Preview {
     pub token: Secret,
 }
 
-/// What keeps a user on one colour.
+/// What keeps a user where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sticky {
+pub struct Sticky {
+    /// What it is known by.
+    pub by: Mark,
+    /// Not only on one colour, also on one member of its pool while that lives.
+    pub member: bool,
+}
+
+impl Service {
+    /// Whether its users get a cookie.
+    pub fn sets_cookies(&self) -> bool {
+        let sticky = self.sticky.as_ref();
+        sticky.is_some_and(|sticky| matches!(sticky.by, Mark::Cookie(_)))
+    }
+}
+
+/// What a user is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
     /// A cookie that shifter sets.
     Cookie(Cookie),
     /// A header of this name (lower case), set by the caller.
@@ -153,6 +171,7 @@ pub(crate) struct RawSticky {
     path: Text,
     max_age: Value<Scalar>,
     partitioned: Value<bool>,
+    member: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -189,27 +208,29 @@ pub(crate) type Values = BTreeMap<Spanned<String>, Spanned<String>>;
 
 pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
     let wrong = |what: &str| {
-        Err(Problem::at(
-            table.span(),
-            what,
-            "this table",
-            "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }",
-        ))
+        let how = "write sticky = { cookie = \"shifter\" } or { header = \"x-user-id\" }";
+        Problem::at(table.span(), what, "this table", how)
     };
     let raw = table.get_ref();
-    match (&raw.cookie, &raw.header) {
-        (Some(name), None) => cookie(name, raw).map(Sticky::Cookie),
+    let by = match (&raw.cookie, &raw.header) {
+        (Some(name), None) => cookie(name, raw).map(Mark::Cookie),
         (None, Some(name)) => {
             if let Some(key) = raw.attribute() {
-                return wrong(&format!(
+                return Err(wrong(&format!(
                     "`sticky` has `{key}`, which is for a cookie, and names a header"
-                ));
+                )));
             }
-            unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Sticky::Header)
+            unmeaning(name, value::token("header", name)?.to_ascii_lowercase()).map(Mark::Header)
         }
-        (Some(_), Some(_)) => wrong("`sticky` names a cookie and a header: only one can decide"),
-        (None, None) => wrong("`sticky` names neither a cookie nor a header"),
-    }
+        (Some(_), Some(_)) => Err(wrong(
+            "`sticky` names a cookie and a header: only one can decide",
+        )),
+        (None, None) => Err(wrong("`sticky` names neither a cookie nor a header")),
+    }?;
+    Ok(Sticky {
+        by,
+        member: raw.member.unwrap_or(false),
+    })
 }
 
 impl RawSticky {

@@ -89,6 +89,10 @@ pub struct Entry<'a> {
     pub agent: &'a [u8],
     /// Why it was not taken.
     pub refused: Option<&'a str>,
+    /// Why it ended before its time.
+    pub reason: Option<&'a str>,
+    /// A tunnel or a stream that only begins.
+    pub begins: bool,
     /// An entry of `unjudged` keeps it out of the judgement.
     pub unjudged: bool,
 }
@@ -115,6 +119,8 @@ impl Entry<'_> {
             referer: b"",
             agent: b"",
             refused: None,
+            reason: None,
+            begins: false,
             unjudged: false,
         }
     }
@@ -152,6 +158,8 @@ fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     text("referer", &without_secrets(entry.referer));
     text("user_agent", entry.agent);
     text("refused", entry.refused.unwrap_or_default().as_bytes());
+    text("reason", entry.reason.unwrap_or_default().as_bytes());
+    text("event", if entry.begins { &b"begin"[..] } else { b"" });
     let _ = write!(
         line,
         ",\"status\":{},\"bytes_received\":{},\"bytes_sent\":{},\"seconds\":{:.6}",
@@ -174,7 +182,8 @@ fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     line
 }
 
-/// Apache's combined format, and behind it `service/pool release backend id total first-byte`, and `unjudged` where it is.
+/// Apache's combined format, and behind it `service/pool release backend id total first-byte`, and `unjudged`,
+/// `begin`, `reason=...` where it is so.
 fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     let mut line = String::with_capacity(LINE_USUAL);
     let when = now.strftime("%d/%b/%Y:%H:%M:%S %z");
@@ -213,7 +222,17 @@ fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
         }
         None => line.push('-'),
     }
-    line.push_str(if entry.unjudged { " unjudged\n" } else { "\n" });
+    if entry.unjudged {
+        line.push_str(" unjudged");
+    }
+    if entry.begins {
+        line.push_str(" begin");
+    }
+    if let Some(reason) = entry.reason {
+        line.push_str(" reason=");
+        line.push_str(reason);
+    }
+    line.push('\n');
     line
 }
 

@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use crate::proxy::choice::{self, Spot};
 use crate::proxy::classify::classify;
 use crate::proxy::decide::decide;
+use crate::proxy::guest::Visit;
 use crate::proxy::record::Record;
 use crate::store::Clock;
 use pingora::Error;
@@ -14,16 +15,21 @@ use pingora::http::RequestHeader;
 ///
 /// # Errors
 /// 404 where no service answers, 503 where nobody of it can.
-pub fn first(record: &mut Record, request: &RequestHeader, metrics: &Metrics) -> Result<Spot, u16> {
+pub fn first(
+    record: &mut Record,
+    request: &RequestHeader,
+    visit: Option<Visit<'_>>,
+    metrics: &Metrics,
+) -> Result<Spot, u16> {
     let live = record.live().clone();
     let Some(at) = live.find(request) else {
         metrics.unrouted.inc();
         return Err(404);
     };
     let now = record.started();
-    let decision = decide(&live.services[at], request, now);
+    let decision = decide(&live.services[at], request, visit, now);
     let (color, spot) = (decision.color, decision.spot);
-    record.tell = decision.tell();
+    (record.tell, record.home) = (decision.tell(), decision.home);
     record.strict = decision.strict;
     record.unjudged = decision.unjudged.is_some();
     if decision.counts() {
@@ -52,8 +58,8 @@ pub fn unprocessed(record: &mut Record) -> bool {
         return false;
     }
     service.metrics(spot.color).retries.inc();
-    let next =
-        choice::second(service, spot, record.strict, now).filter(|next| next.color == spot.color);
+    let next = choice::second(service, spot, record.strict, record.home, now)
+        .filter(|next| next.color == spot.color);
     record.again();
     record.tries += 1;
     record.hold(next.unwrap_or(spot));
@@ -74,7 +80,7 @@ pub fn again(record: &mut Record, error: &Error, same: bool) -> bool {
     let (Some(service), Some(failed)) = (record.service(), record.spot()) else {
         return false;
     };
-    let other = choice::second(service, failed, record.strict, now);
+    let other = choice::second(service, failed, record.strict, record.home, now);
     let Some(next) = other.or(same.then_some(failed)) else {
         return false;
     };

@@ -2,8 +2,9 @@
 
 use crate::core::table::Color;
 use crate::core::time::Time;
-use crate::proxy::balance;
+use crate::proxy::live::Member;
 use crate::proxy::live::Service;
+use crate::proxy::{affinity, balance};
 
 /// A member of one pool of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +16,18 @@ pub struct Spot {
 }
 
 /// The backend for a request of this colour, or of the other one when there is none.
-pub fn first(service: &Service, color: Color, now: Time) -> Option<Spot> {
-    of(service, color, None, now)
-        .or_else(|| elsewhere(service, color, now))
+///
+/// `home` says which member its user stays on, where it does.
+pub fn first(service: &Service, color: Color, home: Option<u64>, now: Time) -> Option<Spot> {
+    of(service, color, None, home, now)
+        .or_else(|| elsewhere(service, color, home, now))
         .or_else(|| doubted(service, color))
 }
 
 /// The backend of the baseline for a request of blue's; `None` when blue's own pool has to stand in.
-pub fn on_baseline(service: &Service, now: Time) -> Option<Spot> {
+pub fn on_baseline(service: &Service, home: Option<u64>, now: Time) -> Option<Spot> {
     let (members, before) = service.baseline();
-    let at = balance::pick(members, None, now)?;
+    let at = one(members, None, home, now)?;
     let member = members.get(at)?;
     member.state.usable(now).then_some(Spot {
         color: Color::Blue,
@@ -33,15 +36,21 @@ pub fn on_baseline(service: &Service, now: Time) -> Option<Spot> {
 }
 
 /// The backend of this pool and no other, whatever its share; `None` when nobody of it can take a request.
-pub fn within(service: &Service, color: Color, now: Time) -> Option<Spot> {
-    of(service, color, None, now)
+pub fn within(service: &Service, color: Color, home: Option<u64>, now: Time) -> Option<Spot> {
+    of(service, color, None, home, now)
 }
 
 /// Where a request goes that `failed` could not take: another of the same pool, else the other pool,
 /// unless it is for nobody else.
-pub fn second(service: &Service, failed: Spot, strict: bool, now: Time) -> Option<Spot> {
-    let other = || elsewhere(service, failed.color, now).filter(|_| !strict);
-    of(service, failed.color, Some(failed.member), now).or_else(other)
+pub fn second(
+    service: &Service,
+    failed: Spot,
+    strict: bool,
+    home: Option<u64>,
+    now: Time,
+) -> Option<Spot> {
+    let other = || elsewhere(service, failed.color, home, now).filter(|_| !strict);
+    of(service, failed.color, Some(failed.member), home, now).or_else(other)
 }
 
 /// While the engine is silent: a member whose address may be another's by now. Only connections of before
@@ -50,13 +59,28 @@ fn doubted(service: &Service, color: Color) -> Option<Spot> {
     balance::pick_doubted(service.own(color)).map(|member| Spot { color, member })
 }
 
-fn of(service: &Service, color: Color, not: Option<usize>, now: Time) -> Option<Spot> {
-    balance::pick(service.own(color), not, now).map(|member| Spot { color, member })
+fn of(
+    service: &Service,
+    color: Color,
+    not: Option<usize>,
+    home: Option<u64>,
+    now: Time,
+) -> Option<Spot> {
+    one(service.own(color), not, home, now).map(|member| Spot { color, member })
 }
 
-fn elsewhere(service: &Service, color: Color, now: Time) -> Option<Spot> {
+fn one(members: &[Member], not: Option<usize>, home: Option<u64>, now: Time) -> Option<usize> {
+    match home {
+        Some(home) => affinity::member(members, home, not, now),
+        None => balance::pick(members, not, now),
+    }
+}
+
+fn elsewhere(service: &Service, color: Color, home: Option<u64>, now: Time) -> Option<Spot> {
     let other = color.other();
     // A green without a share is for nobody, whatever happens to blue.
     let allowed = other == Color::Blue || service.weight.as_basis_points() > 0;
-    allowed.then(|| of(service, other, None, now)).flatten()
+    allowed
+        .then(|| of(service, other, None, home, now))
+        .flatten()
 }

@@ -6,9 +6,11 @@
 //! no timer is touched, where Pingora would set one for each request.
 
 use crate::proxy::cut::Cut;
+use crate::proxy::guest::Guest;
 use crate::proxy::http1::Refusal;
 use crate::proxy::strict::{Rules, Strict};
 use crate::proxy::wire::Wire;
+use crate::store::board::BackendState;
 use async_trait::async_trait;
 use http::HeaderValue;
 use pingora::protocols::l4::socket::SocketAddr as PingoraAddr;
@@ -25,7 +27,7 @@ use std::net::{Shutdown::Both, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
@@ -37,11 +39,16 @@ const WRITE_BUFFER: usize = 1_460;
 /// The longest wait for a user to take the next part of an answer.
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// How often the backend that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A user's connection.
 pub struct Clocked {
     stream: Strict<BufWriter<Wire>>,
     tls: Option<Arc<SslDigest>>,
     digest: Arc<SocketDigest>,
+    /// What is remembered of a newcomer, where a service has a use for it.
+    guest: Option<Arc<ProxyDigest>>,
     /// The user's address as `X-Forwarded-For` wants it.
     pub client: Option<HeaderValue>,
     header_deadline: Duration,
@@ -57,6 +64,10 @@ pub struct Clocked {
     alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while the user takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// The backend whose answer is waited for.
+    backend: Mutex<Option<Arc<BackendState>>>,
+    /// When it is looked at next; kept from one request to the next, as `alarm` is.
+    look: Option<Pin<Box<Sleep>>>,
     /// A tunnel's, which may be told to end.
     cut: OnceLock<Cut>,
 }
@@ -77,6 +88,7 @@ impl Clocked {
             tls: stream.tunnel().map(|tunnel| Arc::new(tunnel.digest())),
             stream: Strict::new(BufWriter::with_capacity(WRITE_BUFFER, stream), http1),
             digest: Arc::new(digest),
+            guest: None,
             client: HeaderValue::from_str(&client.ip().to_canonical().to_string()).ok(),
             header_deadline,
             keepalive_idle,
@@ -86,8 +98,16 @@ impl Clocked {
             expired: AtomicBool::new(false),
             alarm: None,
             stall: None,
+            backend: Mutex::default(),
+            look: None,
             cut: OnceLock::new(),
         }
+    }
+
+    /// The same connection, which remembers a newcomer for a moment.
+    pub fn remembering(mut self) -> Clocked {
+        self.guest = Guest::digest();
+        self
     }
 
     /// The connection below a session, when it is one of ours.
@@ -97,6 +117,7 @@ impl Clocked {
 
     /// A request ended: the next byte begins another one's header.
     pub fn request_ended(&self) {
+        self.waits_no_more();
         self.stream.request_ended();
         let until = self.millis() + millis(self.keepalive_idle);
         self.until.store(until, Relaxed);
@@ -114,15 +135,35 @@ impl Clocked {
         self.stream.body_refused()
     }
 
-    /// An upgrade was agreed to; what is returned can end it.
-    pub fn becomes_tunnel(&self) -> Cut {
+    /// An upgrade was agreed to.
+    pub fn becomes_tunnel(&self) {
         self.stream.becomes_tunnel();
-        self.cut()
     }
 
     /// What can end the connection.
     pub fn cut(&self) -> Cut {
         self.cut.get_or_init(Cut::default).clone()
+    }
+
+    /// The request is with this backend: should it be lost meanwhile, nobody waits for its answer.
+    pub fn waits_for(&self, backend: &Arc<BackendState>) {
+        *self.backend() = Some(backend.clone());
+    }
+
+    /// The answer's header is there, or nobody waits for it any more.
+    pub fn waits_no_more(&self) {
+        *self.backend() = None;
+    }
+
+    fn backend(&self) -> MutexGuard<'_, Option<Arc<BackendState>>> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What expired is forgotten: the request is given to somebody else.
+    pub fn relieve(&self) {
+        self.waits_no_more();
+        self.expired.store(false, Relaxed);
+        self.answer_within(None);
     }
 
     /// The header is complete; the next deadline, if any, is the answer's.
@@ -139,6 +180,14 @@ impl Clocked {
 
     fn millis(&self) -> u64 {
         millis(self.opened.elapsed()) + 1
+    }
+
+    /// Ready when nothing is waited for any more.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_lost(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.poll_deadline(cx),
+        }
     }
 
     /// What a write came to, unless the user has taken nothing for too long.
@@ -160,6 +209,24 @@ impl Clocked {
             .as_mut()
             .poll(cx)
             .map(|()| Err(ErrorKind::TimedOut.into()))
+    }
+
+    /// Ready when the backend that is waited for is lost.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(lost) = self.backend().as_ref().map(|backend| backend.lost()) else {
+            return Poll::Pending;
+        };
+        if lost {
+            self.expired.store(true, Relaxed);
+            return Poll::Ready(());
+        }
+        let look = self
+            .look
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK)));
+        while look.as_mut().poll(cx).is_ready() {
+            look.as_mut().reset(Instant::now() + LOOK);
+        }
+        Poll::Pending
     }
 
     /// Ready when the deadline has passed.
@@ -212,7 +279,7 @@ impl AsyncRead for Clocked {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_deadline(cx).map(|()| {
+            Poll::Pending => self.poll_over(cx).map(|()| {
                 // Between two requests a connection that is given up just ends.
                 if self.idle.load(Relaxed) {
                     Ok(())
@@ -298,7 +365,7 @@ impl GetTimingDigest for Clocked {
 
 impl GetProxyDigest for Clocked {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.guest.clone()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::users::Caller;
 use crate::proxy::choice::{self, Spot};
+use crate::proxy::guest::Visit;
 use crate::proxy::live::Service;
 use crate::proxy::pin::{Pin, Place};
 use crate::proxy::{route, rule, unjudged};
@@ -21,6 +22,8 @@ pub struct Decision {
     pub color: Color,
     /// The pool that serves it: another one only while green's share is withheld.
     pub serves: Color,
+    /// What says which member of a pool its user stays on, where it does.
+    pub home: Option<u64>,
     /// The backend; `None` when nobody can take it. Its pool is the other one when that one has nobody.
     pub spot: Option<Spot>,
     /// The baseline has it, for blue.
@@ -69,25 +72,32 @@ impl Decision {
         }
     }
 
-    /// The point to tell the caller in a cookie.
-    pub fn tell(&self) -> Option<u16> {
+    /// The place to tell the caller in a cookie.
+    pub fn tell(&self) -> Option<Place> {
         match self.by {
-            By::Weight(place) => place.tell.then_some(place.point),
+            By::Weight(place) => place.tell.then_some(place),
             By::Preview | By::Rule(_) => None,
         }
     }
 }
 
-/// Decides about a request of a service.
-pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision {
+/// Decides about a request of a service; `visit` is what its connection remembers.
+pub fn decide(
+    service: &Service,
+    request: &RequestHeader,
+    visit: Option<Visit<'_>>,
+    now: Time,
+) -> Decision {
     let asked = |preview: &crate::proxy::live::Preview| preview.asked(&request.headers);
     if service.preview.as_ref().is_some_and(asked)
-        && let Some(spot) = choice::within(service, Color::Green, now)
+        && let home = service.line.home(&request.headers)
+        && let Some(spot) = choice::within(service, Color::Green, home, now)
     {
         return Decision {
             by: By::Preview,
             color: Color::Green,
             serves: Color::Green,
+            home,
             spot: Some(spot),
             baseline: false,
             strict: false,
@@ -102,7 +112,7 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
             Err(hindrance) => passed = Some((at, hindrance)),
         }
     }
-    let place = service.line.place(&request.headers);
+    let place = service.line.place(&request.headers, visit);
     let share = service
         .ramp
         .map_or(service.weight, |ramp| ramp.at(service.weight, now));
@@ -110,13 +120,14 @@ pub fn decide(service: &Service, request: &RequestHeader, now: Time) -> Decision
     let serves = service.serves(color);
     let compared = color == Color::Blue && service.on_baseline(share, place.point);
     let baseline = compared
-        .then(|| choice::on_baseline(service, now))
+        .then(|| choice::on_baseline(service, place.home, now))
         .flatten();
     Decision {
         by: By::Weight(place),
         color,
         serves,
-        spot: baseline.or_else(|| choice::first(service, serves, now)),
+        home: place.home,
+        spot: baseline.or_else(|| choice::first(service, serves, place.home, now)),
         baseline: baseline.is_some(),
         strict: false,
         passed,
@@ -144,7 +155,8 @@ fn by_rule(
         true => color,
         false => service.serves(color),
     };
-    let spot = choice::within(service, serves, now);
+    let home = service.line.home(&request.headers);
+    let spot = choice::within(service, serves, home, now);
     if spot.is_none() && !rule.strict {
         return Err(Hindrance::Nobody);
     }
@@ -152,6 +164,7 @@ fn by_rule(
         by: By::Rule(at),
         color,
         serves,
+        home,
         spot,
         baseline: false,
         strict: rule.strict,

@@ -33,6 +33,8 @@ pub struct Edge {
     pub issued: ArcSwapOption<Issued>,
     metrics: Arc<Metrics>,
     log: Option<(AccessFormat, Scribe)>,
+    /// Tunnels and streams are told of when they begin, too.
+    begins: bool,
 }
 
 impl Edge {
@@ -48,6 +50,7 @@ impl Edge {
         Ok(Edge {
             crowd: Crowd::default(),
             issued: ArcSwapOption::empty(),
+            begins: log.is_some_and(|log| log.begins),
             log: log.map(start).transpose()?,
             metrics,
         })
@@ -137,11 +140,18 @@ impl Edge {
         {
             self.refused(*status);
         }
-        self.describe(session, record, status);
+        self.describe(session, record, status, false);
     }
 
-    /// Tells of a request that has ended.
-    fn describe(&self, session: &Session, record: &Record, status: u16) {
+    /// Tells of a tunnel or a stream that begins, where that is wanted.
+    pub fn began(&self, session: &Session, record: &Record, status: u16) {
+        if self.begins {
+            self.describe(session, record, status, true);
+        }
+    }
+
+    /// Tells of a request that has ended, or begins to go on.
+    fn describe(&self, session: &Session, record: &Record, status: u16, begins: bool) {
         if !self.logs() {
             return;
         }
@@ -181,6 +191,8 @@ impl Edge {
             referer: header(REFERER),
             agent: header(USER_AGENT),
             unjudged: record.unjudged,
+            reason: record.reason,
+            begins,
             ..Entry::of(client)
         });
     }

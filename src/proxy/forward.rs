@@ -17,7 +17,8 @@ use pingora::{Error, ErrorType, Result};
 use std::net::{IpAddr, SocketAddr};
 
 // Names that are known when this is compiled are not parsed for each request.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Who is behind the proxies in front, as they say.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");

@@ -3,14 +3,16 @@
 use crate::config::Protocol;
 use crate::core::class::Class;
 use crate::metrics::Metrics;
-use crate::proxy::alarm::{Alarm, Line};
+use crate::proxy::alarm::Line;
 use crate::proxy::classify::classify;
 use crate::proxy::clocked::{Clocked, WRITE_STALL};
 use crate::proxy::edge::Edge;
+use crate::proxy::guest::Visit;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::Live;
 use crate::proxy::record::Record;
-use crate::proxy::{attempt, content, forward, grpc, identity, mirror, reply, secure, unprocessed};
+use crate::proxy::tunnel::User;
+use crate::proxy::{attempt, content, failing, forward, grpc, identity, mirror, reply, secure};
 use crate::store::{Board, Clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -22,7 +24,7 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,12 +113,13 @@ impl ProxyHttp for Gateway {
             reply::send(session, 308, &live.settings, id, Some(location)).await?;
             return Ok(true);
         }
-        match attempt::first(record, session.req_header(), &self.metrics) {
+        let visit = Visit::of(session, &live.settings, record.started());
+        match attempt::first(record, session.req_header(), visit, &self.metrics) {
             Ok(spot) => record.hold(spot),
             Err(status) => return Gateway::refuse(session, record, status).await,
         }
         let tunnel = session.is_upgrade_req();
-        record.uploading = !tunnel && !session.as_downstream_mut().is_body_empty();
+        record.uploading = !session.as_downstream_mut().is_body_empty();
         // A user who waits for a word before sending the body waits for the backend.
         let waits = !record.uploading || session.req_header().headers.contains_key(EXPECT);
         if let Some(service) = record.service()
@@ -139,7 +142,7 @@ impl ProxyHttp for Gateway {
         };
         let mut peer = if session.is_upgrade_req() {
             member.upgrade_peer(&service.dialer)
-        } else if record.uploading {
+        } else if record.uploading && !grpc::is(&session.req_header().headers) {
             member.upload_peer(CLIENT_READ + UPLOAD_SLACK)
         } else {
             member.peer.clone()
@@ -161,6 +164,9 @@ impl ProxyHttp for Gateway {
         record: &mut Record,
     ) -> Result<()> {
         record.asked = reused.then(Instant::now);
+        if let (Some(clocked), Some(member)) = (Clocked::of(session), record.member()) {
+            clocked.waits_for(&member.state);
+        }
         if identity::admits(record, reused, digest) {
             if let Some(service) = record.service()
                 && session.is_http2()
@@ -193,7 +199,9 @@ impl ProxyHttp for Gateway {
             secure::tell(&service.name, &member.state.id, &error);
         }
         identity::noted(record, &error);
-        let again = attempt::again(record, &error, false);
+        // A full queue of connections may have room a moment later; who refuses has no queue.
+        let full = *error.etype() == ErrorType::ConnectTimedout;
+        let again = attempt::again(record, &error, full);
         error.set_retry(again);
         error
     }
@@ -202,49 +210,11 @@ impl ProxyHttp for Gateway {
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         record: &mut Record,
         reused: bool,
     ) -> Box<Error> {
-        let rang = record.alarm.as_ref().is_some_and(Alarm::rang);
-        if rang || Clocked::of(session).is_some_and(Clocked::expired) {
-            // The user's connection or the alarm keeps the time, the backend let it pass.
-            let mut late = Error::explain(ErrorType::ReadTimedout, "first byte").into_up();
-            late.set_retry(false);
-            return late;
-        }
-        (record.line, record.alarm) = (None, None);
-        if record.uploading && *error.etype() == ErrorType::ReadTimedout && session.is_http2() {
-            // Pingora does not time the parts of a body over HTTP/2: it was the user who was silent.
-            let mut late = Error::explain(ErrorType::ReadTimedout, "request body").into_down();
-            late.set_retry(false);
-            return late;
-        }
-        let method = &session.req_header().method;
-        let whole = !session.as_ref().retry_buffer_truncated();
-        let class = classify(Some(&error), 0);
-        let unanswered = session.response_written().is_none() && !record.has_answer();
-        let closed = class == Class::Reset && matches!(error.retry, RetryType::ReusedOnly);
-        let stale = unanswered && closed && record.was_stale();
-        if unanswered && whole && unprocessed::said(&error) && attempt::unprocessed(record) {
-            error.set_retry(true);
-            return error;
-        }
-        if !stale && whole && unanswered && class == Class::Reset && method.is_safe() {
-            // It died with the request in its hands: what only reads can be asked again.
-            let again = attempt::again(record, &error, reused);
-            error.set_retry(again);
-            return error;
-        }
-        if method.is_idempotent() && whole {
-            error.retry.decide_reuse(stale);
-        } else {
-            error.set_retry(false);
-        }
-        if error.retry() {
-            record.again();
-        }
-        error
+        failing::under_way(session, error, record, reused)
     }
 
     async fn request_body_filter(
@@ -259,7 +229,11 @@ impl ProxyHttp for Gateway {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        if !record.uploading {
+        if session.is_http2() && record.is_let_go() {
+            // Of the user's side: Pingora takes another one for the backend's, and goes on to wait for an answer.
+            return Err(failing::let_go().into_down());
+        }
+        if !record.uploading || record.upgraded {
             return Ok(());
         }
         let most = record.live().settings.limits.body;
@@ -320,6 +294,7 @@ impl ProxyHttp for Gateway {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 unasked").into_up());
         }
         if let Some(clocked) = Clocked::of(session) {
+            clocked.waits_no_more();
             clocked.answer_within(None);
         }
         identity::answered(record);
@@ -329,11 +304,17 @@ impl ProxyHttp for Gateway {
             record.grpc_failed = grpc::failed(&response.headers);
         }
         forward::strip_hop_by_hop(response);
-        if forward::is_stream(response) {
-            record.charge(Class::Ok, Clock::now());
-            record.streams(Clocked::of(session).map(Clocked::cut));
-        } else {
-            record.await_last_byte();
+        match record.lasting {
+            Lasting::Events => record.charge(Class::Ok, Clock::now()),
+            Lasting::No | Lasting::Call(_) => record.await_last_byte(),
+        }
+        let two_way = matches!(record.lasting, Lasting::Call(_)) && record.uploading;
+        if two_way || matches!(record.lasting, Lasting::Events) {
+            self.edge.began(session, record, response.status.as_u16());
+        }
+        if !matches!(record.lasting, Lasting::No) {
+            let user = User::of(session, record.exchange.as_ref());
+            record.streams(user, record.lasting.known_from(record.uploading));
         }
         Ok(())
     }
@@ -349,18 +330,22 @@ impl ProxyHttp for Gateway {
         }
         // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            record.upgraded(Clocked::of(session).map(Clocked::becomes_tunnel));
+            if let Some(clocked) = Clocked::of(session) {
+                clocked.becomes_tunnel();
+            }
+            record.upgraded(User::of(session, None));
+            self.edge.began(session, record, 101);
             // A tunnel may be silent for hours.
             session.set_read_timeout(None);
         }
         if self.board.draining() {
             session.set_keepalive(None);
         }
-        if let (Some(point), Some(service)) = (record.tell, record.service())
+        if let (Some(place), Some(service)) = (record.tell, record.service())
             && !forward::is_shared(response)
         {
             let secure = forward::by_https(session, &record.live().settings);
-            if let Some(cookie) = service.line.cookie(point, secure) {
+            if let Some(cookie) = service.line.cookie(place.point, place.home, secure) {
                 response.append_header(SET_COOKIE, cookie)?;
             }
         }
@@ -378,19 +363,24 @@ impl ProxyHttp for Gateway {
         error: &Error,
         record: &mut Record,
     ) -> FailToProxy {
-        let refused = Clocked::of(session).and_then(Clocked::body_refused);
-        let status = refused
-            .map(|refused| refused.status)
-            .or(reply::status(error));
-        session.set_keepalive(None);
-        let written = session.response_written().is_some_and(forward::is_final);
-        if let (Some(status), false) = (status, written) {
-            // The client may be gone by now: then nobody needs the answer.
-            let _ = Gateway::refuse(session, record, status).await;
-        }
+        let status = failing::tell(session, error, record).await;
         FailToProxy {
             error_code: status.unwrap_or(0),
             can_reuse_downstream: false,
+        }
+    }
+
+    /// Over HTTP/2 the next message ends a stream whose version is let go.
+    fn upstream_response_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end: bool,
+        record: &mut Record,
+    ) -> Result<Option<Duration>> {
+        match !end && session.is_http2() && record.is_let_go() {
+            true => Err(failing::let_go()),
+            false => Ok(None),
         }
     }
 
@@ -415,8 +405,12 @@ impl ProxyHttp for Gateway {
             None if record.spot().is_none() => Class::NoBackend,
             None if record.grpc_failed == Some(true) => Class::ServerError,
             None => record.refusal(status),
-            Some(error) => classify(Some(error), status),
+            Some(_) if record.is_let_go() => Class::Ok,
+            Some(error) => record
+                .outcome
+                .unwrap_or_else(|| classify(Some(error), status)),
         };
+        record.reason = failing::reason(record, class, error);
         if error.is_none() {
             content::count(session, record);
         }

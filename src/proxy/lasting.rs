@@ -34,6 +34,16 @@ impl Lasting {
         }
     }
 
+    /// From when on it is a stream for certain, where that is not so from its header on.
+    ///
+    /// A call whose request goes on when its answer has begun is a stream at once.
+    pub fn known_from(self, uploading: bool) -> Option<Instant> {
+        match self {
+            Lasting::Call(since) if !uploading => Some(since + UNARY_MAX),
+            Lasting::No | Lasting::Call(_) | Lasting::Events => None,
+        }
+    }
+
     /// Whether what ends now was a stream.
     pub fn was_stream(self, now: Instant) -> bool {
         match self {

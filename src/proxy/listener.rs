@@ -5,6 +5,7 @@ use crate::metrics::Metrics;
 use crate::proxy::bind::{Listeners, listen};
 use crate::proxy::clocked::Clocked;
 use crate::proxy::edge::Edge;
+use crate::proxy::exchange::Exchanges;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::http1::HeaderLimits;
 use crate::proxy::spoken::{self, Spoken, first_words};
@@ -398,11 +399,15 @@ impl WayIn {
         };
         let http1 = (spoken == Spoken::Http1).then(rules);
         let (header, idle) = (self.header_deadline, self.keepalive_idle);
-        let clocked = Clocked::new(wire, client, http1, header, idle);
+        let mut clocked = Clocked::new(wire, client, http1, header, idle);
+        if config.services.iter().any(config::Service::sets_cookies) {
+            clocked = clocked.remembering();
+        }
         if spoken == Spoken::Http2 {
             // Many requests at a time: Pingora sees to an idle connection, each request to itself.
             clocked.answer_within(None);
-            self.app
+            let (_connection, lives) = watch::channel(());
+            Exchanges::of(self.app.clone(), lives)
                 .process_new(Box::new(clocked), &self.shutdown)
                 .await;
             return;

@@ -36,6 +36,12 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// and so often, before it is given up.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A backend that is silent for so long is asked whether it is still there,
+const ANSWER_IDLE: Duration = Duration::from_secs(15);
+
+/// and so often, before it is given up.
+const ANSWER_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Requests at a time on one connection to an HTTP/2 backend, as its servers usually allow.
 const H2_STREAMS: usize = 100;
 
@@ -263,6 +269,7 @@ impl Service {
             withheld: route.withheld,
             line: Line {
                 pin: Pin::new(spec.sticky.as_ref()),
+                member: spec.sticky.as_ref().is_some_and(|sticky| sticky.member),
                 salt: route.salt,
                 epoch: route.epoch,
                 seal: Seal::new(secret, &route.service),
@@ -378,11 +385,13 @@ impl Member {
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
         options.tcp_keepalive = Some(TcpKeepalive {
-            idle: KEEPALIVE_IDLE,
-            interval: KEEPALIVE_INTERVAL,
+            idle: ANSWER_IDLE,
+            interval: ANSWER_INTERVAL,
             count: 3,
+            // A backend that takes or acknowledges nothing for so long is given up, whatever Pingora waits for then: after
+            // its own timeout for writes it goes on to wait for an answer.
             #[cfg(target_os = "linux")]
-            user_timeout: Duration::ZERO,
+            user_timeout: timeouts.write,
         });
         if let Some(secure) = secure {
             secure.dress(&mut peer, state.addr);

@@ -164,7 +164,7 @@ fn only_reads(session: &Session, status: u16) -> bool {
 
 /// Who of green gets a copy: nobody who is down, doubted, or on its way out.
 fn member(service: &Service) -> Option<SocketAddr> {
-    let spot = choice::within(service, Color::Green, Clock::now())?;
+    let spot = choice::within(service, Color::Green, None, Clock::now())?;
     let state = &service.pool(Color::Green).get(spot.member)?.state;
     let stays = state.leaving().borrow().is_none() && !state.doubted();
     stays.then_some(state.addr)

@@ -1,7 +1,8 @@
 //! How a request moves: the data plane, on Pingora.
 //!
 //! [`route`] finds the service, [`decide`] says where a request of it goes: by [`rule`], or by the caller's
-//! point, which [`pin`] knows; [`choice`] and [`balance`] find the backend.
+//! point, which [`pin`] knows; [`choice`], [`balance`] and `affinity` find the backend;
+//! [`guest`] is what a connection remembers of a newcomer.
 //! [`gateway`] is what happens at each of Pingora's turning points, [`record`] what is known about a
 //! request under way and how its end is counted, [`content`] which answers are compared. [`live`] is what the board published, in the shape
 //! that requests read. [`http1`] and [`strict`] let only one reading of HTTP/1 through, [`edge`] is what
@@ -10,6 +11,7 @@
 
 pub mod access;
 pub mod acme;
+mod affinity;
 pub mod alarm;
 pub mod attempt;
 pub mod balance;
@@ -25,10 +27,13 @@ pub mod cut;
 pub mod decide;
 pub mod descriptors;
 pub mod edge;
+pub mod exchange;
+mod failing;
 pub mod forward;
 pub mod gateway;
 pub mod grammar;
 pub mod grpc;
+pub mod guest;
 pub mod handshake;
 pub mod http1;
 pub mod identity;

@@ -1,9 +1,10 @@
 //! Where a caller stands on the line 0..10 000, and how it is found there again.
 
-use crate::config::{Cookie, SameSite, Sticky};
+use crate::config::{Cookie, Mark, SameSite, Sticky};
 use crate::core::seat;
 use crate::core::weight::{Weight, point, salted};
 use crate::proxy::balance::dice;
+use crate::proxy::guest::Visit;
 use crate::proxy::newcomers::Newcomers;
 use crate::proxy::route::Fnv;
 use crate::proxy::seal::Seal;
@@ -31,15 +32,15 @@ pub enum Pin {
 impl Pin {
     /// The pin of a service's `sticky`.
     pub fn new(sticky: Option<&Sticky>) -> Pin {
-        match sticky {
+        match sticky.map(|sticky| &sticky.by) {
             None => Pin::None,
-            Some(Sticky::Cookie(cookie)) => Pin::Cookie(
+            Some(Mark::Cookie(cookie)) => Pin::Cookie(
                 cookie.name.as_str().into(),
                 attributes(cookie).into(),
                 cookie.same_site == SameSite::None,
             ),
             // A name that is no header name is refused with the configuration.
-            Some(Sticky::Header(name)) => name.parse().map_or(Pin::None, Pin::Header),
+            Some(Mark::Header(name)) => name.parse().map_or(Pin::None, Pin::Header),
         }
     }
 }
@@ -74,6 +75,8 @@ fn attributes(cookie: &Cookie) -> String {
 ///   rollouts, so two services that one client asks in turn are not in step. At rest the salt is that of the last
 ///   rollout, or 0; green has no share then. A process that takes a rollout up again counts from 0 under the
 ///   rollout's salt, and its judge begins anew, too.
+/// - What else one connection asks before it has its cookie stands with its first request ([`guest`](crate::proxy::guest)):
+///   it is one user's, whom chance placed once.
 /// - A user with our cookie stands where chance put it as a newcomer, turned by the salt: chance was among users.
 /// - A user with a header stands where the salted hash of its id is: a draw for each id and rollout.
 /// - Rules with a weight, and copies for a green without users, draw for each request: nobody is judged by these.
@@ -81,6 +84,8 @@ fn attributes(cookie: &Cookie) -> String {
 pub struct Line {
     /// What keeps a caller on one colour.
     pub pin: Pin,
+    /// It keeps a caller on one member of a pool, too.
+    pub member: bool,
     /// Turns the line, anew for each release.
     pub salt: u64,
     /// Cookies of another epoch pin nobody.
@@ -100,39 +105,84 @@ pub struct Place {
     pub known: bool,
     /// It has no cookie of this epoch: it gets one.
     pub tell: bool,
+    /// What says which member of a pool it stays on, where it does; no release changes it.
+    pub home: Option<u64>,
 }
 
 impl Place {
-    fn known(point: u16) -> Place {
+    fn known(point: u16, home: Option<u64>) -> Place {
         Place {
             point,
             known: true,
             tell: false,
+            home,
         }
     }
 }
 
+/// What a caller's cookies say: the seat in the one that is valid now, and the home in any that is ours.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    seat: Option<u16>,
+    home: Option<u16>,
+}
+
+/// What a cookie claims; nobody has looked at its signature yet.
+struct Claim<'a> {
+    epoch: u32,
+    seat: u16,
+    home: Option<u16>,
+    signature: &'a str,
+}
+
 impl Line {
-    /// Where the caller with these headers stands.
-    pub fn place(&self, headers: &HeaderMap) -> Place {
+    /// Where the caller with these headers stands; `visit` is what its connection remembers.
+    pub fn place(&self, headers: &HeaderMap, visit: Option<Visit<'_>>) -> Place {
         match &self.pin {
-            Pin::None => self.newcomer(false),
-            Pin::Cookie(name, ..) => match self.seat(headers, name) {
-                Some(seat) => Place::known(seat::point(seat, self.salt)),
-                None => self.newcomer(true),
-            },
-            Pin::Header(name) => {
-                let id = headers.get(name).map(|id| self.point_of_id(id));
-                id.map_or_else(|| self.newcomer(false), Place::known)
+            Pin::None => self.newcomer(),
+            Pin::Cookie(name, ..) => {
+                let told = self.told(headers, name);
+                match (told.seat, visit) {
+                    (Some(seat), _) => {
+                        Place::known(seat::point(seat, self.salt), told.home.map(u64::from))
+                    }
+                    (None, None) => self.to_be_told(told.home),
+                    (None, Some(visit)) => visit.place(self, || self.to_be_told(told.home)),
+                }
             }
+            Pin::Header(name) => match headers.get(name) {
+                Some(id) => Place::known(self.point_of_id(id), self.home_of_id(id)),
+                None => self.newcomer(),
+            },
         }
     }
 
-    fn newcomer(&self, tell: bool) -> Place {
+    fn newcomer(&self) -> Place {
         Place {
             point: self.newcomers.next(),
             known: false,
-            tell,
+            tell: false,
+            home: None,
+        }
+    }
+
+    /// A newcomer that gets a cookie; its home is its first seat.
+    fn to_be_told(&self, home: Option<u16>) -> Place {
+        let place = self.newcomer();
+        let first = || seat::seat(place.point, self.salt);
+        Place {
+            tell: true,
+            home: self.member.then(|| u64::from(home.unwrap_or_else(first))),
+            ..place
+        }
+    }
+
+    /// What says which member of a pool the caller stays on, where a pin says it.
+    pub fn home(&self, headers: &HeaderMap) -> Option<u64> {
+        match &self.pin {
+            Pin::Cookie(name, ..) if self.member => self.told(headers, name).home.map(u64::from),
+            Pin::Header(name) => self.home_of_id(headers.get(name)?),
+            _ => None,
         }
     }
 
@@ -141,7 +191,8 @@ impl Line {
         let own = match &self.pin {
             Pin::None => None,
             Pin::Cookie(name, ..) => self
-                .seat(headers, name)
+                .told(headers, name)
+                .seat
                 .map(|seat| seat::point(seat, self.salt)),
             Pin::Header(name) => headers.get(name).map(|id| self.point_of_id(id)),
         };
@@ -149,33 +200,40 @@ impl Line {
     }
 
     fn point_of_id(&self, id: &HeaderValue) -> u16 {
-        let id = id.as_bytes();
-        point(salted(Fnv::hash(&id[..id.len().min(ID_MAX)]), self.salt))
+        point(salted(hash_of_id(id), self.salt))
+    }
+
+    fn home_of_id(&self, id: &HeaderValue) -> Option<u64> {
+        self.member.then(|| hash_of_id(id))
     }
 
     /// The `Set-Cookie` that brings a caller back to `point`; `None` when no cookie is used.
     ///
-    /// The value is `epoch.seat.signature`. The release's salt says which point a seat is in ([`seat`]), so that
+    /// The value is `epoch.seat.signature`, and `.home` behind it where a rollback gave the caller another seat. The
+    /// release's salt says which point a seat is in ([`seat`]), so that
     /// the same users are not the canaries of every release. `secure`: never to be sent without TLS.
-    pub fn cookie(&self, point: u16, secure: bool) -> Option<HeaderValue> {
+    pub fn cookie(&self, point: u16, home: Option<u64>, secure: bool) -> Option<HeaderValue> {
         let Pin::Cookie(name, attributes, always) = &self.pin else {
             return None;
         };
         let seat = seat::seat(point, self.salt);
-        let signature = self.seal.sign(self.epoch, seat);
+        let home = home.and_then(|home| u16::try_from(home).ok());
+        let home = home.filter(|home| *home != seat);
+        let signature = self.seal.sign(self.epoch, seat, home);
         let signature = std::str::from_utf8(&signature).ok()?;
+        let home = home.map_or_else(String::new, |home| format!(".{home}"));
         let secure = if secure || *always { "; Secure" } else { "" };
         let text = format!(
-            "{name}={}.{seat}.{signature}{attributes}{secure}",
+            "{name}={}.{seat}.{signature}{home}{attributes}{secure}",
             self.epoch
         );
         HeaderValue::from_str(&text).ok()
     }
 
-    /// The seat in the first cookie of this name that is valid now: ours, and of this epoch.
-    fn seat(&self, headers: &HeaderMap, name: &str) -> Option<u16> {
+    /// What the first cookie of this name says that is ours and of this epoch; or of an older one, which still says the home.
+    fn told(&self, headers: &HeaderMap, name: &str) -> Told {
         // HTTP/2 clients may send several cookie lines (RFC 9113, 8.2.3).
-        headers
+        let claims = headers
             .get_all(COOKIE)
             .iter()
             .flat_map(|line| line.as_bytes().split(|&b| b == b';'))
@@ -184,24 +242,54 @@ impl Line {
                     .trim_ascii()
                     .strip_prefix(name.as_bytes())?
                     .strip_prefix(b"=")?;
-                self.claim(std::str::from_utf8(value).ok()?)
+                claim(std::str::from_utf8(value).ok()?)
             })
+            .filter(|claim| claim.epoch == self.epoch || self.member)
             .take(COOKIES_MAX)
-            .find(|(seat, signature)| self.seal.holds(self.epoch, *seat, signature.as_bytes()))
-            .map(|(seat, _)| seat)
-    }
-
-    /// The seat that a value of this epoch claims, with its signature, which nobody has looked at yet.
-    fn claim<'a>(&self, value: &'a str) -> Option<(u16, &'a str)> {
-        let (epoch, rest) = value.split_once('.')?;
-        let (seat, signature) = rest.split_once('.')?;
-        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-        if !digits(epoch) || !digits(seat) || epoch.parse() != Ok(self.epoch) {
-            return None;
+            .filter(|claim| {
+                let signature = claim.signature.as_bytes();
+                self.seal
+                    .holds(claim.epoch, claim.seat, claim.home, signature)
+            });
+        let mut told = Told::default();
+        for claim in claims {
+            let home = self.member.then(|| claim.home.unwrap_or(claim.seat));
+            if claim.epoch == self.epoch {
+                return Told {
+                    seat: Some(claim.seat),
+                    home,
+                };
+            }
+            told.home = told.home.or(home);
         }
-        let seat = seat.parse().ok().filter(|seat| *seat < Weight::FULL)?;
-        Some((seat, signature))
+        told
     }
+}
+
+fn hash_of_id(id: &HeaderValue) -> u64 {
+    let id = id.as_bytes();
+    Fnv::hash(&id[..id.len().min(ID_MAX)])
+}
+
+/// What the value of a cookie claims, where it has the form of ours.
+fn claim(value: &str) -> Option<Claim<'_>> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let place = |text: &str| {
+        let place = text.parse().ok().filter(|place| *place < Weight::FULL);
+        place.filter(|_| digits(text))
+    };
+    let mut parts = value.split('.');
+    let epoch = parts.next().filter(|text| digits(text))?;
+    let claim = Claim {
+        epoch: epoch.parse().ok()?,
+        seat: place(parts.next()?)?,
+        signature: parts.next()?,
+        home: match parts.next() {
+            None => None,
+            Some(home) => Some(place(home)?),
+        },
+    };
+    parts.next().is_none().then_some(claim)
 }
 
 #[cfg(test)]
@@ -211,6 +299,7 @@ mod tests {
     fn line(pin: Pin, salt: u64, epoch: u32) -> Line {
         Line {
             pin,
+            member: false,
             salt,
             epoch,
             seal: Seal::new(b"secret", "app"),
@@ -220,7 +309,10 @@ mod tests {
 
     fn cookie_line(salt: u64, epoch: u32) -> Line {
         line(
-            Pin::new(Some(&Sticky::Cookie(Cookie::named("pin".to_owned())))),
+            Pin::new(Some(&Sticky {
+                by: Mark::Cookie(Cookie::named("pin".to_owned())),
+                member: false,
+            })),
             salt,
             epoch,
         )
@@ -233,7 +325,7 @@ mod tests {
     }
 
     fn value(line: &Line, point: u16) -> String {
-        let cookie = line.cookie(point, false).unwrap();
+        let cookie = line.cookie(point, None, false).unwrap();
         cookie
             .to_str()
             .unwrap()
@@ -249,7 +341,11 @@ mod tests {
             let line = cookie_line(salt, 3);
             for point in [0, 1, 499, 500, 9_999] {
                 let headers = sent(&format!("other=1; {}; more=2", value(&line, point)));
-                assert_eq!(line.place(&headers), Place::known(point), "salt {salt}");
+                assert_eq!(
+                    line.place(&headers, None),
+                    Place::known(point, None),
+                    "salt {salt}"
+                );
             }
         }
     }
@@ -257,7 +353,7 @@ mod tests {
     #[test]
     fn attributes_keep_the_cookie_from_scripts_and_other_sites() {
         for (secure, end) in [(false, "SameSite=Lax"), (true, "SameSite=Lax; Secure")] {
-            let cookie = cookie_line(0, 0).cookie(5, secure).unwrap();
+            let cookie = cookie_line(0, 0).cookie(5, None, secure).unwrap();
             let cookie = cookie.to_str().unwrap();
             let expected = format!("; Path=/; HttpOnly; {end}");
             assert!(cookie.ends_with(&expected), "{cookie}");
@@ -273,7 +369,7 @@ mod tests {
         for _ in 0..20_000 {
             let on_green = lines
                 .each_ref()
-                .map(|line| half.covers(line.place(&nobody).point));
+                .map(|line| half.covers(line.place(&nobody, None).point));
             counts[2 * usize::from(on_green[0]) + usize::from(on_green[1])] += 1;
         }
         // Four standard deviations of draws; two lines in step would have none of two kinds.
@@ -305,7 +401,7 @@ mod tests {
             good.strip_prefix('p').unwrap(),
         ] {
             let before = line.newcomers.counted();
-            assert!(line.place(&sent(bad)).tell, "{bad}");
+            assert!(line.place(&sent(bad), None).tell, "{bad}");
             assert_eq!(line.newcomers.counted(), before + 1, "{bad}");
         }
     }
@@ -315,7 +411,7 @@ mod tests {
         let line = cookie_line(0, 3);
         let mut headers = sent("a=1");
         headers.append(COOKIE, value(&line, 42).parse().unwrap());
-        assert_eq!(line.place(&headers), Place::known(42));
+        assert_eq!(line.place(&headers, None), Place::known(42, None));
     }
 
     #[test]
@@ -324,7 +420,7 @@ mod tests {
         let five = Weight::percent(5).unwrap();
         let both = (0..10_000)
             .filter(|&point| five.covers(point))
-            .filter(|&point| five.covers(new.place(&sent(&value(&old, point))).point))
+            .filter(|&point| five.covers(new.place(&sent(&value(&old, point)), None).point))
             .count();
         assert!(
             both < 500,
@@ -340,15 +436,15 @@ mod tests {
         for user in 0..200 {
             let mut headers = HeaderMap::new();
             headers.insert("x-user", format!("user-{user}").parse().unwrap());
-            assert_eq!(line.place(&headers), line.place(&headers));
-            moved += usize::from(line.place(&headers) != next.place(&headers));
+            assert_eq!(line.place(&headers, None), line.place(&headers, None));
+            moved += usize::from(line.place(&headers, None) != next.place(&headers, None));
         }
         assert!(moved > 190, "{moved}");
         assert_eq!(line.newcomers.counted(), 0);
         let nobody = HeaderMap::new();
         assert_ne!(
-            line.place(&nobody),
-            line.place(&nobody),
+            line.place(&nobody, None),
+            line.place(&nobody, None),
             "without the header: a newcomer"
         );
     }

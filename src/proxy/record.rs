@@ -11,9 +11,10 @@ use crate::core::users::Caller;
 use crate::proxy::alarm::{Alarm, Line};
 use crate::proxy::choice::Spot;
 use crate::proxy::classify::classify;
-use crate::proxy::cut::Cut;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::lasting::Lasting;
 use crate::proxy::live::{Live, Member, Service};
+use crate::proxy::pin::Place;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::unjudged;
 use crate::store::Clock;
@@ -57,8 +58,10 @@ pub struct Record {
     pub connected: Option<Time>,
     /// An attempt of it was void.
     void: bool,
-    /// The point to tell the caller in a cookie.
-    pub tell: Option<u16>,
+    /// The place to tell the caller in a cookie.
+    pub tell: Option<Place>,
+    /// What says which member of a pool its user stays on, where it does.
+    pub home: Option<u64>,
     /// An entry of `unjudged` keeps it out of the judgement.
     pub unjudged: bool,
     /// Nobody but the pool that it was given to may answer it.
@@ -75,8 +78,14 @@ pub struct Record {
     pub id: Option<HeaderValue>,
     /// The judged attempt failed so, on this backend.
     fault: Option<(Class, Option<String>)>,
-    upgraded: bool,
-    tunnel: Option<Tunnel>,
+    /// What its end is, where the error does not say it.
+    pub outcome: Option<Class>,
+    /// Why shifter or a side ended it before its time, for the access log.
+    pub reason: Option<&'static str>,
+    /// What can end it from outside, over HTTP/2.
+    pub exchange: Option<Exchange>,
+    pub(super) upgraded: bool,
+    pub(super) tunnel: Option<Tunnel>,
     ended: bool,
 }
 
@@ -107,6 +116,7 @@ impl Record {
             connected: None,
             void: false,
             tell: None,
+            home: None,
             unjudged: false,
             strict: false,
             line: None,
@@ -115,6 +125,9 @@ impl Record {
             lasting: Lasting::No,
             id: None,
             fault: None,
+            outcome: None,
+            reason: None,
+            exchange: Exchange::here(),
             upgraded: false,
             tunnel: None,
             ended: false,
@@ -384,32 +397,6 @@ impl Record {
         }
     }
 
-    /// The upgrade was agreed on: what is judged is over, the tunnel is only in flight.
-    ///
-    /// On the user's connection it ends when its backend is let go.
-    pub fn upgraded(&mut self, user: Option<Cut>) {
-        self.end(101, Class::Ok);
-        self.upgraded = true;
-        let (Some(service), Some(member), Some(spot)) = (self.service(), self.member(), self.spot)
-        else {
-            return;
-        };
-        let metrics = service.metrics(spot.color);
-        metrics.upgraded.inc();
-        let closed = metrics.upgraded_closed.clone();
-        let leaving = member.state.leaving();
-        self.tunnel = user.map(|user| Tunnel::open(user, leaving, Some(closed)));
-    }
-
-    /// The answer goes on for as long as both sides like; on the user's connection it ends when its backend is let go.
-    pub fn streams(&mut self, user: Option<Cut>) {
-        let (Some(member), Some(user)) = (self.member(), user) else {
-            return;
-        };
-        let leaving = member.state.leaving();
-        self.tunnel = Some(Tunnel::open(user, leaving, None));
-    }
-
     /// Counts its end, once: in the judge's window and in the metrics.
     ///
     /// `status` is what the user got, 0 for nothing.
@@ -482,8 +469,13 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.ended && self.routed.is_some() {
-            // A panic, or a task that was cut: nobody knows how it would have ended.
-            self.end(0, Class::Unknown);
+            let class = match &self.exchange {
+                _ if self.is_let_go() => Class::Ok,
+                Some(exchange) if exchange.was_left() => Class::ClientGaveUp,
+                // A panic, or a task that was cut: nobody knows how it would have ended.
+                _ => Class::Unknown,
+            };
+            self.end(0, class);
         }
         if self.upgraded
             && let (Some(service), Some(spot)) = (self.service(), self.spot)

@@ -19,13 +19,15 @@ impl Seal {
         Seal(hmac::Key::new(HMAC_SHA256, own.as_ref()))
     }
 
-    /// The signature of a seat, in lower-case hexadecimal digits.
-    pub fn sign(&self, epoch: u32, seat: u16) -> [u8; DIGITS] {
+    /// The signature of a seat, and of the home that is not the seat itself, in lower-case hexadecimal digits.
+    pub fn sign(&self, epoch: u32, seat: u16, home: Option<u16>) -> [u8; DIGITS] {
         const DIGIT: &[u8; 16] = b"0123456789abcdef";
-        let mut message = [0; 6];
+        let mut message = [0; 8];
         message[..4].copy_from_slice(&epoch.to_be_bytes());
-        message[4..].copy_from_slice(&seat.to_be_bytes());
-        let tag = hmac::sign(&self.0, &message);
+        message[4..6].copy_from_slice(&seat.to_be_bytes());
+        message[6..].copy_from_slice(&home.unwrap_or_default().to_be_bytes());
+        let length = if home.is_some() { 8 } else { 6 };
+        let tag = hmac::sign(&self.0, &message[..length]);
         let mut text = [0; DIGITS];
         for (pair, byte) in text.chunks_exact_mut(2).zip(tag.as_ref()) {
             pair[0] = DIGIT[usize::from(byte >> 4)];
@@ -34,9 +36,9 @@ impl Seal {
         text
     }
 
-    /// Whether this is the signature of that seat, in a time that does not tell how much of it is right.
-    pub fn holds(&self, epoch: u32, seat: u16, given: &[u8]) -> bool {
-        given.len() == DIGITS && self.sign(epoch, seat).ct_eq(given).into()
+    /// Whether this is the signature of that seat and home, in a time that does not tell how much of it is right.
+    pub fn holds(&self, epoch: u32, seat: u16, home: Option<u16>, given: &[u8]) -> bool {
+        given.len() == DIGITS && self.sign(epoch, seat, home).ct_eq(given).into()
     }
 }
 
@@ -53,17 +55,21 @@ mod tests {
     #[test]
     fn a_signature_holds_for_its_key_its_service_its_epoch_and_its_seat() {
         let seal = Seal::new(b"secret", "api");
-        let signed = seal.sign(3, 17);
-        assert!(seal.holds(3, 17, &signed));
-        assert!(!seal.holds(4, 17, &signed) && !seal.holds(3, 18, &signed));
+        let signed = seal.sign(3, 17, None);
+        assert!(seal.holds(3, 17, None, &signed));
+        assert!(!seal.holds(4, 17, None, &signed) && !seal.holds(3, 18, None, &signed));
+        let at_home = seal.sign(3, 17, Some(0));
+        assert!(seal.holds(3, 17, Some(0), &at_home) && !seal.holds(3, 17, Some(1), &at_home));
+        assert!(!seal.holds(3, 17, None, &at_home) && !seal.holds(3, 17, Some(0), &signed));
         for other in [Seal::new(b"Secret", "api"), Seal::new(b"secret", "web")] {
-            assert!(!other.holds(3, 17, &signed));
+            assert!(!other.holds(3, 17, None, &signed));
         }
         for bit in 0..8 * DIGITS {
             let mut flipped = signed;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!seal.holds(3, 17, &flipped), "bit {bit}");
+            assert!(!seal.holds(3, 17, None, &flipped), "bit {bit}");
         }
-        assert!(!seal.holds(3, 17, &signed[..DIGITS - 1]) && !seal.holds(3, 17, b""));
+        assert!(!seal.holds(3, 17, None, &signed[..DIGITS - 1]));
+        assert!(!seal.holds(3, 17, None, b""));
     }
 }

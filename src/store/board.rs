@@ -95,6 +95,11 @@ impl BackendState {
         self.gone.load(Ordering::Relaxed)
     }
 
+    /// Whether it was ill when it left: what it has not answered by now it never will.
+    pub fn lost(&self) -> bool {
+        self.gone() && (self.health() == Health::Down || self.doubted())
+    }
+
     /// Whether another container may have its address by now: no new connection may be made to it.
     pub fn doubted(&self) -> bool {
         self.doubted.load(Ordering::Relaxed)

@@ -2,6 +2,7 @@
 
 use crate::support::backend::{self, answer};
 use crate::support::client::Client;
+use crate::support::frames::{Unprocessed, answers_only};
 use crate::support::h2::{Act, Backend, User, get, post, whole};
 use crate::support::rig::{Judged, RARE_CHECKS, Rig, pools};
 use crate::support::{PATIENCE, eventually};
@@ -331,49 +332,24 @@ async fn a_stop_waits_for_the_requests_of_a_connection() {
     );
 }
 
-/// A backend of HTTP/2 that refuses the second stream of its first connection.
-async fn refuses_the_second() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let mut connections = 0;
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            connections += 1;
-            let first = connections == 1;
-            tokio::spawn(async move {
-                let Ok(mut connection) = h2::server::handshake(stream).await else {
-                    return;
-                };
-                let mut streams = 0;
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
-                    streams += 1;
-                    if first && streams == 2 {
-                        respond.send_reset(h2::Reason::REFUSED_STREAM);
-                        continue;
-                    }
-                    let head = http::Response::builder()
-                        .header("content-type", "application/grpc")
-                        .header("grpc-status", "0");
-                    let _ = respond.send_response(head.body(()).unwrap(), true);
-                }
-            });
-        }
-    });
-    addr
-}
-
-/// What a backend has not begun with is asked again whatever its method, and nothing has failed (RFC 9113, 8.7).
+/// What a backend has not begun with is asked again whatever its method, and nothing has failed (RFC 9113, 6.8 and 8.7).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_was_refused_unprocessed_is_asked_again() {
-    let addr = refuses_the_second().await;
-    let rig = Rig::app(&[addr], &[], H2C).await;
-    let user = User::connect(rig.addr).await;
-    for _ in 0..3 {
-        let got = user.send(post("http://app/"), "a call").await.unwrap();
-        assert_eq!(got.status, 200);
+async fn what_was_not_begun_with_is_asked_again() {
+    for how in [Unprocessed::Refused, Unprocessed::GoAway] {
+        let addr = answers_only(1, how).await;
+        let more = format!("{H2C}retry_budget = {{ percent = 100, per_second = 100 }}\n");
+        let rig = Rig::app(&[addr], &[], &more).await;
+        let user = User::connect(rig.addr).await;
+        for n in 0..6 {
+            let got = match n % 2 {
+                0 => user.send(post("http://app/"), "a call").await,
+                _ => user.ask(get("http://app/")).await,
+            };
+            assert_eq!(got.unwrap().status, 200, "{how:?}");
+        }
+        rig.idle().await;
+        rig.judged_to_be(Blue, 6, 0).await;
+        assert_eq!(rig.errors(Blue, "protocol"), 0.0, "{how:?}");
+        assert_eq!(rig.errors(Blue, "reset"), 0.0, "{how:?}");
     }
-    rig.idle().await;
-    rig.judged_to_be(Blue, 3, 0).await;
-    assert_eq!(rig.errors(Blue, "protocol"), 0.0);
 }

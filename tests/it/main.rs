@@ -9,6 +9,7 @@
 )]
 
 mod acme;
+mod affinity;
 mod answers;
 mod asked;
 mod baseline;
@@ -32,11 +33,13 @@ mod probes;
 mod process;
 mod prometheus;
 mod proxy;
+mod reaper;
 mod reload;
 mod rollback;
 mod routing;
 mod sources;
 mod sticky;
+mod streams;
 mod support;
 mod switchback;
 mod tls;

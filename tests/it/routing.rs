@@ -134,7 +134,9 @@ async fn a_forged_cookie_is_worth_nothing() -> Done {
     let mut client = Client::connect(rig.addr).await;
     let mut greens = 0;
     for (n, (kind, cookie)) in (known..).zip(&forged) {
-        let answer = client.get("/", &format!("cookie: {cookie}\r\n")).await?;
+        // Each by a program of its own: one connection is one user's for a moment.
+        let headers = format!("cookie: {cookie}\r\nuser-agent: {n}\r\n");
+        let answer = client.get("/", &headers).await?;
         let expected = if thirty.covers(newcomer(n, 7)) {
             "green"
         } else {

@@ -5,7 +5,7 @@
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use shifter::config::{Config, Sticky};
+use shifter::config::{Config, Cookie, Mark, Sticky};
 use shifter::proxy::newcomers::Newcomers;
 use shifter::proxy::pin::{Line, Pin};
 use shifter::proxy::route::Routes;
@@ -29,12 +29,16 @@ fuzz_target!(|input: (&[u8], &str, Vec<&[u8]>)| {
         }
     }
     let line = Line {
-        pin: Pin::new(Some(&Sticky::Cookie(Cookie::named("pin".to_owned())))),
+        pin: Pin::new(Some(&Sticky {
+            by: Mark::Cookie(Cookie::named("pin".to_owned())),
+            member: true,
+        })),
+        member: true,
         salt: 7,
         epoch: 3,
         seal: Seal::new(b"secret", "app"),
         newcomers: Newcomers::under(7, None),
     };
-    let place = line.place(&headers);
+    let place = line.place(&headers, None);
     assert!(place.point < 10_000);
 });

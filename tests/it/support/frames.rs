@@ -1,10 +1,10 @@
-//! HTTP/2 frame by frame: a user who says what no library would send.
+//! HTTP/2 frame by frame: users and backends that say what no library would send.
 
 use crate::support::PATIENCE;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -37,6 +37,73 @@ pub enum Answer {
     Other,
     /// The stream or the connection was ended, or nothing came.
     Ended,
+}
+
+/// How a backend says that it will not begin with a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Unprocessed {
+    /// RST_STREAM with REFUSED_STREAM; those after it are answered.
+    Refused,
+    /// GOAWAY with the last stream that it answers, and the end of the connection soon.
+    GoAway,
+}
+
+/// A backend that answers so many streams of each connection with 200, and not the next.
+pub async fn answers_only(streams: u32, how: Unprocessed) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer_some(stream, streams, how));
+        }
+    });
+    addr
+}
+
+async fn answer_some(mut stream: TcpStream, streams: u32, how: Unprocessed) {
+    let last = 2 * streams - 1;
+    let mut preface = [0; PREFACE.len()];
+    if stream.read_exact(&mut preface).await.is_err() {
+        return;
+    }
+    let mut said = vec![];
+    frame(&mut said, SETTINGS, 0, 0, &[]);
+    let mut leaving = false;
+    let refused = last + 2;
+    let answered = |id: u32| id <= last || matches!(how, Unprocessed::Refused) && id > refused;
+    loop {
+        if stream.write_all(&said).await.is_err() {
+            return;
+        }
+        said.clear();
+        let wait = if leaving {
+            Duration::from_millis(100)
+        } else {
+            PATIENCE
+        };
+        let Ok(Some((kind, flags, id, _))) = timeout(wait, next(&mut stream)).await else {
+            return;
+        };
+        let whole = matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0;
+        match kind {
+            SETTINGS if flags & ACK == 0 => frame(&mut said, SETTINGS, ACK, 0, &[]),
+            // `:status: 200`, and nothing else.
+            _ if whole && answered(id) => {
+                frame(&mut said, HEADERS, END_HEADERS | END_STREAM, id, &[0x88]);
+            }
+            HEADERS if !answered(id) => match how {
+                Unprocessed::Refused => frame(&mut said, RST_STREAM, 0, id, &7_u32.to_be_bytes()),
+                Unprocessed::GoAway if !leaving => {
+                    leaving = true;
+                    let words = [last.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+                    frame(&mut said, GOAWAY, 0, 0, &words);
+                }
+                Unprocessed::GoAway => {}
+            },
+            _ => {}
+        }
+    }
 }
 
 /// Sends one request on a connection of its own.
