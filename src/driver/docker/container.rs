@@ -416,7 +416,7 @@ mod tests {
             (json!({"Status": "running"}), exited(0, false, false)),
             (json!({}), exited(0, false, false)),
         ];
-        assert_eq!(cases.len(), 25);
+        assert_eq!(cases.len(), 26);
         for (state, expected) in cases {
             let text = state.to_string();
             let found = seen(state).expect("a container").state;

@@ -70,10 +70,7 @@ impl Engine {
         platform: Option<&str>,
         mut progress: impl FnMut(i64, i64),
     ) -> Result<(), EngineError> {
-        let docker = self
-            .docker()
-            .await?
-            .with_request_modifier(credentials::url_safe);
+        let docker = self.docker().await?;
         let (image, tag) = split(reference);
         let options = CreateImageOptions {
             from_image: Some(image.to_owned()),
