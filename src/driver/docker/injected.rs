@@ -69,7 +69,7 @@ impl Injected {
 impl Engine {
     /// What is in a container and in no setting of it; nothing where the engine does not say.
     pub async fn injected(&self, seen: &ContainerInspectResponse) -> Injected {
-        let (Ok(docker), Some(id)) = (self.docker(), &seen.id) else {
+        let (Ok(docker), Some(id)) = (self.docker().await, &seen.id) else {
             return Injected::default();
         };
         let asked = docker.container_changes(id);
