@@ -35,9 +35,9 @@ mod tests {
                 .into(),
             ..Container::unreadable("one".to_owned(), "one".to_owned(), String::new())
         };
-        // Every host is on 127.0.0.0/8, and none on a network for documentation.
-        let found = first(on([("aaa", "192.0.2.3"), ("web", "127.9.9.9")]));
-        assert_eq!(found.address(None, 80), "127.9.9.9:80".parse().ok());
+        // Every host has 127.0.0.1, and none is on a network for documentation.
+        let found = first(on([("aaa", "192.0.2.3"), ("web", "127.0.0.1")]));
+        assert_eq!(found.address(None, 80), "127.0.0.1:80".parse().ok());
         let found = first(on([("aaa", "192.0.2.3"), ("web", "198.51.100.3")]));
         assert_eq!(found.address(None, 80), "192.0.2.3:80".parse().ok());
     }
