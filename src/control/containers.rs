@@ -1,6 +1,6 @@
 //! A service whose pools are containers: which ones, what they make of its entry of the table.
 
-use crate::config::{Ask, PoolSpec};
+use crate::config::PoolSpec;
 use crate::control::dock::Dock;
 use crate::control::ward::Ward;
 use crate::core::phase::Phase;
@@ -150,15 +150,8 @@ impl Ward {
         let Some(run) = &self.run else { return false };
         let containers = self.docker.containers[Color::Green.index()].as_deref();
         containers.is_some_and(|all| {
-            all.len() >= run.members && all.iter().all(|one| self.well(&one.state))
+            all.len() >= run.members && all.iter().all(|one| one.state == State::Running)
         })
-    }
-
-    /// Whether a container in this state is well. Where shifter asks it by itself, a HEALTHCHECK that has not spoken yet is not waited
-    /// for: on Podman without systemd it never does.
-    fn well(&self, state: &State) -> bool {
-        let asks = !matches!(self.settings.health.ask, Ask::Connect);
-        *state == State::Running || *state == State::Starting && asks
     }
 
     /// What is wrong with a pool's containers and was not told yet.

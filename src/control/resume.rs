@@ -28,9 +28,8 @@ impl Controller {
         let (from, to) = (&blue.release, &green.release);
         let expected = expected(&ask.expect);
         let text = format!("{name} of {service}: {from} → {to}{expected}");
-        let mut saved = fresh(&service, name, &blue.release, &green.release);
         // What another journal made has the numbers up to there.
-        saved.id = ward.docker.highest + 1;
+        let mut saved = fresh(ward.docker.highest + 1, &service, name, from, to);
         let (rollout, actions) = Rollout::start(begin.plan, now);
         let ward = &mut self.wards[i];
         ward.docker.stop_sweeping();
@@ -246,10 +245,10 @@ fn expected(expect: &[Expected]) -> String {
     }
 }
 
-/// A rollout that has no number yet.
-fn fresh(service: &str, strategy: &str, from: &str, to: &str) -> SavedRollout {
+/// A rollout that has no number yet, which is to be `least` at least.
+fn fresh(least: i64, service: &str, strategy: &str, from: &str, to: &str) -> SavedRollout {
     SavedRollout {
-        id: 0,
+        id: least,
         service: service.to_owned(),
         started_at: ledger::now(),
         ended_at: None,

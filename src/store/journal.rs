@@ -242,23 +242,12 @@ impl Journal {
             "UPDATE rollout SET ended = 1 WHERE service = ?1 AND ended = 0",
             [&rollout.service],
         )?;
+        // The next number, and none below the one that is asked for.
         self.db.execute(
-            "INSERT INTO rollout (service, body, sum) VALUES (?1, '', 0)",
-            [&rollout.service],
+            "INSERT INTO rollout (id, service, body, sum) SELECT max(?2, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rollout'), 0)), ?1, '', 0",
+            params![rollout.service, rollout.id],
         )?;
-        let next = self.db.last_insert_rowid();
-        if next < rollout.id {
-            // The numbers go on from there.
-            self.db.execute(
-                "UPDATE rollout SET id = ?2 WHERE id = ?1",
-                [next, rollout.id],
-            )?;
-            self.db.execute(
-                "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'rollout'",
-                [rollout.id],
-            )?;
-        }
-        rollout.id = rollout.id.max(next);
+        rollout.id = self.db.last_insert_rowid();
         self.save_rollout(rollout)?;
         transaction.commit()?;
         Ok(())

@@ -113,24 +113,7 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result
     let mut platform = None;
     let line = |text: String| say(Said::Line(text));
     if !missing.is_empty() {
-        let room = engine.room().await?;
-        let blue = blue(engine, raise).await?;
-        for why in short(raise, &room, &blue, missing.len()) {
-            if raise.strict {
-                return Err(RaiseError::TooLittle(why));
-            }
-            line(format!("{why}. --strict refuses then"));
-        }
-        let files = blue
-            .injected
-            .told()
-            .filter(|_| blue.injected.secrets.is_empty());
-        files.into_iter().for_each(line);
-        if room.rootless && !raise.owner.baseline {
-            line("the engine runs without root, in a network of its own: where its containers' addresses cannot be reached from here, green is never healthy. shifter then has to run in a container on their network".to_owned());
-        }
-        platform = images::foreign(&blue.platform, &room.platform);
-        fetch(engine, raise, platform.as_deref(), &room, &say).await?;
+        platform = prepare(engine, raise, missing.len(), &say).await?;
     }
     for (i, name) in missing.into_iter().enumerate() {
         let (mut spec, remarks) = specify(engine, raise, name).await?;
@@ -159,6 +142,35 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result
         }
     }
     Ok(())
+}
+
+/// Tells what is short and what green will lack, and fetches the image; the platform to be asked for, where it is not the engine's own.
+async fn prepare(
+    engine: &Engine,
+    raise: &Raise,
+    greens: usize,
+    say: &impl Fn(Said),
+) -> Result<Option<String>, RaiseError> {
+    let line = |text: String| say(Said::Line(text));
+    let room = engine.room().await?;
+    let blue = blue(engine, raise).await?;
+    for why in short(raise, &room, &blue, greens) {
+        if raise.strict {
+            return Err(RaiseError::TooLittle(why));
+        }
+        line(format!("{why}. --strict refuses then"));
+    }
+    let files = blue
+        .injected
+        .told()
+        .filter(|_| blue.injected.secrets.is_empty());
+    files.into_iter().for_each(line);
+    if room.rootless && !raise.owner.baseline {
+        line("the engine runs without root, in a network of its own: where its containers' addresses cannot be reached from here, green is never healthy. shifter then has to run in a container on their network".to_owned());
+    }
+    let platform = images::foreign(&blue.platform, &room.platform);
+    fetch(engine, raise, platform.as_deref(), &room, say).await?;
+    Ok(platform)
 }
 
 /// What of blue says how much green may want.
