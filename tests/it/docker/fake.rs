@@ -25,6 +25,12 @@ fn brisk() -> String {
     format!("{BRISK}{PATIENT}")
 }
 
+/// Shares that are long and large enough for something to be seen in them, however busy the machine is.
+fn sure() -> String {
+    let steps = "steps = [{ weight = 50, hold = \"700ms\", deadline = \"700ms\" }, { weight = 100, hold = \"700ms\", deadline = \"700ms\" }]\nkeep_blue = \"200ms\"\n";
+    format!("{steps}{PATIENT}")
+}
+
 fn still() -> String {
     format!("{STILL}{PATIENT}keep_blue = \"200ms\"\n")
 }

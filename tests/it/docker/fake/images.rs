@@ -1,6 +1,6 @@
 //! Images: which are fetched, for which platform, and which go again.
 
-use crate::docker::fake::{brisk, users};
+use crate::docker::fake::{sure, users};
 use crate::support::fake::Fake;
 use crate::support::shifter::outcome_of;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 async fn the_last_images_that_were_fetched_are_kept() {
     let fake = Fake::start();
     fake.run("blue", "app:blue", "unless-stopped");
-    let home = fake.home(&format!("{}keep_green = \"0s\"\n", brisk()));
+    let home = fake.home(&format!("{}keep_green = \"0s\"\n", sure()));
     let text = std::fs::read_to_string(home.config()).unwrap();
     std::fs::write(
         home.config(),
@@ -57,7 +57,7 @@ async fn the_last_images_that_were_fetched_are_kept() {
 async fn green_runs_on_blues_platform() {
     let fake = Fake::start();
     fake.run_with(&fake.named("blue"), "app:foreign", json!({}));
-    let shifter = fake.home(&brisk()).serve().await;
+    let shifter = fake.home(&sure()).serve().await;
     let load = users(shifter.proxy);
     shifter.run_image("app:foreign-2").await.unwrap();
     let end = shifter.phase("finished").await;
@@ -78,7 +78,7 @@ async fn green_runs_on_blues_platform() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_were_copied_into_blue_are_told() {
     let fake = Fake::start();
-    let shifter = fake.with_blue(&brisk()).await;
+    let shifter = fake.with_blue(&sure()).await;
     let load = users(shifter.proxy);
     let put = |path: &str| {
         let mut state = fake.engine.state();

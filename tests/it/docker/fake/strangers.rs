@@ -1,6 +1,6 @@
 //! A journal that begins anew finds what the one before it made: it tells that, leaves it alone, and its rollouts work.
 
-use crate::docker::fake::{brisk, users};
+use crate::docker::fake::{sure, users};
 use crate::support::client::get;
 use crate::support::docker::configure;
 use crate::support::fake::Fake;
@@ -9,7 +9,7 @@ use crate::support::shifter::outcome_of;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_state_folder_ends_no_rollout_and_its_containers_are_told() {
     let fake = Fake::start();
-    let mut first = fake.with_blue(&brisk()).await;
+    let mut first = fake.with_blue(&sure()).await;
     let load = users(first.proxy);
     for image in ["app:green", "app:blue"] {
         first.run_image(image).await.unwrap();
@@ -23,7 +23,7 @@ async fn a_lost_state_folder_ends_no_rollout_and_its_containers_are_told() {
     first.kill();
     let left = fake.made();
     // Another state folder; the file names blue, which was stopped.
-    let home = fake.home(&brisk());
+    let home = fake.home(&sure());
     let shifter = home.serve().await;
     let told = format!("container = \\\"{}\\\"", left[0]);
     let plain = told.replace('\\', "");
@@ -37,7 +37,7 @@ async fn a_lost_state_folder_ends_no_rollout_and_its_containers_are_told() {
     let blue = format!(
         "blue = {{ container = \"{}\", port = 3000 }}\n{}",
         left[0],
-        brisk()
+        sure()
     );
     configure(&home, &fake.host(), &fake.name, &blue);
     shifter.client.reload().await.unwrap();
