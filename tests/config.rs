@@ -521,6 +521,7 @@ fn the_reference_has_every_key() {
         "path",
         "max_age",
         "partitioned",
+        "member",
     ];
     let mut count = 0;
     for (table, keys) in &tables {
