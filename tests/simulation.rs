@@ -718,6 +718,9 @@ impl World {
             self.mark
         };
         let person = || "a person".to_owned();
+        if let Some(verdict) = self.on_equal_share() {
+            return (Event::Judged(verdict), mark);
+        }
         let event = match self.rng.below(146) {
             0 => Event::Abort(person()),
             1 => Event::Lost {
@@ -782,6 +785,28 @@ impl World {
             _ => Event::Tick,
         };
         (event, mark)
+    }
+
+    /// What is rare otherwise: verdicts in an equal share and after one.
+    fn on_equal_share(&mut self) -> Option<Verdict> {
+        let taken = self.rollout.confirming() || self.rollout.confirmed();
+        // Some judges lean worse all through an equal share.
+        let leaning = self.rollout.plan().deadline.as_secs().is_multiple_of(4);
+        let stubborn = leaning && self.rollout.confirming() && self.rng.below(8) > 0;
+        if !stubborn && (!taken || self.rng.below(3) > 0) {
+            return None;
+        }
+        Some(match self.rng.below(4) {
+            0 if !stubborn => Verdict::Pass,
+            1 if !stubborn => Verdict::Unconfirmed {
+                reason: "slower in a small share".into(),
+            },
+            _ => Verdict::Inconclusive {
+                leaning_worse: true,
+                step_requests: self.rng.below(60),
+                total_requests: self.rng.below(400),
+            },
+        })
     }
 
     /// The controller says so only when it is so.

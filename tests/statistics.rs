@@ -297,8 +297,9 @@ fn less_than_one_percent_is_settled_early_and_one_percent_hardly_ever() {
         };
         settle(1, 10_000, back).below
     });
-    // At most one in ten thousand is.
-    assert_eq!(wrong.count(), 0);
+    // At most one in ten thousand is; two of 300 would be one chance in two thousand.
+    let wrong = wrong.count();
+    assert!(wrong <= 1, "{wrong} of 300");
 }
 
 fn simulate(world: World, fault: Fault, rate: f64, seconds: u64) -> Vec<Run> {

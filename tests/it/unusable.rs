@@ -29,6 +29,7 @@ async fn promoted(blue: &Running, green: &Running) -> Home {
     let home = Home::new(blue, green, &format!("{quick}{PATIENT}"));
     let mut shifter = home.serve().await;
     home.run(Strategy::BlueGreen).await;
+    home.share(100.0).await;
     home.verb("promote").await.unwrap();
     let end = home.phase("finished").await;
     assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
