@@ -121,7 +121,9 @@ mod tests {
     fn what_was_copied_in_is_told_from_what_an_image_a_mount_or_the_program_brings() {
         let seen = json!({ "Mounts": [{ "Destination": "/data" }, { "Destination": "/run/secrets/mounted" }] });
         let seen = serde_json::from_value(seen).expect("an answer");
-        let cases: [(&[(&str, u8)], &[&str], &[&str]); 8] = [
+        /// Changes of a container, then what is told of them: secrets, and other files.
+        type Case<'a> = (&'a [(&'a str, u8)], &'a [&'a str], &'a [&'a str]);
+        let cases: [Case; 8] = [
             (&[("/app.conf", 1)], &[], &["/app.conf"]),
             (
                 &[("/run", 0), ("/run/secrets", 1), ("/run/secrets/sec", 1)],

@@ -337,7 +337,8 @@ mod tests {
     #[test]
     fn names_are_given_and_taken_and_nothing_else_of_an_endpoint_changes() {
         let names = words(&["api", "backend"]);
-        let cases: [(&[&str], bool, Option<&[&str]>); 5] = [
+        type Case<'a> = (&'a [&'a str], bool, Option<&'a [&'a str]>);
+        let cases: [Case; 5] = [
             (
                 &["0123456789ab"],
                 true,
