@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bollard 0.21.1 (crates.io): a client that is made for a version of Docker's API asks without that version.
+# bollard 0.21.1: a client that is made for a version of Docker's API asks without that version.
 #
 # `Docker::connect_with_http(.., API_DEFAULT_VERSION)` and `connect_with_unix` take the version of the API that the client is to
 # speak, and `client_version()` gives it back. One would expect `GET /v1.NN/containers/json` on the wire, as the docker
