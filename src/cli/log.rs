@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries that tell of every failed request, which shifter counts and tells in its own words; and of a connection that somebody else
-/// took out of the pool first, which is nobody's error.
+/// Libraries that log every failed request, which shifter counts and logs itself; and each connection that another request
+/// took out of the pool first, which is no error.
 const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_proxy=off,hyper=warn,hyper_util=warn,reqwest=warn";
 
 /// Starts logging. `level` is a level or, for those who look for something, a list such as

@@ -58,7 +58,7 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
     events
 }
 
-/// What is to be said where no rollout is under way: nobody of the pool that serves is well any more, or somebody is again.
+/// What is logged where no rollout is under way: the pool that serves has lost its last healthy member, or has one again.
 pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, String)> {
     let pool = &published.pools[Color::Blue.index()];
     if ward.run.is_some() || pool.is_empty() {
@@ -66,7 +66,7 @@ pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, Str
     }
     let bad = |backend: &BackendState| backend.health() == Health::Down || backend.doubted();
     let lost = pool.iter().all(|backend| bad(backend));
-    // One that nobody has checked yet says nothing.
+    // A member without a first check says nothing.
     let back = pool
         .iter()
         .any(|backend| backend.health() == Health::Up && !backend.doubted());

@@ -73,7 +73,7 @@ pub struct Ward {
     pub saved: SavedService,
     /// The rollout under way.
     pub run: Option<Run>,
-    /// Nobody of the pool that serves is well, and that was told.
+    /// The pool that serves has no healthy member, and that was logged.
     pub lost: bool,
     /// The last one that ended.
     pub last: Option<RolloutView>,

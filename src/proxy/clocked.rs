@@ -104,7 +104,7 @@ impl Clocked {
         }
     }
 
-    /// The same connection, which remembers a newcomer for a moment.
+    /// The connection, which remembers a newcomer for a moment.
     pub fn remembering(mut self) -> Clocked {
         self.guest = Guest::digest();
         self

@@ -190,7 +190,7 @@ pub fn of_podman(config: &ContainerConfig) -> bool {
     env.any(|entry| entry == "container=podman")
 }
 
-/// The stop timeout that somebody asked for: Podman says 0 where nobody did.
+/// The stop timeout that was asked for: Podman shows 0 where none was.
 pub fn stop_timeout(config: &ContainerConfig) -> Option<i64> {
     let asked = |seconds: &i64| *seconds != 0 || !of_podman(config);
     config.stop_timeout.filter(asked)
@@ -290,7 +290,7 @@ impl Container {
 }
 
 #[cfg(test)]
-#[allow(clippy::too_many_lines, reason = "a table of 25 states")]
+#[allow(clippy::too_many_lines, reason = "a table of states")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -82,7 +82,7 @@ impl Engine {
     /// # Errors
     /// When nobody answers there, or we may not ask.
     pub async fn ping(&self) -> Result<(), EngineError> {
-        // Whoever answers now may be another engine than before.
+        // Another engine than before may answer now.
         self.line.agree().await?;
         let docker = self.docker().await?;
         call("answer", docker.ping()).await.map(drop)

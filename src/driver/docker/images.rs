@@ -26,7 +26,7 @@ pub struct Image {
 /// What the engine's host has left, as far as that can be known from here.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
-    /// Bytes of memory that nobody uses; `None` when that is another host.
+    /// Free memory of this host in bytes; `None` when the engine runs on another host.
     pub memory: Option<i64>,
     /// The folder of images and bytes that are free there; `None` where this process cannot see it.
     pub disk: Option<(String, i64)>,

@@ -23,7 +23,7 @@ pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
 pub const RESTART: &str = "com.example.shifter.restart";
 /// The names that it answers to on its networks when it is promoted, as JSON by network.
 const NAMES: &str = "com.example.shifter.names";
-/// Which of those was only the name of its predecessor's container: everybody's has one, so that nobody need ask for it.
+/// Which of those was only the name of its predecessor's container: each container has one, so no client need ask for it.
 const NAME: &str = "com.example.shifter.name";
 
 /// What people label a container with that is to be served: the service. Its further labels are

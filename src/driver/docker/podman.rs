@@ -15,7 +15,7 @@ pub(super) fn as_asked(mut seen: ContainerInspectResponse) -> ContainerInspectRe
     {
         forget_made_variables(config);
         forget_given_names(config, host);
-        // What nobody asked for is 0.
+        // Podman shows 0 where no stop timeout was asked for.
         config.stop_timeout = config.stop_timeout.filter(|seconds| *seconds != 0);
     }
     seen
