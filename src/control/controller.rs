@@ -38,11 +38,20 @@ const MAILBOX: usize = 64;
 /// Where the answer to an order goes.
 pub(super) type Reply = oneshot::Sender<Result<Receipt, Refusal>>;
 
-/// A rollout that waits for the end of the one before it.
+/// A rollout that waits for the end of the one before it, and for a look at the containers.
 pub(super) struct Waiting {
     pub(super) service: String,
     pub(super) ask: Ask,
     pub(super) reply: Reply,
+    /// Since when no rollout is in its way.
+    pub(super) idle_since: Option<Instant>,
+}
+
+impl Waiting {
+    /// Since when no rollout is in its way: from the first call on.
+    pub(super) fn idle(&mut self) -> Instant {
+        *self.idle_since.get_or_insert_with(Instant::now)
+    }
 }
 
 /// The one writer of the table and of the journal.

@@ -11,7 +11,10 @@ use crate::core::rollout::{Event, Phase};
 use crate::core::weight::Weight;
 use crate::store::Clock;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long an order to run waits for the engine to name the containers of the pools.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a rollout is asked to be.
 #[derive(Clone, Debug)]
@@ -166,7 +169,7 @@ impl Controller {
             }
             let _ = self.drive(i, Event::Superseded, now);
         }
-        if self.wards[i].run.is_none() {
+        if self.wards[i].run.is_none() && !self.unseen(i) {
             let answer = self.begin(i, &ask);
             self.reply(reply, answer);
             return;
@@ -182,15 +185,26 @@ impl Controller {
             service,
             ask,
             reply,
+            idle_since: None,
         });
     }
 
+    /// Whether the engine answers and has not named the containers of this service's pools yet.
+    fn unseen(&self, i: usize) -> bool {
+        let ward = &self.wards[i];
+        ward.is_docker() && self.dock.lost.is_none() && !ward.sighted(&self.dock)
+    }
+
+    /// Begins the rollouts that were asked for and had to wait: for the end of another one, or for a look at the containers.
     pub(super) fn start_waiting(&mut self) {
-        for waiting in std::mem::take(&mut self.waiting) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
             match self.find(Some(&waiting.service)) {
-                // Who asked has gone away meanwhile.
+                // The client has gone away meanwhile.
                 _ if waiting.reply.is_closed() => {}
                 Ok(i) if self.wards[i].run.is_some() => self.waiting.push(waiting),
+                Ok(i) if self.unseen(i) && waiting.idle().elapsed() < LOOK_LIMIT => {
+                    self.waiting.push(waiting);
+                }
                 Ok(i) => {
                     let answer = self.begin(i, &waiting.ask);
                     self.reply(waiting.reply, answer);

@@ -135,6 +135,12 @@ impl Ward {
         if counts(&settings) != counts(&self.settings) {
             self.histories = Default::default();
         }
+        let green_of =
+            |one: &Service| pools::places(one, &self.saved.running, None).map(|[_, green]| green);
+        let same_green = green_of(&settings) == green_of(&self.settings);
+        if self.run.is_none() && !same_green {
+            self.docker.containers[Color::Green.index()] = None;
+        }
         self.settings = settings;
         // What the containers are is not said by the file alone.
         if self.run.is_none() && !self.is_docker() {
@@ -305,7 +311,10 @@ impl Ward {
     /// Blue serves alone again.
     pub fn drop_green(&mut self) {
         self.route.green = None;
-        self.docker.containers[Color::Green.index()] = None;
+        // A slot of the file is watched also without a rollout: what was seen of it holds.
+        if !matches!(self.settings.green, Some(PoolSpec::Containers(_))) {
+            self.docker.containers[Color::Green.index()] = None;
+        }
         self.docker.fallen[Color::Green.index()] = None;
         self.docker.stop_raising();
         (self.route.weight, self.route.ramp) = (Weight::NONE, None);
