@@ -14,9 +14,11 @@ use crate::control::{Order, Refusal};
 use crate::core::answers::Expected;
 use crate::core::plan::Strategy;
 use crate::exit::Exit;
+use crate::store::journal::Note;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 
 /// How long a follower waits for a shifter that went away.
 const RESTART: Duration = Duration::from_secs(60);
@@ -295,6 +297,25 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
     })
 }
 
+/// What the process tells on standard error: every note, each once.
+struct Narration {
+    notes: broadcast::Receiver<Note>,
+    teller: Teller,
+}
+
+impl Narration {
+    /// Tells what happens after the verdict as well: the end of blue's warm time, what is stopped, what goes wrong.
+    async fn go_on(mut self) {
+        loop {
+            match self.notes.recv().await {
+                Ok(note) => self.teller.note(&note),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
 async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -303,7 +324,11 @@ async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit 
             return Exit::Internal;
         }
     };
-    match follow_local(global, args, &process, &mut signals).await {
+    let mut narration = Narration {
+        notes: process.handle.notes(),
+        teller: Teller::default(),
+    };
+    match follow_local(global, args, &process, &mut narration, &mut signals).await {
         Ok(exit) if args.exit || exit == Exit::Interrupted => {
             process.stop_unless_again(&mut signals).await;
             exit
@@ -314,7 +339,10 @@ async fn roll_and_serve(global: &Global, args: &Args, process: Process) -> Exit 
                 exit.code()
             );
             let ears = Ears::with(signals, &process.config.state);
-            process.serve_until_stopped(ears).await
+            let narrating = tokio::spawn(narration.go_on());
+            let exit = process.serve_until_stopped(ears).await;
+            narrating.abort();
+            exit
         }
         Err(refusal) => {
             anstream::eprintln!("shifter: {refusal}");
@@ -328,9 +356,10 @@ async fn follow_local(
     global: &Global,
     args: &Args,
     process: &Process,
+    narration: &mut Narration,
     signals: &mut Signals,
 ) -> Result<Exit, Refusal> {
-    let mut notes = process.handle.notes();
+    let Narration { notes, teller } = narration;
     let service = args.service.as_deref();
     let rollout = match unfinished(&process.handle.view(), service) {
         // The process ended in the middle of it; it goes on where it was.
@@ -340,7 +369,6 @@ async fn follow_local(
             receipt.rollout.unwrap_or_default()
         }
     };
-    let mut teller = Teller::default();
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {

@@ -385,7 +385,7 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
 fn next(service: &str, rollout: &RolloutView) -> String {
     match rollout.phase.as_str() {
         _ if stranded(rollout) => format!(
-            "bring blue back: nothing goes on without it, and `shifter abort {service}` would leave nobody to answer"
+            "bring blue back, or accept green with `shifter promote {service}`: nothing goes on by itself, and `shifter abort {service}` would leave no one to answer"
         ),
         "awaiting_approval" => format!(
             "`shifter approve {service}` lets it go on, `shifter abort {service}` goes back to blue"

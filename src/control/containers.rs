@@ -1,6 +1,6 @@
 //! A service whose pools are containers: which ones, what they make of its entry of the table.
 
-use crate::config::PoolSpec;
+use crate::config::{Ask, PoolSpec};
 use crate::control::dock::Dock;
 use crate::control::ward::Ward;
 use crate::core::phase::Phase;
@@ -143,15 +143,23 @@ impl Ward {
     }
 
     /// Whether all of green's containers are there and well, as far as the engine knows.
+    ///
+    /// Where the service has a check of its own, an engine that has not finished its own is not waited for: Podman without
+    /// systemd never begins with it.
     pub fn green_is_well(&self) -> bool {
         if !self.is_docker() {
             return true;
         }
         let Some(run) = &self.run else { return false };
+        let asked = run.settings.health.ask != Ask::Connect;
+        let well = |state: &State| match state {
+            State::Running => true,
+            State::Starting => asked,
+            _ => false,
+        };
         let containers = self.docker.containers[Color::Green.index()].as_deref();
-        containers.is_some_and(|all| {
-            all.len() >= run.members && all.iter().all(|one| one.state == State::Running)
-        })
+        containers
+            .is_some_and(|all| all.len() >= run.members && all.iter().all(|one| well(&one.state)))
     }
 
     /// What is wrong with a pool's containers and was not told yet.

@@ -280,7 +280,7 @@ impl Controller {
         if matches!(event, Event::Abort(_)) && run.trial.rollout().stranded() {
             let service = &run.settings.name;
             return Some(Err(Refusal::NotNow(format!(
-                "blue has no healthy backend and green serves: going back would leave nobody to answer. Bring blue back; to send users there all the same, `shifter set-weight 0 {service}` first"
+                "blue has no healthy backend and green serves: going back would leave no one to answer. Bring blue back, or accept green with `shifter promote {service}`; to send users to blue all the same, `shifter set-weight 0 {service}` first"
             ))));
         }
         None

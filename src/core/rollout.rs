@@ -377,9 +377,10 @@ impl Rollout {
         actions
     }
 
+    /// Skips to the last share, where green stays judged; beside a dead blue nothing is compared, and green is accepted.
     fn promote(&mut self, step: usize, now: Time) -> Vec<Action> {
         match self.plan.last_shift() {
-            Some(last) if last > step => self.enter(last, now),
+            Some(last) if last > step && !self.stranded() => self.enter(last, now),
             _ => self.enter(self.plan.steps.len(), now),
         }
     }

@@ -6,19 +6,27 @@ use crate::proxy::choice::{self, Spot};
 use crate::proxy::classify::classify;
 use crate::proxy::decide::decide;
 use crate::proxy::guest::Visit;
+use crate::proxy::live::Live;
+use crate::proxy::pin::Pin;
 use crate::proxy::record::Record;
+use crate::proxy::unprocessed::Unprocessed;
 use crate::store::Clock;
 use pingora::Error;
 use pingora::http::RequestHeader;
 
+/// How often a request that no backend has begun with is given away again: each connection may be at its end.
+const UNPROCESSED_MAX: u32 = 5;
+
 /// Chooses service, colour and backend, once for the whole request; the error is the status of our answer.
+///
+/// `visit` is asked for only where a cookie pins users: it says what the connection remembers.
 ///
 /// # Errors
 /// 404 where no service answers, 503 where nobody of it can.
-pub fn first(
+pub fn first<'a>(
     record: &mut Record,
     request: &RequestHeader,
-    visit: Option<Visit<'_>>,
+    visit: impl FnOnce(&Live) -> Option<Visit<'a>>,
     metrics: &Metrics,
 ) -> Result<Spot, u16> {
     let live = record.live().clone();
@@ -27,13 +35,18 @@ pub fn first(
         return Err(404);
     };
     let now = record.started();
-    let decision = decide(&live.services[at], request, visit, now);
+    let service = &live.services[at];
+    let visit = match service.line.pin {
+        Pin::Cookie(..) => visit(&live),
+        Pin::None | Pin::Header(_) => None,
+    };
+    let decision = decide(service, request, visit, now);
     let (color, spot) = (decision.color, decision.spot);
     (record.tell, record.home) = (decision.tell(), decision.home);
     record.strict = decision.strict;
     record.unjudged = decision.unjudged.is_some();
     if decision.counts() {
-        let caller = decision.caller(&live.services[at].line.pin);
+        let caller = decision.caller(&service.line.pin);
         record.route(request, at, (color, decision.baseline), caller);
     } else {
         record.chosen(at, color);
@@ -47,21 +60,24 @@ pub fn first(
 
 /// Gives a request that its backend has not begun with to it once more, or to another one; whether it may.
 ///
-/// Nothing is charged: the backend ends its connections in order. The budget of retries holds all the same.
-pub fn unprocessed(record: &mut Record) -> bool {
+/// Nothing is charged. The end of a connection comes to all requests on it at once, and costs the backend nothing: it takes
+/// nothing from the budget of retries. A refusal of a backend that has too much to do does.
+pub fn unprocessed(record: &mut Record, how: Unprocessed) -> bool {
     let now = Clock::now();
-    let most = record.live().settings.retries;
     let (Some(service), Some(spot)) = (record.service(), record.spot()) else {
         return false;
     };
-    if record.tries >= most || !service.may_retry(now) {
+    if record.live().settings.retries == 0 || record.unprocessed >= UNPROCESSED_MAX {
+        return false;
+    }
+    if how == Unprocessed::Refused && !service.may_retry(now) {
         return false;
     }
     service.metrics(spot.color).retries.inc();
     let next = choice::second(service, spot, record.strict, record.home, now)
         .filter(|next| next.color == spot.color);
     record.again();
-    record.tries += 1;
+    record.unprocessed += 1;
     record.hold(next.unwrap_or(spot));
     true
 }

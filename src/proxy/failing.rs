@@ -81,7 +81,11 @@ fn asked_again(session: &Session, error: &mut Error, record: &mut Record, reused
     let unanswered = session.response_written().is_none() && !record.has_answer();
     let closed = class == Class::Reset && matches!(error.retry, RetryType::ReusedOnly);
     let stale = unanswered && closed && record.was_stale();
-    if unanswered && whole && unprocessed::said(error) && attempt::unprocessed(record) {
+    if unanswered
+        && whole
+        && let Some(how) = unprocessed::said(error)
+        && attempt::unprocessed(record, how)
+    {
         return true;
     }
     if !stale && whole && unanswered && class == Class::Reset && method.is_safe() {

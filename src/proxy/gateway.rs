@@ -113,7 +113,8 @@ impl ProxyHttp for Gateway {
             reply::send(session, 308, &live.settings, id, Some(location)).await?;
             return Ok(true);
         }
-        let visit = Visit::of(session, &live.settings, record.started());
+        let now = record.started();
+        let visit = |live: &Live| Visit::of(session, &live.settings, now);
         match attempt::first(record, session.req_header(), visit, &self.metrics) {
             Ok(spot) => record.hold(spot),
             Err(status) => return Gateway::refuse(session, record, status).await,

@@ -52,6 +52,8 @@ pub struct Record {
     first_byte: Option<u64>,
     /// Attempts that could not be handed over.
     pub tries: u32,
+    /// Attempts that a backend of HTTP/2 said it did not begin with.
+    pub unprocessed: u32,
     /// When it was sent on a connection that was kept alive; nothing on a fresh one.
     pub asked: Option<Instant>,
     /// When its connection was made, where that must be known: the backend's address may be another's by now.
@@ -112,6 +114,7 @@ impl Record {
             uploaded: None,
             first_byte: None,
             tries: 0,
+            unprocessed: 0,
             asked: None,
             connected: None,
             void: false,

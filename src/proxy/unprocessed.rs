@@ -3,20 +3,30 @@
 
 use pingora::Error;
 
-/// Whether the error is the backend's word that the request was not processed: REFUSED_STREAM, or a GOAWAY without an
-/// error that does not cover the stream.
-pub(super) fn said(error: &Error) -> bool {
-    let Some(cause) = &error.cause else {
-        return false;
-    };
+/// How a backend says that it did not process a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprocessed {
+    /// REFUSED_STREAM: it has too many requests.
+    Refused,
+    /// GOAWAY without an error, which does not cover the stream: it ends the connection in order.
+    Leaving,
+}
+
+/// The backend's word that the request was not processed; `None` for any other error.
+pub(super) fn said(error: &Error) -> Option<Unprocessed> {
+    let cause = error.cause.as_ref()?;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(cause.as_ref());
     while let Some(one) = cause {
         if let Some(error) = one.downcast_ref::<h2::Error>() {
             let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            let ended = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            return error.is_remote() && (refused || ended);
+            let leaving = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return match error.is_remote() {
+                true if refused => Some(Unprocessed::Refused),
+                true if leaving => Some(Unprocessed::Leaving),
+                _ => None,
+            };
         }
         cause = one.source();
     }
-    false
+    None
 }

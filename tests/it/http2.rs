@@ -4,6 +4,7 @@ use crate::support::backend::{self, answer};
 use crate::support::client::Client;
 use crate::support::frames::{Unprocessed, answers_only};
 use crate::support::h2::{Act, Backend, User, get, post, whole};
+use crate::support::nginx::Nginx;
 use crate::support::rig::{Judged, RARE_CHECKS, Rig, pools};
 use crate::support::{PATIENCE, eventually};
 use bytes::Bytes;
@@ -352,4 +353,36 @@ async fn what_was_not_begun_with_is_asked_again() {
         assert_eq!(rig.errors(Blue, "protocol"), 0.0, "{how:?}");
         assert_eq!(rig.errors(Blue, "reset"), 0.0, "{how:?}");
     }
+}
+
+/// A good green was rolled back because its server ends connections sooner than blue's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_its_connections_loses_no_call() {
+    let (blue, green) = (backend::nobody(), backend::nobody());
+    let server = |listen, requests: u32| async move {
+        let http = format!(
+            "server {{ listen {listen} http2; keepalive_requests {requests}; location / {{ return 200 nginx; }} }}"
+        );
+        Nginx::start(listen, &http).await
+    };
+    let _servers = (server(blue, 1_000_000).await, server(green, 20).await);
+    let mut rig = Rig::app(&[blue], &[green], H2C).await;
+    rig.weigh(50);
+    let mut users = JoinSet::new();
+    for _ in 0..16 {
+        let addr = rig.addr;
+        users.spawn(async move {
+            let user = User::connect(addr).await;
+            let mut failed = 0;
+            for _ in 0..120 {
+                let got = user.send(post("http://app/"), "a call").await;
+                failed += usize::from(!got.is_ok_and(|got| got.status == 200));
+            }
+            failed
+        });
+    }
+    let failed: usize = users.join_all().await.into_iter().sum();
+    rig.idle().await;
+    assert_eq!(failed, 0, "of 1,920");
+    assert_eq!((rig.judged(Blue).failed, rig.judged(Green).failed), (0, 0));
 }

@@ -529,6 +529,23 @@ async fn people_approve_pause_resume_promote_and_supersede() {
     load.stop_clean().await;
 }
 
+/// `shifter run` where no shifter answers serves on, and goes on telling.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_after_the_verdict_is_told_by_the_process_that_serves_on() {
+    let (blue, green) = pair();
+    let keys = format!("{QUICK}{PATIENT}keep_blue = \"500ms\"\ndrain = \"200ms\"\n");
+    let home = Home::new(&blue, &green, &keys);
+    let mut shifter = home.spawn(&mut home.command(&["run"]));
+    shifter.answers().await;
+    let load = Load::start(home.proxy, tolerant(200.0));
+    home.phase("finished").await;
+    home.until("the end is told", |_| {
+        home.log().contains("done: green is the new blue")
+    })
+    .await;
+    load.stop().await;
+}
+
 // ---- blue is the broken one
 
 #[tokio::test(flavor = "multi_thread")]
@@ -567,6 +584,38 @@ async fn where_blue_has_nobody_even_a_bad_green_keeps_the_users() {
     })
     .await;
     assert_eq!(outcome_of(&home.service().await), "rolled_back");
+    load.stop().await;
+}
+
+/// Blue was removed in the middle of a rollout and does not come back: a person may take green.
+#[tokio::test(flavor = "multi_thread")]
+async fn green_can_be_accepted_where_blue_has_no_backend_any_more() {
+    let (mut blue, green) = pair();
+    let home = Home::new(
+        &blue,
+        &green,
+        &format!("{STILL}{PATIENT}keep_blue = \"200ms\"\ndrain = \"200ms\"\n"),
+    );
+    let _shifter = home.serve().await;
+    home.run(Strategy::Canary).await;
+    home.share(5.0).await;
+    blue.kill();
+    home.until("blue is missed", |service| {
+        service.rollout.as_ref().is_some_and(|run| run.degraded)
+    })
+    .await;
+    let load = Load::start(home.proxy, tolerant(200.0));
+    let refused = home.verb("abort").await.unwrap_err().to_string();
+    assert!(
+        refused.contains("accept green with `shifter promote app`"),
+        "{refused}"
+    );
+    home.verb("promote").await.unwrap();
+    let end = home.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted");
+    let served = green.served();
+    load.more(50).await;
+    assert!(green.served() >= served + 50);
     load.stop().await;
 }
 

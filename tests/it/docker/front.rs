@@ -3,52 +3,20 @@
 use crate::support::client::get;
 use crate::support::docker::Engine;
 use crate::support::load::Load;
+use crate::support::nginx::Nginx;
 use crate::support::shifter::{PATIENT, QUICK, outcome_of};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
-/// nginx with connections that it keeps, as Traefik has them; it ends when this is dropped.
-struct Front(Child);
-
-impl Front {
-    async fn before(shifter: SocketAddr, listen: SocketAddr, folder: &Path) -> Front {
-        let text = format!(
-            "daemon off;\nmaster_process off;\npid {0}/nginx.pid;\nerror_log {0}/nginx.log;\nevents {{ worker_connections 1024; }}\n\
-             http {{\naccess_log off;\nclient_body_temp_path {0}/body;\nproxy_temp_path {0}/proxy;\nfastcgi_temp_path {0}/f;\nuwsgi_temp_path {0}/u;\nscgi_temp_path {0}/s;\n\
-             keepalive_requests 1000000000;\n\
-             upstream shifter {{ server {shifter}; keepalive 64; keepalive_requests 1000000000; }}\n\
-             server {{ listen {listen}; location / {{ proxy_pass http://shifter; proxy_http_version 1.1; proxy_next_upstream off;\n\
-             proxy_set_header Connection \"\"; proxy_set_header Host api.example.com;\n\
-             proxy_set_header X-Forwarded-For 203.0.113.9; proxy_set_header X-Forwarded-Proto https; proxy_set_header X-Forwarded-Host api.example.com; }} }} }}\n",
-            folder.display(),
-        );
-        let config = folder.join("nginx.conf");
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("nginx");
-        let child = command
-            .arg("-c")
-            .arg(&config)
-            .spawn()
-            .expect("nginx: ./dev test installs it");
-        let begun = Instant::now();
-        while std::net::TcpStream::connect(listen).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "nginx does not listen"
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Front(child)
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// nginx with connections that it keeps, as Traefik has them.
+async fn before(shifter: SocketAddr, listen: SocketAddr) -> Nginx {
+    let http = format!(
+        "keepalive_requests 1000000000;\n\
+         upstream shifter {{ server {shifter}; keepalive 64; keepalive_requests 1000000000; }}\n\
+         server {{ listen {listen}; location / {{ proxy_pass http://shifter; proxy_http_version 1.1; proxy_next_upstream off;\n\
+         proxy_set_header Connection \"\"; proxy_set_header Host api.example.com;\n\
+         proxy_set_header X-Forwarded-For 203.0.113.9; proxy_set_header X-Forwarded-Proto https; proxy_set_header X-Forwarded-Host api.example.com; }} }}"
+    );
+    Nginx::start(listen, &http).await
 }
 
 /// Row 14 (b): behind a proxy for TLS the app sees the user's host, address and scheme; a whole rollout loses nothing.
@@ -62,7 +30,7 @@ async fn row_14_a_proxy_in_front_says_who_asks() {
     std::fs::write(home.config(), trusting).unwrap();
     let shifter = home.serve().await;
     let listen = crate::support::apps::free_port();
-    let _front = Front::before(shifter.proxy, listen, home.folder.path()).await;
+    let _front = before(shifter.proxy, listen).await;
     let head = get(listen, "/head", "").await.unwrap().body.to_lowercase();
     for line in [
         "host: api.example.com",

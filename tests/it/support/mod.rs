@@ -10,6 +10,7 @@ pub mod filter;
 pub mod frames;
 pub mod h2;
 pub mod load;
+pub mod nginx;
 pub mod rig;
 pub mod shifter;
 pub mod strict;

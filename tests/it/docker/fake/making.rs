@@ -3,7 +3,7 @@
 use crate::docker::fake::{still, users};
 use crate::support::client::get;
 use crate::support::fake::Fake;
-use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse};
+use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse, Twist};
 use crate::support::shifter::outcome_of;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
@@ -144,6 +144,23 @@ async fn a_green_that_is_never_well_gets_no_user() {
     shifter.share(5.0).await;
     let green = fake.inspect(&format!("{}-{rollout}", fake.name));
     assert_eq!(green["State"]["Health"]["Status"], "healthy");
+    load.stop_clean().await;
+}
+
+/// Podman without systemd never begins with the checks of an image: where the service has a path of its own, that decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_the_service_decides_where_the_engine_has_none_done() {
+    let fake = Fake::start();
+    fake.faults.now(|call| {
+        call.is("GET /containers/{}/json")
+            .then_some(Twist("\"Status\":\"healthy\"", "\"Status\":\"starting\""))
+    });
+    let health = "health = { path = \"/\", interval = \"50ms\", rise = 1 }\n";
+    let shifter = fake.with_blue(&format!("{}{health}", still())).await;
+    let load = users(shifter.proxy);
+    shifter.run_image("app:checked").await.unwrap();
+    shifter.share(5.0).await;
+    load.more(50).await;
     load.stop_clean().await;
 }
 
