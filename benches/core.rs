@@ -16,12 +16,12 @@ use shifter::core::time::Time;
 use shifter::core::users::Caller;
 use shifter::core::weight::{Weight, point};
 use shifter::metrics::Metrics;
-use shifter::proxy::decide::decide;
-use shifter::proxy::live::Live;
-use shifter::proxy::newcomers::Newcomers as Queue;
+use shifter::proxy::routing::decision::decide;
+use shifter::proxy::routing::newcomers::Newcomers as Queue;
+use shifter::proxy::routing::snapshot::RoutingSnapshot;
 use shifter::store::groups::Groups;
 use shifter::store::window::{Cursor, Window};
-use shifter::store::{Board, Clock};
+use shifter::store::{Clock, SharedState};
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Twenty services, as on a busy host; the last is asked for.
-fn live(more: &str) -> Live {
+fn live(more: &str) -> RoutingSnapshot {
     let mut toml = String::new();
     for n in 0..20 {
         let _ = write!(
@@ -40,7 +40,7 @@ fn live(more: &str) -> Live {
         );
     }
     let config = Arc::new(Config::parse("bench.toml", &toml).expect("valid"));
-    let board = Board::new(config.clone());
+    let board = SharedState::new(config.clone());
     let routes = config
         .services
         .iter()
@@ -61,7 +61,7 @@ fn live(more: &str) -> Live {
         })
         .collect();
     board.publish(Table { version: 0, routes }, None, Clock::now());
-    Live::new(&board.snapshot(), &Metrics::new().expect("metrics"), None)
+    RoutingSnapshot::new(&board.snapshot(), &Metrics::new().expect("metrics"), None)
 }
 
 /// As many paths as a judge has places, and some more.

@@ -3,7 +3,7 @@
 //! `cargo run --example app -- --listen 127.0.0.1:3001 --version 1.0 --errors 0.1`
 
 use clap::Parser;
-use shifter::cli::demo::app::App;
+use shifter::cli::commands::demo::app::App;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;

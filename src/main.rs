@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use shifter::cli::{self, Cli};
+use shifter::daemon::reaper;
 use std::process::ExitCode;
 
 #[cfg(feature = "jemalloc")]
@@ -27,8 +28,8 @@ pub static MALLOC_CONF: &[u8] = b"lg_tcache_max:17,dirty_decay_ms:200,muzzy_deca
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if cli::reaper::is_due() {
-        return cli::reaper::run();
+    if reaper::is_due() {
+        return reaper::run();
     }
     cli::main(Cli::parse()).into()
 }

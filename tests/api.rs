@@ -13,8 +13,8 @@ use shifter::core::plan::Strategy;
 use shifter::core::weight::Weight;
 use shifter::exit::Exit;
 use shifter::metrics::Metrics;
-use shifter::store::board::Health;
-use shifter::store::{Board, Journal};
+use shifter::store::shared_state::Health;
+use shifter::store::{Journal, SharedState};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct World {
     folder: TempDir,
-    board: Arc<Board>,
+    board: Arc<SharedState>,
     client: Client,
     socket: PathBuf,
     tcp: SocketAddr,
@@ -66,7 +66,7 @@ impl World {
         }
         std::fs::write(&file, text).unwrap();
         let config = Arc::new(Config::load(&file).unwrap());
-        let board = Arc::new(Board::new(config.clone()));
+        let board = Arc::new(SharedState::new(config.clone()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let journal = Journal::in_memory().unwrap();
         let (controller, handle) = Controller::new(

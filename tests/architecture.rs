@@ -1,9 +1,9 @@
 //! The architecture as a test: who may import whom, and how long things may get.
 //!
-//! `cli` is not in the table: it may name everything, because it only wires and prints.
+//! Its tables are those of `ARCHITECTURE.md`, so that the map cannot say anything else than the code.
 //!
-//! A red test here is a design question, not a lint: change the table in the same commit that
-//! changes the design, and say why in the commit message.
+//! A red test here is a design question, not a lint: change the table in the commit that changes the design, and say why
+//! in the commit message.
 
 // Helpers of tests are tests too: a fault in them is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
@@ -11,75 +11,112 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Module, the modules of this crate it may name, and the words it must not contain.
-const ALLOWED: &[(&str, &[&str], &[&str])] = &[
-    ("core", &[], IMPURE),
-    ("config", &["core"], &["tokio::", "pingora"]),
-    ("metrics", &["core"], &["tokio::", "pingora"]),
-    ("store", &["core", "config"], &["pingora", "bollard"]),
-    ("driver", &["core", "config"], &["pingora", "prometheus"]),
-    ("visit", &["config"], &["pingora", "bollard"]),
-    (
-        "proxy",
-        &["core", "config", "metrics", "store", "visit"],
-        &["bollard"],
-    ),
-    (
-        "control",
-        &["core", "config", "metrics", "store", "driver", "visit"],
-        &["pingora", "bollard"],
-    ),
-    (
-        "admin",
-        &["core", "config", "metrics", "store", "control", "exit"],
-        &["pingora", "bollard"],
-    ),
-];
-
-/// What a pure module cannot say: time, chance, files, sockets, threads, tasks, logs.
-const IMPURE: &[&str] = &[
-    "Instant",
-    "SystemTime",
-    "std::fs",
-    "std::thread",
-    "std::sync",
-    "TcpStream",
-    "tokio",
-    "pingora",
-    "bollard",
-    "prometheus",
-    "rand::",
-    "tracing::",
-    "println!",
-    "async fn",
-    "unsafe",
-    "unwrap()",
-];
-
 const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 60;
 
+/// Files that may be longer: the lines that they may have, and why they are one file.
+const LONGER: &[(&str, usize, &str)] = &[
+    (
+        "src/proxy/request/gateway.rs",
+        440,
+        "the callbacks of one trait, in the order in which Pingora calls them",
+    ),
+    (
+        "src/core/judge/mod.rs",
+        420,
+        "one judge: what it is fed, and its verdict",
+    ),
+];
+
+/// A row of a table of the map: its cells, with what stands in backticks in each.
+struct Row {
+    cells: Vec<String>,
+}
+
+impl Row {
+    /// What stands in backticks in the `n`-th cell.
+    fn words(&self, n: usize) -> Vec<&str> {
+        let cell = self.cells.get(n).map_or("", String::as_str);
+        cell.split('`').skip(1).step_by(2).collect()
+    }
+}
+
+/// The rows of the first table below a heading of `ARCHITECTURE.md`.
+fn table(heading: &str) -> Vec<Row> {
+    let text = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let below = text.lines().skip_while(|line| *line != heading).skip(1);
+    let rows: Vec<Row> = below
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            let cells = cells.map(|cell| cell.trim().to_owned()).collect();
+            Row { cells }
+        })
+        .collect();
+    assert!(!rows.is_empty(), "no table below {heading}");
+    rows
+}
+
 #[test]
 fn modules_import_only_what_the_table_allows() {
+    let table = table("## Who may name whom");
     let mut errors = vec![];
     for file in rust_files(Path::new("src")) {
-        let Some((module, allowed, banned)) = row_for(&file) else {
+        let module = module_of(&file, "src");
+        let Some(row) = table.iter().find(|row| row.words(0) == [module.as_str()]) else {
             continue;
         };
+        let all = row.cells[1] == "everything";
         for (number, line) in code_lines(&file) {
-            for named in crate_modules_named_in(&line) {
-                if named != module && !allowed.contains(&named.as_str()) {
-                    errors.push(format!(
-                        "{}:{number}: {module} must not import {named}",
-                        file.display()
-                    ));
+            let at = format!("{}:{number}: {module}", file.display());
+            for named in modules_named_in(&line, "crate::") {
+                if named != module && !all && !row.words(1).contains(&named.as_str()) {
+                    errors.push(format!("{at} must not import {named}"));
                 }
             }
-            for word in banned.iter().filter(|word| line.contains(**word)) {
-                errors.push(format!(
-                    "{}:{number}: {module} must not mention {word}",
-                    file.display()
-                ));
+            for word in row.words(2).iter().filter(|word| line.contains(**word)) {
+                errors.push(format!("{at} must not mention {word}"));
+            }
+        }
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn folders_of_the_proxy_name_only_what_the_table_allows() {
+    let table = table("### Inside `proxy`");
+    let mut errors = vec![];
+    for file in rust_files(Path::new("src/proxy")) {
+        let folder = module_of(&file, "src/proxy");
+        if folder == "mod" {
+            continue;
+        }
+        let row = table.iter().find(|row| row.words(0) == [folder.as_str()]);
+        let row = row.unwrap_or_else(|| panic!("{folder} has no row in the table"));
+        for (number, line) in code_lines(&file) {
+            for named in modules_named_in(&line, "crate::proxy::") {
+                if named != folder && !row.words(1).contains(&named.as_str()) {
+                    let at = format!("{}:{number}", file.display());
+                    errors.push(format!("{at}: {folder} must not import {named}"));
+                }
+            }
+        }
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn what_the_map_names_is_there() {
+    let mut errors = vec![];
+    for row in table("## Where to change what") {
+        for word in row.words(0).into_iter().chain(row.words(1)) {
+            let first = word.split('/').next().unwrap_or_default();
+            let path = ["src", "tests", "examples", "benches", "docs", "config"].contains(&first)
+                || word.ends_with(".rs");
+            if path && !Path::new(word).exists() {
+                errors.push(format!("{word} ({})", row.cells[0]));
             }
         }
     }
@@ -91,7 +128,9 @@ fn files_and_functions_stay_short() {
     let mut errors = vec![];
     for file in rust_files(Path::new("src")) {
         let lines = code_lines(&file);
-        if lines.len() > FILE_LINES_MAX {
+        let longer = LONGER.iter().find(|(name, ..)| Path::new(name) == file);
+        let most = longer.map_or(FILE_LINES_MAX, |(_, most, _)| *most);
+        if lines.len() > most {
             errors.push(format!("{}: {} lines of code", file.display(), lines.len()));
         }
         for (start, length) in functions(&lines) {
@@ -106,19 +145,11 @@ fn files_and_functions_stay_short() {
     assert!(errors.is_empty(), "\n{}", errors.join("\n"));
 }
 
-fn row_for(
-    file: &Path,
-) -> Option<(
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-)> {
-    let inside = file.strip_prefix("src").ok()?;
-    let first = inside.iter().next()?.to_str()?.trim_end_matches(".rs");
-    ALLOWED
-        .iter()
-        .copied()
-        .find(|(module, ..)| *module == first)
+/// The module or folder below `root` that a file is of.
+fn module_of(file: &Path, root: &str) -> String {
+    let inside = file.strip_prefix(root).unwrap();
+    let first = inside.iter().next().unwrap().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
 }
 
 /// Lines before the test module, without comments and blanks.
@@ -132,8 +163,9 @@ fn code_lines(file: &Path) -> Vec<(usize, String)> {
         .collect()
 }
 
-fn crate_modules_named_in(line: &str) -> Vec<String> {
-    line.split("crate::")
+/// The names that follow `root` in a line.
+fn modules_named_in(line: &str, root: &str) -> Vec<String> {
+    line.split(root)
         .skip(1)
         .map(|rest| {
             rest.chars()
@@ -174,14 +206,32 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_table_has_a_row_for_every_module() {
-    let wiring = ["cli", "exit", "lib", "main"];
+    let table = table("## Who may name whom");
     for entry in fs::read_dir("src").unwrap() {
         let path = entry.unwrap().path();
         let module = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let known = ALLOWED.iter().any(|(row, ..)| *row == module);
+        let known = table.iter().any(|row| row.words(0) == [module.as_str()]);
+        let wiring = ["exit", "lib", "main"].contains(&module.as_str());
+        assert!(known || wiring, "src/{module} has no row in the table");
+    }
+    for row in &table {
+        let module = row.words(0)[0];
+        let there = Path::new("src").join(module).is_dir()
+            || Path::new("src").join(format!("{module}.rs")).is_file();
         assert!(
-            known || wiring.contains(&module.as_str()),
-            "src/{module} has no row in the table"
+            there,
+            "the table has a row for {module}, which is not there"
+        );
+    }
+}
+
+#[test]
+fn what_may_be_longer_is_there_and_is() {
+    for (name, most, why) in LONGER {
+        let lines = code_lines(Path::new(name)).len();
+        assert!(
+            lines > FILE_LINES_MAX && lines <= *most,
+            "{name}: {lines} lines ({why})"
         );
     }
 }

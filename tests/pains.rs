@@ -8,17 +8,17 @@ use shifter::core::fault::{Fault, Faults, route};
 use shifter::core::judge::{Judge, Policy, Verdict};
 use shifter::core::plan::Plan;
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
-use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
+use shifter::core::stats::{Histogram, Limits, PoolCounts, Tick};
 use shifter::core::time::Time;
 use shifter::core::weight::{Weight, point, salted};
 use std::collections::HashSet;
 
-fn pool(requests: u64, failed: u64) -> PoolTick {
-    PoolTick {
+fn pool(requests: u64, failed: u64) -> PoolCounts {
+    PoolCounts {
         requests,
         failed,
         timed: requests - failed,
-        ..PoolTick::default()
+        ..PoolCounts::default()
     }
 }
 
@@ -180,14 +180,14 @@ fn pain_3_a_difference_within_the_margin_does_not_fire_and_a_long_tail_does() {
         let above = |limits: [u64; 3]| {
             limits.map(|limit| micros.iter().filter(|m| **m > limit).count() as u64)
         };
-        PoolTick {
+        PoolCounts {
             slow_fail: above(limits.fail),
             slow_pass: above(limits.pass),
             ..pool(micros.len() as u64, 0)
         }
     };
     // Blue's slow requests are counted by its own quantiles.
-    let blue = PoolTick {
+    let blue = PoolCounts {
         slow_fail: [50, 10, 1],
         slow_pass: [50, 10, 1],
         ..pool(100, 0)
@@ -283,12 +283,12 @@ fn pain_20_a_cold_start_is_no_regression() {
     }
     let (fail, pass) = judge.margins();
     judge.set_limits(Limits::freeze(&blue, fail, pass));
-    let usual = PoolTick {
+    let usual = PoolCounts {
         slow_fail: [47, 9, 1],
         slow_pass: [47, 9, 1],
         ..pool(100, 0)
     };
-    let cold = PoolTick {
+    let cold = PoolCounts {
         slow_fail: [100; 3],
         slow_pass: [100; 3],
         ..pool(100, 0)

@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 use shifter::core::analysis::{Evidence, EvidenceKinds, Line, Past, Share};
 use shifter::core::judge::{Policy, Terms};
-use shifter::core::stats::{History, PoolTick, Tick};
+use shifter::core::stats::{History, PoolCounts, Tick};
 use shifter::core::weight::Weight;
 use std::fs;
 use std::path::Path;
@@ -90,11 +90,11 @@ fn recording_of_today() -> String {
     };
     let mut lines = vec![Line::Policy(Box::new(policy))];
     lines.extend(evidence.start_share(share, &past));
-    let pool = |requests, failed| PoolTick {
+    let pool = |requests, failed| PoolCounts {
         requests,
         failed,
         timed: requests - failed,
-        ..PoolTick::default()
+        ..PoolCounts::default()
     };
     for second in 0..60 {
         let tick = Tick {

@@ -7,16 +7,16 @@
 
 use shifter::config::Config;
 use shifter::control::Controller;
-use shifter::control::ward::RunState;
+use shifter::control::service_state::RunState;
 use shifter::core::plan::Strategy;
 use shifter::core::rollout::{Action, Event, Rollout};
 use shifter::core::table::Table;
 use shifter::core::time::Time;
 use shifter::core::weight::Weight;
-use shifter::driver::fixed;
+use shifter::driver::static_pools;
 use shifter::metrics::Metrics;
 use shifter::store::journal::{Journal, JournalError, Note, SavedRollout, SavedService};
-use shifter::store::{Board, FolderLock};
+use shifter::store::{FolderLock, SharedState};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ fn at_five_percent(folder: &Path) {
     let (mut rollout, _) = Rollout::start(service.plan(Some(Strategy::Canary)), Time(0));
     let actions = rollout.on(Event::Ready, Time(1));
     assert_eq!(actions, [Action::SetWeight(Weight::percent(5).unwrap())]);
-    let (blue, green) = fixed::pools(service, &[]);
+    let (blue, green) = static_pools::pools(service, &[]);
     let state = RunState {
         rollout,
         age_ms: 1_000,
@@ -90,7 +90,7 @@ fn at_five_percent(folder: &Path) {
 fn routed(folder: &Path) -> Result<Arc<Table>, JournalError> {
     let (journal, _) = Journal::open(folder)?;
     let config = config();
-    let board = Arc::new(Board::new(config.clone()));
+    let board = Arc::new(SharedState::new(config.clone()));
     let metrics = Arc::new(Metrics::new().unwrap());
     let (controller, _handle) =
         Controller::new(board.clone(), metrics, journal, config, None, vec![]);
@@ -372,7 +372,7 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
     runtime.block_on(async {
         let (journal, _) = Journal::open(folder.path()).unwrap();
         let config = config();
-        let board = Arc::new(Board::new(config.clone()));
+        let board = Arc::new(SharedState::new(config.clone()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let (controller, handle) =
             Controller::new(board.clone(), metrics.clone(), journal, config, None, vec![]);
@@ -381,12 +381,12 @@ fn nothing_moves_up_that_cannot_be_recorded_and_everything_can_move_down() {
         other.execute_batch("CREATE TRIGGER full BEFORE UPDATE ON rollout BEGIN SELECT RAISE(ABORT, 'disk is full'); END;").unwrap();
         let running = tokio::spawn(controller.run());
         let weight = || board.snapshot().table.route("api").unwrap().weight;
-        use shifter::control::{Order, Refusal};
-        let refused = handle.order(None, Order::Promote).await.unwrap_err();
-        assert!(matches!(refused, Refusal::Unrecorded(_)), "{refused}");
+        use shifter::control::{ControlCommand, CommandError};
+        let refused = handle.order(None, ControlCommand::Promote).await.unwrap_err();
+        assert!(matches!(refused, CommandError::Unrecorded(_)), "{refused}");
         assert!(refused.to_string().contains("disk is full"), "{refused}");
         assert_eq!(weight(), Weight::percent(5).unwrap(), "not recorded, not done");
-        handle.order(None, Order::Rollback { keep: false }).await.unwrap();
+        handle.order(None, ControlCommand::Rollback { keep: false }).await.unwrap();
         assert_eq!(weight(), Weight::NONE, "a rollback needs no disk");
         assert!(metrics.render().contains("shifter_state_writable 0"));
         assert!(handle.view().trouble.is_some());

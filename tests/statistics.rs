@@ -24,7 +24,7 @@ use shifter::core::judge::{Cause, Control, Judge, Metric, Policy, Slo, Verdict};
 use shifter::core::sequential::{
     AbsoluteTest, Block, FailProcess, HistoryFail, PassProcess, ln_choose, ln_lr, ln_z,
 };
-use shifter::core::stats::{Baseline, PoolTick, Tick};
+use shifter::core::stats::{Baseline, PoolCounts, Tick};
 use shifter::core::weight::Weight;
 use worlds::{Fault, Traffic, World};
 
@@ -83,10 +83,10 @@ fn any_split((green, blue, bad): (u64, u64, u64)) -> Block {
     block(green, blue, bad, low + (high - low) * 2 / 3)
 }
 
-fn pool(counts: [u64; 8]) -> PoolTick {
+fn pool(counts: [u64; 8]) -> PoolCounts {
     let [requests, failed, a, b, c, d, e, f] = counts;
     let timed = requests - requests.min(failed);
-    PoolTick {
+    PoolCounts {
         requests,
         failed,
         timed,
@@ -362,17 +362,17 @@ fn broken_limits(runs: u64, alone: bool) -> usize {
             let failed = Binomial::new(requests, 0.05).map_or(0, |n| n.sample(&mut rng));
             let timed = requests - failed;
             let slow = Binomial::new(timed, 0.01).map_or(0, |n| n.sample(&mut rng));
-            PoolTick {
+            PoolCounts {
                 requests,
                 failed,
                 timed,
                 slow_slo: [0, 0, slow],
-                ..PoolTick::default()
+                ..PoolCounts::default()
             }
         };
         (0..600).any(|_| {
             let blue = if alone {
-                PoolTick::default()
+                PoolCounts::default()
             } else {
                 second(10.0)
             };

@@ -12,7 +12,7 @@ use shifter::core::analysis::{self, Course};
 use shifter::core::baseline::Places;
 use shifter::core::newcomer::newcomer;
 use shifter::core::rollout::Outcome;
-use shifter::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
+use shifter::core::stats::{Histogram, History, Limits, PoolCounts, SpanStats, Tick};
 use shifter::core::weight::Weight;
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl Pools {
         let drawn = Poisson::new(self.rate).map_or(0.0, |law| law.sample(&mut self.rng));
         let mut times: Vec<f64> = (0..drawn as u64).map(|_| self.rng.random()).collect();
         times.sort_by(f64::total_cmp);
-        let (mut tick, mut blue) = (Tick::default(), Stats::default());
+        let (mut tick, mut blue) = (Tick::default(), SpanStats::default());
         self.times = Histogram::default();
         for at in times {
             let point = newcomer(self.arrived, self.salt);
@@ -153,7 +153,7 @@ impl Pools {
     }
 }
 
-fn count(pool: &mut PoolTick, green: bool, micros: u64, limits: Option<Limits>) {
+fn count(pool: &mut PoolCounts, green: bool, micros: u64, limits: Option<Limits>) {
     pool.timed += 1;
     let Some(limits) = limits else { return };
     let (fail, pass) = match green {

@@ -4,7 +4,7 @@ use crate::canary::{Ending, canary, longest, plan};
 use crate::drive::many;
 use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
-use shifter::cli::forecast;
+use shifter::simulate::forecast;
 
 /// Blue's and green's share of failed requests.
 const CASES: [[f64; 2]; 4] = [[0.001, 0.001], [0.001, 0.01], [0.001, 0.05], [0.01, 0.05]];

@@ -5,7 +5,7 @@ use crate::worlds::{Fault, Traffic, World};
 use crate::{Size, delay, seed, share};
 use shifter::core::analysis::Evidence;
 use shifter::core::judge::Policy;
-use shifter::core::stats::PoolTick;
+use shifter::core::stats::PoolCounts;
 
 const ERRORS: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9];
 /// Requests a second and green's share: 5, 20 and 100 green requests a second.
@@ -55,11 +55,11 @@ fn paused(run: u64, policy: &Policy, (rate, weight): (f64, f64)) -> Run {
         if part > 0.0 {
             let requests = tick.green.requests;
             let failed = (requests as f64 * part).round() as u64;
-            tick.green = PoolTick {
+            tick.green = PoolCounts {
                 requests,
                 failed: failed.max(tick.green.failed),
                 timed: requests - failed.max(tick.green.failed),
-                ..PoolTick::default()
+                ..PoolCounts::default()
             };
         }
         green += tick.green.requests;

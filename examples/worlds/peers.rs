@@ -36,7 +36,7 @@ pub(crate) struct Peers {
     failed_checks: usize,
 }
 
-fn add(sum: &mut Minute, pool: &shifter::core::stats::PoolTick) {
+fn add(sum: &mut Minute, pool: &shifter::core::stats::PoolCounts) {
     let counts = [
         pool.requests,
         pool.failed,

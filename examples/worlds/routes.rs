@@ -10,7 +10,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::judge::{Control, Judge, Policy, Verdict};
 use shifter::core::routes::{RouteCounts, RoutePast};
-use shifter::core::stats::{PoolTick, Tick};
+use shifter::core::stats::{PoolCounts, Tick};
 
 /// Routes of the application.
 const ROUTES: usize = 60;
@@ -149,7 +149,7 @@ impl Traffic {
         (tick, counted)
     }
 
-    fn time(&mut self, pool: &mut PoolTick, slow: [f64; 3]) {
+    fn time(&mut self, pool: &mut PoolCounts, slow: [f64; 3]) {
         pool.timed = pool.requests - pool.failed;
         pool.slow_fail = slow.map(|p| self.bad(pool.timed, p));
         pool.slow_pass = pool.slow_fail.map(|slow| slow / 2);

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Poisson, StandardNormal};
 use shifter::core::analysis::{self, Course};
 use shifter::core::rollout::Outcome;
-use shifter::core::stats::{Histogram, History, Limits, PoolTick, Stats, Tick};
+use shifter::core::stats::{Histogram, History, Limits, PoolCounts, SpanStats, Tick};
 use shifter::core::switchback::Settings;
 use shifter::core::weight::Weight;
 
@@ -60,7 +60,7 @@ struct Machine {
     raised: bool,
     wave: f64,
     withheld: bool,
-    own: Stats,
+    own: SpanStats,
     /// Requests of users while green harmed them.
     harmed: u64,
 }
@@ -75,7 +75,7 @@ impl Machine {
             raised: false,
             wave: 0.0,
             withheld: false,
-            own: Stats::default(),
+            own: SpanStats::default(),
             harmed: 0,
         }
     }
@@ -131,7 +131,7 @@ impl Machine {
         } else {
             0
         };
-        self.own = Stats::default();
+        self.own = SpanStats::default();
         let mut tick = Tick::default();
         for _ in 0..drawn as u64 {
             let is_green = self.rng.random::<f64>() < share;
@@ -167,7 +167,7 @@ impl Machine {
     }
 }
 
-fn count(pool: &mut PoolTick, green: bool, micros: u64, limits: Option<Limits>) {
+fn count(pool: &mut PoolCounts, green: bool, micros: u64, limits: Option<Limits>) {
     pool.timed += 1;
     let Some(limits) = limits else { return };
     let (fail, pass) = match green {
@@ -189,7 +189,7 @@ impl analysis::World for Machine {
         self.withheld = withheld;
     }
 
-    fn blue(&mut self) -> Option<Stats> {
+    fn blue(&mut self) -> Option<SpanStats> {
         Some(self.own.clone())
     }
 }

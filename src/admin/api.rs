@@ -9,11 +9,11 @@ use crate::admin::extract::{JsonBody, Search, Segment};
 use crate::admin::guard::{Door, guard};
 use crate::admin::problem::{self, Problem};
 use crate::control::view::{API_VERSION, View};
-use crate::control::{Answer, Handle, Order, Query, Refusal};
+use crate::control::{Answer, CommandError, ControlCommand, Handle, Query};
 use crate::core::table::Table;
 use crate::core::weight::Weight;
 use crate::metrics::Metrics;
-use crate::store::Board;
+use crate::store::SharedState;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -38,7 +38,7 @@ pub struct App {
     /// What Prometheus is told.
     pub metrics: Arc<Metrics>,
     /// Whether the process takes traffic.
-    pub board: Arc<Board>,
+    pub board: Arc<SharedState>,
 }
 
 /// What every route can reach.
@@ -113,7 +113,7 @@ fn named(service: &str) -> Option<&str> {
 async fn order(
     shared: &Shared,
     service: Option<&str>,
-    order: Order,
+    order: ControlCommand,
 ) -> Result<Json<Done>, Problem> {
     let receipt = shared.app.handle.order(service, order).await?;
     Ok(Json(receipt.into()))
@@ -146,14 +146,14 @@ async fn service(
     };
     let service = match (named(&name), view.services.as_slice()) {
         (Some(name), _) => {
-            let missing = || Refusal::NoSuchService {
+            let missing = || CommandError::NoSuchService {
                 name: name.to_owned(),
                 known: known(),
             };
             view.service(name).ok_or_else(missing)?
         }
         (None, [only]) => only,
-        (None, _) => return Err(Refusal::WhichService { known: known() }.into()),
+        (None, _) => return Err(CommandError::WhichService { known: known() }.into()),
     };
     Ok(Json(OneService {
         api_version: API_VERSION.to_owned(),
@@ -190,7 +190,7 @@ async fn run(
     order(
         &shared,
         named(&service),
-        Order::Run {
+        ControlCommand::Run {
             strategy,
             supersede,
             image,
@@ -213,7 +213,7 @@ macro_rules! verbs {
             Segment(service): Segment<String>,
             JsonBody(Nothing {}): JsonBody<Nothing>,
         ) -> Result<Json<Done>, Problem> {
-            order(&shared, named(&service), Order::$order).await
+            order(&shared, named(&service), ControlCommand::$order).await
         }
     )*};
 }
@@ -242,7 +242,7 @@ async fn rollback(
     Segment(service): Segment<String>,
     JsonBody(RollbackRequest { keep }): JsonBody<RollbackRequest>,
 ) -> Result<Json<Done>, Problem> {
-    order(&shared, named(&service), Order::Rollback { keep }).await
+    order(&shared, named(&service), ControlCommand::Rollback { keep }).await
 }
 
 /// Set green's share by hand; the plan pauses there.
@@ -260,7 +260,7 @@ async fn weight(
         );
         Problem::bad_body(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
-    order(&shared, named(&service), Order::SetWeight(weight)).await
+    order(&shared, named(&service), ControlCommand::SetWeight(weight)).await
 }
 
 /// Read the configuration file again: all of it, or nothing.
@@ -270,7 +270,7 @@ async fn reload(
     State(shared): State<Shared>,
     JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<Json<Done>, Problem> {
-    order(&shared, None, Order::Reload).await
+    order(&shared, None, ControlCommand::Reload).await
 }
 
 // ---- the past

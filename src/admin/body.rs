@@ -1,6 +1,6 @@
 //! What the API takes and gives, for both of its ends.
 
-use crate::control::Receipt;
+use crate::control::CommandOutcome;
 use crate::control::drill::DrillReport;
 use crate::control::view::{API_VERSION, ServiceView};
 use crate::core::analysis::Line;
@@ -72,9 +72,9 @@ pub struct Done {
     pub drill: Option<DrillReport>,
 }
 
-impl From<Receipt> for Done {
-    fn from(receipt: Receipt) -> Done {
-        let Receipt {
+impl From<CommandOutcome> for Done {
+    fn from(receipt: CommandOutcome) -> Done {
+        let CommandOutcome {
             rollout,
             text,
             drill,

@@ -1,6 +1,6 @@
 //! What went wrong, as RFC 9457 problem documents.
 
-use crate::control::Refusal;
+use crate::control::CommandError;
 use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -101,33 +101,35 @@ impl Problem {
     }
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
+impl From<CommandError> for Problem {
+    fn from(refusal: CommandError) -> Problem {
         let detail = refusal.to_string();
         let problem = |status, name, title| Problem::new(status, name, title, detail.clone());
         match refusal {
-            Refusal::NoSuchService { .. } => {
+            CommandError::NoSuchService { .. } => {
                 problem(StatusCode::NOT_FOUND, "no-such-service", "No such service")
             }
-            Refusal::WhichService { .. } => {
+            CommandError::WhichService { .. } => {
                 problem(StatusCode::BAD_REQUEST, "which-service", "Which service?")
             }
-            Refusal::Busy { rollout, .. } => Problem {
+            CommandError::Busy { rollout, .. } => Problem {
                 rollout: Some(rollout),
                 ..problem(StatusCode::CONFLICT, "busy", "A rollout is under way")
             },
-            Refusal::NotNow(_) => problem(StatusCode::CONFLICT, "not-now", "It makes no sense now"),
-            Refusal::Unrecorded(_) => problem(
+            CommandError::NotNow(_) => {
+                problem(StatusCode::CONFLICT, "not-now", "It makes no sense now")
+            }
+            CommandError::Unrecorded(_) => problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unrecorded",
                 "The state cannot be recorded",
             ),
-            Refusal::Configuration(_) => problem(
+            CommandError::Configuration(_) => problem(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "configuration",
                 "The configuration is wrong",
             ),
-            Refusal::Gone => problem(
+            CommandError::Gone => problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "gone",
                 "The controller does not answer",
@@ -201,7 +203,7 @@ mod tests {
         let known = || "`a`, `b`".to_owned();
         let refusals = [
             (
-                Refusal::NoSuchService {
+                CommandError::NoSuchService {
                     name: "x".into(),
                     known: known(),
                 },
@@ -209,26 +211,30 @@ mod tests {
                 "no-such-service",
             ),
             (
-                Refusal::WhichService { known: known() },
+                CommandError::WhichService { known: known() },
                 400,
                 "which-service",
             ),
             (
-                Refusal::Busy {
+                CommandError::Busy {
                     service: "a".into(),
                     rollout: 7,
                 },
                 409,
                 "busy",
             ),
-            (Refusal::NotNow("not now".into()), 409, "not-now"),
-            (Refusal::Unrecorded("disk full".into()), 503, "unrecorded"),
+            (CommandError::NotNow("not now".into()), 409, "not-now"),
             (
-                Refusal::Configuration("line 3".into()),
+                CommandError::Unrecorded("disk full".into()),
+                503,
+                "unrecorded",
+            ),
+            (
+                CommandError::Configuration("line 3".into()),
                 422,
                 "configuration",
             ),
-            (Refusal::Gone, 503, "gone"),
+            (CommandError::Gone, 503, "gone"),
         ];
         for (refusal, status, name) in refusals {
             let text = refusal.to_string();
@@ -239,7 +245,7 @@ mod tests {
             );
             assert_eq!(
                 problem.rollout.is_some(),
-                matches!(refusal, Refusal::Busy { .. })
+                matches!(refusal, CommandError::Busy { .. })
             );
         }
     }

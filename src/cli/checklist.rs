@@ -1,12 +1,13 @@
 //! What `shifter plan` reminds people of: what does not go from one version to the other with the requests.
 
-use crate::cli::output::{span, tame};
+use crate::cli::output::tame;
 use crate::config::{Ask, Config, PoolSpec, Service};
 use crate::control::view::ServiceView;
 use crate::core::baseline::Places;
 use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
-use crate::driver::docker::roster::{self, Want};
+use crate::core::time::span;
+use crate::driver::docker::watcher::{self, WatchTarget};
 use crate::driver::docker::{Engine, pools};
 use bollard::models::{ContainerInspectResponse, MountPoint};
 
@@ -47,16 +48,16 @@ pub(super) fn containers(
 
 async fn by_file(engine: &Engine, service: &Service) -> Vec<String> {
     let places = pools::places(service, &[], None).into_iter().flatten();
-    let wants: Vec<Want> = places
+    let wants: Vec<WatchTarget> = places
         .flatten()
         .take(1)
-        .map(|place| Want {
+        .map(|place| WatchTarget {
             service: service.name.clone(),
             color: Color::Blue,
             by: place.by,
         })
         .collect();
-    let found = roster::look(engine, &wants).await.unwrap_or_default();
+    let found = watcher::look(engine, &wants).await.unwrap_or_default();
     let containers = found.into_iter().flat_map(|found| found.containers);
     let running = containers.filter(|container| container.state.serves());
     running.map(|container| container.name).collect()

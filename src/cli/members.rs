@@ -2,7 +2,7 @@
 
 use crate::config::{Config, PoolSpec};
 use crate::core::table::Color;
-use crate::driver::docker::roster::{self, Found, Want};
+use crate::driver::docker::watcher::{self, Found, WatchTarget};
 use crate::driver::docker::{Engine, members, pools};
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ pub(super) fn troubles(config: &Config) -> Vec<String> {
         .build();
     let Ok(runtime) = runtime else { return vec![] };
     let engine = Engine::new(config.docker.host.clone());
-    let all: Vec<(Want, pools::Place)> = config.services.iter().flat_map(wants).collect();
+    let all: Vec<(WatchTarget, pools::Target)> = config.services.iter().flat_map(wants).collect();
     if all.is_empty() {
         return vec![];
     }
-    let wanted: Vec<Want> = all.iter().map(|(want, _)| want.clone()).collect();
+    let wanted: Vec<WatchTarget> = all.iter().map(|(want, _)| want.clone()).collect();
     let looked = runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, roster::look(&engine, &wanted)).await });
+        .block_on(async { tokio::time::timeout(PATIENCE, watcher::look(&engine, &wanted)).await });
     match looked {
         Ok(Ok(found)) => all
             .iter()
@@ -37,7 +37,7 @@ pub(super) fn troubles(config: &Config) -> Vec<String> {
     }
 }
 
-fn wants(service: &crate::config::Service) -> Vec<(Want, pools::Place)> {
+fn wants(service: &crate::config::Service) -> Vec<(WatchTarget, pools::Target)> {
     // What containers say of themselves is not known before they are asked.
     if !matches!(service.blue, PoolSpec::Containers(_)) {
         return vec![];
@@ -48,7 +48,7 @@ fn wants(service: &crate::config::Service) -> Vec<(Want, pools::Place)> {
         .zip(places)
         .filter_map(|(color, place)| {
             let place = place?;
-            let want = Want {
+            let want = WatchTarget {
                 service: service.name.clone(),
                 color,
                 by: place.by.clone(),
@@ -58,7 +58,7 @@ fn wants(service: &crate::config::Service) -> Vec<(Want, pools::Place)> {
         .collect()
 }
 
-fn of_a_pool(place: &pools::Place, found: Found) -> Vec<String> {
+fn of_a_pool(place: &pools::Target, found: Found) -> Vec<String> {
     let (service, color) = (found.want.service, found.want.color);
     let nothing = found.containers.is_empty();
     let (containers, mixed) = members::of_one_project(&place.by, found.containers, None);

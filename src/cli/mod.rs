@@ -1,42 +1,20 @@
-//! One file for each command. They wire and print; they decide nothing.
+//! The command line: its arguments, and what its commands share. Each command is a file of [`commands`].
 //!
 //! Facts go to standard output, narration to standard error.
 
-pub mod ask;
-pub mod calibrate;
-pub mod check;
 mod checklist;
-pub mod completions;
+pub mod commands;
 mod conditions;
-pub mod demo;
-pub mod drill;
-pub mod ears;
-pub mod explain;
-pub mod follow;
-pub mod forecast;
-pub mod handover;
-pub mod history;
-pub mod init;
-pub mod log;
-pub mod man;
-pub mod manager;
+pub mod connect;
 mod members;
-mod outlook;
 pub mod output;
-pub mod plan;
-pub mod plane;
-pub mod process;
-pub mod reaper;
-pub mod recorded;
-pub mod replay;
-pub mod resample;
-pub mod route;
-pub mod run;
-pub mod serve;
-pub mod signals;
-pub mod status;
-pub mod verbs;
+pub mod progress;
+pub mod recording_source;
 
+use crate::cli::commands::{
+    calibrate, check, completions, demo, drill, explain, history, init, man, plan, replay, rollout,
+    route, run, serve, status,
+};
 use crate::exit::Exit;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -98,19 +76,19 @@ pub enum Command {
     /// How things stand
     Status(status::Args),
     /// Skip to the last share now; green stays judged there
-    Promote(verbs::Args),
+    Promote(rollout::Args),
     /// Approve the step that waits for it
-    Approve(verbs::Args),
+    Approve(rollout::Args),
     /// No further step for now; bad news still takes green off
-    Pause(verbs::Args),
+    Pause(rollout::Args),
     /// Go on with the plan
-    Resume(verbs::Args),
+    Resume(rollout::Args),
     /// End the rollout: back to blue
-    Abort(verbs::Args),
+    Abort(rollout::Args),
     /// Back to blue, also after the promotion while the old version is warm
-    Rollback(verbs::RollbackArgs),
+    Rollback(rollout::RollbackArgs),
     /// Set green's share by hand; the plan pauses there
-    SetWeight(verbs::WeightArgs),
+    SetWeight(rollout::WeightArgs),
     /// Read the configuration file again: all of it, or nothing
     Reload,
     /// Rehearse a rollback, measured, with blue's own backends as green
@@ -145,14 +123,14 @@ pub fn main(cli: Cli) -> Exit {
         Command::Serve(args) => serve::run(&global, args),
         Command::Demo(args) => demo::run(&global, args),
         Command::Status(args) => status::run(&global, args),
-        Command::Promote(args) => verbs::run(&global, "promote", args),
-        Command::Approve(args) => verbs::run(&global, "approve", args),
-        Command::Pause(args) => verbs::run(&global, "pause", args),
-        Command::Resume(args) => verbs::run(&global, "resume", args),
-        Command::Abort(args) => verbs::run(&global, "abort", args),
-        Command::Rollback(args) => verbs::rollback(&global, args),
-        Command::SetWeight(args) => verbs::set_weight(&global, args),
-        Command::Reload => verbs::reload(&global),
+        Command::Promote(args) => rollout::run(&global, "promote", args),
+        Command::Approve(args) => rollout::run(&global, "approve", args),
+        Command::Pause(args) => rollout::run(&global, "pause", args),
+        Command::Resume(args) => rollout::run(&global, "resume", args),
+        Command::Abort(args) => rollout::run(&global, "abort", args),
+        Command::Rollback(args) => rollout::rollback(&global, args),
+        Command::SetWeight(args) => rollout::set_weight(&global, args),
+        Command::Reload => rollout::reload(&global),
         Command::Drill(args) => drill::run(&global, args),
         Command::History(args) => history::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),

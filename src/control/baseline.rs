@@ -4,22 +4,22 @@
 
 use crate::config::{Access, PoolSpec};
 use crate::control::controller::Controller;
-use crate::control::dock::Dock;
-use crate::control::handle::Mail;
+use crate::control::docker_watcher::DockerWatcher;
+use crate::control::handle::Message;
+use crate::control::service_state::ServiceState;
 use crate::control::view::PoolView;
-use crate::control::ward::Ward;
 use crate::core::baseline::Standing;
 use crate::core::rollout::{Event, Rollout};
 use crate::core::stats::Histogram;
 use crate::core::table::{Color, Pool};
 use crate::core::time::Time;
-use crate::driver::docker::pools::{self, Place};
-use crate::driver::docker::raise::{self, Raise, Said};
-use crate::driver::docker::roster::{By, Found};
+use crate::driver::docker::create::{self, Raise, Said};
+use crate::driver::docker::pools::{self, Target};
+use crate::driver::docker::watcher::{Found, Selector};
 use crate::driver::docker::{Container, State};
-use crate::driver::fixed;
+use crate::driver::static_pools;
 use crate::store::Clock;
-use crate::store::board::{BackendState, Health, Published};
+use crate::store::shared_state::{BackendState, Health, PublishedService};
 use crate::store::window::Reading;
 use std::collections::VecDeque;
 
@@ -48,9 +48,13 @@ impl Seen {
     }
 }
 
-impl Ward {
+impl ServiceState {
     /// What the checks say of the baseline that the machine must know.
-    pub(super) fn baseline_event(&mut self, published: &Published, now: Time) -> Option<Event> {
+    pub(super) fn baseline_event(
+        &mut self,
+        published: &PublishedService,
+        now: Time,
+    ) -> Option<Event> {
         let min_ready = self.settings.health.min_ready;
         let well = self.baseline_is_well();
         let fallen = self.docker.baseline_fallen.clone();
@@ -106,11 +110,11 @@ impl Ward {
     /// Whether a baseline that was under way is where the configuration says.
     fn knows_baseline(&self) -> bool {
         let saved = &self.route.baseline;
-        saved.is_none() || self.is_docker() || *saved == fixed::baseline(&self.settings)
+        saved.is_none() || self.is_docker() || *saved == static_pools::baseline(&self.settings)
     }
 
     /// How the baseline stands, while there is one.
-    pub(super) fn baseline_view(&self, published: Option<&Published>) -> Option<PoolView> {
+    pub(super) fn baseline_view(&self, published: Option<&PublishedService>) -> Option<PoolView> {
         let (pool, run) = (self.route.baseline.as_ref()?, self.run.as_ref()?);
         let mut times = Histogram::default();
         for second in &run.baseline.recent {
@@ -121,7 +125,7 @@ impl Ward {
         let states = states.unwrap_or_default();
         let backends: Vec<_> = states
             .iter()
-            .map(|state| Ward::backend_view(state))
+            .map(|state| ServiceState::backend_view(state))
             .collect();
         Some(PoolView {
             release: pool.release.clone(),
@@ -137,7 +141,7 @@ impl Ward {
 }
 
 /// Of containers.
-impl Ward {
+impl ServiceState {
     /// Whether a baseline is there, or is being made.
     pub(super) fn has_baseline(&self) -> bool {
         let run = self.run.as_ref();
@@ -145,13 +149,15 @@ impl Ward {
     }
 
     /// Where the containers of the baseline are to be found, while there is one.
-    pub(super) fn baseline_place(&self, dock: &Dock) -> Option<Place> {
+    pub(super) fn baseline_place(&self, watcher: &DockerWatcher) -> Option<Target> {
         let (run, PoolSpec::Containers(blue)) = (self.run.as_ref()?, &self.settings.blue) else {
             return None;
         };
-        let owner = dock.owner(&self.route.service, run.saved.id).of_baseline();
-        self.has_baseline().then(|| Place {
-            by: By::Labels(owner.selector()),
+        let owner = watcher
+            .owner(&self.route.service, run.saved.id)
+            .of_baseline();
+        self.has_baseline().then(|| Target {
+            by: Selector::Labels(owner.selector()),
             port: blue.port,
             network: blue.network.clone(),
         })
@@ -159,8 +165,12 @@ impl Ward {
 
     /// Takes what was seen of the baseline's containers: whether the table changes by it; `None` when another
     /// pool was looked for.
-    pub(super) fn settle_baseline(&mut self, dock: &Dock, found: &Found) -> Option<bool> {
-        let place = self.baseline_place(dock)?;
+    pub(super) fn settle_baseline(
+        &mut self,
+        watcher: &DockerWatcher,
+        found: &Found,
+    ) -> Option<bool> {
+        let place = self.baseline_place(watcher)?;
         if place.by != found.want.by {
             return None;
         }
@@ -217,61 +227,61 @@ impl Ward {
 impl Controller {
     /// Starts the copy of blue's release, or begins to check the one that runs already at an address of its own.
     pub(super) fn start_baseline(&mut self, i: usize) {
-        let ward = &mut self.wards[i];
-        let Some(run) = &ward.run else { return };
-        let (service, id) = (ward.route.service.clone(), run.saved.id);
-        if ward.route.baseline.is_none() {
-            ward.route.baseline = fixed::baseline(&ward.settings);
+        let state = &mut self.services[i];
+        let Some(run) = &state.run else { return };
+        let (service, id) = (state.route.service.clone(), run.saved.id);
+        if state.route.baseline.is_none() {
+            state.route.baseline = static_pools::baseline(&state.settings);
         }
-        let at = ward.route.baseline.as_ref();
+        let at = state.route.baseline.as_ref();
         let at = at.map_or_else(String::new, |pool| format!(" at {}", pool.release));
         let text = format!(
             "green's latency is compared with a baseline, a fresh copy of blue's release ({}){at}",
-            ward.route.blue.release
+            state.route.blue.release
         );
-        self.ledger.tell(&service, Some(id), "phase", text);
-        if self.wards[i].is_docker() {
+        self.timeline.tell(&service, Some(id), "phase", text);
+        if self.services[i].is_docker() {
             self.copy_blue(i);
         }
     }
 
     /// Makes containers like blue's; what was made by an earlier attempt of this rollout is used.
     fn copy_blue(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
-        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
-        let blue = ward.docker.containers[Color::Blue.index()].as_deref();
+        let (service, rollout) = (state.route.service.clone(), run.saved.id);
+        let blue = state.docker.containers[Color::Blue.index()].as_deref();
         let like = blue
             .unwrap_or_default()
             .iter()
             .find(|one| one.state.serves());
         let order = Raise {
-            owner: self.dock.owner(&service, rollout),
+            owner: self.watcher.owner(&service, rollout),
             image: String::new(),
             like: like.map(|container| container.id.clone()),
-            network: ward.network(),
-            copying: ward.settings.copy.clone(),
+            network: state.network(),
+            copying: state.settings.copy.clone(),
             replicas: u32::try_from(run.members).unwrap_or(1),
             strict: run.strict,
         };
-        let (engine, access) = (self.dock.engine.clone(), self.config.docker.access);
+        let (engine, access) = (self.watcher.engine.clone(), self.config.docker.access);
         let task = tokio::spawn(async move {
             // People can do without a line; the work cannot wait for them.
-            let say = |said: Said| drop(own.try_send(Mail::of_making(&service, rollout, said)));
+            let say = |said: Said| drop(own.try_send(Message::of_making(&service, rollout, said)));
             let result = if access < Access::Manage {
                 Err(format!(
                     "shifter may not make containers: `access` of [docker] is \"{}\", set it to \"manage\"",
                     access.name()
                 ))
             } else {
-                let copied = raise::copy(&engine, order, say).await;
+                let copied = create::copy(&engine, order, say).await;
                 copied.map_err(|error| error.to_string())
             };
-            let _ = own.send(Mail::Copied { rollout, result }).await;
+            let _ = own.send(Message::Copied { rollout, result }).await;
         });
-        if let Some(before) = self.wards[i].docker.copying.replace(task.abort_handle()) {
+        if let Some(before) = self.services[i].docker.copying.replace(task.abort_handle()) {
             before.abort();
         }
     }
@@ -281,24 +291,24 @@ impl Controller {
         let Some(i) = self.rolls_out(rollout) else {
             return;
         };
-        self.wards[i].docker.copying = None;
+        self.services[i].docker.copying = None;
         if let Err(what) = result {
-            self.happen(i, Event::BaselineLost(what), Clock::now());
+            self.handle_event(i, Event::BaselineLost(what), Clock::now());
         }
     }
 
     /// A baseline that was saved and that the configuration puts elsewhere by now is none.
     pub(super) fn restart_baseline(&mut self, i: usize, now: Time) {
-        if !self.wards[i].knows_baseline() {
+        if !self.services[i].knows_baseline() {
             let why = "the configuration puts it elsewhere by now".to_owned();
-            self.happen(i, Event::BaselineLost(why), now);
+            self.handle_event(i, Event::BaselineLost(why), now);
         }
     }
 
     /// Says what became of the baseline by one event; `what` is why it was lost, where the event says so.
     pub(super) fn tell_baseline(&mut self, i: usize, before: Standing, what: Option<String>) {
-        let ward = &self.wards[i];
-        let Some(run) = &ward.run else { return };
+        let state = &self.services[i];
+        let Some(run) = &state.run else { return };
         let after = run.trial.rollout().baseline();
         let text = match (before, after) {
             (Standing::Starting, Standing::Serving) => {
@@ -309,8 +319,8 @@ impl Controller {
             }
             _ => return,
         };
-        let (service, id) = (ward.route.service.clone(), run.saved.id);
-        self.ledger.tell(&service, Some(id), "health", text);
+        let (service, id) = (state.route.service.clone(), run.saved.id);
+        self.timeline.tell(&service, Some(id), "health", text);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::config::Access;
 use crate::control::controller::Controller;
-use crate::control::handle::Mail;
+use crate::control::handle::Message;
 use crate::core::table::Color;
-use crate::driver::docker::sweep::{self, Keep, Swept};
+use crate::driver::docker::cleanup::{self, Keep, Swept};
 use crate::store::saved::{Fetched, Kept};
 use std::time::{Duration, Instant};
 
@@ -20,18 +20,18 @@ const LAST_SWEEP: Duration = Duration::from_secs(10);
 impl Controller {
     /// Stops and removes what nobody needs any more, where that is due.
     pub(super) fn sweep(&mut self) {
-        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+        if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
         }
-        for i in 0..self.wards.len() {
-            let (ward, dock) = (&self.wards[i], &self.dock);
-            let seen = &ward.docker;
+        for i in 0..self.services.len() {
+            let (state, watcher) = (&self.services[i], &self.watcher);
+            let seen = &state.docker;
             let late = seen.next_sweep.is_none_or(|next| Instant::now() >= next);
             let due = seen.sweep_due || late;
-            if !ward.is_docker()
+            if !state.is_docker()
                 || !due
                 || seen.sweeping.is_some()
-                || !ward.sighted(dock)
+                || !state.sighted(watcher)
                 || seen.restart_due
             {
                 continue;
@@ -40,20 +40,20 @@ impl Controller {
                 return;
             };
             let keep = self.keep(i);
-            let (engine, service) = (dock.engine.clone(), ward.route.service.clone());
+            let (engine, service) = (watcher.engine.clone(), state.route.service.clone());
             let task = tokio::spawn(async move {
-                let result = sweep::sweep(&engine, &keep)
+                let result = cleanup::sweep(&engine, &keep)
                     .await
                     .map_err(|error| error.to_string());
                 let retired = keep.retired;
-                let swept = Mail::Swept {
+                let swept = Message::Swept {
                     service,
                     retired,
                     result,
                 };
                 let _ = own.send(swept).await;
             });
-            let seen = &mut self.wards[i].docker;
+            let seen = &mut self.services[i].docker;
             seen.sweeping = Some(task.abort_handle());
             (seen.sweep_due, seen.next_sweep) = (false, Some(Instant::now() + SWEEP));
         }
@@ -61,79 +61,79 @@ impl Controller {
 
     /// Green is taken off and runs on for `keep_green`: a person wants to look at it.
     pub(super) fn keep_running(&mut self, i: usize) {
-        let ward = &mut self.wards[i];
-        let until = jiff::Timestamp::now() + ward.settings.keep_green;
-        let green = ward.docker.containers[Color::Green.index()].iter();
+        let state = &mut self.services[i];
+        let until = jiff::Timestamp::now() + state.settings.keep_green;
+        let green = state.docker.containers[Color::Green.index()].iter();
         let kept = green.flatten().map(|container| Kept {
             id: container.id.clone(),
             until: until.to_string(),
         });
-        ward.saved.kept = kept.collect();
+        state.saved.kept = kept.collect();
         let written = self
-            .ledger
+            .timeline
             .journal
-            .save_service(&ward.route.service, &ward.saved);
-        let _ = self.ledger.watch(written);
+            .save_service(&state.route.service, &state.saved);
+        let _ = self.timeline.watch(written);
     }
 
     /// What of a service is to stay.
     fn keep(&self, i: usize) -> Keep {
-        let ward = &self.wards[i];
-        let rollout = ward.run.as_ref().map_or(0, |run| run.saved.id);
+        let state = &self.services[i];
+        let rollout = state.run.as_ref().map_or(0, |run| run.saved.id);
         Keep {
-            owner: self.dock.owner(&ward.route.service, rollout),
-            baseline: ward.has_baseline(),
-            serving: ward.serving(),
-            promoted: ward.promoted_containers(),
-            retired: ward.saved.retired.clone(),
-            kept: still_kept(&ward.saved.kept, jiff::Timestamp::now()),
-            name: ward.settings.fixed_name().map(str::to_owned),
-            keep_green: ward.settings.keep_green,
-            grace: ward.settings.drain,
+            owner: self.watcher.owner(&state.route.service, rollout),
+            baseline: state.has_baseline(),
+            serving: state.serving(),
+            promoted: state.promoted_containers(),
+            retired: state.saved.retired.clone(),
+            kept: still_kept(&state.saved.kept, jiff::Timestamp::now()),
+            name: state.settings.fixed_name().map(str::to_owned),
+            keep_green: state.settings.keep_green,
+            grace: state.settings.drain,
             images: self.too_many_images(i),
-            moving: ward.docker.moving.clone(),
-            first: !ward.docker.swept,
+            moving: state.docker.moving.clone(),
+            first: !state.docker.swept,
         }
     }
 
     /// Ids of images that were fetched for a service and are too many; none while it is rolled out.
     fn too_many_images(&self, i: usize) -> Vec<String> {
-        if self.wards[i].run.is_some() {
+        if self.services[i].run.is_some() {
             return vec![];
         }
         let lists: Vec<&[Fetched]> = self
-            .wards
+            .services
             .iter()
-            .map(|ward| ward.saved.fetched.as_slice())
+            .map(|state| state.saved.fetched.as_slice())
             .collect();
         too_many(&lists, i, self.config.docker.keep_images)
     }
 
     /// An image was fetched for a service.
     pub(super) fn fetched(&mut self, service: &str, fetched: Fetched) {
-        let Some(i) = self.ward_named(service) else {
+        let Some(i) = self.service_named(service) else {
             return;
         };
-        let ward = &mut self.wards[i];
-        ward.saved.fetched.retain(|one| one.id != fetched.id);
-        ward.saved.fetched.push(fetched);
-        let written = self.ledger.journal.save_service(service, &ward.saved);
-        let _ = self.ledger.watch(written);
+        let state = &mut self.services[i];
+        state.saved.fetched.retain(|one| one.id != fetched.id);
+        state.saved.fetched.push(fetched);
+        let written = self.timeline.journal.save_service(service, &state.saved);
+        let _ = self.timeline.watch(written);
     }
 
     /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
     pub(super) async fn clear_away(&mut self) {
-        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+        if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
         }
-        for i in 0..self.wards.len() {
-            let seen = &mut self.wards[i].docker;
+        for i in 0..self.services.len() {
+            let seen = &mut self.services[i].docker;
             seen.stop_sweeping();
-            if !seen.sweep_due || !self.wards[i].sighted(&self.dock) {
+            if !seen.sweep_due || !self.services[i].sighted(&self.watcher) {
                 continue;
             }
             let keep = self.keep(i);
-            let sweep = sweep::sweep(&self.dock.engine, &keep);
+            let sweep = cleanup::sweep(&self.watcher.engine, &keep);
             let result = match tokio::time::timeout(LAST_SWEEP, sweep).await {
                 Ok(result) => result.map_err(|error| error.to_string()),
                 Err(_) => Err("there was no time left".to_owned()),
@@ -149,43 +149,44 @@ impl Controller {
         retired: &[String],
         result: Result<Swept, String>,
     ) {
-        let Some(i) = self.ward_named(service) else {
+        let Some(i) = self.service_named(service) else {
             return;
         };
-        self.wards[i].docker.sweeping = None;
+        self.services[i].docker.sweeping = None;
         match result {
             Ok(swept) => {
                 for line in swept.told {
-                    self.ledger.tell(service, None, "containers", line);
+                    self.timeline.tell(service, None, "containers", line);
                 }
-                let seen = &mut self.wards[i].docker;
+                let seen = &mut self.services[i].docker;
                 seen.swept = true;
                 for trouble in seen.unswept.fresh(swept.troubles) {
-                    self.ledger.tell(service, None, "trouble", trouble);
+                    self.timeline.tell(service, None, "trouble", trouble);
                 }
-                let ward = &mut self.wards[i];
-                ward.docker.highest = ward.docker.highest.max(swept.highest);
+                let state = &mut self.services[i];
+                state.docker.highest = state.docker.highest.max(swept.highest);
                 if swept.again {
                     let again = Some(Instant::now() + AGAIN);
-                    (ward.docker.next_sweep, ward.docker.swept) = (again, false);
+                    (state.docker.next_sweep, state.docker.swept) = (again, false);
                 }
-                let before = (ward.saved.retired.len(), ward.saved.fetched.len());
-                ward.saved.retired.retain(|id| !retired.contains(id));
-                ward.saved
+                let before = (state.saved.retired.len(), state.saved.fetched.len());
+                state.saved.retired.retain(|id| !retired.contains(id));
+                state
+                    .saved
                     .fetched
                     .retain(|one| !swept.images.contains(&one.id));
-                if (ward.saved.retired.len(), ward.saved.fetched.len()) != before {
-                    let written = self.ledger.journal.save_service(service, &ward.saved);
-                    let _ = self.ledger.watch(written);
+                if (state.saved.retired.len(), state.saved.fetched.len()) != before {
+                    let written = self.timeline.journal.save_service(service, &state.saved);
+                    let _ = self.timeline.watch(written);
                 }
             }
             Err(why) => {
-                let seen = &mut self.wards[i].docker;
+                let seen = &mut self.services[i].docker;
                 // A name may have been half given.
                 (seen.next_sweep, seen.swept) = (Some(Instant::now() + AGAIN), false);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
-                self.ledger.tell(service, None, "trouble", text);
+                self.timeline.tell(service, None, "trouble", text);
             }
         }
     }

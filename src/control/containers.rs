@@ -1,20 +1,20 @@
 //! A service whose pools are containers: which ones, what they make of its entry of the table.
 
 use crate::config::{Ask, PoolSpec};
-use crate::control::dock::Dock;
-use crate::control::ward::Ward;
+use crate::control::docker_watcher::DockerWatcher;
+use crate::control::service_state::ServiceState;
 use crate::core::phase::Phase;
 use crate::core::plan::{Plan, Step};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use crate::driver::docker::members;
-use crate::driver::docker::pools::{self, Place};
-use crate::driver::docker::roster::Found;
+use crate::driver::docker::pools::{self, Target};
+use crate::driver::docker::watcher::Found;
 use crate::driver::docker::{Container, State};
-use crate::driver::fixed;
+use crate::driver::static_pools;
 use std::time::Duration;
 
-impl Ward {
+impl ServiceState {
     /// Whether its pools are containers.
     pub fn is_docker(&self) -> bool {
         matches!(self.settings.blue, PoolSpec::Containers(_))
@@ -29,9 +29,9 @@ impl Ward {
     }
 
     /// Where its containers are to be found; `None` for fixed addresses.
-    pub(super) fn places(&self, dock: &Dock) -> Option<[Option<Place>; 2]> {
+    pub(super) fn places(&self, watcher: &DockerWatcher) -> Option<[Option<Target>; 2]> {
         let made = self.run.as_ref().filter(|run| run.image.is_some());
-        let owner = made.map(|run| dock.owner(&self.route.service, run.saved.id));
+        let owner = made.map(|run| watcher.owner(&self.route.service, run.saved.id));
         pools::places(&self.settings, &self.saved.running, owner.as_ref())
     }
 
@@ -43,15 +43,15 @@ impl Ward {
     }
 
     /// Whether every pool that is wanted has been seen.
-    pub(super) fn sighted(&self, dock: &Dock) -> bool {
-        let places = self.places(dock).into_iter().flatten();
+    pub(super) fn sighted(&self, watcher: &DockerWatcher) -> bool {
+        let places = self.places(watcher).into_iter().flatten();
         places
             .zip(&self.docker.containers)
             .all(|(place, seen)| place.is_none() || seen.is_some())
     }
 
     /// Takes what was seen of a pool; true when the table changes by it.
-    pub(super) fn settle(&mut self, color: Color, place: &Place, found: Found) -> bool {
+    pub(super) fn settle(&mut self, color: Color, place: &Target, found: Found) -> bool {
         let green = self.route.green.as_ref();
         let release = match color {
             Color::Blue => self.route.blue.release.clone(),
@@ -84,7 +84,7 @@ impl Ward {
     }
 
     /// Why a pool is at its end, as far as the engine tells.
-    fn fall(&self, color: Color, place: &Place, containers: &[Container]) -> Option<String> {
+    fn fall(&self, color: Color, place: &Target, containers: &[Container]) -> Option<String> {
         let unreachable = pools::unreachable(place, containers);
         let serving = containers.iter().filter(|one| one.state.serves()).count();
         if serving > 0 && unreachable.len() == serving {
@@ -126,7 +126,7 @@ impl Ward {
     /// Whether a rollout that was under way finds the backends that it left.
     pub(super) fn same_as_before(&mut self) -> bool {
         if !self.is_docker() {
-            let (blue, green) = fixed::pools(&self.settings, &self.saved.running);
+            let (blue, green) = static_pools::pools(&self.settings, &self.saved.running);
             return self.route.blue == blue && self.route.green == green;
         }
         let Some([blue, green]) = self.docker.resumed.take() else {
@@ -163,7 +163,7 @@ impl Ward {
     }
 
     /// What is wrong with a pool's containers and was not told yet.
-    pub(super) fn new_troubles(&mut self, color: Color, place: &Place) -> Vec<String> {
+    pub(super) fn new_troubles(&mut self, color: Color, place: &Target) -> Vec<String> {
         let seen = self.docker.containers[color.index()].as_deref();
         let seen = seen.unwrap_or_default();
         let mut troubles = pools::unreachable(place, seen);

@@ -8,7 +8,7 @@ impl Controller {
     /// Takes what labels say. A service whose containers are gone stays, with nobody to serve it, until a reload.
     pub(super) fn discover(&mut self, containers: &[Container]) {
         let (mut services, mut troubles) = discovery::services(containers);
-        for known in &self.dock.labelled {
+        for known in &self.watcher.labelled {
             match services.iter_mut().find(|one| one.name == known.name) {
                 // A rollout keeps the pools that it began with.
                 Some(service) if self.is_busy(&known.name) => *service = known.clone(),
@@ -19,10 +19,10 @@ impl Controller {
         services.sort_by(|a, b| a.name.cmp(&b.name));
         let (new, left_out) = self.file.with(services.clone());
         troubles.extend(left_out);
-        for text in self.dock.told.fresh(troubles) {
-            self.ledger.tell("", None, "trouble", text);
+        for text in self.watcher.told.fresh(troubles) {
+            self.timeline.tell("", None, "trouble", text);
         }
-        self.dock.labelled = services;
+        self.watcher.labelled = services;
         if new.services == self.config.services {
             return;
         }
@@ -37,22 +37,22 @@ impl Controller {
         let texts: Vec<(String, String)> = texts.collect();
         self.serve(new);
         for (service, text) in texts {
-            self.ledger.tell(&service, None, "config", text);
+            self.timeline.tell(&service, None, "config", text);
         }
     }
 
     /// The labelled services that go on under a new file: those that have containers, as far as they were looked at, or are in use.
     pub(super) fn still_labelled(&self, file: &Config) -> Vec<Service> {
         let there = |service: &&Service| {
-            let Some(i) = self.ward_named(&service.name) else {
+            let Some(i) = self.service_named(&service.name) else {
                 return true;
             };
-            let seen = &self.wards[i].docker.containers;
+            let seen = &self.services[i].docker.containers;
             let unseen = seen.iter().all(Option::is_none);
             let mut pools = seen.iter().flatten();
             self.is_busy(&service.name) || unseen || pools.any(|pool| !pool.is_empty())
         };
-        let all = self.dock.labelled.iter();
+        let all = self.watcher.labelled.iter();
         all.filter(|_| file.docker.discovery)
             .filter(there)
             .cloned()
@@ -61,8 +61,8 @@ impl Controller {
 
     fn is_busy(&self, service: &str) -> bool {
         let run = self
-            .ward_named(service)
-            .and_then(|i| self.wards[i].run.as_ref());
+            .service_named(service)
+            .and_then(|i| self.services[i].run.as_ref());
         let mut drills = self.drills.iter();
         run.is_some() || drills.any(|(drill, _)| drill.service == service)
     }

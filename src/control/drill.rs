@@ -2,7 +2,7 @@
 //!
 //! No user can be harmed by it, because both colours are the same backends.
 
-use crate::core::stats::Stats;
+use crate::core::stats::SpanStats;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub(crate) struct Drill {
     pub(crate) service: String,
     up: Instant,
     up_ms: f64,
-    seen: Stats,
+    seen: SpanStats,
 }
 
 impl Drill {
@@ -60,12 +60,12 @@ impl Drill {
             service,
             up: Instant::now(),
             up_ms: millis(asked),
-            seen: Stats::default(),
+            seen: SpanStats::default(),
         }
     }
 
     /// Adds what green did.
-    pub(crate) fn see(&mut self, span: &Stats) {
+    pub(crate) fn see(&mut self, span: &SpanStats) {
         self.seen.merge(span);
     }
 

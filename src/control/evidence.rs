@@ -2,7 +2,7 @@
 //! knew of green. It is there in the morning, when the containers may not be.
 
 use crate::control::controller::Controller;
-use crate::control::handle::Mail;
+use crate::control::handle::Message;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
 use crate::driver::docker::{Engine, EngineError, State, portrait};
@@ -37,20 +37,21 @@ struct Bundle {
 impl Controller {
     /// How green's containers stand at the end of a rollout, and their last lines; nobody waits for them.
     pub(super) fn last_words(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
         if run.trial.rollout().outcome() == Some(&Outcome::Promoted) {
             return;
         }
-        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
+        let (service, rollout) = (state.route.service.clone(), run.saved.id);
         let lost = run.lost[Color::Green.index()];
-        let green = ward.docker.containers[Color::Green.index()]
+        let green = state.docker.containers[Color::Green.index()]
             .iter()
             .flatten();
         for container in green.cloned() {
-            let (engine, own, service) = (self.dock.engine.clone(), own.clone(), service.clone());
+            let (engine, own, service) =
+                (self.watcher.engine.clone(), own.clone(), service.clone());
             tokio::spawn(async move {
                 let lines = engine.last_lines(&container.id, LAST_LINES).await;
                 let name = &container.name;
@@ -60,7 +61,7 @@ impl Controller {
                 };
                 let text = words(name, &state, lines);
                 let kind = "log";
-                let said = Mail::Said {
+                let said = Message::Said {
                     service,
                     rollout,
                     kind,
@@ -73,28 +74,28 @@ impl Controller {
 
     /// Keeps what is known of a green that goes; nobody waits for it.
     pub(super) fn keep_evidence(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
-        if !ward.is_docker() {
+        if !state.is_docker() {
             return;
         }
-        let (service, rollout) = (ward.route.service.clone(), run.saved.id);
+        let (service, rollout) = (state.route.service.clone(), run.saved.id);
         let verdict = serde_json::to_string_pretty(&run.view(crate::store::Clock::now()));
-        let containers = ward.docker.containers[Color::Green.index()]
+        let containers = state.docker.containers[Color::Green.index()]
             .iter()
             .flatten();
         let containers = containers
             .map(|one| (one.name.clone(), one.id.clone()))
             .collect();
-        let blue = ward.docker.containers[Color::Blue.index()]
+        let blue = state.docker.containers[Color::Blue.index()]
             .iter()
             .flatten()
             .next();
         let blue = blue.map(|one| one.id.clone());
         self.flush();
-        let journal = &self.ledger.journal;
+        let journal = &self.timeline.journal;
         let seconds = journal.seconds(rollout).unwrap_or_default();
         let notes = journal.notes(0, Some(rollout), 10_000).unwrap_or_default();
         let bundle = Bundle {
@@ -111,7 +112,7 @@ impl Controller {
                 .collect(),
             containers,
             blue,
-            engine: self.dock.engine.clone(),
+            engine: self.watcher.engine.clone(),
         };
         tokio::spawn(async move {
             let text = match bundle.write().await {
@@ -122,7 +123,7 @@ impl Controller {
                 ),
             };
             let kind = "evidence";
-            let said = Mail::Said {
+            let said = Message::Said {
                 service,
                 rollout,
                 kind,

@@ -9,7 +9,7 @@ use crate::core::time::Time;
 impl Controller {
     /// Closes the rollout of a service, if it has ended.
     pub(super) fn close_if_finished(&mut self, i: usize, now: Time) {
-        let finished = self.wards[i]
+        let finished = self.services[i]
             .run
             .as_ref()
             .is_some_and(|run| run.trial.rollout().finished());
@@ -18,7 +18,7 @@ impl Controller {
         }
         crash::point("end.after-save");
         self.flush();
-        let promoted = self.wards[i]
+        let promoted = self.services[i]
             .run
             .as_ref()
             .and_then(|run| run.trial.rollout().outcome().cloned());
@@ -27,24 +27,24 @@ impl Controller {
             _ => Moment::AfterRollback,
         };
         self.run_hooks(i, moment);
-        let ward = &mut self.wards[i];
-        if let Some(run) = ward.run.take() {
+        let state = &mut self.services[i];
+        if let Some(run) = state.run.take() {
             let view = run.view(now);
             let outcome = view.outcome.clone().unwrap_or_default();
-            let service = self.metrics.service(&ward.route.service);
+            let service = self.metrics.service(&state.route.service);
             service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
-            ward.last = Some(view);
+            state.last = Some(view);
         }
         // What the file says holds for backends that changed while shifter was away.
-        let before = ward.route.blue.clone();
-        ward.adopt(ward.settings.clone());
-        if ward.route.blue != before {
-            let text = format!("{} serves, as configured", ward.route.blue.release);
-            let service = ward.route.service.clone();
+        let before = state.route.blue.clone();
+        state.adopt(state.settings.clone());
+        if state.route.blue != before {
+            let text = format!("{} serves, as configured", state.route.blue.release);
+            let service = state.route.service.clone();
             self.publish();
-            self.ledger.tell(&service, None, "config", text);
+            self.timeline.tell(&service, None, "config", text);
         }
-        let copied = self.ledger.journal.keep_copy();
-        let _ = self.ledger.watch(copied);
+        let copied = self.timeline.journal.keep_copy();
+        let _ = self.timeline.watch(copied);
     }
 }

@@ -5,11 +5,11 @@ use crate::control::view::View;
 use crate::core::answers::Expected;
 use crate::core::plan::Strategy;
 use crate::core::source::Reading;
-use crate::core::usage::Look;
+use crate::core::usage::UsageSample;
 use crate::core::weight::Weight;
 use crate::driver::docker::EngineError;
-use crate::driver::docker::raise::Said;
-use crate::driver::docker::sweep::Swept;
+use crate::driver::docker::cleanup::Swept;
+use crate::driver::docker::create::Said;
 use crate::store::journal::{Note, SavedRollout};
 use crate::store::saved::Fetched;
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Something that a person or a tool wants done.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Order {
+pub enum ControlCommand {
     /// Start a rollout.
     Run {
         /// Another recipe than the configured one.
@@ -58,7 +58,7 @@ pub enum Order {
 
 /// What an order led to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Receipt {
+pub struct CommandOutcome {
     /// The rollout that it is about, if any.
     pub rollout: Option<i64>,
     /// One line for people.
@@ -67,9 +67,20 @@ pub struct Receipt {
     pub drill: Option<DrillReport>,
 }
 
+impl CommandOutcome {
+    /// What an order about this rollout led to.
+    pub fn of(rollout: i64, text: String) -> CommandOutcome {
+        CommandOutcome {
+            rollout: Some(rollout),
+            text,
+            drill: None,
+        }
+    }
+}
+
 /// Why an order was not carried out. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum CommandError {
     /// No such service.
     #[error("there is no service `{name}`; there is {known}")]
     NoSuchService {
@@ -149,15 +160,15 @@ pub enum Answer {
 }
 
 /// What the controller finds in its mailbox.
-pub(crate) enum Mail {
-    Order {
+pub(crate) enum Message {
+    ControlCommand {
         service: Option<String>,
-        order: Order,
-        reply: oneshot::Sender<Result<Receipt, Refusal>>,
+        order: ControlCommand,
+        reply: oneshot::Sender<Result<CommandOutcome, CommandError>>,
     },
     Query {
         query: Query,
-        reply: oneshot::Sender<Result<Answer, Refusal>>,
+        reply: oneshot::Sender<Result<Answer, CommandError>>,
     },
     /// A task that the controller started has ended.
     Warmed { rollout: i64, text: String },
@@ -181,7 +192,7 @@ pub(crate) enum Mail {
     /// What the containers of both versions have taken, or that the engine does not say.
     Used {
         rollout: i64,
-        looks: Result<[Look; 2], EngineError>,
+        looks: Result<[UsageSample; 2], EngineError>,
     },
     /// Green's containers were made and started, or could not be.
     Raised {
@@ -213,18 +224,18 @@ pub(crate) enum Mail {
     Stop { done: oneshot::Sender<()> },
 }
 
-impl Mail {
+impl Message {
     /// What was said while containers of a rollout were made.
-    pub(crate) fn of_making(service: &str, rollout: i64, said: Said) -> Mail {
+    pub(crate) fn of_making(service: &str, rollout: i64, said: Said) -> Message {
         let service = service.to_owned();
         match said {
-            Said::Line(text) => Mail::Said {
+            Said::Line(text) => Message::Said {
                 service,
                 rollout,
                 kind: "containers",
                 text,
             },
-            Said::Fetched { id, image } => Mail::Fetched {
+            Said::Fetched { id, image } => Message::Fetched {
                 service,
                 fetched: Fetched { id, image },
             },
@@ -235,32 +246,39 @@ impl Mail {
 /// The way to the controller; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    pub(crate) mailbox: mpsc::Sender<Mail>,
+    pub(crate) mailbox: mpsc::Sender<Message>,
     pub(crate) view: Arc<ArcSwap<View>>,
     pub(crate) notes: broadcast::Sender<Note>,
 }
 
 impl Handle {
     /// Gives an order and waits until it is carried out or refused.
-    pub async fn order(&self, service: Option<&str>, order: Order) -> Result<Receipt, Refusal> {
+    pub async fn order(
+        &self,
+        service: Option<&str>,
+        order: ControlCommand,
+    ) -> Result<CommandOutcome, CommandError> {
         let (reply, answer) = oneshot::channel();
-        let mail = Mail::Order {
+        let message = Message::ControlCommand {
             service: service.map(str::to_owned),
             order,
             reply,
         };
-        self.mailbox.send(mail).await.map_err(|_| Refusal::Gone)?;
-        answer.await.map_err(|_| Refusal::Gone)?
+        self.mailbox
+            .send(message)
+            .await
+            .map_err(|_| CommandError::Gone)?;
+        answer.await.map_err(|_| CommandError::Gone)?
     }
 
     /// Asks about the past.
-    pub async fn query(&self, query: Query) -> Result<Answer, Refusal> {
+    pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox
-            .send(Mail::Query { query, reply })
+            .send(Message::Query { query, reply })
             .await
-            .map_err(|_| Refusal::Gone)?;
-        answer.await.map_err(|_| Refusal::Gone)?
+            .map_err(|_| CommandError::Gone)?;
+        answer.await.map_err(|_| CommandError::Gone)?
     }
 
     /// How things stand, at most a fifth of a second old.
@@ -276,7 +294,7 @@ impl Handle {
     /// Lets the controller record where things stand and end.
     pub async fn stop(&self) {
         let (done, ended) = oneshot::channel();
-        if self.mailbox.send(Mail::Stop { done }).await.is_ok() {
+        if self.mailbox.send(Message::Stop { done }).await.is_ok() {
             let _ = ended.await;
         }
     }

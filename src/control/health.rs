@@ -1,22 +1,23 @@
 //! What the backends' health and load mean for a rollout.
 
+use crate::control::controller::Controller;
 use crate::control::identity;
-use crate::control::ward::Ward;
+use crate::control::service_state::ServiceState;
 use crate::core::plan::Step;
 use crate::core::rollout::{Event, Phase};
 use crate::core::table::Color;
 use crate::core::time::Time;
-use crate::store::board::{BackendState, Health, Published};
+use crate::store::shared_state::{BackendState, Health, PublishedService};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// What the checks say that the machine must know.
-pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
-    let well = ward.green_is_well();
-    let min_ready = ward.settings.health.min_ready;
-    let fallen = ward.docker.fallen.clone();
-    let mut events: Vec<Event> = ward.baseline_event(published, now).into_iter().collect();
-    let Some(run) = &mut ward.run else {
+pub fn events(state: &mut ServiceState, published: &PublishedService, now: Time) -> Vec<Event> {
+    let well = state.green_is_well();
+    let min_ready = state.settings.health.min_ready;
+    let fallen = state.docker.fallen.clone();
+    let mut events: Vec<Event> = state.baseline_event(published, now).into_iter().collect();
+    let Some(run) = &mut state.run else {
         return vec![];
     };
     for color in Color::BOTH {
@@ -59,9 +60,12 @@ pub fn events(ward: &mut Ward, published: &Published, now: Time) -> Vec<Event> {
 }
 
 /// What is logged where no rollout is under way: the pool that serves has lost its last healthy member, or has one again.
-pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, String)> {
+pub fn turn(
+    state: &mut ServiceState,
+    published: &PublishedService,
+) -> Option<(&'static str, String)> {
     let pool = &published.pools[Color::Blue.index()];
-    if ward.run.is_some() || pool.is_empty() {
+    if state.run.is_some() || pool.is_empty() {
         return None;
     }
     let bad = |backend: &BackendState| backend.health() == Health::Down || backend.doubted();
@@ -70,9 +74,9 @@ pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, Str
     let back = pool
         .iter()
         .any(|backend| backend.health() == Health::Up && !backend.doubted());
-    match (ward.lost, lost, back) {
+    match (state.lost, lost, back) {
         (false, true, _) => {
-            ward.lost = true;
+            state.lost = true;
             let why = pool.iter().find_map(|backend| backend.ill());
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             Some((
@@ -81,7 +85,7 @@ pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, Str
             ))
         }
         (true, _, true) => {
-            ward.lost = false;
+            state.lost = false;
             Some(("state", "a backend of blue is healthy again".to_owned()))
         }
         _ => None,
@@ -89,8 +93,12 @@ pub fn turn(ward: &mut Ward, published: &Published) -> Option<(&'static str, Str
 }
 
 /// Tells the tunnels of a pool that is on its way out to end one by one; how many are open, when that is news.
-pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color, i64, Duration)> {
-    let run = ward.run.as_ref()?;
+pub fn farewell(
+    state: &ServiceState,
+    published: &PublishedService,
+    now: Time,
+) -> Option<(Color, i64, Duration)> {
+    let run = state.run.as_ref()?;
     let (leaving, within) = (
         run.trial.rollout().leaving(now),
         run.trial.rollout().plan().drain,
@@ -114,8 +122,8 @@ pub fn farewell(ward: &Ward, published: &Published, now: Time) -> Option<(Color,
 }
 
 /// Whether the pool that was let go has no request under way.
-pub fn drained(ward: &Ward, published: &Published) -> bool {
-    let Some(run) = &ward.run else { return false };
+pub fn drained(state: &ServiceState, published: &PublishedService) -> bool {
+    let Some(run) = &state.run else { return false };
     let color = match run.trial.rollout().phase() {
         Phase::RollingBack { .. } => Color::Green,
         Phase::Promoted => Color::Blue,
@@ -125,4 +133,25 @@ pub fn drained(ward: &Ward, published: &Published) -> bool {
     pool.iter()
         .chain(&published.baseline)
         .all(|backend| backend.in_flight.load(Relaxed) <= 0)
+}
+
+impl Controller {
+    /// What is still open on a pool that is on its way out ends, and people are told how much that is.
+    pub(super) fn let_go(&mut self, i: usize, published: &PublishedService, now: Time) {
+        let state = &self.services[i];
+        let Some((color, open, within)) = farewell(state, published, now) else {
+            return;
+        };
+        if open > 0 {
+            let (id, service) = (
+                state.run.as_ref().map(|run| run.saved.id),
+                &state.route.service,
+            );
+            let text = format!(
+                "{color} is on its way out: {open} requests are still open on it, and WebSockets are closed one by one within {} s",
+                within.as_secs()
+            );
+            self.timeline.tell(service, id, "drain", text);
+        }
+    }
 }

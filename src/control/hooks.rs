@@ -4,7 +4,7 @@
 
 use crate::config::{Hook, HookCall};
 use crate::control::controller::Controller;
-use crate::control::handle::Mail;
+use crate::control::handle::Message;
 use crate::control::program;
 use crate::core::plan::Moment;
 use std::time::Duration;
@@ -24,8 +24,8 @@ struct Facts {
 impl Controller {
     /// Runs the hooks of a moment, one after the other; the rollout is told when all have ended.
     pub(super) fn run_hooks(&mut self, i: usize, at: Moment) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
         let all = run.settings.hooks.iter();
@@ -34,7 +34,7 @@ impl Controller {
             return;
         }
         let facts = Facts {
-            service: ward.route.service.clone(),
+            service: state.route.service.clone(),
             rollout: run.saved.id,
             at: at.name(),
             from: run.saved.from.clone(),
@@ -58,7 +58,7 @@ impl Controller {
                 };
                 let (service, said) = (service.clone(), text.clone());
                 let _ = own
-                    .send(Mail::Said {
+                    .send(Message::Said {
                         service,
                         rollout,
                         kind,
@@ -70,7 +70,7 @@ impl Controller {
                     break;
                 }
             }
-            let _ = own.send(Mail::Hooked { rollout, result }).await;
+            let _ = own.send(Message::Hooked { rollout, result }).await;
         });
     }
 }

@@ -7,12 +7,12 @@ use crate::core::time::Time;
 impl Controller {
     /// While the engine is silent an address that refuses is not asked again; told once for each backend.
     pub(super) fn doubt(&mut self, now: Time) {
-        if self.dock.lost.is_none() {
+        if self.watcher.lost.is_none() {
             return;
         }
         let snapshot = self.board.snapshot();
-        for (ward, published) in self.wards.iter_mut().zip(&snapshot.services) {
-            if !ward.is_docker() {
+        for (state, published) in self.services.iter_mut().zip(&snapshot.services) {
+            if !state.is_docker() {
                 continue;
             }
             let mut doubted = vec![];
@@ -20,7 +20,7 @@ impl Controller {
                 for backend in &published.pools[color.index()] {
                     backend.identify(|identity| identity.silent(now));
                     if backend.doubted() {
-                        let name = ward.container_of(color, &backend.id);
+                        let name = state.container_of(color, &backend.id);
                         let name = name.unwrap_or_else(|| backend.id.clone());
                         doubted.push(words(&format!("{color}'s container {name}")));
                     }
@@ -32,10 +32,10 @@ impl Controller {
                     doubted.push(words("the baseline's container"));
                 }
             }
-            let service = &ward.route.service;
-            let id = ward.run.as_ref().map(|run| run.saved.id);
-            for text in ward.docker.doubts.fresh(doubted) {
-                self.ledger.tell(service, id, "trouble", text);
+            let service = &state.route.service;
+            let id = state.run.as_ref().map(|run| run.saved.id);
+            for text in state.docker.doubts.fresh(doubted) {
+                self.timeline.tell(service, id, "trouble", text);
             }
         }
     }
@@ -52,7 +52,7 @@ impl Controller {
             for backend in published.pools[color.index()].iter().chain(baseline) {
                 backend.identify(|identity| identity.seen());
             }
-            self.wards[*i].docker.doubts.fresh(vec![]);
+            self.services[*i].docker.doubts.fresh(vec![]);
         }
     }
 }

@@ -8,24 +8,24 @@ use crate::metrics::MirrorCounts;
 impl Controller {
     /// What was copied for an earlier green says nothing of this one.
     pub(super) fn mirror_anew(&mut self, i: usize) {
-        let ward = &mut self.wards[i];
-        ward.mirrored_before = self.metrics.service(&ward.route.service).mirror.counts();
+        let state = &mut self.services[i];
+        state.mirrored_before = self.metrics.service(&state.route.service).mirror.counts();
     }
 
     /// Puts down what the copies told, as a part of the rollout's story.
     pub(super) fn tell_mirrored(&mut self, i: usize) {
         let Some(view) = self.mirrored(i) else { return };
-        let ward = &self.wards[i];
-        let id = ward.run.as_ref().map(|run| run.saved.id);
-        let service = ward.route.service.clone();
-        self.ledger.tell(&service, id, "mirror", line(&view));
+        let state = &self.services[i];
+        let id = state.run.as_ref().map(|run| run.saved.id);
+        let service = state.route.service.clone();
+        self.timeline.tell(&service, id, "mirror", line(&view));
     }
 
     /// What was copied for this green; `None` for nothing.
     pub(super) fn mirrored(&self, i: usize) -> Option<MirrorView> {
-        let ward = &self.wards[i];
-        let counts = self.metrics.service(&ward.route.service).mirror.counts();
-        let counts = counts.since(&ward.mirrored_before);
+        let state = &self.services[i];
+        let counts = self.metrics.service(&state.route.service).mirror.counts();
+        let counts = counts.since(&state.mirrored_before);
         (counts != MirrorCounts::default()).then(|| view(&counts))
     }
 }

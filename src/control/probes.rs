@@ -10,8 +10,8 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::store::Clock;
-use crate::store::board::{BackendState, Published};
-use crate::store::window::{Begun, Cursor, Window};
+use crate::store::shared_state::{BackendState, PublishedService};
+use crate::store::window::{Cursor, RequestToken, Window};
 use crate::visit::{Question, Way};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -207,7 +207,7 @@ async fn probe(
 async fn ask(
     rules: &Rules,
     window: &Window,
-    begun: &mut Begun,
+    begun: &mut RequestToken,
     at: SocketAddr,
     path: &str,
     host: &str,
@@ -246,10 +246,10 @@ async fn ask(
 
 impl Controller {
     /// Sends the probes that are due beside a green that has users, and takes what came back.
-    pub(super) fn probe(&mut self, i: usize, published: &Published, now: Time) {
-        let ward = &mut self.wards[i];
-        let (weight, host) = (ward.route.weight, ward.settings.own_host());
-        let Some(run) = &mut ward.run else { return };
+    pub(super) fn probe(&mut self, i: usize, published: &PublishedService, now: Time) {
+        let state = &mut self.services[i];
+        let (weight, host) = (state.route.weight, state.settings.own_host());
+        let Some(run) = &mut state.run else { return };
         let shown = weight > Weight::NONE && run.trial.rollout().step_index().is_some();
         let Some(prober) = run.prober.as_mut().filter(|_| shown) else {
             return;

@@ -2,20 +2,20 @@
 
 use crate::config::Config;
 use crate::control::controller::Controller;
-use crate::control::handle::{Receipt, Refusal};
-use crate::driver::fixed;
+use crate::control::handle::{CommandError, CommandOutcome};
+use crate::driver::static_pools;
 use crate::store::Clock;
 use std::sync::Arc;
 
 impl Controller {
     /// Takes a new configuration as a whole, or not at all.
-    pub(super) fn reload(&mut self) -> Result<Receipt, Refusal> {
+    pub(super) fn reload(&mut self) -> Result<CommandOutcome, CommandError> {
         let result = self.try_reload();
         self.metrics.config_reloaded(result.is_ok());
         match &result {
-            Ok(receipt) => self.ledger.tell("", None, "config", receipt.text.clone()),
+            Ok(receipt) => self.timeline.tell("", None, "config", receipt.text.clone()),
             Err(refusal) => {
-                self.ledger.tell(
+                self.timeline.tell(
                     "",
                     None,
                     "config",
@@ -26,47 +26,48 @@ impl Controller {
         result
     }
 
-    fn try_reload(&mut self) -> Result<Receipt, Refusal> {
+    fn try_reload(&mut self) -> Result<CommandOutcome, CommandError> {
         let Some(path) = &self.config_file else {
-            return Err(Refusal::NotNow(
+            return Err(CommandError::NotNow(
                 "there is no configuration file to reload".to_owned(),
             ));
         };
-        let file = Config::load(path).map_err(|error| Refusal::Configuration(error.one_line()))?;
+        let file =
+            Config::load(path).map_err(|error| CommandError::Configuration(error.one_line()))?;
         let labelled = self.still_labelled(&file);
         let (new, _) = file.with(labelled.clone());
         self.reload_fits(&new)?;
-        self.dock.labelled = labelled;
+        self.watcher.labelled = labelled;
         self.file = Arc::new(file);
         let changed = self.serve(new);
-        Ok(Receipt {
+        Ok(CommandOutcome {
             text: format!("configuration reloaded, services changed: {changed}"),
-            ..Receipt::default()
+            ..CommandOutcome::default()
         })
     }
 
     /// Takes over what a configuration says of services; how many are other ones than before.
     pub(super) fn serve(&mut self, new: Config) -> usize {
-        let mut wards = Vec::with_capacity(new.services.len());
+        let mut services = Vec::with_capacity(new.services.len());
         let (mut changed, mut fresh) = (0, vec![]);
         for service in &new.services {
-            let old = self.ward_named(&service.name);
-            let ward = match old {
+            let old = self.service_named(&service.name);
+            let state = match old {
                 Some(at) => {
-                    let mut ward = self.wards.swap_remove(at);
-                    changed += usize::from(*ward.settings != *service);
-                    ward.adopt(Arc::new(service.clone()));
-                    ward
+                    let mut state = self.services.swap_remove(at);
+                    changed += usize::from(*state.settings != *service);
+                    state.adopt(Arc::new(service.clone()));
+                    state
                 }
                 None => {
                     changed += 1;
-                    fresh.push(wards.len());
-                    self.ward_of(service)
+                    fresh.push(services.len());
+                    self.load_service(service)
                 }
             };
-            wards.push(ward);
+            services.push(state);
         }
-        for gone in std::mem::replace(&mut self.wards, wards) {
+        for gone in std::mem::replace(&mut self.services, services) {
             changed += 1;
             self.metrics.forget(&gone.route.service);
         }
@@ -82,7 +83,7 @@ impl Controller {
         changed
     }
 
-    fn reload_fits(&self, new: &Config) -> Result<(), Refusal> {
+    fn reload_fits(&self, new: &Config) -> Result<(), CommandError> {
         let old = &self.config;
         let fixed = [
             ("[proxy] listen", old.proxy.listen != new.proxy.listen),
@@ -97,35 +98,35 @@ impl Controller {
             ("state", old.state != new.state),
         ];
         if let Some((key, _)) = fixed.iter().find(|(_, differs)| *differs) {
-            return Err(Refusal::Configuration(format!(
+            return Err(CommandError::Configuration(format!(
                 "{key} cannot change while shifter runs; put it back, or restart shifter"
             )));
         }
         if let Some(why) = expired(old, new) {
-            return Err(Refusal::Configuration(why));
+            return Err(CommandError::Configuration(why));
         }
-        for ward in &self.wards {
-            let name = &ward.route.service;
+        for state in &self.services {
+            let name = &state.route.service;
             let drilled = self.drills.iter().any(|(drill, _)| drill.service == *name);
-            let busy = ward.run.is_some() || drilled;
+            let busy = state.run.is_some() || drilled;
             let same = new.service(name).is_some_and(|service| {
-                let old = &ward.settings;
+                let old = &state.settings;
                 service.blue == old.blue
                     && service.green == old.green
                     && service.control.addresses() == old.control.addresses()
             });
-            let running = &ward.saved.running;
+            let running = &state.saved.running;
             if new
                 .service(name)
-                .is_some_and(|new| !fixed::names(new, running))
+                .is_some_and(|new| !static_pools::names(new, running))
             {
-                return Err(Refusal::Configuration(format!(
+                return Err(CommandError::Configuration(format!(
                     "`{name}`: {} was promoted and serves; name it as `blue` or as `green` of [service.{name}], so that the next version can be told from it",
                     running.join(", ")
                 )));
             }
             if busy && !same {
-                return Err(Refusal::Configuration(format!(
+                return Err(CommandError::Configuration(format!(
                     "`{name}` has a rollout under way; its backends cannot change or go before it ends"
                 )));
             }

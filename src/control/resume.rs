@@ -2,11 +2,12 @@
 
 use crate::config::PoolSpec;
 use crate::control::controller::Controller;
-use crate::control::green::Beginning;
-use crate::control::handle::{Mail, Receipt, Refusal};
-use crate::control::orders::Ask;
-use crate::control::ward::{RunState, Ward};
-use crate::control::{crash, ledger, smoke, warm};
+use crate::control::green::RolloutInputs;
+use crate::control::handle::{CommandError, CommandOutcome, Message};
+use crate::control::orders::RolloutRequest;
+use crate::control::service_state::{RunState, ServiceState};
+use crate::control::timeline;
+use crate::control::{crash, smoke, warm};
 use crate::core::answers::Expected;
 use crate::core::rollout::{Event, Rollout};
 use crate::core::table::Color;
@@ -18,184 +19,181 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Controller {
-    pub(super) fn begin(&mut self, i: usize, ask: &Ask) -> Result<Receipt, Refusal> {
+    pub(super) fn begin(
+        &mut self,
+        i: usize,
+        ask: &RolloutRequest,
+    ) -> Result<CommandOutcome, CommandError> {
         let now = Clock::now();
-        let ward = &self.wards[i];
-        let service = ward.route.service.clone();
-        let begin = self.beginning(i, ward.plan(ask.strategy), ask.image.as_deref())?;
-        let Beginning { blue, green, .. } = &begin;
+        let state = &self.services[i];
+        let service = state.route.service.clone();
+        let begin = self.beginning(i, state.plan(ask.strategy), ask.image.as_deref())?;
+        let RolloutInputs { blue, green, .. } = &begin;
         let name = begin.plan.strategy.name();
         let (from, to) = (&blue.release, &green.release);
         let expected = expected(&ask.expect);
         let text = format!("{name} of {service}: {from} → {to}{expected}");
         // What another journal made has the numbers up to there.
-        let mut saved = fresh(ward.docker.highest + 1, &service, name, from, to);
+        let mut saved = fresh(state.docker.highest + 1, &service, name, from, to);
         let (rollout, actions) = Rollout::start(begin.plan, now);
-        let ward = &mut self.wards[i];
-        ward.docker.stop_sweeping();
-        let idle = ward.route.clone();
-        ward.route.green = Some(begin.green.clone());
-        ward.route.weight = Weight::NONE;
-        ward.route.mark += 1;
-        ward.route.salt = rand::random();
-        ward.route.epoch += 1;
-        let state = RunState {
+        let state = &mut self.services[i];
+        state.docker.stop_sweeping();
+        let idle = state.route.clone();
+        state.prepare_route(begin.green.clone());
+        let kept = RunState {
             rollout: rollout.clone(),
             age_ms: 0,
             blue: begin.blue,
             green: begin.green,
             baseline: None,
-            salt: ward.route.salt,
-            epoch: ward.route.epoch,
+            salt: state.route.salt,
+            epoch: state.route.epoch,
             past: None,
             reference: None,
             image: begin.image.clone(),
             members: begin.members,
             expect: ask.expect.clone(),
         };
-        saved.state = serde_json::to_string(&state).unwrap_or_default();
+        saved.state = serde_json::to_string(&kept).unwrap_or_default();
         crash::point("begin.before-save");
-        let begun = self.ledger.journal.begin_rollout(&mut saved);
-        if let Err(error) = self.ledger.watch(begun) {
-            self.wards[i].route = idle;
-            return Err(Refusal::Unrecorded(error.to_string()));
+        let begun = self.timeline.journal.begin_rollout(&mut saved);
+        if let Err(error) = self.timeline.watch(begun) {
+            self.services[i].route = idle;
+            return Err(CommandError::Unrecorded(error.to_string()));
         }
         crash::point("begin.after-save");
         let id = saved.id;
-        let ward = &mut self.wards[i];
-        ward.route.rollout = id.unsigned_abs();
-        ward.begin(saved, rollout, &ask.expect, false, 0);
-        if let Some(run) = &mut ward.run {
+        let state = &mut self.services[i];
+        state.route.rollout = id.unsigned_abs();
+        state.begin(saved, rollout, &ask.expect, false, 0);
+        if let Some(run) = &mut state.run {
             (run.image, run.members) = (begin.image, begin.members);
             run.strict = ask.strict;
         }
         self.want();
-        self.ledger.tell(&service, Some(id), "start", text.clone());
-        self.perform_all(i, &actions);
-        Ok(Receipt {
-            rollout: Some(id),
-            text,
-            drill: None,
-        })
+        self.timeline
+            .tell(&service, Some(id), "start", text.clone());
+        self.execute_all(i, &actions);
+        Ok(CommandOutcome::of(id, text))
     }
 
     /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
     pub(super) fn resume(&mut self, i: usize) {
         let now = Clock::now();
-        let service = &self.wards[i].route.service;
-        let found = self.ledger.journal.unfinished(service);
-        let Ok(Some(saved)) = self.ledger.watch(found) else {
+        let service = &self.services[i].route.service;
+        let found = self.timeline.journal.unfinished(service);
+        let Ok(Some(saved)) = self.timeline.watch(found) else {
             return;
         };
-        let Ok(state) = serde_json::from_str::<RunState>(&saved.state) else {
+        let Ok(kept) = serde_json::from_str::<RunState>(&saved.state) else {
             tracing::error!(
                 rollout = saved.id,
                 "the saved rollout cannot be read; blue serves"
             );
             return;
         };
-        let recorded = self.ledger.journal.next_second(saved.id);
-        let recorded = self.ledger.watch(recorded).unwrap_or_default();
-        let ward = &mut self.wards[i];
-        let mut rollout = state.rollout;
-        rollout.revive(Duration::from_millis(state.age_ms), now);
+        let recorded = self.timeline.journal.next_second(saved.id);
+        let recorded = self.timeline.watch(recorded).unwrap_or_default();
+        let state = &mut self.services[i];
+        let mut rollout = kept.rollout;
+        rollout.revive(Duration::from_millis(kept.age_ms), now);
         let weight = rollout.weight();
-        ward.route.blue = state.blue;
-        ward.route.green = Some(state.green);
-        ward.route.baseline = state.baseline;
-        ward.route.salt = state.salt;
-        ward.route.epoch = state.epoch;
-        ward.route.weight = weight;
-        ward.route.rollout = saved.id.unsigned_abs();
+        state.route.blue = kept.blue;
+        state.route.green = Some(kept.green);
+        state.route.baseline = kept.baseline;
+        state.route.salt = kept.salt;
+        state.route.epoch = kept.epoch;
+        state.route.weight = weight;
+        state.route.rollout = saved.id.unsigned_abs();
         let ready = weight > Weight::NONE;
-        ward.begin(saved, rollout, &state.expect, ready, recorded);
-        if let Some(run) = &mut ward.run {
-            run.trial.keep(state.past);
-            run.trial.keep_reference(state.reference);
-            (run.image, run.members) = (state.image, state.members);
+        state.begin(saved, rollout, &kept.expect, ready, recorded);
+        if let Some(run) = &mut state.run {
+            run.trial.keep(kept.past);
+            run.trial.keep_reference(kept.reference);
+            (run.image, run.members) = (kept.image, kept.members);
         }
-        ward.docker.restart_due = ward.is_docker();
-        if ward.is_docker() {
-            ward.docker.resumed = Some([
-                ward.route.blue.clone(),
-                ward.route.green.clone().unwrap_or_default(),
+        state.docker.restart_due = state.is_docker();
+        if state.is_docker() {
+            state.docker.resumed = Some([
+                state.route.blue.clone(),
+                state.route.green.clone().unwrap_or_default(),
             ]);
         }
     }
 
     /// Goes on with a rollout that was under way, once its containers have been seen.
     pub(super) fn restart_where_seen(&mut self, i: usize, now: Time) {
-        let ward = &mut self.wards[i];
-        if ward.docker.restart_due && !ward.sighted(&self.dock) {
+        let state = &mut self.services[i];
+        if state.docker.restart_due && !state.sighted(&self.watcher) {
             return;
         }
-        ward.docker.restart_due = false;
+        state.docker.restart_due = false;
         self.restart(i, now);
     }
 
     fn restart(&mut self, i: usize, now: Time) {
-        let ward = &mut self.wards[i];
-        if ward.run.is_none() {
+        let state = &mut self.services[i];
+        if state.run.is_none() {
             return;
         }
-        let same = ward.same_as_before();
-        let Some(run) = &ward.run else { return };
-        let (service, id) = (ward.route.service.clone(), run.saved.id);
+        let same = state.same_as_before();
+        let Some(run) = &state.run else { return };
+        let (service, id) = (state.route.service.clone(), run.saved.id);
         let text = if same {
             format!(
                 "shifter restarted at weight {}; the step begins anew with fresh evidence",
-                ward.route.weight
+                state.route.weight
             )
         } else {
             "shifter restarted and the configured backends are other ones".to_owned()
         };
-        self.ledger.tell(&service, Some(id), "state", text);
-        self.happen(i, Event::Restarted { same }, now);
+        self.timeline.tell(&service, Some(id), "state", text);
+        self.handle_event(i, Event::Restarted { same }, now);
         self.restart_baseline(i, now);
     }
 
     pub(super) fn start_warm_up(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
         let spec = run.settings.warmup.clone();
-        let (rollout, host) = (run.saved.id, ward.settings.own_host());
+        let (rollout, host) = (run.saved.id, state.settings.own_host());
         // A baseline is to be as warm as green, and no warmer.
-        let baseline = ward.route.baseline.iter().flat_map(|pool| &pool.backends);
-        let mut backends = green_addresses(ward);
+        let baseline = state.route.baseline.iter().flat_map(|pool| &pool.backends);
+        let mut backends = green_addresses(state);
         backends.extend(baseline.map(|backend| backend.addr));
-        let way = (ward.settings.protocol, ward.settings.tls.clone());
+        let way = (state.settings.protocol, state.settings.tls.clone());
         tokio::spawn(async move {
             let text = match spec {
                 Some(spec) => warm::warm(spec, way, host, backends).await,
                 None => "the configuration has no warm-up any more".to_owned(),
             };
-            let _ = own.send(Mail::Warmed { rollout, text }).await;
+            let _ = own.send(Message::Warmed { rollout, text }).await;
         });
     }
 
     pub(super) fn start_smoke(&mut self, i: usize) {
-        let ward = &self.wards[i];
-        let (Some(run), Some(own)) = (&ward.run, self.own.upgrade()) else {
+        let state = &self.services[i];
+        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
             return;
         };
         let rollout = run.saved.id;
-        let containers = ward.docker.containers[Color::Green.index()]
+        let containers = state.docker.containers[Color::Green.index()]
             .iter()
             .flatten();
         let green = smoke::Target {
-            host: ward.settings.own_host(),
-            protocol: ward.settings.protocol,
-            tls: ward.settings.tls.clone(),
-            backends: green_addresses(ward),
+            host: state.settings.own_host(),
+            protocol: state.settings.protocol,
+            tls: state.settings.tls.clone(),
+            backends: green_addresses(state),
             containers: containers
                 .map(|one| (one.name.clone(), one.id.clone()))
                 .collect(),
-            engine: self.dock.engine.clone(),
-            owner: self.dock.owner(&ward.route.service, rollout),
-            network: network_of_green(ward),
-            pull: ward.settings.copy.pull,
+            engine: self.watcher.engine.clone(),
+            owner: self.watcher.owner(&state.route.service, rollout),
+            network: network_of_green(state),
+            pull: state.settings.copy.pull,
         };
         let checks = run.settings.smoke.clone();
         tokio::spawn(async move {
@@ -204,7 +202,7 @@ impl Controller {
                 Err(text) => (Err(text.clone()), text),
             };
             let _ = own
-                .send(Mail::Smoked {
+                .send(Message::Smoked {
                     rollout,
                     result,
                     text,
@@ -214,19 +212,19 @@ impl Controller {
     }
 }
 
-fn green_addresses(ward: &Ward) -> Vec<SocketAddr> {
-    let green = ward.route.green.iter().flat_map(|pool| &pool.backends);
+fn green_addresses(state: &ServiceState) -> Vec<SocketAddr> {
+    let green = state.route.green.iter().flat_map(|pool| &pool.backends);
     green.map(|backend| backend.addr).collect()
 }
 
 /// The network on which green is reached: the one of the file, else green's first.
-fn network_of_green(ward: &Ward) -> Option<String> {
-    if let PoolSpec::Containers(blue) = &ward.settings.blue
+fn network_of_green(state: &ServiceState) -> Option<String> {
+    if let PoolSpec::Containers(blue) = &state.settings.blue
         && blue.network.is_some()
     {
         return blue.network.clone();
     }
-    let mut green = ward.docker.containers[Color::Green.index()]
+    let mut green = state.docker.containers[Color::Green.index()]
         .iter()
         .flatten();
     let (network, _) = green.next()?.addresses.first()?;
@@ -250,7 +248,7 @@ fn fresh(least: i64, service: &str, strategy: &str, from: &str, to: &str) -> Sav
     SavedRollout {
         id: least,
         service: service.to_owned(),
-        started_at: ledger::now(),
+        started_at: timeline::now(),
         ended_at: None,
         strategy: strategy.to_owned(),
         from: from.to_owned(),

@@ -10,9 +10,9 @@ use crate::core::judge::{Content, Policy};
 use crate::core::plan::Step;
 use crate::core::probes::Probes;
 use crate::core::rollout::{Event, Outcome, Phase, Rollout};
-use crate::core::stats::Stats;
+use crate::core::stats::SpanStats;
 use crate::core::time::Time;
-use crate::core::usage::Usage;
+use crate::core::usage::ResourceUsage;
 use crate::store::journal::SavedRollout;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Run {
     /// Requests of our own to both versions.
     pub prober: Option<Prober>,
     /// What both versions take of the machine.
-    pub usage: Usage,
+    pub usage: ResourceUsage,
     /// Sizes and types that differ and were told, by route.
     pub told_contents: Vec<(String, Content)>,
     /// Green has been healthy once: from then on its loss is bad news.
@@ -52,7 +52,7 @@ pub struct Run {
     /// What happened and could not be recorded yet.
     pub pending: Vec<Event>,
     /// What both pools did in this step.
-    pub step_spans: [Stats; 2],
+    pub step_spans: [SpanStats; 2],
     /// The furthest step that was begun.
     pub reached: usize,
     /// Lines to be recorded.
@@ -93,7 +93,7 @@ impl Run {
         recorded: i64,
     ) -> Run {
         let sources = sources::of(&settings.sources);
-        let usage = Usage::within(first_hold(&rollout));
+        let usage = ResourceUsage::within(first_hold(&rollout));
         let reached = reached(&rollout);
         let prober = Prober::of(&settings).unwrap_or_else(|error| {
             tracing::warn!(service = %settings.name, "no probes: {error}");

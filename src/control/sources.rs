@@ -3,7 +3,7 @@
 use crate::config::{Asked, Endpoint, Source};
 use crate::control::controller::Controller;
 use crate::control::endpoint::get;
-use crate::control::handle::Mail;
+use crate::control::handle::Message;
 use crate::control::program;
 use crate::core::limit::Limit;
 use crate::core::source::{self, Reading, Sources};
@@ -34,9 +34,9 @@ pub(super) fn of(sources: &[Source]) -> Sources {
 impl Controller {
     /// Asks every source whose time has come; what it says comes back as mail.
     pub(super) fn ask_sources(&mut self, i: usize, now: Time) {
-        let ward = &mut self.wards[i];
-        let (weight, mark) = (ward.route.weight, ward.route.mark);
-        let (Some(run), Some(own)) = (&mut ward.run, self.own.upgrade()) else {
+        let state = &mut self.services[i];
+        let (weight, mark) = (state.route.weight, state.route.mark);
+        let (Some(run), Some(own)) = (&mut state.run, self.own.upgrade()) else {
             return;
         };
         if weight == Weight::NONE || run.trial.rollout().step_index().is_none() {
@@ -47,7 +47,7 @@ impl Controller {
             return;
         }
         let facts = Facts {
-            service: ward.route.service.clone(),
+            service: state.route.service.clone(),
             rollout: run.saved.id,
             releases: [run.saved.from.clone(), run.saved.to.clone()],
         };
@@ -59,7 +59,7 @@ impl Controller {
             tokio::spawn(async move {
                 let reading = ask(&source, &facts).await;
                 let _ = own
-                    .send(Mail::Measured {
+                    .send(Message::Measured {
                         rollout: facts.rollout,
                         mark,
                         source: number,
@@ -75,8 +75,8 @@ impl Controller {
         let Some(i) = self.rolls_out(rollout) else {
             return;
         };
-        let ward = &mut self.wards[i];
-        let Some(run) = ward.run.as_mut().filter(|_| ward.route.mark == mark) else {
+        let state = &mut self.services[i];
+        let Some(run) = state.run.as_mut().filter(|_| state.route.mark == mark) else {
             return;
         };
         let said = match &reading {
@@ -86,8 +86,8 @@ impl Controller {
         };
         if let Some(name) = run.trial.sources_mut().take(source, reading) {
             let text = format!("source `{name}`: {said}");
-            let service = ward.route.service.clone();
-            self.ledger.tell(&service, Some(rollout), "source", text);
+            let service = state.route.service.clone();
+            self.timeline.tell(&service, Some(rollout), "source", text);
         }
     }
 }

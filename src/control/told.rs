@@ -5,12 +5,12 @@ use crate::control::controller::Controller;
 impl Controller {
     /// Tells each difference once in a rollout.
     pub(super) fn tell_findings(&mut self, i: usize) {
-        let ward = &mut self.wards[i];
-        let Some(run) = &mut ward.run else { return };
-        let (service, id) = (ward.route.service.clone(), run.saved.id);
+        let state = &mut self.services[i];
+        let Some(run) = &mut state.run else { return };
+        let (service, id) = (state.route.service.clone(), run.saved.id);
         let others = run.content_findings();
         for text in run.findings().into_iter().chain(others) {
-            self.ledger.tell(&service, Some(id), "finding", text);
+            self.timeline.tell(&service, Some(id), "finding", text);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::config::Access;
 use crate::control::controller::Controller;
-use crate::control::handle::Mail;
+use crate::control::handle::Message;
 use crate::core::probes::Probes;
 use crate::core::table::Color;
 use crate::core::time::Time;
-use crate::core::usage::Look;
+use crate::core::usage::UsageSample;
 use crate::core::weight::Weight;
 use crate::driver::docker::{Engine, EngineError};
 use crate::store::Clock;
@@ -14,41 +14,41 @@ use crate::store::Clock;
 impl Controller {
     /// Looks when it is time; what was seen comes back as mail.
     pub(super) fn ask_usage(&mut self, i: usize, now: Time) {
-        if self.config.docker.access < Access::Manage || self.dock.lost.is_some() {
+        if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
         }
-        let ward = &mut self.wards[i];
-        let shown = ward.route.weight > Weight::NONE && ward.is_docker();
-        let (Some(run), Some(own)) = (&mut ward.run, self.own.upgrade()) else {
+        let state = &mut self.services[i];
+        let shown = state.route.weight > Weight::NONE && state.is_docker();
+        let (Some(run), Some(own)) = (&mut state.run, self.own.upgrade()) else {
             return;
         };
         if !shown || !run.usage.due(now) {
             return;
         }
         let of = |color: Color| {
-            let all = ward.docker.containers[color.index()].iter().flatten();
+            let all = state.docker.containers[color.index()].iter().flatten();
             all.map(|one| (one.id.clone(), u64::try_from(one.memory).unwrap_or(0)))
                 .collect::<Vec<_>>()
         };
-        let (rollout, engine) = (run.saved.id, self.dock.engine.clone());
+        let (rollout, engine) = (run.saved.id, self.watcher.engine.clone());
         let both = Color::BOTH.map(of);
         tokio::spawn(async move {
             // All at a time: an engine may take a second for each.
             let looks = futures::try_join!(look(&engine, &both[0]), look(&engine, &both[1]));
             let looks = looks.map(|(blue, green)| [blue, green]);
-            let _ = own.send(Mail::Used { rollout, looks }).await;
+            let _ = own.send(Message::Used { rollout, looks }).await;
         });
     }
 
     /// What was seen; who says nothing a few times is asked rarely.
-    pub(super) fn used(&mut self, rollout: i64, looks: Result<[Look; 2], EngineError>) {
+    pub(super) fn used(&mut self, rollout: i64, looks: Result<[UsageSample; 2], EngineError>) {
         let Some(i) = self.rolls_out(rollout) else {
             return;
         };
-        let ward = &mut self.wards[i];
-        let service = ward.route.service.clone();
+        let state = &mut self.services[i];
+        let service = state.route.service.clone();
         let metrics = self.metrics.service(&service);
-        let Some(run) = &mut ward.run else { return };
+        let Some(run) = &mut state.run else { return };
         let mut looks = match looks {
             Ok(looks) => looks,
             Err(error) => {
@@ -64,16 +64,16 @@ impl Controller {
             looks[color.index()].requests = metrics.pool(color).ended() + own;
         }
         for text in run.usage.look(Clock::now(), looks) {
-            self.ledger.tell(&service, Some(rollout), "warning", text);
+            self.timeline.tell(&service, Some(rollout), "warning", text);
         }
     }
 }
 
 /// What the containers of one version have taken, by id and limit.
-async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<Look, EngineError> {
-    let mut sum = Look {
+async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<UsageSample, EngineError> {
+    let mut sum = UsageSample {
         containers: containers.len(),
-        ..Look::default()
+        ..UsageSample::default()
     };
     let all = containers.iter().map(|(id, _)| engine.usage(id));
     for (memory, cpu) in futures::future::try_join_all(all).await? {

@@ -108,7 +108,7 @@ mod tests {
     use crate::core::analysis::{Evidence, Line, replay};
     use crate::core::answers::Hearing;
     use crate::core::judge::{ContentPolicy, Control, Policy, Verdict};
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
     use proptest::prelude::*;
 
     #[test]
@@ -169,9 +169,9 @@ mod tests {
                 types: vec![("text/html".to_owned(), [5, 5])],
                 others: [0; 2],
             }]));
-            let pool = PoolTick {
+            let pool = PoolCounts {
                 requests: 5,
-                ..PoolTick::default()
+                ..PoolCounts::default()
             };
             let tick = Tick {
                 blue: pool,

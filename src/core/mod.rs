@@ -9,6 +9,7 @@ pub mod class;
 pub mod contents;
 pub mod event;
 pub mod fault;
+pub mod fnv;
 pub mod identity;
 pub mod judge;
 pub mod limit;

@@ -10,7 +10,7 @@ use crate::core::judge::words::grouped;
 use crate::core::judge::{
     ContentPolicy, Control, Finding, Judge, Metric, Policy, Report, Slo, Verdict,
 };
-use crate::core::stats::{History, Limits, Stats, Tick};
+use crate::core::stats::{History, Limits, SpanStats, Tick};
 
 /// The policy of the judge of users' requests where probes are judged beside them.
 ///
@@ -117,7 +117,7 @@ impl Probes {
     }
 
     /// Takes blue's span of the last seconds, and where green failed in them; limits, when there are some from now on.
-    pub fn span(&mut self, blue: &Stats, faults: Faults) -> Option<Limits> {
+    pub fn span(&mut self, blue: &SpanStats, faults: Faults) -> Option<Limits> {
         self.past.push(blue);
         self.faults.merge(faults);
         if self.limits.is_none() {
@@ -207,11 +207,11 @@ impl Probes {
 mod tests {
     use super::*;
     use crate::core::judge::tests;
-    use crate::core::stats::PoolTick;
+    use crate::core::stats::PoolCounts;
     use proptest::prelude::*;
 
-    fn pool(requests: u64, failed: u64) -> PoolTick {
-        PoolTick {
+    fn pool(requests: u64, failed: u64) -> PoolCounts {
+        PoolCounts {
             timed: requests - failed,
             ..tests::pool(requests, failed)
         }
@@ -221,9 +221,9 @@ mod tests {
 
     /// One second of probes of two equal versions, of which green fails some.
     fn second(probes: &mut Probes, at: u64, green_failed: u64) {
-        let mut blue = Stats {
+        let mut blue = SpanStats {
             requests: PER_SECOND,
-            ..Stats::default()
+            ..SpanStats::default()
         };
         for _ in 0..PER_SECOND {
             blue.latency.record(1_000);

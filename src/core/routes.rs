@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::core::analysis::{Evidence, Line, replay};
     use crate::core::judge::{Control, Policy, Verdict};
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
 
     fn counts(route: &str, requests: u64, failed: u64) -> RouteCounts {
         RouteCounts {
@@ -193,10 +193,10 @@ mod tests {
                 group("GET /buy".to_owned(), [1, 0], [1, 1]),
             ];
             lines.extend(evidence.routes(&seconds));
-            let pool = |failed| PoolTick {
+            let pool = |failed| PoolCounts {
                 requests: 41,
                 failed,
-                ..PoolTick::default()
+                ..PoolCounts::default()
             };
             let tick = Tick {
                 blue: pool(n % 2),

@@ -22,7 +22,7 @@ const UNKNOWN_RATE: f64 = 0.05;
 
 /// One pool's counts over one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolTick {
+pub struct PoolCounts {
     /// Requests that ended in this second and count (client-caused ends do not).
     pub requests: u64,
     /// Of these, the ones that the pool failed.
@@ -55,9 +55,9 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// The version that runs now.
-    pub blue: PoolTick,
+    pub blue: PoolCounts,
     /// The version that is to replace it.
-    pub green: PoolTick,
+    pub green: PoolCounts,
 }
 
 /// Latency limits in microseconds, frozen at the start of a step from blue's recent past.
@@ -247,7 +247,7 @@ impl Histogram {
 
 /// What one pool did over some span: for people, baselines and the harm cap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
+pub struct SpanStats {
     /// Requests that count.
     pub requests: u64,
     /// Of these, the ones that the pool failed.
@@ -259,9 +259,9 @@ pub struct Stats {
     pub last_byte: Histogram,
 }
 
-impl Stats {
+impl SpanStats {
     /// Adds another span.
-    pub fn merge(&mut self, other: &Stats) {
+    pub fn merge(&mut self, other: &SpanStats) {
         self.requests += other.requests;
         self.failed += other.failed;
         self.latency.merge(&other.latency);
@@ -281,7 +281,7 @@ impl Stats {
 /// The last ten minutes of a pool, minute by minute.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct History {
-    minutes: VecDeque<Stats>,
+    minutes: VecDeque<SpanStats>,
     seconds: u64,
 }
 
@@ -289,9 +289,9 @@ impl History {
     const MINUTES: usize = 10;
 
     /// Adds one second.
-    pub fn push(&mut self, second: &Stats) {
+    pub fn push(&mut self, second: &SpanStats) {
         if self.seconds.is_multiple_of(60) {
-            self.minutes.push_back(Stats::default());
+            self.minutes.push_back(SpanStats::default());
             if self.minutes.len() > Self::MINUTES {
                 self.minutes.pop_front();
             }
@@ -303,13 +303,13 @@ impl History {
     }
 
     /// Minute by minute, oldest first; the last one may not be over yet.
-    pub fn minutes(&self) -> impl Iterator<Item = &Stats> {
+    pub fn minutes(&self) -> impl Iterator<Item = &SpanStats> {
         self.minutes.iter()
     }
 
     /// All of it as one span.
-    pub fn total(&self) -> Stats {
-        let mut total = Stats::default();
+    pub fn total(&self) -> SpanStats {
+        let mut total = SpanStats::default();
         for minute in &self.minutes {
             total.merge(minute);
         }
@@ -334,7 +334,7 @@ impl History {
     fn baseline_within(&self, slack: &Slack) -> Baseline {
         let total = self.total();
         let busy = || self.minutes.iter().filter(|minute| minute.requests >= 100);
-        let worst_failures = busy().map(Stats::failure_rate).fold(0.0, f64::max);
+        let worst_failures = busy().map(SpanStats::failure_rate).fold(0.0, f64::max);
         let plain = (total.failed + 1) as f64 / (total.requests + 1) as f64;
         // Hardly anything is known of blue: what is not known is not held to be half broken.
         let most = if total.requests < SAMPLES_MIN {
@@ -397,10 +397,10 @@ mod tests {
 
     fn rate(requests: u64, failed: u64) -> f64 {
         let mut history = History::default();
-        history.push(&Stats {
+        history.push(&SpanStats {
             requests,
             failed,
-            ..Stats::default()
+            ..SpanStats::default()
         });
         history.baseline().failure_rate
     }

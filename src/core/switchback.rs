@@ -27,7 +27,7 @@
 
 use crate::core::judge::Metric;
 use crate::core::judge::words::{against_one, percent, times};
-use crate::core::stats::{Margin, QUANTILES, Stats};
+use crate::core::stats::{Margin, QUANTILES, SpanStats};
 use crate::core::time::shown;
 use crate::core::weight::{Weight, salted};
 use serde::{Deserialize, Serialize};
@@ -115,11 +115,11 @@ pub struct Switchback {
     seed: u64,
     window: u32,
     seconds: u64,
-    current: Stats,
-    first: Option<Stats>,
+    current: SpanStats,
+    first: Option<SpanStats>,
     wealth: [[f64; BETS.len()]; 4],
     tallies: [Tally; 4],
-    seen: [Stats; 2],
+    seen: [SpanStats; 2],
 }
 
 impl Switchback {
@@ -143,7 +143,7 @@ impl Switchback {
             seed,
             window: 0,
             seconds: 0,
-            current: Stats::default(),
+            current: SpanStats::default(),
             first: None,
             wealth: [[1.0; BETS.len()]; 4],
             tallies: Default::default(),
@@ -163,7 +163,7 @@ impl Switchback {
     }
 
     /// What blue did in all windows so far, with green and without.
-    pub fn seen(&self) -> Stats {
+    pub fn seen(&self) -> SpanStats {
         let mut all = self.seen[0].clone();
         all.merge(&self.seen[1]);
         all
@@ -196,7 +196,7 @@ impl Switchback {
     /// Takes what blue's own callers had in so many seconds of the present window.
     ///
     /// After [`Standing::Next`], [`Switchback::green_on`] says what the next window is.
-    pub fn second(&mut self, blue: &Stats, seconds: u64) -> Standing {
+    pub fn second(&mut self, blue: &SpanStats, seconds: u64) -> Standing {
         if self.seconds >= self.settings.settle {
             self.current.merge(blue);
         }
@@ -226,7 +226,7 @@ impl Switchback {
     }
 
     /// Takes a pair: blue with green, and without it.
-    fn pair(&mut self, with: &Stats, without: &Stats) {
+    fn pair(&mut self, with: &SpanStats, without: &SpanStats) {
         for metric in Metric::ALL {
             let Some(z) = self.settings.difference(metric, with, without) else {
                 continue;
@@ -350,14 +350,14 @@ impl Settings {
     /// little to be worth it, or where a window has too few requests.
     ///
     /// Swapping the two turns the sign and nothing else: what validity rests on.
-    pub fn difference(&self, metric: Metric, with: &Stats, without: &Stats) -> Option<f64> {
+    pub fn difference(&self, metric: Metric, with: &SpanStats, without: &SpanStats) -> Option<f64> {
         match metric.level() {
             None => self.failures(with, without),
             Some(level) => self.slowness(level, with, without),
         }
     }
 
-    fn failures(&self, with: &Stats, without: &Stats) -> Option<f64> {
+    fn failures(&self, with: &SpanStats, without: &SpanStats) -> Option<f64> {
         let (n, m) = (with.requests, without.requests);
         if n.min(m) < LEAST_REQUESTS[0] {
             return None;
@@ -372,7 +372,7 @@ impl Settings {
         Some((p - q) / variance.sqrt())
     }
 
-    fn slowness(&self, level: usize, with: &Stats, without: &Stats) -> Option<f64> {
+    fn slowness(&self, level: usize, with: &SpanStats, without: &SpanStats) -> Option<f64> {
         let (n, m) = (with.latency.count(), without.latency.count());
         if n.min(m) < LEAST_REQUESTS[level + 1] {
             return None;
@@ -415,8 +415,8 @@ mod tests {
         }
     }
 
-    fn blue(rng: &mut Rng, requests: u64, millis: f64, failing: f64) -> Stats {
-        let mut stats = Stats::default();
+    fn blue(rng: &mut Rng, requests: u64, millis: f64, failing: f64) -> SpanStats {
+        let mut stats = SpanStats::default();
         for _ in 0..requests {
             stats.requests += 1;
             if rng.uniform() < failing {
@@ -505,7 +505,7 @@ mod tests {
         // Over all orders of four pairs the mean wealth is exactly what was staked.
         let settings = Settings::default();
         let mut rng = Rng(99);
-        let windows: Vec<[Stats; 2]> = (0..4)
+        let windows: Vec<[SpanStats; 2]> = (0..4)
             .map(|pair| {
                 let wild =
                     |rng: &mut Rng, at: u64| blue(rng, 60 + 40 * at, 10.0 + 7.0 * at as f64, 0.1);
@@ -549,7 +549,7 @@ mod tests {
         let mut seconds = 0;
         let reason = loop {
             seconds += 1;
-            match switchback.second(&Stats::default(), 1) {
+            match switchback.second(&SpanStats::default(), 1) {
                 Standing::Cleared { reason } => break reason,
                 Standing::Convicted { reason } => panic!("{reason}"),
                 _ => {}

@@ -37,3 +37,38 @@ pub fn shown(span: Duration) -> String {
         (h, m, _) => format!("{h}h {m}m"),
     }
 }
+
+/// A span of seconds as people say it: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`.
+pub fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{big} {big_unit}"),
+        _ => format!("{big} {big_unit} {small} {small_unit}"),
+    };
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => two(whole / 60, "min", whole % 60, "s"),
+        3_600..86_400 => two(whole / 3_600, "h", whole % 3_600 / 60, "min"),
+        _ => two(whole / 86_400, "d", whole % 86_400 / 3_600, "h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        let spans = [0.4, 59.0, 60.0, 95.0, 3_600.0, 5_400.0, 90_000.0];
+        let told = [
+            "0 s",
+            "59 s",
+            "1 min",
+            "1 min 35 s",
+            "1 h",
+            "1 h 30 min",
+            "1 d 1 h",
+        ];
+        assert_eq!(spans.map(span), told);
+    }
+}

@@ -43,7 +43,7 @@ const RARELY: Duration = Duration::from_secs(60);
 
 /// What the containers of one version have taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct UsageSample {
     /// Bytes of memory, of all containers.
     pub memory: u64,
     /// Bytes that they may take; 0 for as much as there is.
@@ -58,22 +58,22 @@ pub struct Look {
 
 /// What was seen in one rollout.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub struct ResourceUsage {
     every: Duration,
     asked: Option<Time>,
     under_way: bool,
     early: u32,
     silent: u32,
-    looks: VecDeque<(Time, [Look; 2])>,
+    looks: VecDeque<(Time, [UsageSample; 2])>,
     told: [bool; 2],
 }
 
-impl Usage {
+impl ResourceUsage {
     /// Nothing seen yet; there are enough looks within the shortest time of the first share, where that is a minute or more.
-    pub fn within(hold: Duration) -> Usage {
+    pub fn within(hold: Duration) -> ResourceUsage {
         // A tenth more than are needed: each comes a little late.
         let every = hold * 10 / (11 * (GRACE + LOOKS_MIN as u32));
-        Usage {
+        ResourceUsage {
             every: every.clamp(EVERY.0, EVERY.1),
             asked: None,
             under_way: false,
@@ -84,7 +84,7 @@ impl Usage {
         }
     }
 
-    /// Whether it is time for a look, which is then under way until [`Usage::look`] or [`Usage::nothing`]: of two at
+    /// Whether it is time for a look, which is then under way until [`ResourceUsage::look`] or [`ResourceUsage::nothing`]: of two at
     /// a time the later one may be answered first, and time would seem to run backwards.
     pub fn due(&mut self, now: Time) -> bool {
         let every = if self.silent < SILENT {
@@ -113,12 +113,13 @@ impl Usage {
     }
 
     /// Takes a look at blue and green; what is new and worth a warning.
-    pub fn look(&mut self, now: Time, looks: [Look; 2]) -> Vec<String> {
+    pub fn look(&mut self, now: Time, looks: [UsageSample; 2]) -> Vec<String> {
         self.under_way = false;
         self.silent = 0;
         // Another container counts, or one more: what was before cannot be compared.
-        let begun =
-            |(old, new): (&Look, &Look)| new.cpu < old.cpu || new.containers != old.containers;
+        let begun = |(old, new): (&UsageSample, &UsageSample)| {
+            new.cpu < old.cpu || new.containers != old.containers
+        };
         if self
             .looks
             .back()
@@ -223,7 +224,7 @@ impl Usage {
         let count = self.looks.len() as f64;
         let first = self.looks.front().map_or(Time(0), |(first, _)| *first);
         let points = || {
-            let point = move |(at, looks): &(Time, [Look; 2])| {
+            let point = move |(at, looks): &(Time, [UsageSample; 2])| {
                 (at.since(first).as_secs_f64(), looks[pool].memory as f64)
             };
             self.looks.iter().map(point)
@@ -262,12 +263,12 @@ mod tests {
 
     /// Looks every five seconds for so long; blue has 50 MB and a tenth of a processor for 10 requests a second.
     fn watch(seconds: u64, green: impl Fn(u64) -> (u64, u64)) -> Vec<(u64, String)> {
-        let (mut usage, mut told) = (Usage::within(HOUR), vec![]);
+        let (mut usage, mut told) = (ResourceUsage::within(HOUR), vec![]);
         for second in 0..seconds {
             if !usage.due(Time(1_000 * second)) {
                 continue;
             }
-            let blue = Look {
+            let blue = UsageSample {
                 memory: 50_000_000 + second % 7 * 100_000,
                 limit: 0,
                 cpu: second * 100_000_000,
@@ -275,7 +276,7 @@ mod tests {
                 containers: 1,
             };
             let (memory, cpu) = green(second);
-            let green = Look {
+            let green = UsageSample {
                 memory,
                 limit: 256_000_000,
                 cpu,
@@ -332,10 +333,10 @@ mod tests {
 
     /// What is told of versions with these rates of requests and of processor time in ms, each in a second.
     fn burns(blue: (u64, f64, usize), green: (u64, f64, usize)) -> Vec<String> {
-        let mut usage = Usage::within(HOUR);
+        let mut usage = ResourceUsage::within(HOUR);
         let mut told = vec![];
         for second in (0..300).step_by(5) {
-            let look = |(rate, millis, containers): (u64, f64, usize)| Look {
+            let look = |(rate, millis, containers): (u64, f64, usize)| UsageSample {
                 memory: 50_000_000,
                 limit: 0,
                 cpu: (millis * 1e6) as u64 * second,
@@ -418,12 +419,12 @@ mod tests {
     #[test]
     fn what_follows_its_share_is_no_leak_and_what_idles_is_no_burn() {
         // Each share lasts 200 s and takes 60 MB more; green has a tenth of blue's requests and idles at 1 %.
-        let mut usage = Usage::within(HOUR);
+        let mut usage = ResourceUsage::within(HOUR);
         for second in (0..600).step_by(5) {
             if second % 200 == 0 {
                 usage.restart();
             }
-            let look = |requests: u64, memory: u64| Look {
+            let look = |requests: u64, memory: u64| UsageSample {
                 memory,
                 limit: 0,
                 cpu: second * 10_000_000 + requests * 1_000_000,
@@ -441,7 +442,7 @@ mod tests {
 
     #[test]
     fn who_gets_no_answer_asks_rarely_and_never_twice_at_a_time() {
-        let mut usage = Usage::within(HOUR);
+        let mut usage = ResourceUsage::within(HOUR);
         assert!(usage.due(Time(0)) && !usage.due(Time(100_000)));
         usage.nothing();
         assert!(!usage.due(Time(4_999)));
@@ -451,10 +452,10 @@ mod tests {
         }
         assert!(!usage.due(Time(69_999)) && usage.due(Time(70_000)));
         // One answer, and all is as before.
-        usage.look(Time(70_500), [Look::default(); 2]);
+        usage.look(Time(70_500), [UsageSample::default(); 2]);
         assert!(!usage.due(Time(74_999)) && usage.due(Time(75_000)));
         // A short share is looked at more often.
-        let mut quick = Usage::within(Duration::from_secs(60));
+        let mut quick = ResourceUsage::within(Duration::from_secs(60));
         assert!(quick.due(Time(0)));
         quick.nothing();
         assert!(!quick.due(Time(1_818)) && quick.due(Time(1_819)));

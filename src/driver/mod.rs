@@ -4,4 +4,4 @@
 //! or label, or made by shifter.
 
 pub mod docker;
-pub mod fixed;
+pub mod static_pools;

@@ -1,83 +1,35 @@
 //! How a request moves: the data plane, on Pingora.
 //!
-//! [`route`] finds the service, [`decide`] says where a request of it goes: by [`rule`], or by the caller's
-//! point, which [`pin`] knows; [`choice`], [`balance`] and `affinity` find the backend;
-//! [`guest`] is what a connection remembers of a newcomer.
-//! [`gateway`] is what happens at each of Pingora's turning points, [`record`] what is known about a
-//! request under way and how its end is counted, [`content`] which answers are compared. [`live`] is what the board published, in the shape
-//! that requests read. [`http1`] and [`strict`] let only one reading of HTTP/1 through, [`edge`] is what
-//! all users share. [`listener`] opens and closes the doors, [`checks`] asks backends how they are,
-//! [`identity`] keeps requests from an address that may be another's.
+//! A connection is accepted in [`listen`] and read through the streams of [`downstream`]. [`request`] is what happens to
+//! one exchange, from its header to the line of the access log. [`routing`] says where it goes: service, colour and
+//! backend. [`upstream`] is what is known of backends and of the connections to them. [`limits`] and [`access_log`] stand
+//! beside them.
 
-pub mod access;
-pub mod acme;
-mod affinity;
-pub mod alarm;
-pub mod attempt;
-pub mod balance;
-pub mod bind;
-pub mod budget;
-pub mod checks;
-pub mod choice;
-mod classify;
-pub mod clocked;
-pub mod content;
-pub mod crowd;
-pub mod cut;
-pub mod decide;
-pub mod descriptors;
-pub mod edge;
-pub mod exchange;
-mod failing;
-pub mod forward;
-pub mod gateway;
-pub mod grammar;
-pub mod grpc;
-pub mod guest;
-pub mod handshake;
-pub mod http1;
-pub mod identity;
-pub mod lasting;
-pub mod listener;
-pub mod live;
-pub mod mirror;
-pub mod newcomers;
-pub mod pace;
-pub mod pin;
-pub mod preamble;
-pub mod record;
-pub mod reply;
-pub mod route;
-pub mod rule;
-pub mod scribe;
-pub mod seal;
-pub mod secure;
-pub mod spoken;
-pub mod strict;
-pub mod tls;
-pub mod tunnel;
-pub mod unjudged;
-mod unprocessed;
-pub mod upgrade;
-pub mod wire;
+pub mod access_log;
+pub mod downstream;
+pub mod limits;
+pub mod listen;
+pub mod request;
+pub mod routing;
+pub mod upstream;
 
-pub use bind::{BindError, Listeners, bind};
-pub use listener::Stopped;
+pub use listen::bind::{BindError, Listeners, bind};
+pub use listen::listener::Stopped;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::proxy::checks::Checks;
-use crate::proxy::edge::Edge;
-use crate::proxy::gateway::Gateway;
-use crate::proxy::listener::Doors;
-use crate::store::Board;
+use crate::proxy::listen::listener::Server;
+use crate::proxy::request::edge::Edge;
+use crate::proxy::request::gateway::Gateway;
+use crate::proxy::upstream::health_checks::Checks;
+use crate::store::SharedState;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A data plane that serves users.
 pub struct Proxy {
-    doors: Doors,
+    doors: Server,
     edge: Arc<Edge>,
     _checks: Checks,
     lame_duck: Duration,
@@ -93,7 +45,7 @@ impl Proxy {
     /// When the runtime does not take a listener, no client for health checks can be made, or the access
     /// log cannot be opened.
     pub fn start(
-        board: &Arc<Board>,
+        board: &Arc<SharedState>,
         config: &Config,
         metrics: &Arc<Metrics>,
         listeners: Listeners,
@@ -103,7 +55,7 @@ impl Proxy {
         Ok(Proxy {
             edge,
             _checks: Checks::start(board),
-            doors: Doors::open(gateway, board.clone(), metrics, listeners, config)?,
+            doors: Server::open(gateway, board.clone(), metrics, listeners, config)?,
             lame_duck: config.proxy.shutdown.lame_duck,
             deadline: config.proxy.shutdown.deadline,
         })
@@ -124,12 +76,12 @@ impl Proxy {
         self.doors.listeners()
     }
 
-    /// Ends behind a successor that serves already: see [`Doors::leave`].
+    /// Ends behind a successor that serves already: see [`Server::leave`].
     pub async fn leave(self) -> Stopped {
         self.doors.leave(self.lame_duck, self.deadline).await
     }
 
-    /// Stops without losing a request: see [`Doors::stop`].
+    /// Stops without losing a request: see [`Server::stop`].
     pub async fn stop(self) -> Stopped {
         self.doors.stop(self.lame_duck, self.deadline).await
     }

@@ -11,11 +11,11 @@
 
 use crate::core::answers::{Alike, AnswerKind, Told};
 use crate::core::class::Class;
-use crate::core::stats::{Histogram, PoolTick};
+use crate::core::stats::{Histogram, PoolCounts};
 use crate::core::table::Color;
 use crate::core::time::Time;
-use crate::store::begun::Begun;
 use crate::store::groups::{Groups, SLOTS, Slot as Group};
+use crate::store::request_token::RequestToken;
 use crate::store::window::{RING, Window, thread_shard};
 use std::array::from_fn;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -113,11 +113,11 @@ impl Answers {
         &self.lanes[thread_shard() % self.lanes.len()].0[color.index()]
     }
 
-    fn slot(&self, begun: Begun) -> &Slot {
+    fn slot(&self, begun: RequestToken) -> &Slot {
         &self.mine(begun.color).ring[begun.second as usize % RING]
     }
 
-    fn count(&self, begun: Begun, kind: AnswerKind) {
+    fn count(&self, begun: RequestToken, kind: AnswerKind) {
         let at = begun.group.map_or(SLOTS, Group::index);
         self.mine(begun.color).routes[at][kind as usize].fetch_add(1, Relaxed);
         let status = begun.answer.status.checked_sub(FIRST).map(usize::from);
@@ -127,7 +127,7 @@ impl Answers {
         }
     }
 
-    fn last_byte(&self, begun: Begun, late: bool) {
+    fn last_byte(&self, begun: RequestToken, late: bool) {
         let slot = self.slot(begun);
         slot.whole.fetch_add(1, Relaxed);
         if late {
@@ -196,13 +196,13 @@ impl Answers {
 
 impl Window {
     /// The header of an answer that is no failure is there.
-    pub fn header(&self, begun: &mut Begun, status: u16) {
+    pub fn header(&self, begun: &mut RequestToken, status: u16) {
         begun.answer.kind = AnswerKind::of_status(status);
         begun.answer.status = status;
     }
 
     /// The last byte of an answer is awaited, and compared with others: for what is no stream.
-    pub fn await_last_byte(&self, begun: &mut Begun, now: Time) {
+    pub fn await_last_byte(&self, begun: &mut RequestToken, now: Time) {
         if std::mem::replace(&mut begun.answer.timed, true) {
             return;
         }
@@ -219,7 +219,7 @@ impl Window {
     /// An answer has ended so many microseconds after its request, whole or (`Class::ClientGaveUp`) cut by its client.
     ///
     /// What a client cuts after the limit was late by then; what it cuts before is not known.
-    pub fn last_byte(&self, begun: &mut Begun, class: Class, micros: u64, now: Time) {
+    pub fn last_byte(&self, begun: &mut RequestToken, class: Class, micros: u64, now: Time) {
         if class == Class::Ok && begun.answer.timed && begun.color == Color::Blue {
             let latency = &self.answers.mine(Color::Blue).latency;
             latency[Histogram::bucket(micros)].fetch_add(1, Relaxed);
@@ -243,7 +243,7 @@ impl Window {
     }
 
     /// Counts by what the answer was like; an answer that was awaited until now is cut.
-    pub(super) fn end_answer(&self, begun: Begun, class: Class, now: Time) {
+    pub(super) fn end_answer(&self, begun: RequestToken, class: Class, now: Time) {
         let answer = begun.answer;
         let kind = answer.kind.filter(|kind| match kind {
             AnswerKind::GaveUp => class == Class::ClientGaveUp,
@@ -260,7 +260,7 @@ impl Window {
     }
 
     /// Where a request is counted: here, and where newcomers are counted apart.
-    fn heard(&self, begun: Begun) -> impl Iterator<Item = &Answers> {
+    fn heard(&self, begun: RequestToken) -> impl Iterator<Item = &Answers> {
         let apart = self.voices.get().and_then(|voices| voices.newcomers(begun));
         [&self.answers].into_iter().chain(apart)
     }
@@ -276,7 +276,7 @@ impl Window {
     }
 
     /// Adds the last bytes of the second that is final in this one.
-    pub(super) fn last_bytes(&self, second: u64, blue: &mut PoolTick, green: &mut PoolTick) {
+    pub(super) fn last_bytes(&self, second: u64, blue: &mut PoolCounts, green: &mut PoolCounts) {
         let opened = self.opened.0 / 1000;
         let compared = self.limits.is_some_and(|limits| limits.last_byte.is_some());
         let settled = (second + 1).checked_sub(self.last_lag());
@@ -311,7 +311,7 @@ mod tests {
         Window::new(1, Some(limits()), [None; 3], Time(0))
     }
 
-    fn begun(window: &Window, color: Color, path: &str, at: u64) -> Begun {
+    fn begun(window: &Window, color: Color, path: &str, at: u64) -> RequestToken {
         let slot = window.groups.place("GET", path);
         let begun = window.begin(color, Time(at)).of(slot);
         window.by(begun, Caller::Anybody)

@@ -10,7 +10,7 @@ use crate::core::contents::{
 use crate::core::fault::number;
 use crate::core::table::Color;
 use crate::store::groups::{Groups, SLOTS, Slot};
-use crate::store::window::{Begun, SHARDS, Window, thread_shard};
+use crate::store::window::{RequestToken, SHARDS, Window, thread_shard};
 use std::array::from_fn;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -150,7 +150,7 @@ impl Contents {
 
 impl Window {
     /// Counts what a whole answer was like, by the route of its request.
-    pub fn content(&self, begun: &Begun, bytes: u64, kind: &[u8]) {
+    pub fn content(&self, begun: &RequestToken, bytes: u64, kind: &[u8]) {
         let Some(group) = begun.group else { return };
         let fresh = || Box::new(Contents::new(SHARDS, &self.groups));
         let contents = self.contents.get_or_init(fresh);

@@ -5,8 +5,6 @@
 
 mod answers;
 mod baseline;
-mod begun;
-pub mod board;
 pub mod clock;
 pub mod contents;
 mod damage;
@@ -14,15 +12,17 @@ pub mod groups;
 pub mod journal;
 pub mod key;
 pub mod lock;
+pub mod request_token;
 pub mod saved;
 mod shard;
+pub mod shared_state;
 mod soundness;
 pub mod users;
 mod voices;
 pub mod window;
 
-pub use board::Board;
 pub use clock::Clock;
 pub use journal::Journal;
 pub use key::Key;
 pub use lock::FolderLock;
+pub use shared_state::SharedState;

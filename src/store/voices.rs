@@ -5,11 +5,11 @@
 //! makes their requests what requests are where nobody is pinned.
 
 use crate::core::class::Class;
-use crate::core::stats::{PoolTick, Tick};
+use crate::core::stats::{PoolCounts, Tick};
 use crate::core::time::Time;
 use crate::core::users::{Caller, Group, Sample, UserTick};
 use crate::store::answers::Answers;
-use crate::store::window::{Begun, Cursor, Window};
+use crate::store::window::{Cursor, RequestToken, Window};
 use std::sync::{Mutex, PoisonError};
 
 /// Two more sets of counters beside a window, with its limits; about 150 kB.
@@ -33,28 +33,28 @@ impl Voices {
         })
     }
 
-    fn of(&self, begun: Begun) -> impl Iterator<Item = &Window> {
+    fn of(&self, begun: RequestToken) -> impl Iterator<Item = &Window> {
         let one = begun.speaks.then_some(&self.one);
         let fresh = (begun.caller == Caller::Newcomer).then_some(&self.fresh);
         one.into_iter().chain(fresh)
     }
 
-    pub(super) fn begin(&self, begun: Begun) {
+    pub(super) fn begin(&self, begun: RequestToken) {
         self.of(begun).for_each(|window| window.count(begun));
     }
 
-    pub(super) fn answered(&self, begun: Begun, first_byte: u64, now: Time) {
+    pub(super) fn answered(&self, begun: RequestToken, first_byte: u64, now: Time) {
         for window in self.of(begun) {
             window.answered(&mut begun.anew(), first_byte, now);
         }
     }
 
     /// Counts what answers to newcomers are like.
-    pub(super) fn newcomers(&self, begun: Begun) -> Option<&Answers> {
+    pub(super) fn newcomers(&self, begun: RequestToken) -> Option<&Answers> {
         (begun.caller == Caller::Newcomer).then_some(&self.fresh.answers)
     }
 
-    pub(super) fn end(&self, begun: Begun, class: Class, now: Time) {
+    pub(super) fn end(&self, begun: RequestToken, class: Class, now: Time) {
         for window in self.of(begun) {
             window.end(begun.alone(), class, now);
         }
@@ -95,7 +95,7 @@ impl Voices {
     }
 }
 
-fn sample(pool: &PoolTick) -> Sample {
+fn sample(pool: &PoolCounts) -> Sample {
     Sample {
         requests: pool.requests,
         failed: pool.failed,

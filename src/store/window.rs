@@ -14,15 +14,17 @@ use crate::core::contents::ContentCounts;
 use crate::core::fault::{Fault, Faults};
 use crate::core::monitors::Sample;
 use crate::core::routes::RouteCounts;
-use crate::core::stats::{Ceilings, Histogram, Limits, PoolTick, Stats, Tick, settle_seconds};
+use crate::core::stats::{
+    Ceilings, Histogram, Limits, PoolCounts, SpanStats, Tick, settle_seconds,
+};
 use crate::core::table::{Color, Route};
 use crate::core::time::Time;
 use crate::core::users::Caller;
 use crate::store::answers::{Answering, Answers, LAST_LAG_MAX};
 use crate::store::baseline::Times;
-pub use crate::store::begun::Begun;
 use crate::store::contents::Contents;
 use crate::store::groups::Groups;
+pub use crate::store::request_token::RequestToken;
 use crate::store::shard::{Pair, Shard, Slot};
 pub(super) use crate::store::shard::{RING, SHARDS};
 use crate::store::users::Users;
@@ -94,7 +96,7 @@ impl Window {
     }
 
     /// Counts for the judge of users whose request it is that has just begun.
-    pub fn by(&self, begun: Begun, caller: Caller) -> Begun {
+    pub fn by(&self, begun: RequestToken, caller: Caller) -> RequestToken {
         if caller == Caller::Anybody || !self.users.divided() {
             return begun;
         }
@@ -103,7 +105,7 @@ impl Window {
             Caller::Pinned(point) => self.users.begins(point, begun.second),
             Caller::Newcomer | Caller::Anybody => true,
         };
-        let begun = Begun {
+        let begun = RequestToken {
             caller,
             speaks,
             ..begun
@@ -113,13 +115,13 @@ impl Window {
     }
 
     /// Counts once more that a request began.
-    pub(super) fn count(&self, begun: Begun) {
+    pub(super) fn count(&self, begun: RequestToken) {
         if begun.compared {
             self.slot(begun).started.fetch_add(1, Relaxed);
         }
     }
 
-    fn slot(&self, begun: Begun) -> &Slot {
+    fn slot(&self, begun: RequestToken) -> &Slot {
         &self.shard(begun.color).ring[begun.second as usize % RING]
     }
 
@@ -141,17 +143,17 @@ impl Window {
     }
 
     /// Counts a request's start.
-    pub fn begin(&self, color: Color, now: Time) -> Begun {
+    pub fn begin(&self, color: Color, now: Time) -> RequestToken {
         self.begin_as(color, color == Color::Green || self.baseline.is_none(), now)
     }
 
     /// Counts the start of a request of blue's that the baseline has.
-    pub fn begin_on_baseline(&self, now: Time) -> Begun {
+    pub fn begin_on_baseline(&self, now: Time) -> RequestToken {
         self.begin_as(Color::Blue, true, now)
     }
 
-    fn begin_as(&self, color: Color, compared: bool, now: Time) -> Begun {
-        let begun = Begun {
+    fn begin_as(&self, color: Color, compared: bool, now: Time) -> RequestToken {
+        let begun = RequestToken {
             color,
             second: now.0 / 1000,
             timed: false,
@@ -169,7 +171,7 @@ impl Window {
     ///
     /// `first_byte` is the time to it in microseconds. A long download after a quick header is not
     /// slow, so the sample is taken here and not at the end.
-    pub fn answered(&self, begun: &mut Begun, first_byte: u64, now: Time) {
+    pub fn answered(&self, begun: &mut RequestToken, first_byte: u64, now: Time) {
         if begun.timed {
             return;
         }
@@ -216,7 +218,7 @@ impl Window {
     /// Its time is known from below (it is right-censored). Above every limit it is a slow one of its pool; below, nothing
     /// is known of it, and it stays in no count. Both pools go by the same bound, so that impatience alone does not make
     /// their shares differ: the requests that are left out are as many of each.
-    pub fn gave_up(&self, begun: &mut Begun, waited: u64, now: Time) {
+    pub fn gave_up(&self, begun: &mut RequestToken, waited: u64, now: Time) {
         begun.answer = Answering::gave_up();
         let Some(limits) = &self.limits else { return };
         let all = limits.blue.iter().chain(&limits.fail).chain(&limits.pass);
@@ -229,7 +231,7 @@ impl Window {
     /// Counts a request's end on the pool that it was first given to (intention to treat).
     ///
     /// True when it was counted as a failure: then [`Window::blame`] says more.
-    pub fn end(&self, begun: Begun, class: Class, now: Time) -> bool {
+    pub fn end(&self, begun: RequestToken, class: Class, now: Time) -> bool {
         let shard = self.shard(begun.color);
         let mut blamed = false;
         if let Some(failed) = class.failed() {
@@ -257,7 +259,7 @@ impl Window {
         blamed
     }
 
-    fn answered_to(&self, begun: Begun, first_byte: u64, now: Time) {
+    fn answered_to(&self, begun: RequestToken, first_byte: u64, now: Time) {
         if let Some(voices) = self.voices.get() {
             voices.answered(begun, first_byte, now);
         }
@@ -311,8 +313,8 @@ impl Window {
         &self.shards[thread_shard()].0[color.index()]
     }
 
-    fn sample(&self, color: Color, second: u64) -> PoolTick {
-        let mut sum = PoolTick::default();
+    fn sample(&self, color: Color, second: u64) -> PoolCounts {
+        let mut sum = PoolCounts::default();
         let (mut started, mut excluded) = (0u64, 0u64);
         let mut done = 0u64;
         let take = |counter: &AtomicU32| u64::from(counter.swap(0, Relaxed));
@@ -373,7 +375,7 @@ pub struct Reading {
     /// One entry for each second that passed since the last reading; empty within a second.
     pub ticks: Vec<Tick>,
     /// What both pools did since the last reading, blue first.
-    pub spans: [Stats; 2],
+    pub spans: [SpanStats; 2],
     /// Times of the baseline's answers, which are among blue's; empty where there is none.
     pub baseline: Histogram,
     /// Where their failed requests failed.
@@ -417,7 +419,7 @@ impl Cursor {
         if current <= self.second {
             return reading;
         }
-        let mut ended = [PoolTick::default(); 2];
+        let mut ended = [PoolCounts::default(); 2];
         let (by_request, told) = window.answers.read(&window.groups);
         for color in Color::BOTH {
             let (requests, failed) = window.ended(color);
@@ -426,7 +428,7 @@ impl Cursor {
             let tick = &mut ended[color.index()];
             tick.answers.by_request = by_request[color.index()];
             (tick.requests, tick.failed) = (requests - old_requests, failed - old_failed);
-            reading.spans[color.index()] = Stats {
+            reading.spans[color.index()] = SpanStats {
                 requests: tick.requests,
                 failed: tick.failed,
                 latency: window.latency(color),
@@ -595,13 +597,13 @@ mod tests {
                 window.end(begun, Class::ClientGaveUp, at(110));
                 let ticks =
                     (1..=10).flat_map(|second| cursor.read(&window, at(1_000 * second)).ticks);
-                let ticks: Vec<PoolTick> = ticks
+                let ticks: Vec<PoolCounts> = ticks
                     .map(|tick| match color {
                         Color::Blue => tick.blue,
                         Color::Green => tick.green,
                     })
                     .collect();
-                let sum = |of: fn(&PoolTick) -> u64| ticks.iter().map(of).sum::<u64>();
+                let sum = |of: fn(&PoolCounts) -> u64| ticks.iter().map(of).sum::<u64>();
                 assert_eq!(sum(|tick| tick.requests), 0, "no failure, no success");
                 assert_eq!(sum(|tick| tick.timed), slow, "{color} {waited}");
                 for level in 0..3 {

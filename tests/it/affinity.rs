@@ -5,7 +5,7 @@ use crate::support::client::{Client, get};
 use crate::support::h2::{User, get as ask};
 use crate::support::rig::Rig;
 use shifter::core::table::Color::{Blue, Green};
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

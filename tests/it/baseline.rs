@@ -12,7 +12,7 @@ use shifter::core::plan::Strategy;
 use shifter::core::table::{Backend as At, Color, Pool};
 use shifter::core::weight::Weight;
 use shifter::store::Clock;
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use shifter::store::window::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use crate::support::load::{Load, Plan, size};
 use crate::support::shifter::{Home, PATIENT, Shifter, outcome_of, phase_of};
 use shifter::admin::body::RunRequest;
 use shifter::control::crash::POINTS;
-use shifter::control::ward::RunState;
+use shifter::control::service_state::RunState;
 use shifter::core::plan::Strategy;
 use shifter::store::journal::Journal;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, eventually};
 use bytes::Bytes;
 use http::Request;
 use shifter::core::table::Color::{Blue, Green};
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use shifter::core::table::Color::Blue;
 use shifter::core::time::Time;
 use shifter::core::weight::Weight;
 use shifter::store::Clock;
-use shifter::store::board::BackendState;
+use shifter::store::shared_state::BackendState;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::support::shifter::{Home, PATIENT};
 use shifter::core::plan::Strategy;
 use shifter::core::table::Color::{Blue, Green};
 use shifter::core::weight::Weight;
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::time::{Duration, Instant};
 
 type Done = std::io::Result<()>;

@@ -6,7 +6,7 @@ use crate::support::rig::{Judged, Rig, pools};
 use crate::support::{PATIENCE, eventually};
 use shifter::core::table::Color::{Blue, Green};
 use shifter::core::weight::Weight;
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};

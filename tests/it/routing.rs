@@ -14,7 +14,7 @@ use shifter::core::newcomer::newcomer;
 use shifter::core::plan::Strategy;
 use shifter::core::table::Color::{self, Blue, Green};
 use shifter::core::weight::Weight;
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 

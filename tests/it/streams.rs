@@ -7,7 +7,7 @@ use crate::support::rig::{RARE_CHECKS, Rig, pools};
 use crate::support::{PATIENCE, eventually};
 use bytes::Bytes;
 use shifter::core::table::Color::{Blue, Green};
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

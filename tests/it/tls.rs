@@ -10,7 +10,7 @@ use crate::support::tls::{Authority, OVER, Pair, connect, inward, outward, shown
 use crate::support::{PATIENCE, eventually, h2};
 use rustls::version::{TLS12, TLS13};
 use shifter::core::table::Color::Blue;
-use shifter::store::board::Health;
+use shifter::store::shared_state::Health;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -8,7 +8,7 @@ use shifter::core::weight::Weight;
 
 /// What a schedule wants next.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Order {
+pub(crate) enum ControlCommand {
     /// Nothing changes.
     Stay,
     /// Another share, from the next second on.
@@ -41,7 +41,7 @@ pub(crate) fn drive(
     traffic: &mut Traffic,
     evidence: &mut Evidence,
     first: f64,
-    mut schedule: impl FnMut(u64, &Verdict, &Judge) -> Order,
+    mut schedule: impl FnMut(u64, &Verdict, &Judge) -> ControlCommand,
 ) -> Run {
     let (mut weight, mut green) = (first, 0);
     start(evidence, traffic, first, false);
@@ -50,15 +50,15 @@ pub(crate) fn drive(
         green += tick.green.requests;
         let (verdict, _) = evidence.second(&tick);
         match schedule(second, &verdict, evidence.judge()) {
-            Order::Stay => {}
-            Order::End(end) => {
+            ControlCommand::Stay => {}
+            ControlCommand::End(end) => {
                 return Run {
                     end,
                     at: second,
                     green,
                 };
             }
-            Order::Step { weight: next, last } => {
+            ControlCommand::Step { weight: next, last } => {
                 weight = next;
                 start(evidence, traffic, next, last);
             }
@@ -115,24 +115,24 @@ pub(crate) fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64
 }
 
 /// Half the time at the first share, half at 50 %, whatever the evidence says for green.
-pub(crate) fn fixed(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Order {
+pub(crate) fn fixed(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> ControlCommand {
     move |second, verdict, _| match verdict {
-        Verdict::Fail { .. } => Order::End(End::RolledBack),
-        _ if second == seconds => Order::End(End::Undecided),
-        _ if second == seconds / 2 => Order::Step {
+        Verdict::Fail { .. } => ControlCommand::End(End::RolledBack),
+        _ if second == seconds => ControlCommand::End(End::Undecided),
+        _ if second == seconds / 2 => ControlCommand::Step {
             weight: 0.5,
             last: true,
         },
-        _ => Order::Stay,
+        _ => ControlCommand::Stay,
     }
 }
 
 /// One share until the end.
-pub(crate) fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Order {
+pub(crate) fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> ControlCommand {
     move |second, verdict, _| match verdict {
-        Verdict::Fail { .. } => Order::End(End::RolledBack),
-        _ if second == seconds => Order::End(End::Undecided),
-        _ => Order::Stay,
+        Verdict::Fail { .. } => ControlCommand::End(End::RolledBack),
+        _ if second == seconds => ControlCommand::End(End::Undecided),
+        _ => ControlCommand::Stay,
     }
 }
 

@@ -9,7 +9,7 @@ use rand_distr::{Distribution, Exp, StandardNormal};
 use shifter::core::analysis::{Evidence, Past, Share};
 use shifter::core::judge::{Policy, Verdict};
 use shifter::core::newcomer::Newcomers;
-use shifter::core::stats::{History, Limits, PoolTick, Stats, Tick};
+use shifter::core::stats::{History, Limits, PoolCounts, SpanStats, Tick};
 use shifter::core::weight::{Weight, point};
 
 /// How newcomers get their places.
@@ -246,8 +246,8 @@ impl Pattern {
 }
 
 /// What was seen of blue before: as it is now.
-fn stats<'a>(requests: impl Iterator<Item = &'a Request>) -> Stats {
-    let mut stats = Stats::default();
+fn stats<'a>(requests: impl Iterator<Item = &'a Request>) -> SpanStats {
+    let mut stats = SpanStats::default();
     for one in requests {
         stats.requests += 1;
         if one.failed {
@@ -273,7 +273,7 @@ fn ticks<'a>(
     let mut ticks = vec![Tick::default(); setting.seconds];
     for (one, point) in requests.zip(points) {
         let green = setting.share.covers(point);
-        fn pool(tick: &mut Tick, green: bool) -> &mut PoolTick {
+        fn pool(tick: &mut Tick, green: bool) -> &mut PoolCounts {
             if green {
                 &mut tick.green
             } else {

@@ -12,7 +12,7 @@ use shifter::core::sequential::{
     Betting, Block, FailProcess, HistoryFail, OddsGrid, PassProcess, Phantom, ln_choose, ln_lr,
     ln_sum, ln_z,
 };
-use shifter::core::stats::{Histogram, Margin, PoolTick, Stats, Tick};
+use shifter::core::stats::{Histogram, Margin, PoolCounts, SpanStats, Tick};
 use shifter::core::switchback::{Settings, Switchback};
 use shifter::core::weight::Weight;
 use std::collections::BTreeMap;
@@ -186,10 +186,10 @@ fn check_switchback(
         ln_e: Vec<f64>,
     }
     let stats = |window: &Window| {
-        let mut stats = Stats {
+        let mut stats = SpanStats {
             requests: window.requests,
             failed: window.failed,
-            ..Stats::default()
+            ..SpanStats::default()
         };
         for (bucket, count) in &window.buckets {
             stats.latency.add(*bucket, *count);
@@ -694,10 +694,10 @@ fn check_outage(check: &mut Check, policy: &Policy, case: Value) -> Result<(), s
     let case: Case = serde_json::from_value(case)?;
     let mut judge = Judge::new(policy.clone());
     for (nb, xb, ng, xg) in case.last5_nb_xb_ng_xg {
-        let pool = |requests, failed| PoolTick {
+        let pool = |requests, failed| PoolCounts {
             requests,
             failed,
-            ..PoolTick::default()
+            ..PoolCounts::default()
         };
         judge.tick(&Tick {
             blue: pool(nb, xb),
@@ -751,13 +751,13 @@ fn check_trace(check: &mut Check, policy: &Policy, case: Value) -> Result<(), se
 /// Fields: blue, failed, green, failed, slow at p50, p90, p99 (blue, green), too slow for PASS (green).
 fn tick(c: &[u64; 13]) -> Tick {
     let blue_slow = [c[4], c[6], c[8]];
-    let pool = |requests: u64, failed: u64, slow_fail, slow_pass| PoolTick {
+    let pool = |requests: u64, failed: u64, slow_fail, slow_pass| PoolCounts {
         requests,
         failed,
         timed: requests.saturating_sub(failed),
         slow_fail,
         slow_pass,
-        ..PoolTick::default()
+        ..PoolCounts::default()
     };
     Tick {
         blue: pool(c[0], c[1], blue_slow, blue_slow),

@@ -11,8 +11,8 @@ use rand_distr::{Binomial, Distribution, Exp1, Geometric, Poisson, StandardNorma
 use shifter::core::answers::{AnswerKind, AnswerTick};
 use shifter::core::judge::{Policy, Unit};
 use shifter::core::newcomer::Newcomers;
-use shifter::core::stats::{Histogram, Limits, PoolTick, Tick};
-use shifter::core::stats::{History, Margin, Stats};
+use shifter::core::stats::{Histogram, Limits, PoolCounts, Tick};
+use shifter::core::stats::{History, Margin, SpanStats};
 use shifter::core::users::{Group, Sample, UserTick};
 use shifter::core::weight::Weight;
 
@@ -395,16 +395,16 @@ impl Traffic {
             self.split(arrived, weight)
         };
         let again = self.again(weight);
-        let mut pools = [PoolTick::default(); 2];
+        let mut pools = [PoolCounts::default(); 2];
         for (pool, tick) in pools.iter_mut().enumerate() {
             let quarter = if self.world.clustered() { 0.25 } else { 1.0 };
             let share = moment.errors[pool].min(1.0) * quarter;
             let failed = self.binomial(requests[pool], share);
-            *tick = PoolTick {
+            *tick = PoolCounts {
                 requests: requests[pool],
                 failed,
                 timed: requests[pool] - failed,
-                ..PoolTick::default()
+                ..PoolCounts::default()
             };
             if self.world.clustered() {
                 tick.requests += again[pool];
@@ -426,7 +426,7 @@ impl Traffic {
     }
 
     /// 3 % of answers are 4xx; 1 % of clients leave (or [`Traffic::leaving`]), more of them the slower it is; a body comes with its first byte.
-    fn answers(&mut self, pool: usize, tick: &PoolTick, shift: f64) -> AnswerTick {
+    fn answers(&mut self, pool: usize, tick: &PoolCounts, shift: f64) -> AnswerTick {
         let otherwise = self.otherwise.filter(|_| pool == 1);
         let rate = |kind, usual: f64| match otherwise {
             Some((other, rate)) if other == kind => rate,
@@ -473,7 +473,7 @@ impl Traffic {
     }
 
     /// Every request that is no retry is another user's.
-    fn told_apart(&mut self, pool: usize, tick: &mut PoolTick, first: u64, weight: f64) {
+    fn told_apart(&mut self, pool: usize, tick: &mut PoolCounts, first: u64, weight: f64) {
         if self.at_risk.1 != weight {
             let green = (weight * 10_000.0).round() as u64;
             self.at_risk = ([10_000 - green, green], weight);
@@ -547,7 +547,7 @@ impl Traffic {
 
     /// Draws how many requests lie above each limit, jointly: those above a higher limit are among those
     /// above every lower one.
-    fn time(&mut self, pool: usize, tick: &mut PoolTick, shift: f64) {
+    fn time(&mut self, pool: usize, tick: &mut PoolCounts, shift: f64) {
         let Some(limits) = self.limits else { return };
         let latency = self.latency(pool, shift);
         let (fail, pass) = if pool == 0 {
@@ -635,10 +635,10 @@ impl Traffic {
             self.at = 0;
             let requests = self.poisson(self.rate);
             let failed = self.binomial(requests, moment.errors[0].min(1.0));
-            let mut stats = Stats {
+            let mut stats = SpanStats {
                 requests,
                 failed,
-                ..Stats::default()
+                ..SpanStats::default()
             };
             self.draw_into(&mut stats.latency, requests - failed, moment.shift[0]);
             history.push(&stats);
@@ -677,10 +677,10 @@ impl Traffic {
             return tick;
         };
         if weight < 1.0 {
-            let mut stats = Stats {
+            let mut stats = SpanStats {
                 requests: tick.blue.requests,
                 failed: tick.blue.failed,
-                ..Stats::default()
+                ..SpanStats::default()
             };
             self.spread_into(&mut stats.latency, timed, shift);
             // A body comes with its first byte.
@@ -743,9 +743,9 @@ mod tests {
         let latency = traffic.latency(1, 0.3);
         let (mut counted, mut drawn) = ([0u64; 6], [0u64; 6]);
         for _ in 0..1_000 {
-            let mut tick = PoolTick {
+            let mut tick = PoolCounts {
                 timed: 200,
-                ..PoolTick::default()
+                ..PoolCounts::default()
             };
             traffic.time(1, &mut tick, 0.3);
             for j in 0..3 {

@@ -6,7 +6,7 @@ use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use crate::core::source::Sources;
-use crate::core::stats::{Histogram, History, Limits, Stats, Tick};
+use crate::core::stats::{Histogram, History, Limits, SpanStats, Tick};
 use crate::core::switchback::Settings;
 use crate::core::table::Ramp;
 use crate::core::time::Time;
@@ -31,7 +31,7 @@ pub trait World {
     }
 
     /// What blue's own callers had in the last second, where the world knows: without it no switchback begins.
-    fn blue(&mut self) -> Option<Stats> {
+    fn blue(&mut self) -> Option<SpanStats> {
         None
     }
 }

@@ -39,7 +39,7 @@ mod tests {
     use super::super::{Evidence, Line, Past, Share};
     use super::*;
     use crate::core::judge::{Policy, Terms};
-    use crate::core::stats::{History, Stats, Tick};
+    use crate::core::stats::{History, SpanStats, Tick};
     use crate::core::weight::Weight;
 
     fn times(millis: u64, many: u64) -> Histogram {
@@ -51,11 +51,11 @@ mod tests {
     /// A share of 5 % that begins beside a warm blue.
     fn share(baseline: bool) -> (Evidence, History) {
         let mut blue = History::default();
-        blue.push(&Stats {
+        blue.push(&SpanStats {
             requests: 1_000,
             failed: 0,
             latency: times(5, 1_000),
-            ..Stats::default()
+            ..SpanStats::default()
         });
         let mut evidence = Evidence::new(Policy::default(), false);
         let past = Past {

@@ -3,7 +3,7 @@
 use super::{Line, Trial};
 use crate::core::judge::{Reference, Shared, Verdict};
 use crate::core::rollout::Event;
-use crate::core::stats::{History, Stats};
+use crate::core::stats::{History, SpanStats};
 use crate::core::switchback::{Settings, Standing, Switchback};
 use crate::core::weight::{Weight, salted};
 
@@ -84,7 +84,12 @@ impl Trial {
     ///
     /// `salt` is the secret of the rollout from which the order of the windows follows. Call it once for each second that
     /// [`Trial::second`] was called for, after it.
-    pub fn beside(&mut self, blue: &Stats, seconds: u64, salt: u64) -> (Vec<Event>, Option<Line>) {
+    pub fn beside(
+        &mut self,
+        blue: &SpanStats,
+        seconds: u64,
+        salt: u64,
+    ) -> (Vec<Event>, Option<Line>) {
         let nothing = (vec![], None);
         if !self.judges() {
             return nothing;
@@ -102,7 +107,12 @@ impl Trial {
         }
     }
 
-    fn suspicion(&mut self, blue: &Stats, seconds: u64, salt: u64) -> (Vec<Event>, Option<Line>) {
+    fn suspicion(
+        &mut self,
+        blue: &SpanStats,
+        seconds: u64,
+        salt: u64,
+    ) -> (Vec<Event>, Option<Line>) {
         let nothing = (vec![], None);
         let (Some(settings), Some(shared)) = (self.harm.settings, &mut self.harm.shared) else {
             return nothing;
@@ -137,7 +147,7 @@ impl Trial {
         (events, Some(line))
     }
 
-    fn window_second(&mut self, blue: &Stats, seconds: u64) -> (Vec<Event>, Option<Line>) {
+    fn window_second(&mut self, blue: &SpanStats, seconds: u64) -> (Vec<Event>, Option<Line>) {
         let nothing = (vec![], None);
         let withheld = self.withheld();
         let Some(switchback) = &mut self.harm.switchback else {

@@ -145,7 +145,7 @@ pub fn words_on(lacking: EvidenceKinds) -> Option<String> {
 mod tests {
     use super::*;
     use crate::core::judge::{Policy, Unit};
-    use crate::core::stats::PoolTick;
+    use crate::core::stats::PoolCounts;
     use EvidenceKind as Kind;
 
     /// Whether a recording from before a field has evidence without it: none for what there always was.
@@ -156,7 +156,7 @@ mod tests {
     fn fields_of_a_tick() -> Vec<Field> {
         macro_rules! fields {
             ($($name:ident: $kind:expr,)+) => {{
-                let PoolTick { $($name: _,)+ } = PoolTick::default();
+                let PoolCounts { $($name: _,)+ } = PoolCounts::default();
                 vec![$(Field(stringify!($name), $kind),)+]
             }};
         }

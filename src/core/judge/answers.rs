@@ -32,12 +32,12 @@
 //! Where users are pinned, chance places newcomers one by one, and no other user: their requests alone are compared.
 //! While green serves alone nothing is.
 
-use super::track::{Track, add};
+use super::metric_test::{MetricTest, add};
 use super::words::{against_one, counted, milliseconds};
 use super::{Judge, Metric, Policy, Report, Terms, Unit};
 use crate::core::answers::{Alike, AnswerKind, Expected, Hearing};
 use crate::core::sequential::{Block, FailProcess};
-use crate::core::stats::{PoolTick, Tick};
+use crate::core::stats::{PoolCounts, Tick};
 use serde::{Deserialize, Serialize};
 
 /// Odds of leaving that are tolerated on top while latency is not judged: a cold start makes some clients leave, a
@@ -123,7 +123,7 @@ impl Policy {
 
 /// This kind's counts in a second; the last byte is not looked at before green is `warm`.
 fn counted_in(kind: AnswerKind, tick: &Tick, unit: Unit, warm: bool) -> Block {
-    let of = |pool: &PoolTick| {
+    let of = |pool: &PoolCounts| {
         let requests = match unit {
             Unit::Requests => Some(pool.requests),
             Unit::Users => pool.users.map(|users| users.fresh.requests),
@@ -265,7 +265,7 @@ impl Judge {
         let gross = self.gross.as_ref();
         let gross = gross.map(|gross| self.policy.gross_share.ln() + gross.ln_e());
         let by_route = self.policy.routes_share.ln() + self.routes.ln_heaviest();
-        let compared = self.weighted(Track::ln_small).into_iter();
+        let compared = self.weighted(MetricTest::ln_small).into_iter();
         let others = compared.chain(self.limited()).chain(gross);
         others.fold(by_route, f64::max)
     }
@@ -358,8 +358,8 @@ mod tests {
     use crate::core::users::{Sample, UserTick};
     use proptest::prelude::*;
 
-    fn pool(requests: u64, by_request: [u64; 3], late: u64) -> PoolTick {
-        PoolTick {
+    fn pool(requests: u64, by_request: [u64; 3], late: u64) -> PoolCounts {
+        PoolCounts {
             requests,
             timed: requests,
             answers: AnswerTick {
@@ -367,12 +367,12 @@ mod tests {
                 timed: requests,
                 late,
             },
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
     /// The second in which green fails, of so many.
-    fn fails(judge: &mut Judge, seconds: u64, blue: PoolTick, green: PoolTick) -> Option<u64> {
+    fn fails(judge: &mut Judge, seconds: u64, blue: PoolCounts, green: PoolCounts) -> Option<u64> {
         (1..=seconds).find(|_| {
             judge.tick(&Tick { blue, green });
             matches!(judge.verdict(), Verdict::Fail { .. })
@@ -545,7 +545,7 @@ mod tests {
             unit: Unit::Users,
             ..Policy::default()
         };
-        let by = |fresh: u64, by_request: [u64; 3]| PoolTick {
+        let by = |fresh: u64, by_request: [u64; 3]| PoolCounts {
             users: Some(UserTick {
                 fresh: Sample {
                     requests: fresh,
@@ -580,7 +580,7 @@ mod tests {
             limits: None,
         };
         judge.start_step(true, Control::History(past));
-        let nobody = PoolTick::default();
+        let nobody = PoolCounts::default();
         assert_eq!(
             fails(&mut judge, 60, nobody, pool(50, [0, 50, 0], 50)),
             None
@@ -628,14 +628,14 @@ mod tests {
         for case in cases {
             let mut judge = Judge::new(Policy::default());
             for (at, second) in case.seconds.iter().enumerate() {
-                let [blue, green] = second.map(|[requests, a, b, c, timed, late]| PoolTick {
+                let [blue, green] = second.map(|[requests, a, b, c, timed, late]| PoolCounts {
                     requests,
                     answers: AnswerTick {
                         by_request: [a, b, c],
                         timed,
                         late,
                     },
-                    ..PoolTick::default()
+                    ..PoolCounts::default()
                 });
                 judge.tick(&Tick { blue, green });
                 for (one, golden) in judge.answer_findings().iter().zip(&case.ln_e) {

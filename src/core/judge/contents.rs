@@ -423,7 +423,7 @@ mod tests {
     use crate::core::contents::size_bucket;
     use crate::core::judge::words::grouped;
     use crate::core::judge::{ContentPolicy, Verdict};
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -462,9 +462,9 @@ mod tests {
         let second = judge.sort_contents(counted);
         judge.count_contents(&second);
         let sum = |pool: usize| counted.iter().flat_map(|one| one.sizes[pool]).sum();
-        let [blue, green] = [0, 1].map(|pool| PoolTick {
+        let [blue, green] = [0, 1].map(|pool| PoolCounts {
             requests: sum(pool),
-            ..PoolTick::default()
+            ..PoolCounts::default()
         });
         judge.tick(&Tick { blue, green });
     }

@@ -65,8 +65,8 @@ impl Gross {
             green: tick.green.timed,
             green_bad: bad(tick.green.slow_gross, tick.green.timed),
         };
-        super::track::add(&mut self.seen, &second);
-        super::track::add(&mut self.open, &second);
+        super::metric_test::add(&mut self.seen, &second);
+        super::metric_test::add(&mut self.open, &second);
         if self.open.blue > 0 && self.open.green > 0 {
             self.fail.block(&self.open);
             self.open = Block::default();

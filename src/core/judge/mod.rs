@@ -7,6 +7,7 @@
 //! each other. Evidence by route group ([`routes`]), what answers are like besides ([`answers`]) and, where that is judged, their
 //! sizes and types ([`contents`]) have a fixed share of that average.
 
+pub mod absolute_limit;
 mod answers;
 mod broken;
 mod content;
@@ -15,23 +16,22 @@ mod doubt;
 mod gross;
 mod kind;
 mod lasting;
+pub mod metric_test;
 mod policy;
-mod rail;
 pub mod report;
 mod routes;
 mod shared;
 mod terms;
-mod track;
 mod users;
 mod verdict;
 pub mod words;
 
+pub use absolute_limit::{LimitFinding, Slo};
 pub use answers::AnswerFinding;
 pub use content::{Content, ContentFinding, ContentPolicy};
 pub use gross::GrossFinding;
 pub use kind::VerdictKind;
 pub use policy::Policy;
-pub use rail::{RailFinding, Slo};
 pub use report::{Cause, Finding, Metric, Report};
 pub use routes::{Blamed, PLACES, RouteFinding};
 pub use shared::{Reference, Shared};
@@ -39,13 +39,16 @@ pub use terms::Terms;
 pub use users::{Spoken, Unit};
 pub use verdict::Verdict;
 
-use self::{answers::Answers, contents::Contents, gross::Gross, rail::Rail, routes::Routes};
+use self::{
+    absolute_limit::AbsoluteLimit, answers::Answers, contents::Contents, gross::Gross,
+    routes::Routes,
+};
 use crate::core::answers::AnswerKind;
 use crate::core::routes::{RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, OddsGrid, ln_sum};
 use crate::core::stats::{Baseline, Limits, Margin, Tick};
+use metric_test::{MetricTest, add};
 use serde::{Deserialize, Serialize};
-use track::{Track, add};
 use users::SeenUsers;
 
 /// What green is compared with in a step.
@@ -80,8 +83,8 @@ pub struct Judge {
     last: bool,
     control: Control,
     limits: Option<Limits>,
-    tracks: [Track; 4],
-    rails: Vec<Rail>,
+    tracks: [MetricTest; 4],
+    rails: Vec<AbsoluteLimit>,
     #[serde(default)]
     gross: Option<Gross>,
     #[serde(default)]
@@ -114,9 +117,9 @@ impl Judge {
 
     /// A judge that has seen nothing, in a first step beside blue that is not the last one.
     pub fn new(policy: Policy) -> Judge {
-        let tracks = Metric::ALL.map(|metric| Track::new(&policy, metric));
+        let tracks = Metric::ALL.map(|metric| MetricTest::new(&policy, metric));
         let mut judge = Judge {
-            rails: Rail::all(&policy),
+            rails: AbsoluteLimit::all(&policy),
             gross: (policy.gross_share > 0.0).then(|| Gross::new(&policy)),
             terms: Terms::default(),
             cold: policy.warmup_s,
@@ -290,15 +293,15 @@ impl Judge {
 
     /// Evidence that green is worse, now.
     pub fn ln_e(&self) -> f64 {
-        self.whole(Track::ln_e, false)
+        self.whole(MetricTest::ln_e, false)
     }
 
     /// Evidence that green is worse, with what a small share has shown of its latency: that convicts nothing.
     pub fn ln_small(&self) -> f64 {
-        self.whole(Track::ln_small, true)
+        self.whole(MetricTest::ln_small, true)
     }
 
-    fn whole(&self, ln_e: fn(&Track) -> f64, small: bool) -> f64 {
+    fn whole(&self, ln_e: fn(&MetricTest) -> f64, small: bool) -> f64 {
         let compared = self.weighted(ln_e).into_iter();
         let gross = self
             .gross
@@ -338,11 +341,11 @@ impl Judge {
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
     pub fn ln_suspicion(&self) -> f64 {
         let others = self.policy.routes_share + self.policy.answers_part();
-        ln_sum(&self.weighted(Track::ln_suspicion)) - (1.0 - others).ln()
+        ln_sum(&self.weighted(MetricTest::ln_suspicion)) - (1.0 - others).ln()
     }
 
     /// What each comparison weighs in the evidence. The limits' and routes' shares are taken off all alike.
-    fn weighted(&self, ln_e: fn(&Track) -> f64) -> [f64; 4] {
+    fn weighted(&self, ln_e: fn(&MetricTest) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
         let rails = self.policy.rails_share(self.rails.len());
         let rest = (self.rest() * (1.0 - rails)).ln();
@@ -363,7 +366,10 @@ impl Judge {
 
     /// The absolute limit that weighs more than every comparison, if one does.
     fn broken(&self) -> Option<usize> {
-        let compared = self.weighted(Track::ln_e).into_iter().fold(0.0, f64::max);
+        let compared = self
+            .weighted(MetricTest::ln_e)
+            .into_iter()
+            .fold(0.0, f64::max);
         let limited = self.limited().enumerate();
         let most = limited.max_by(|a, b| a.1.total_cmp(&b.1))?;
         (most.1 > compared).then_some(most.0)
@@ -371,7 +377,7 @@ impl Judge {
 
     /// Whether gross slowness weighs more than every comparison and limit.
     fn grossly_slow(&self) -> bool {
-        let compared = self.weighted(Track::ln_small).into_iter();
+        let compared = self.weighted(MetricTest::ln_small).into_iter();
         let others = compared.chain(self.limited()).fold(0.0, f64::max);
         let gross = self.gross.as_ref();
         gross.is_some_and(|gross| self.policy.gross_share.ln() + gross.ln_e() > others)
@@ -379,7 +385,7 @@ impl Judge {
 
     /// Whether one route weighs more than every comparison and every limit.
     fn by_route(&self) -> bool {
-        let compared = self.weighted(Track::ln_e).into_iter();
+        let compared = self.weighted(MetricTest::ln_e).into_iter();
         let most = compared.chain(self.limited()).fold(0.0, f64::max);
         self.policy.routes_share.ln() + self.routes.ln_heaviest() > most
     }
@@ -443,7 +449,7 @@ impl Judge {
 
     /// Whether a small share has shown slowness, and no failures: those would become more in an equal share.
     fn is_to_be_confirmed(&self) -> bool {
-        let [failures, p50, p90, p99] = self.weighted(Track::ln_small);
+        let [failures, p50, p90, p99] = self.weighted(MetricTest::ln_small);
         let (mut failures, mut latency) = (vec![failures], vec![p50, p90, p99]);
         for (kind, ln_e) in self.by_answers(true) {
             match kind {
@@ -513,28 +519,28 @@ pub(crate) mod tests {
     use super::*;
     use crate::core::answers::AnswerTick;
     use crate::core::sequential::HistoryFail;
-    use crate::core::stats::PoolTick;
+    use crate::core::stats::PoolCounts;
 
-    pub(crate) fn pool(requests: u64, failed: u64) -> PoolTick {
-        PoolTick {
+    pub(crate) fn pool(requests: u64, failed: u64) -> PoolCounts {
+        PoolCounts {
             requests,
             failed,
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
-    fn timed(requests: u64, slow: [u64; 3]) -> PoolTick {
-        PoolTick {
+    fn timed(requests: u64, slow: [u64; 3]) -> PoolCounts {
+        PoolCounts {
             requests,
             failed: 0,
             timed: requests,
             slow_fail: slow,
             slow_pass: slow,
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
-    fn feed(judge: &mut Judge, seconds: u64, blue: PoolTick, green: PoolTick) {
+    fn feed(judge: &mut Judge, seconds: u64, blue: PoolCounts, green: PoolCounts) {
         for _ in 0..seconds {
             judge.tick(&Tick { blue, green });
         }
@@ -871,7 +877,7 @@ pub(crate) mod tests {
             error_rate: None,
             latency: [None, None, Some(800_000)],
         };
-        let slow = PoolTick {
+        let slow = PoolCounts {
             slow_slo: [0, 0, 10],
             ..timed(100, [0; 3])
         };
@@ -890,7 +896,7 @@ pub(crate) mod tests {
         );
         let mut judge = limited(slo);
         judge.start_step(true, Control::History(PAST));
-        let within = PoolTick {
+        let within = PoolCounts {
             slow_slo: [100, 100, 1],
             ..slow
         };
@@ -912,7 +918,7 @@ pub(crate) mod tests {
 
     #[test]
     fn impossible_counts_and_settings_do_no_harm() {
-        let wild = PoolTick {
+        let wild = PoolCounts {
             requests: 3,
             failed: 9,
             timed: 1,

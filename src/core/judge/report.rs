@@ -1,11 +1,11 @@
 //! The evidence in numbers, and in one line of words.
 
 use super::gross::Gross;
-use super::track::Track;
+use super::metric_test::MetricTest;
 use super::users::Spoken;
 use super::words::{against_one, counted, grouped, milliseconds, percent, times};
 use super::{
-    AnswerFinding, Blamed, ContentFinding, GrossFinding, Judge, RailFinding, RouteFinding, Slo,
+    AnswerFinding, Blamed, ContentFinding, GrossFinding, Judge, LimitFinding, RouteFinding, Slo,
     Unit, Verdict,
 };
 use crate::core::answers::AnswerKind;
@@ -137,7 +137,7 @@ pub struct Report {
     pub suspected: Metric,
     /// One finding for each absolute limit.
     #[serde(default)]
-    pub rails: Vec<RailFinding>,
+    pub rails: Vec<LimitFinding>,
     /// The place in `rails` of the limit that weighs more than every comparison.
     #[serde(default)]
     pub broken: Option<usize>,
@@ -233,11 +233,11 @@ impl Judge {
             findings: findings
                 .map(|(track, metric)| self.finding(track, metric))
                 .collect(),
-            blamed: heaviest(self.weighted(Track::ln_small)),
+            blamed: heaviest(self.weighted(MetricTest::ln_small)),
             gross: self.gross.as_ref().map(Gross::finding),
             grossly_slow: self.grossly_slow(),
             ln_small: self.ln_small(),
-            suspected: heaviest(self.weighted(Track::ln_suspicion)),
+            suspected: heaviest(self.weighted(MetricTest::ln_suspicion)),
             rails: self
                 .rails
                 .iter()
@@ -267,7 +267,7 @@ impl Judge {
         }
     }
 
-    fn finding(&self, track: &Track, metric: Metric) -> Finding {
+    fn finding(&self, track: &MetricTest, metric: Metric) -> Finding {
         let (green_only, blue_only) = track.crossed;
         let (odds_low, odds_high, _) = track.odds.interval(self.policy.alpha);
         Finding {
@@ -470,7 +470,7 @@ impl Report {
 }
 
 /// Green against an absolute limit: `green 8.0% errors (41 of 512), where max_error_rate allows 5.0%`.
-pub fn beyond(rail: &RailFinding) -> String {
+pub fn beyond(rail: &LimitFinding) -> String {
     let (share, of) = counted(rail.bad, rail.requests);
     let what = match rail.ceiling {
         None => " errors".to_owned(),
@@ -487,7 +487,7 @@ pub fn beyond(rail: &RailFinding) -> String {
 mod tests {
     use super::*;
     use crate::core::judge::Policy;
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
 
     #[test]
     fn numbers_are_words_that_people_read() {
@@ -545,18 +545,18 @@ mod tests {
         assert!(words.len() < 100, "{words}");
     }
 
-    fn pool(requests: u64, failed: u64, slow: [u64; 3]) -> PoolTick {
-        PoolTick {
+    fn pool(requests: u64, failed: u64, slow: [u64; 3]) -> PoolCounts {
+        PoolCounts {
             requests,
             failed,
             timed: requests - failed,
             slow_fail: slow,
             slow_pass: slow,
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
-    fn judged(seconds: u64, blue: PoolTick, green: PoolTick) -> (Report, Verdict) {
+    fn judged(seconds: u64, blue: PoolCounts, green: PoolCounts) -> (Report, Verdict) {
         let mut judge = Judge::new(Policy::default());
         judge.set_limits(Some(Limits {
             blue: [40_000, 90_000, 245_000],
@@ -638,11 +638,11 @@ mod tests {
             warmup_s: 0,
             ..Policy::default()
         });
-        let hangs = PoolTick {
+        let hangs = PoolCounts {
             timed: 2,
             slow_fail: [2; 3],
             slow_pass: [2; 3],
-            ..PoolTick::default()
+            ..PoolCounts::default()
         };
         judge.tick(&Tick {
             blue: pool(2, 0, [0; 3]),

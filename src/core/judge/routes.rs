@@ -16,7 +16,7 @@
 //! Beside that, a route on which green fails at least half may *lean* worse by all that is known of it, blue's past
 //! before green had users included: that convicts nothing, it only keeps silence from promoting.
 
-use super::track::add;
+use super::metric_test::add;
 use super::words::grouped;
 use super::{Metric, Policy};
 use crate::core::routes::{OTHERS, RouteCounts, RoutePast, RouteSecond};
@@ -393,7 +393,7 @@ fn places() -> f64 {
 mod tests {
     use super::*;
     use crate::core::judge::{Control, Judge, Verdict};
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
     use proptest::prelude::*;
 
     /// Without grants for what lasts, which have numbers of their own, and without gross slowness and answers.
@@ -417,10 +417,10 @@ mod tests {
         let second = judge.sort_routes(counted);
         judge.count_routes(&second);
         let sum = |pool: usize, at: usize| counted.iter().map(|one| one.counts[pool][at]).sum();
-        let [blue, green] = [0, 1].map(|pool| PoolTick {
+        let [blue, green] = [0, 1].map(|pool| PoolCounts {
             requests: sum(pool, 0),
             failed: sum(pool, 1),
-            ..PoolTick::default()
+            ..PoolCounts::default()
         });
         judge.tick(&Tick { blue, green });
     }

@@ -9,7 +9,7 @@ use super::Metric;
 use super::Policy;
 use super::words::{counted, milliseconds, percent};
 use crate::core::sequential::{HistoryFail, ln_sum};
-use crate::core::stats::{Histogram, History, QUANTILES, SAMPLES_MIN, Stats};
+use crate::core::stats::{Histogram, History, QUANTILES, SAMPLES_MIN, SpanStats};
 use serde::{Deserialize, Serialize};
 
 /// Seconds of blue's past without which there is nothing to compare with.
@@ -43,13 +43,14 @@ impl Reference {
         }
         let buckets = buckets(&total.latency);
         let busy = || history.minutes().filter(|minute| minute.requests >= 100);
-        let worst = |rate: &dyn Fn(&Stats) -> f64| busy().map(rate).fold(rate(&total), f64::max);
+        let worst =
+            |rate: &dyn Fn(&SpanStats) -> f64| busy().map(rate).fold(rate(&total), f64::max);
         let unseen = (total.failed + 1) as f64 / (total.requests + 1) as f64;
         Some(Reference {
-            failures: no_news(worst(&Stats::failure_rate).max(unseen)),
+            failures: no_news(worst(&SpanStats::failure_rate).max(unseen)),
             buckets,
             slow: buckets.map(|bucket| {
-                no_news(worst(&|minute: &Stats| {
+                no_news(worst(&|minute: &SpanStats| {
                     share(&minute.latency, bucket).unwrap_or(0.0)
                 }))
             }),
@@ -58,7 +59,7 @@ impl Reference {
 
     /// After a switchback that did not convict: what blue did in it is no news either, until it gets clearly worse.
     #[must_use]
-    pub fn raised(self, seen: &Stats) -> Reference {
+    pub fn raised(self, seen: &SpanStats) -> Reference {
         let mut raised = self;
         raised.failures = self.failures.max(no_news(CLEARLY * seen.failure_rate()));
         if seen.latency.count() < SAMPLES_MIN {
@@ -86,7 +87,7 @@ impl Reference {
     }
 
     /// Requests and bad ones among them.
-    fn counts(&self, metric: Metric, seen: &Stats) -> (u64, u64) {
+    fn counts(&self, metric: Metric, seen: &SpanStats) -> (u64, u64) {
         match metric.level() {
             None => (seen.requests, seen.failed.min(seen.requests)),
             Some(level) => (
@@ -126,7 +127,7 @@ pub struct Shared {
     weights: [f64; 4],
     limit: f64,
     tracks: [HistoryFail; 4],
-    seen: Stats,
+    seen: SpanStats,
 }
 
 impl Shared {
@@ -139,7 +140,7 @@ impl Shared {
             weights: policy.weights,
             limit: policy.suspicion.ln(),
             tracks: Metric::ALL.map(track),
-            seen: Stats::default(),
+            seen: SpanStats::default(),
         }
     }
 
@@ -149,7 +150,7 @@ impl Shared {
     }
 
     /// Takes what blue did in so many seconds.
-    pub fn second(&mut self, blue: &Stats, seconds: u64) {
+    pub fn second(&mut self, blue: &SpanStats, seconds: u64) {
         self.seen.merge(blue);
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
             let (requests, bad) = self.reference.counts(metric, blue);
@@ -202,11 +203,11 @@ fn upper(bucket: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn second(requests: u64, failed: u64, millis: f64) -> Stats {
-        let mut stats = Stats {
+    fn second(requests: u64, failed: u64, millis: f64) -> SpanStats {
+        let mut stats = SpanStats {
             requests,
             failed,
-            ..Stats::default()
+            ..SpanStats::default()
         };
         for n in 0..requests - failed {
             // From half to one and a half times the middle.
@@ -224,7 +225,7 @@ mod tests {
         history
     }
 
-    fn suspects(blue: &Stats, seconds: u64) -> Option<u64> {
+    fn suspects(blue: &SpanStats, seconds: u64) -> Option<u64> {
         let reference = Reference::freeze(&past()).unwrap();
         let mut shared = Shared::new(&Policy::default(), reference);
         (1..=seconds).find(|_| {
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn what_was_cleared_is_no_news_until_it_gets_clearly_worse() {
         let incident = second(50, 0, 30.0);
-        let mut seen = Stats::default();
+        let mut seen = SpanStats::default();
         (0..100).for_each(|_| seen.merge(&incident));
         let reference = Reference::freeze(&past()).unwrap().raised(&seen);
         let policy = Policy::default();

@@ -37,7 +37,7 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::core::judge::{Control, Judge, Verdict};
-    use crate::core::stats::{PoolTick, Tick};
+    use crate::core::stats::{PoolCounts, Tick};
 
     const SMALL: Terms = Terms {
         raised: true,
@@ -48,14 +48,14 @@ mod tests {
         baseline: false,
     };
 
-    fn pool(requests: u64, slow: [u64; 3], gross: u64) -> PoolTick {
-        PoolTick {
+    fn pool(requests: u64, slow: [u64; 3], gross: u64) -> PoolCounts {
+        PoolCounts {
             requests,
             timed: requests,
             slow_fail: slow,
             slow_pass: slow,
             slow_gross: gross,
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
@@ -63,7 +63,7 @@ mod tests {
     fn says(
         judge: &mut Judge,
         seconds: u64,
-        green: PoolTick,
+        green: PoolCounts,
         wanted: fn(&Verdict) -> bool,
     ) -> Option<u64> {
         let blue = pool(190, [95, 19, 2], 0);
@@ -96,7 +96,7 @@ mod tests {
         assert!(asked.is_some_and(|at| (31..60).contains(&at)), "{asked:?}");
         assert_eq!(says(&mut slow, 600, pool(10, SLOW, 0), fails), None);
         assert!(slow.ln_e() < 1.0 && slow.ln_small() > slow.policy().ln_limit());
-        let bad = PoolTick {
+        let bad = PoolCounts {
             failed: 5,
             ..pool(10, [5, 1, 0], 0)
         };
@@ -152,8 +152,8 @@ mod tests {
             baseline: true,
             ..SMALL
         };
-        let sides = |judge: &mut Judge, green: PoolTick| {
-            let cold = PoolTick {
+        let sides = |judge: &mut Judge, green: PoolCounts| {
+            let cold = PoolCounts {
                 requests: 190,
                 ..pool(10, [9, 6, 3], 0)
             };
@@ -172,7 +172,7 @@ mod tests {
         );
         let words = slow.report().failure();
         assert!(words.contains("against the baseline"), "{words}");
-        let bad = PoolTick {
+        let bad = PoolCounts {
             failed: 5,
             ..pool(10, [9, 6, 3], 0)
         };

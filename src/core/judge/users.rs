@@ -39,7 +39,7 @@
 //! logrank test" (arXiv 2011.06931).
 
 use super::lasting::Lasting;
-use super::track::{Pass, Seen, add};
+use super::metric_test::{Pass, Seen, add};
 use super::{Finding, Metric, Policy};
 use crate::core::sequential::{Block, FailProcess, ln_sum};
 use crate::core::stats::Tick;
@@ -324,7 +324,7 @@ fn closed(open: &mut Block, more: &Block) -> Option<Block> {
 mod tests {
     use super::super::{Cause, Control, Judge, Verdict};
     use super::*;
-    use crate::core::stats::PoolTick;
+    use crate::core::stats::PoolCounts;
     use crate::core::users::Group;
 
     fn judge() -> Judge {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     /// Requests, failed ones, and users of `active` who fail first, of those at risk.
-    fn pool(requests: u64, failed: u64, active: u64, at_risk: u64, first: u64) -> PoolTick {
+    fn pool(requests: u64, failed: u64, active: u64, at_risk: u64, first: u64) -> PoolCounts {
         let one = Sample {
             requests: active,
             failed: failed.min(active),
@@ -346,7 +346,7 @@ mod tests {
             failed: first,
             ..Group::default()
         };
-        PoolTick {
+        PoolCounts {
             requests,
             failed,
             users: Some(UserTick {
@@ -355,7 +355,7 @@ mod tests {
                 groups: [first, Group::default()],
                 ..UserTick::default()
             }),
-            ..PoolTick::default()
+            ..PoolCounts::default()
         }
     }
 
@@ -514,7 +514,7 @@ mod tests {
         let policy: Policy = serde_json::from_str(&old).unwrap();
         assert_eq!(policy.unit, Unit::Requests);
         let tick = r#"{"requests":1,"failed":0,"timed":1,"slow_fail":[0,0,0],"slow_pass":[0,0,0]}"#;
-        let tick: PoolTick = serde_json::from_str(tick).unwrap();
+        let tick: PoolCounts = serde_json::from_str(tick).unwrap();
         assert_eq!(tick.users, None);
         assert!(!serde_json::to_string(&tick).unwrap().contains("users"));
     }

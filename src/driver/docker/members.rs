@@ -3,7 +3,7 @@
 
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::labels::{COMPOSE_PROJECT, COMPOSE_SERVICE};
-use crate::driver::docker::roster::By;
+use crate::driver::docker::watcher::Selector;
 
 /// The containers `now`; of one that cannot be read, what was seen of it `before`.
 pub fn as_last_seen(now: Vec<Container>, before: &[Container]) -> Vec<Container> {
@@ -23,8 +23,10 @@ pub fn as_last_seen(now: Vec<Container>, before: &[Container]) -> Vec<Container>
 }
 
 /// The Compose service that is named without its project.
-fn service_alone(by: &By) -> Option<&str> {
-    let By::Labels(labels) = by else { return None };
+fn service_alone(by: &Selector) -> Option<&str> {
+    let Selector::Labels(labels) = by else {
+        return None;
+    };
     let value = |key: &str| {
         labels
             .iter()
@@ -52,7 +54,7 @@ pub fn projects(containers: &[Container]) -> Vec<&str> {
 /// `served` is the project that served before: it stays, also while its containers are down. Without one none is taken:
 /// users of one project must never meet another's data.
 pub fn of_one_project(
-    by: &By,
+    by: &Selector,
     mut containers: Vec<Container>,
     served: Option<&str>,
 ) -> (Vec<Container>, Option<String>) {
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_compose_service_is_that_of_one_project() {
-        let alone = By::Labels(vec![format!("{COMPOSE_SERVICE}=api")]);
+        let alone = Selector::Labels(vec![format!("{COMPOSE_SERVICE}=api")]);
         let both = || {
             vec![
                 container("p1", "prod", State::Running),
@@ -206,14 +208,14 @@ mod tests {
         assert_eq!(names(&taken), ["p1"], "staging never takes over");
         for (by, served) in [
             (
-                By::Labels(vec![
+                Selector::Labels(vec![
                     format!("{COMPOSE_SERVICE}=api"),
                     format!("{COMPOSE_PROJECT}=prod"),
                 ]),
                 None,
             ),
-            (By::Labels(vec!["app=api".to_owned()]), None),
-            (By::Names(vec!["p1".to_owned()]), Some("prod")),
+            (Selector::Labels(vec!["app=api".to_owned()]), None),
+            (Selector::Names(vec!["p1".to_owned()]), Some("prod")),
         ] {
             let (taken, told) = of_one_project(&by, both(), served);
             assert_eq!((taken.len(), told), (2, None), "{by:?}");

@@ -4,9 +4,11 @@
 //! the engine shows: all pure, so that what would be done can be shown before anything is. [`engine`]
 //! asks the engine; [`roster`] follows who is there, [`raise`] makes green, [`sweep`] clears away.
 
+pub mod cleanup;
 pub mod clone;
 pub mod container;
 mod context;
+pub mod create;
 pub mod credentials;
 pub mod discovery;
 mod endpoints;
@@ -25,12 +27,10 @@ pub mod oneshot;
 mod podman;
 pub mod pools;
 pub mod portrait;
-pub mod raise;
-pub mod roster;
 pub mod spoken;
 pub mod strangers;
-pub mod sweep;
 pub mod tasks;
+pub mod watcher;
 
 #[cfg(test)]
 mod fates;

@@ -5,13 +5,13 @@ use crate::core::table::{Backend, Pool};
 use crate::driver::docker::container::Container;
 use crate::driver::docker::labels::Owner;
 use crate::driver::docker::members;
-use crate::driver::docker::roster::By;
+use crate::driver::docker::watcher::Selector;
 
 /// The containers of one pool, and how they are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Target {
     /// Which ones.
-    pub by: By,
+    pub by: Selector,
     /// The port inside.
     pub port: u16,
     /// The network; `None`: any.
@@ -27,7 +27,7 @@ pub fn places(
     service: &Service,
     running: &[String],
     made: Option<&Owner>,
-) -> Option<[Option<Place>; 2]> {
+) -> Option<[Option<Target>; 2]> {
     let PoolSpec::Containers(blue) = &service.blue else {
         return None;
     };
@@ -38,7 +38,7 @@ pub fn places(
         Some(PoolSpec::Containers(green)) => Some(place(green)),
         _ => None,
     };
-    let reached = |by| Place {
+    let reached = |by| Target {
         by,
         port: blue.port,
         network: blue.network.clone(),
@@ -46,9 +46,9 @@ pub fn places(
     let serving = if running.is_empty() {
         place(blue)
     } else {
-        reached(By::Ids(running.to_vec()))
+        reached(Selector::Ids(running.to_vec()))
     };
-    let green = made.map(|owner| reached(By::Labels(owner.selector())));
+    let green = made.map(|owner| reached(Selector::Labels(owner.selector())));
     Some([Some(serving), slot.or(green)])
 }
 
@@ -74,13 +74,13 @@ fn swapped(service: &Service, running: &[String]) -> bool {
         .is_some_and(|green| running == [green.to_string()])
 }
 
-fn place(spec: &Containers) -> Place {
-    Place {
+fn place(spec: &Containers) -> Target {
+    Target {
         by: match &spec.find {
-            Find::Names(names) => By::Names(names.clone()),
-            Find::Labels(labels) => By::Labels(labels.clone()),
-            Find::Pool(service, color) => By::Pool(service.clone(), *color),
-            Find::Swarm(service) => By::Tasks {
+            Find::Names(names) => Selector::Names(names.clone()),
+            Find::Labels(labels) => Selector::Labels(labels.clone()),
+            Find::Pool(service, color) => Selector::Pool(service.clone(), *color),
+            Find::Swarm(service) => Selector::Tasks {
                 service: service.clone(),
                 network: spec.network.clone().unwrap_or_default(),
             },
@@ -91,7 +91,7 @@ fn place(spec: &Containers) -> Place {
 }
 
 /// The pool of those that run and can be reached; `release` is its name when nobody is there.
-pub fn pool(place: &Place, containers: &[Container], release: &str) -> Pool {
+pub fn pool(place: &Target, containers: &[Container], release: &str) -> Pool {
     let mut images: Vec<&str> = containers
         .iter()
         .map(|found| found.image.as_str())
@@ -119,7 +119,7 @@ pub fn pool(place: &Place, containers: &[Container], release: &str) -> Pool {
 }
 
 /// Of those that run, who cannot be reached, and how to mend it.
-pub fn unreachable(place: &Place, containers: &[Container]) -> Vec<String> {
+pub fn unreachable(place: &Target, containers: &[Container]) -> Vec<String> {
     let serving = containers.iter().filter(|found| found.state.serves());
     let lost = serving.filter(|found| {
         found
@@ -218,12 +218,18 @@ mod tests {
             baseline: false,
         };
         let [blue, green] = places(&api, &[], None).expect("containers");
-        assert_eq!(blue.map(|place| place.by), Some(By::Names(words(&["api"]))));
+        assert_eq!(
+            blue.map(|place| place.by),
+            Some(Selector::Names(words(&["api"])))
+        );
         assert_eq!(green, None);
         let [blue, green] = places(&api, &words(&["0123"]), Some(&owner)).expect("containers");
-        assert_eq!(blue.map(|place| place.by), Some(By::Ids(words(&["0123"]))));
+        assert_eq!(
+            blue.map(|place| place.by),
+            Some(Selector::Ids(words(&["0123"])))
+        );
         let green = green.expect("green");
-        assert_eq!(green.by, By::Labels(owner.selector()));
+        assert_eq!(green.by, Selector::Labels(owner.selector()));
         assert_eq!((green.port, green.network.as_deref()), (3000, Some("net")));
         let promoted = container("new", State::Running);
         assert_eq!(running(&api, &[], &[promoted]), ["new-0123456789abcdef"]);
@@ -252,8 +258,11 @@ mod tests {
         );
         let copy = words(&["0123"]);
         let [blue, green] = places(&api, &copy, None).expect("containers");
-        assert_eq!(blue.map(|place| place.by), Some(By::Ids(copy.clone())));
-        let named = Some(By::Names(words(&["g1"])));
+        assert_eq!(
+            blue.map(|place| place.by),
+            Some(Selector::Ids(copy.clone()))
+        );
+        let named = Some(Selector::Names(words(&["g1"])));
         assert_eq!(green.map(|place| place.by), named);
         assert_eq!(running(&api, &copy, &[]), ["g1"]);
     }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use shifter::config::AccessFormat;
-use shifter::proxy::access::{Entry, line};
+use shifter::proxy::access_log::format::{Entry, line};
 
 fuzz_target!(|input: (&[u8], &[u8], &[u8], &[u8], &[u8])| {
     let (target, host, id, referer, agent) = input;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shifter::proxy::http1::{HeaderLimits, Http1};
+use shifter::proxy::downstream::http1::{HeaderLimits, Http1};
 
 const LIMITS: HeaderLimits = HeaderLimits {
     bytes: 4_096,

@@ -6,10 +6,10 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use shifter::config::{Config, Cookie, Mark, Sticky};
-use shifter::proxy::newcomers::Newcomers;
-use shifter::proxy::pin::{Line, Pin};
-use shifter::proxy::route::Routes;
-use shifter::proxy::seal::Seal;
+use shifter::proxy::routing::newcomers::Newcomers;
+use shifter::proxy::routing::sticky::{Line, Pin};
+use shifter::proxy::routing::router::Routes;
+use shifter::proxy::routing::cookie_signature::CookieSigner;
 use std::sync::LazyLock;
 
 static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
@@ -36,7 +36,7 @@ fuzz_target!(|input: (&[u8], &str, Vec<&[u8]>)| {
         member: true,
         salt: 7,
         epoch: 3,
-        seal: Seal::new(b"secret", "app"),
+        seal: CookieSigner::new(b"secret", "app"),
         newcomers: Newcomers::under(7, None),
     };
     let place = line.place(&headers, None);

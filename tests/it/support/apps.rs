@@ -1,6 +1,6 @@
 //! The demo's app as a test's backend: on a runtime of its own, so that it can die with all its connections.
 
-use shifter::cli::demo::app::App;
+use shifter::cli::commands::demo::app::App;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};

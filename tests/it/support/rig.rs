@@ -8,9 +8,9 @@ use shifter::core::users::UserTick;
 use shifter::core::weight::Weight;
 use shifter::metrics::Metrics;
 use shifter::proxy::{Listeners, Proxy, Stopped};
-use shifter::store::board::BackendState;
+use shifter::store::shared_state::BackendState;
 use shifter::store::window::Cursor;
-use shifter::store::{Board, Clock};
+use shifter::store::{Clock, SharedState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub struct Rig {
     pub addr: SocketAddr,
     tls: Option<SocketAddr>,
-    pub board: Arc<Board>,
+    pub board: Arc<SharedState>,
     pub metrics: Arc<Metrics>,
     pub proxy: Option<Proxy>,
     pub table: Table,
@@ -79,7 +79,7 @@ impl Rig {
             })
             .collect();
         let table = Table { version: 0, routes };
-        let board = Arc::new(Board::new(config.clone()));
+        let board = Arc::new(SharedState::new(config.clone()));
         board.publish(table.clone(), None, Clock::now());
         let metrics = Arc::new(Metrics::new().unwrap());
         let any = "127.0.0.1:0".parse().unwrap();

@@ -19,9 +19,9 @@ pub enum Telling {
 }
 
 /// The teller.
-pub struct Events(Mutex<Teller>);
+pub struct Events(Mutex<ProgressPrinter>);
 
-struct Teller {
+struct ProgressPrinter {
     telling: Telling,
     kept_back: Option<Value>,
     out: broadcast::Sender<Value>,
@@ -29,7 +29,7 @@ struct Teller {
 
 impl Events {
     pub fn new() -> Events {
-        Events(Mutex::new(Teller {
+        Events(Mutex::new(ProgressPrinter {
             telling: Telling::Straight,
             kept_back: None,
             out: broadcast::Sender::new(BACKLOG),

@@ -1,0 +1,124 @@
+//! How a rollout is told on standard error while it goes on, and which exit code it ends with.
+
+use crate::cli::output;
+use crate::control::view::{RolloutView, ServiceView};
+use crate::core::time::span;
+use crate::exit::Exit;
+use crate::store::journal::Note;
+use anstyle::{AnsiColor, Style};
+use std::time::{Duration, Instant};
+
+/// A CI job that hears nothing for long is killed: something is said at least so often.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Tells notes as they come, and a heartbeat when there are none.
+pub struct ProgressPrinter {
+    told: i64,
+    last: Instant,
+}
+
+impl Default for ProgressPrinter {
+    fn default() -> ProgressPrinter {
+        ProgressPrinter {
+            told: 0,
+            last: Instant::now(),
+        }
+    }
+}
+
+impl ProgressPrinter {
+    /// Tells a note, once.
+    pub fn note(&mut self, note: &Note) {
+        if note.seq <= self.told {
+            return;
+        }
+        self.told = note.seq;
+        self.last = Instant::now();
+        let style = style(note);
+        let rollout = if note.rollout > 0 {
+            format!(" r-{}", note.rollout)
+        } else {
+            String::new()
+        };
+        anstream::eprintln!(
+            "{}  {}{rollout}  {style}{}{style:#}",
+            note.at,
+            note.service,
+            note.text
+        );
+    }
+
+    /// The number of the last note told.
+    pub fn told(&self) -> i64 {
+        self.told
+    }
+
+    /// Says where the rollout stands when nothing was said for a while.
+    pub fn heartbeat(&mut self, service: &ServiceView, rollout: &RolloutView) {
+        if self.last.elapsed() < HEARTBEAT {
+            return;
+        }
+        self.last = Instant::now();
+        let waits = rollout.phase == "starting";
+        let line = match (&rollout.line, &service.green) {
+            (_, Some(green)) if waits => output::members(&green.backends),
+            (Some(line), _) => line.clone(),
+            _ => "no evidence yet".to_owned(),
+        };
+        let most = rollout
+            .step
+            .and_then(|step| rollout.steps.get(step)?.deadline_seconds)
+            .map_or(String::new(), |most| format!(", at most {}", span(most)));
+        let step = rollout.step.map_or(String::new(), |step| {
+            format!(" step {}/{}", step + 1, rollout.steps.len())
+        });
+        anstream::eprintln!(
+            "{}  {} r-{}  {}{step}, weight {}%, for {}{most}: {line}",
+            crate::control::timeline::now(),
+            service.name,
+            rollout.id,
+            rollout.phase.replace('_', " "),
+            service.weight_percent,
+            span(rollout.step_seconds)
+        );
+    }
+}
+
+fn style(note: &Note) -> Style {
+    let colored = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
+    match note.kind.as_str() {
+        "verdict" if note.text.starts_with("promoted") => colored(AnsiColor::Green).bold(),
+        "verdict" => colored(AnsiColor::Red).bold(),
+        "weight" => colored(AnsiColor::Cyan),
+        "health" => colored(AnsiColor::Yellow).bold(),
+        _ => Style::new(),
+    }
+}
+
+/// The code that an outcome ends with; `None` for a word that is no outcome.
+pub fn exit(outcome: &str) -> Option<Exit> {
+    match outcome {
+        "promoted" => Some(Exit::Ok),
+        "rolled_back" => Some(Exit::RolledBack),
+        "never_fit" => Some(Exit::Unfit),
+        "inconclusive" => Some(Exit::Inconclusive),
+        "stopped" => Some(Exit::Stopped),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rollout::Outcome;
+
+    #[test]
+    fn every_outcome_has_a_code_of_its_own() {
+        let codes: Vec<u8> = Outcome::NAMES
+            .iter()
+            .map(|name| exit(name).unwrap().code())
+            .collect();
+        assert_eq!(codes, [0, 3, 4, 5, 6]);
+        assert_eq!(exit("running"), None);
+    }
+}

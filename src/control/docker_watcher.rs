@@ -1,0 +1,397 @@
+//! Docker beside the controller: what is seen of the containers becomes pools. Nothing here decides about a rollout: what is seen is told to the machine as events.
+
+use crate::config::Service;
+use crate::control::controller::Controller;
+use crate::core::plan::Step;
+use crate::core::rollout::Event;
+use crate::core::table::Color;
+use crate::core::time::Time;
+use crate::driver::docker::labels::Owner;
+use crate::driver::docker::names::Moving;
+use crate::driver::docker::watcher::{self, ContainerUpdate, Found, Selector, Wants, WatchTarget};
+use crate::driver::docker::{Container, Engine, EngineError, Spoken};
+use crate::store::Clock;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+/// The longest wait for the engine before the first request is served.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// News that may wait.
+const MAILBOX: usize = 16;
+
+/// The way to Docker.
+pub(in crate::control) struct DockerWatcher {
+    /// The engine.
+    pub(in crate::control) engine: Engine,
+    /// The name of the journal, which marks what is ours.
+    pub(in crate::control) instance: String,
+    /// Why nothing is known at present.
+    pub(in crate::control) lost: Option<String>,
+    /// Which engine was told to answer, and by which version of its API.
+    spoken: Option<Spoken>,
+    /// The services that containers describe by their labels.
+    pub(in crate::control) labelled: Vec<Service>,
+    /// What was told of such labels.
+    pub(in crate::control) told: ReportedProblems,
+    wants: watch::Sender<Wants>,
+    news: mpsc::Receiver<ContainerUpdate>,
+    out: Option<mpsc::Sender<ContainerUpdate>>,
+}
+
+impl DockerWatcher {
+    /// An engine that nobody has asked yet.
+    pub(in crate::control) fn new(host: Option<String>, instance: String) -> DockerWatcher {
+        let (out, news) = mpsc::channel(MAILBOX);
+        DockerWatcher {
+            engine: Engine::new(host),
+            instance,
+            lost: None,
+            spoken: None,
+            labelled: vec![],
+            told: ReportedProblems::default(),
+            wants: watch::Sender::default(),
+            news,
+            out: Some(out),
+        }
+    }
+
+    /// Begins to follow what happens to the containers.
+    pub(in crate::control) fn follow(&mut self) {
+        if let Some(out) = self.out.take() {
+            tokio::spawn(watcher::follow(
+                self.engine.clone(),
+                self.wants.subscribe(),
+                out,
+            ));
+        }
+    }
+
+    /// The next news; for ever silent without Docker.
+    pub(in crate::control) async fn news(&mut self) -> ContainerUpdate {
+        match self.news.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Who makes the containers of a rollout.
+    pub(in crate::control) fn owner(&self, service: &str, rollout: i64) -> Owner {
+        Owner {
+            instance: self.instance.clone(),
+            service: service.to_owned(),
+            rollout,
+            baseline: false,
+        }
+    }
+}
+
+/// What one service has to do with Docker.
+#[derive(Default)]
+pub struct Seen {
+    /// The containers of blue and green as they were seen last; `None` before.
+    pub containers: [Option<Vec<Container>>; 2],
+    /// Why a pool has ended, as the engine told it.
+    pub fallen: [Option<String>; 2],
+    /// A rollout waits to hear whether its containers are still the same.
+    pub(in crate::control) restart_due: bool,
+    /// The pools of a rollout as they were saved, until they are seen again.
+    pub(in crate::control) resumed: Option<[crate::core::table::Pool; 2]>,
+    /// Something is to be cleared away.
+    pub(in crate::control) sweep_due: bool,
+    /// When a sweep is due that nothing asked for.
+    pub(in crate::control) next_sweep: Option<Instant>,
+    pub(in crate::control) raising: Option<AbortHandle>,
+    /// The containers of the baseline as they were seen last; `None` before.
+    pub(in crate::control) baseline: Option<Vec<Container>>,
+    /// Why the baseline has ended, as the engine told it.
+    pub(in crate::control) baseline_fallen: Option<String>,
+    pub(in crate::control) copying: Option<AbortHandle>,
+    pub(in crate::control) sweeping: Option<AbortHandle>,
+    /// A sweep has ended well since the process began.
+    pub(in crate::control) swept: bool,
+    /// What a sweep could not do.
+    pub(in crate::control) unswept: ReportedProblems,
+    /// The highest number of a rollout that another journal made containers of this service by.
+    pub(in crate::control) highest: i64,
+    /// Containers whose names on a network are being changed.
+    pub(in crate::control) moving: Moving,
+    /// Why containers that were found are not taken: they belong to several Compose projects.
+    pub(in crate::control) mixed: [Option<String>; 2],
+    told: [ReportedProblems; 2],
+    /// Of backends whose address may be another's.
+    pub(in crate::control) doubts: ReportedProblems,
+}
+
+impl Controller {
+    /// Looks once before anything listens, so that the first request finds its pool.
+    pub async fn locate(&mut self) {
+        let engine = self.watcher.engine.clone();
+        if self.config.docker.discovery {
+            let news = patiently(watcher::labelled(&engine)).await;
+            let news = news.map_or_else(ContainerUpdate::Lost, ContainerUpdate::Labelled);
+            self.on_docker_update(news, Clock::now());
+        }
+        self.want();
+        let pools = self.watcher.wants.borrow().pools.clone();
+        if !pools.is_empty() {
+            let news = patiently(watcher::look(&engine, &pools)).await;
+            self.on_docker_update(
+                news.map_or_else(ContainerUpdate::Lost, ContainerUpdate::Seen),
+                Clock::now(),
+            );
+        }
+        self.show();
+    }
+
+    /// Tells the roster whom it is to look for.
+    pub(in crate::control) fn want(&mut self) {
+        let watcher = &self.watcher;
+        let pools: Vec<WatchTarget> = self
+            .services
+            .iter()
+            .flat_map(|state| {
+                let baseline = state
+                    .baseline_place(watcher)
+                    .map(|place| (Color::Blue, Some(place)));
+                let places = state.places(watcher).into_iter().flatten();
+                Color::BOTH
+                    .into_iter()
+                    .zip(places)
+                    .chain(baseline)
+                    .filter_map(|(color, place)| {
+                        Some(WatchTarget {
+                            service: state.route.service.clone(),
+                            color,
+                            by: place?.by,
+                        })
+                    })
+            })
+            .collect();
+        let labelled = self.config.docker.discovery;
+        let wants = Wants { pools, labelled };
+        self.watcher.wants.send_if_modified(|present| {
+            let news = *present != wants;
+            *present = wants;
+            news
+        });
+    }
+
+    /// Takes what was seen, or that nothing can be.
+    pub(in crate::control) fn on_docker_update(&mut self, news: ContainerUpdate, now: Time) {
+        let was_lost = self.watcher.lost.is_some();
+        match news {
+            ContainerUpdate::Lost(why) => {
+                if !was_lost {
+                    let end = if why.ends_with(['?', ')']) { "" } else { "." };
+                    let text =
+                        format!("{why}{end} Traffic goes on where it is, and nothing advances");
+                    self.timeline.tell("", None, "trouble", text);
+                }
+                self.watcher.lost = Some(why);
+            }
+            ContainerUpdate::Labelled(containers) => {
+                self.tell_the_version();
+                self.discover(&containers);
+            }
+            ContainerUpdate::Seen(found) => {
+                self.watcher.lost = None;
+                self.tell_the_version();
+                if was_lost {
+                    let text = "Docker answers again".to_owned();
+                    self.timeline.tell("", None, "state", text);
+                }
+                self.place(found, now);
+            }
+        }
+        self.metrics
+            .docker_connected
+            .set(i64::from(self.watcher.lost.is_none()));
+    }
+
+    /// Says which engine answers, and by which version of its API it is asked: at the start, and when another one answers.
+    fn tell_the_version(&mut self) {
+        let spoken = self.watcher.engine.spoken();
+        if spoken.is_none() || spoken == self.watcher.spoken {
+            return;
+        }
+        if let Some(Spoken { engine, api }) = &spoken {
+            let text = format!("{engine} answers; it is asked by version {api} of its API");
+            self.timeline.tell("", None, "state", text);
+        }
+        self.watcher.spoken = spoken;
+    }
+
+    fn place(&mut self, found: Vec<Found>, now: Time) {
+        let (mut changed, mut seen) = (vec![], vec![]);
+        for found in found {
+            let service = &found.want.service;
+            let Some(i) = self.service_named(service) else {
+                continue;
+            };
+            if let Some(other) = self.services[i].settle_baseline(&self.watcher, &found) {
+                changed.extend(other.then_some(i));
+                continue;
+            }
+            let color = found.want.color;
+            let places = self.services[i].places(&self.watcher);
+            let Some(Some(place)) =
+                places.map(|[blue, green]| if color == Color::Blue { blue } else { green })
+            else {
+                continue;
+            };
+            // Somebody else is wanted by now.
+            if place.by != found.want.by {
+                continue;
+            }
+            if self.promoted_is_gone(i, color, &place.by, &found.containers) {
+                continue;
+            }
+            seen.push((i, color));
+            let state = &mut self.services[i];
+            let alone = color == Color::Blue && state.run.is_none();
+            let gone = alone && state.docker.fallen[color.index()].is_some();
+            if state.settle(color, &place, found) {
+                changed.push(i);
+            }
+            let back = gone && state.docker.fallen[color.index()].is_none();
+            let troubles = state.new_troubles(color, &place);
+            let (service, id) = (
+                state.route.service.clone(),
+                state.run.as_ref().map(|run| run.saved.id),
+            );
+            for text in troubles {
+                self.timeline.tell(&service, id, "trouble", text);
+            }
+            if back {
+                let text = "a container of it runs again".to_owned();
+                self.timeline.tell(&service, id, "state", text);
+            }
+        }
+        if !changed.is_empty() {
+            self.publish();
+        }
+        self.trust(&seen);
+        for i in changed {
+            self.remember(i);
+        }
+        for i in 0..self.services.len() {
+            if self.services[i].docker.restart_due {
+                self.restart_where_seen(i, now);
+            }
+        }
+    }
+
+    /// Whoever was promoted has been removed by somebody: blue is again who the file says.
+    fn promoted_is_gone(
+        &mut self,
+        i: usize,
+        color: Color,
+        by: &Selector,
+        containers: &[Container],
+    ) -> bool {
+        let state = &mut self.services[i];
+        let gone = color == Color::Blue
+            && containers.is_empty()
+            && matches!(by, Selector::Ids(_))
+            && state.run.is_none();
+        if !gone {
+            return false;
+        }
+        let saved = std::mem::take(&mut state.saved.running);
+        let service = state.route.service.clone();
+        let written = self
+            .timeline
+            .journal
+            .save_service(&service, &self.services[i].saved);
+        if self.timeline.watch(written).is_err() {
+            self.services[i].saved.running = saved;
+            return false;
+        }
+        let text = "the container that was promoted is not there any more; blue is again who the configuration names".to_owned();
+        self.timeline.tell(&service, None, "trouble", text);
+        self.want();
+        true
+    }
+
+    /// Where blue is now, and of which project, for a start at which Docker does not answer or several projects are there.
+    fn remember(&mut self, i: usize) {
+        let state = &mut self.services[i];
+        let blue = &state.route.blue;
+        let project = state.project().or_else(|| state.saved.project.clone());
+        let known = state.saved.known.as_ref() == Some(blue) && state.saved.project == project;
+        if state.run.is_some() || blue.backends.is_empty() || known {
+            return;
+        }
+        state.saved.known = Some(blue.clone());
+        state.saved.project = project;
+        let written = self
+            .timeline
+            .journal
+            .save_service(&state.route.service, &state.saved);
+        let _ = self.timeline.watch(written);
+    }
+
+    /// Lets the machine know whether anything can be known.
+    pub(in crate::control) fn look_at_docker(&mut self, i: usize, now: Time) {
+        let state = &self.services[i];
+        let Some(run) = &state.run else { return };
+        let blind =
+            state.is_docker() && (self.watcher.lost.is_some() || !state.sighted(&self.watcher));
+        // A green that is still to be made cannot be seen, and is not missed.
+        let starting =
+            run.trial.rollout().step() == Some(&Step::Start) && self.watcher.lost.is_none();
+        let blind = blind && !starting;
+        if run.trial.rollout().blind() != blind {
+            self.handle_event(i, Event::Blind(blind), now);
+        }
+    }
+}
+
+async fn patiently<T>(look: impl Future<Output = Result<T, EngineError>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!(
+            "Docker did not answer within {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}
+
+/// What was told already: a trouble is told when it comes, not at each look.
+#[derive(Default)]
+pub(in crate::control) struct ReportedProblems(Vec<String>);
+
+impl ReportedProblems {
+    /// Of all troubles that there are now, those that were not told yet.
+    pub(in crate::control) fn fresh(&mut self, all: Vec<String>) -> Vec<String> {
+        let fresh = all.iter().filter(|text| !self.0.contains(text)).cloned();
+        let fresh = fresh.collect();
+        self.0 = all;
+        fresh
+    }
+}
+
+impl Seen {
+    /// A sweep of before does not know what comes now; it is repeated later.
+    pub(in crate::control) fn stop_sweeping(&mut self) {
+        if let Some(task) = self.sweeping.take() {
+            task.abort();
+            self.sweep_due = true;
+        }
+    }
+
+    /// Green is not wanted any more.
+    pub(in crate::control) fn stop_raising(&mut self) {
+        if let Some(task) = self.raising.take() {
+            task.abort();
+        }
+        self.sweep_due = true;
+    }
+
+    /// Of a pool's troubles, those that were not told yet.
+    pub(in crate::control) fn untold(&mut self, color: Color, all: Vec<String>) -> Vec<String> {
+        self.told[color.index()].fresh(all)
+    }
+}

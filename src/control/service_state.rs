@@ -1,0 +1,459 @@
+//! One service in the controller's care: its entry of the table, its evidence, its rollout.
+
+use crate::config::{PoolSpec, Service};
+use crate::control::docker_watcher::Seen;
+use crate::control::run::Run;
+use crate::control::timeline;
+use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
+use crate::core::answers::Expected;
+use crate::core::judge::{Policy, Reference, Verdict};
+use crate::core::plan::Plan;
+use crate::core::rollout::{Action, Outcome, Rollout};
+use crate::core::routes::Usual;
+use crate::core::stats::{Baseline, History, SpanStats};
+use crate::core::table::{Color, Pool, Route};
+use crate::core::time::Time;
+use crate::core::weight::Weight;
+use crate::driver::docker::pools;
+use crate::driver::static_pools;
+use crate::metrics::MirrorCounts;
+use crate::store::journal::{SavedRollout, SavedService};
+use crate::store::shared_state::{BackendState, Health, PublishedService};
+use crate::store::window::{Cursor, Reading, Window};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Seconds that the rates in the view cover.
+const RECENT: usize = 10;
+
+/// What must survive a crash for a rollout to go on: everything but the evidence, which starts anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunState {
+    /// The machine.
+    pub rollout: Rollout,
+    /// Its age when this was saved, in milliseconds.
+    pub age_ms: u64,
+    /// Blue as it was.
+    pub blue: Pool,
+    /// Green as it was.
+    pub green: Pool,
+    /// The baseline as it was.
+    #[serde(default)]
+    pub baseline: Option<Pool>,
+    /// The turn of the line.
+    pub salt: u64,
+    /// The epoch of pins.
+    pub epoch: u32,
+    /// Blue's past, for a green that serves alone.
+    #[serde(default)]
+    pub past: Option<Baseline>,
+    /// What blue did before green's first share, where that is known.
+    #[serde(default)]
+    pub reference: Option<Reference>,
+    /// The image of green's containers, where shifter makes them.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// How many members green is to have.
+    #[serde(default)]
+    pub members: usize,
+    /// What green changes on purpose: told in this rollout, and not judged.
+    #[serde(default)]
+    pub expect: Vec<Expected>,
+}
+
+/// One service.
+pub struct ServiceState {
+    /// Its settings; a reload replaces them between rollouts.
+    pub settings: Arc<Service>,
+    /// Its entry of the table.
+    pub route: Route,
+    /// What is remembered between rollouts.
+    pub saved: SavedService,
+    /// The rollout under way.
+    pub run: Option<Run>,
+    /// The pool that serves has no healthy member, and that was logged.
+    pub lost: bool,
+    /// The last one that ended.
+    pub last: Option<RolloutView>,
+    /// What is known of its containers, where its pools are containers.
+    pub docker: Seen,
+    /// Copies of requests that were made for greens before this one.
+    pub mirrored_before: MirrorCounts,
+    pub(in crate::control) histories: [History; 2],
+    recent: VecDeque<[SpanStats; 2]>,
+    /// Requests of the last minutes, by route and by agent.
+    pub(in crate::control) usual: Usual,
+    reader: Option<(Arc<Window>, Cursor)>,
+}
+
+impl ServiceState {
+    /// A service at rest, as remembered.
+    pub fn new(settings: Arc<Service>, saved: SavedService) -> ServiceState {
+        let known = saved.known.clone();
+        let blue = match known.filter(|_| !matches!(settings.blue, PoolSpec::Addresses(_))) {
+            Some(known) => known,
+            None => static_pools::pools(&settings, &saved.running).0,
+        };
+        let route = Route {
+            service: settings.name.clone(),
+            rollout: 0,
+            blue,
+            green: None,
+            weight: Weight::NONE,
+            ramp: None,
+            salt: 0,
+            epoch: saved.epoch,
+            limits: None,
+            ceilings: Default::default(),
+            withheld: false,
+            baseline: None,
+            mark: 1,
+        };
+        ServiceState {
+            settings,
+            route,
+            saved,
+            run: None,
+            lost: false,
+            last: None,
+            docker: Seen::default(),
+            mirrored_before: MirrorCounts::default(),
+            histories: Default::default(),
+            recent: VecDeque::new(),
+            usual: Usual::default(),
+            reader: None,
+        }
+    }
+
+    /// Takes new settings; a rollout under way keeps its plan and its pools.
+    ///
+    /// Where another time or other answers count from now on, blue's past is of another kind and is forgotten.
+    pub fn adopt(&mut self, settings: Arc<Service>) {
+        let counts = |one: &Service| (one.judgement.latency, one.judgement.count_4xx);
+        if counts(&settings) != counts(&self.settings) {
+            self.histories = Default::default();
+        }
+        let green_of =
+            |one: &Service| pools::places(one, &self.saved.running, None).map(|[_, green]| green);
+        let same_green = green_of(&settings) == green_of(&self.settings);
+        if self.run.is_none() && !same_green {
+            self.docker.containers[Color::Green.index()] = None;
+        }
+        self.settings = settings;
+        // What the containers are is not said by the file alone.
+        if self.run.is_none() && !self.is_docker() {
+            self.route.blue = static_pools::pools(&self.settings, &self.saved.running).0;
+        }
+    }
+
+    /// The plan that a rollout of this service would follow.
+    pub fn plan(&self, strategy: Option<crate::core::plan::Strategy>) -> Plan {
+        self.settings.plan(strategy)
+    }
+
+    /// The judge's policy from the settings.
+    pub fn policy(&self) -> Policy {
+        self.settings.policy()
+    }
+
+    /// Green is known and has no share; counts, draws and cookies of a new rollout begin.
+    pub(super) fn prepare_route(&mut self, green: Pool) {
+        self.route.green = Some(green);
+        self.route.weight = Weight::NONE;
+        self.route.mark += 1;
+        self.route.salt = rand::random();
+        self.route.epoch += 1;
+    }
+
+    /// Begins a rollout's evidence.
+    ///
+    /// `recorded` lines of it are in the journal already.
+    pub fn begin(
+        &mut self,
+        saved: SavedRollout,
+        rollout: Rollout,
+        expect: &[Expected],
+        ready: bool,
+        recorded: i64,
+    ) {
+        let settings = self.settings.clone();
+        let policy = self.policy().expecting(expect);
+        let mut run = Run::new(saved, rollout, settings, policy, ready, recorded);
+        run.expect = expect.to_vec();
+        self.histories[Color::Green.index()] = History::default();
+        self.recent.clear();
+        self.run = Some(run);
+    }
+
+    /// What must be saved to go on after a crash.
+    pub fn state(&self, now: Time) -> Option<RunState> {
+        let run = self.run.as_ref()?;
+        Some(RunState {
+            rollout: run.trial.rollout().clone(),
+            age_ms: u64::try_from(run.trial.rollout().age(now).as_millis()).unwrap_or(u64::MAX),
+            blue: self.route.blue.clone(),
+            green: self.route.green.clone().unwrap_or_default(),
+            baseline: self.route.baseline.clone(),
+            salt: self.route.salt,
+            epoch: self.route.epoch,
+            past: run.trial.past(self.blue_history()).known(),
+            reference: run.trial.reference(),
+            image: run.image.clone(),
+            members: run.members,
+            expect: run.expect.clone(),
+        })
+    }
+
+    /// Reads the counts made since the last call and keeps them where they belong.
+    pub fn read(&mut self, published: &PublishedService, now: Time) -> Reading {
+        let window = &published.window;
+        let known = self
+            .reader
+            .as_ref()
+            .is_some_and(|(held, _)| Arc::ptr_eq(held, window));
+        if !known {
+            self.reader = Some((window.clone(), Cursor::new(window)));
+        }
+        let Some((held, cursor)) = &mut self.reader else {
+            return Reading::default();
+        };
+        let reading = cursor.read(held, now);
+        if reading.ticks.is_empty() {
+            return reading;
+        }
+        for color in Color::BOTH {
+            let share = match color {
+                Color::Blue => self.route.weight.rest(),
+                Color::Green => self.route.weight,
+            };
+            let diverted = color == Color::Green && self.route.withheld;
+            if share > Weight::NONE && !diverted {
+                self.histories[color.index()].push(&reading.spans[color.index()]);
+            }
+        }
+        let seconds = reading.ticks.len() as u64;
+        self.usual.push(&reading.groups, &reading.sample, seconds);
+        self.recent.push_back(reading.spans.clone());
+        // A reader that overslept has one span for several seconds; the rates stay right within a second.
+        while self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        reading
+    }
+
+    /// Feeds the judge; the verdict when there is news to act on.
+    pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
+        let run = self.run.as_mut()?;
+        if !run.trial.judges() || reading.ticks.is_empty() {
+            return None;
+        }
+        // What blue does for green's callers says nothing about green.
+        if run.trial.withheld() {
+            return None;
+        }
+        for color in Color::BOTH {
+            run.step_spans[color.index()].merge(&reading.spans[color.index()]);
+        }
+        run.trial
+            .blame(reading.faults[Color::Green.index()].clone());
+        let green = self.route.green.as_ref();
+        let members = green.map_or(0, |pool| pool.backends.len());
+        let routes = run.trial.routes(&reading.groups);
+        let contents = run.trial.contents(&reading.contents);
+        let counted = routes.iter().chain(&contents);
+        counted.for_each(|line| run.record(line));
+        let mut verdict = None;
+        for tick in &reading.ticks {
+            let line = run.trial.second(tick, members)?;
+            run.record(&line);
+            verdict = run.trial.verdict().cloned();
+        }
+        verdict
+    }
+
+    /// What is to be remembered when green becomes the new blue.
+    pub fn promoted(&self) -> SavedService {
+        let Some(green) = &self.route.green else {
+            return self.saved.clone();
+        };
+        if !self.is_docker() {
+            return SavedService {
+                running: static_pools::running(&self.settings, green),
+                ..self.saved.clone()
+            };
+        }
+        let [blue, new] = &self.docker.containers;
+        let new = new.as_deref().unwrap_or_default();
+        let made = self.run.as_ref().is_some_and(|run| run.image.is_some());
+        // Whose containers shifter does not make, it does not stop either.
+        let replaced = blue.iter().flatten().filter(|_| made);
+        let mut retired = self.saved.retired.clone();
+        retired.extend(replaced.map(|container| container.id.clone()));
+        SavedService {
+            running: pools::running(&self.settings, &self.saved.running, new),
+            retired,
+            known: Some(green.clone()),
+            ..self.saved.clone()
+        }
+    }
+
+    /// Green is the new blue.
+    pub fn swap_roles(&mut self) {
+        self.route.baseline = None;
+        self.saved = self.promoted();
+        self.docker.containers.swap(0, 1);
+        self.docker.fallen = Default::default();
+        self.docker.containers[Color::Green.index()] = None;
+        self.docker.sweep_due = true;
+        if let Some(green) = self.route.green.take() {
+            self.route.blue = green;
+        }
+        (self.route.weight, self.route.ramp) = (Weight::NONE, None);
+        self.route.rollout = 0;
+        self.histories.swap(0, 1);
+        self.usual.forget_pools();
+        self.histories[Color::Green.index()] = History::default();
+    }
+
+    /// Blue serves alone again.
+    pub fn drop_green(&mut self) {
+        self.route.green = None;
+        // A slot of the file is watched also without a rollout: what was seen of it holds.
+        if !matches!(self.settings.green, Some(PoolSpec::Containers(_))) {
+            self.docker.containers[Color::Green.index()] = None;
+        }
+        self.docker.fallen[Color::Green.index()] = None;
+        self.docker.stop_raising();
+        (self.route.weight, self.route.ramp) = (Weight::NONE, None);
+        self.route.rollout = 0;
+        self.histories[Color::Green.index()] = History::default();
+    }
+
+    /// The last rollout, when it went back to blue.
+    pub fn went_back(&self) -> Option<i64> {
+        let last = self.last.as_ref()?;
+        let promoted = last.outcome.as_deref() == Some(Outcome::Promoted.name());
+        (!promoted).then_some(last.id)
+    }
+
+    /// What the recorded rollout looks like now.
+    pub fn saved_rollout(&self, now: Time) -> Option<SavedRollout> {
+        let run = self.run.as_ref()?;
+        let mut saved = run.saved.clone();
+        let outcome = run.trial.rollout().outcome();
+        saved.outcome = outcome.map(|outcome| outcome.name().to_owned());
+        saved.reason = outcome.and_then(Outcome::reason).map(str::to_owned);
+        saved.ended_at = run.trial.rollout().finished().then(timeline::now);
+        saved.state = serde_json::to_string(&self.state(now)?).ok()?;
+        saved.evidence = serde_json::to_string(&run.trial.report()).ok();
+        Some(saved)
+    }
+
+    /// Recent failures and rates of blue, for plans.
+    pub fn blue_history(&self) -> &History {
+        &self.histories[Color::Blue.index()]
+    }
+
+    /// How the service stands.
+    ///
+    /// `upgraded` counts the open upgraded connections of blue and green.
+    pub fn view(
+        &self,
+        published: Option<&Arc<PublishedService>>,
+        upgraded: [i64; 2],
+        now: Time,
+    ) -> ServiceView {
+        let pool = |color: Color| {
+            let backends = published.map(|published| published.pools[color.index()].as_slice());
+            PoolView {
+                upgraded: upgraded[color.index()],
+                ..self.pool_view(color, backends.unwrap_or_default())
+            }
+        };
+        let seen = self.run.as_ref().map(|run| &run.step_spans);
+        let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
+        ServiceView {
+            name: self.route.service.clone(),
+            hosts: self
+                .settings
+                .hosts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            weight_percent: self.route.share(now).ratio() * 100.0,
+            observed_percent: seen
+                .filter(|_| total > 0)
+                .map(|spans| spans[1].requests as f64 * 100.0 / total as f64),
+            blue: pool(Color::Blue),
+            green: self.route.green.as_ref().map(|_| pool(Color::Green)),
+            baseline: self.baseline_view(published.map(|published| &**published)),
+            mirror: None,
+            advice: self.usual.advice(),
+            green_configured: self.settings.green.is_some() || self.is_docker(),
+            rollout: self
+                .run
+                .as_ref()
+                .map(|run| run.view(now))
+                .or_else(|| self.last.clone()),
+        }
+    }
+
+    /// One backend; the name of its container is not known here.
+    pub(in crate::control) fn backend_view(backend: &BackendState) -> BackendView {
+        BackendView {
+            id: backend.id.clone(),
+            container: None,
+            address: backend.addr.to_string(),
+            health: match backend.health() {
+                _ if backend.doubted() => "doubted",
+                Health::Up => "up",
+                Health::Down => "down",
+                Health::Unknown => "unknown",
+            }
+            .to_owned(),
+            reason: backend.ill().filter(|_| backend.health() == Health::Down),
+            in_flight: backend.in_flight.load(Relaxed),
+        }
+    }
+
+    fn pool_view(&self, color: Color, backends: &[Arc<BackendState>]) -> PoolView {
+        let mut span = SpanStats::default();
+        for second in &self.recent {
+            span.merge(&second[color.index()]);
+        }
+        let quantile = |q: f64| (span.latency.count() > 0).then(|| span.latency.quantile(q));
+        PoolView {
+            release: self
+                .route
+                .pool(color)
+                .map(|pool| pool.release.clone())
+                .unwrap_or_default(),
+            backends: backends
+                .iter()
+                .map(|backend| BackendView {
+                    container: self.container_of(color, &backend.id),
+                    ..ServiceState::backend_view(backend)
+                })
+                .collect(),
+            in_flight: backends
+                .iter()
+                .map(|backend| backend.in_flight.load(Relaxed))
+                .sum(),
+            requests_per_second: span.requests as f64 / self.recent.len().max(1) as f64,
+            failed_percent: span.failure_rate() * 100.0,
+            p50_ms: quantile(0.50),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            ..PoolView::default()
+        }
+    }
+}
+
+/// Whether an action lets green have more than it has: such a thing is recorded before it is done.
+pub fn grows(actions: &[Action], present: Weight) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::SetWeight(weight) if *weight > present))
+}

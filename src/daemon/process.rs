@@ -1,0 +1,313 @@
+//! The whole of shifter in one process: proxy, controller and admin, from binding to the last request.
+
+use crate::config::{Config, ConfigError};
+use crate::control::{ControlCommand, Handle};
+use crate::daemon::control_plane::{Control, StartError, State};
+use crate::daemon::handover::{Predecessor, Successor};
+use crate::daemon::inputs::{self, DaemonInputs};
+use crate::daemon::logging;
+use crate::daemon::signals::{Signal, Signals};
+use crate::daemon::systemd;
+use crate::exit::Exit;
+use crate::metrics::Metrics;
+use crate::proxy::{self, Listeners};
+use crate::store::{Clock, FolderLock, SharedState};
+use sd_notify::NotifyState;
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a successor is started with.
+const TAKE_OVER: &str = "--take-over";
+
+/// What is bound and locked before anything starts.
+pub struct Prepared {
+    config: Arc<Config>,
+    file: Option<PathBuf>,
+    listeners: Listeners,
+    state: State,
+    predecessor: Option<Predecessor>,
+}
+
+impl Prepared {
+    /// What it will run with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
+    pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
+        let lock = FolderLock::take(&config.state)?;
+        let listeners = proxy::bind(&config.proxy.all_listen(), systemd::inherited())?;
+        Ok(Prepared {
+            state: State::behind(lock, &config)?,
+            config: Arc::new(config),
+            file,
+            listeners,
+            predecessor: None,
+        })
+    }
+
+    /// The same, from a shifter that runs on the same folder; without one as [`Prepared::from_config`].
+    ///
+    /// Until this process serves, the other one does.
+    pub fn take_over(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
+        let Some((mut predecessor, given)) = Predecessor::ask(&config.state)? else {
+            return Prepared::from_config(config, file);
+        };
+        let listeners = proxy::bind(&config.proxy.all_listen(), given)?;
+        predecessor.ready()?;
+        Ok(Prepared {
+            state: State::take(&config)?,
+            config: Arc::new(config),
+            file,
+            listeners,
+            predecessor: Some(predecessor),
+        })
+    }
+
+    /// Everything in memory, on a listener that is bound already: for the demo.
+    pub fn in_memory(config: Config, listener: TcpListener) -> Result<Prepared, StartError> {
+        Ok(Prepared {
+            config: Arc::new(config),
+            file: None,
+            listeners: Listeners {
+                all: vec![listener],
+                shared: false,
+            },
+            state: State::in_memory()?,
+            predecessor: None,
+        })
+    }
+}
+
+/// A running shifter.
+pub struct Process {
+    /// The way to the controller.
+    pub handle: Handle,
+    /// What both planes share.
+    pub board: Arc<SharedState>,
+    /// What Prometheus is told.
+    pub metrics: Arc<Metrics>,
+    /// The configuration at the start.
+    pub config: Arc<Config>,
+    file: Option<PathBuf>,
+    proxy: proxy::Proxy,
+    control: Control,
+}
+
+impl Process {
+    /// Starts all parts; the first accepted connection is routed by the saved table.
+    pub async fn start(prepared: Prepared) -> Result<Process, StartError> {
+        let Prepared {
+            config,
+            file,
+            listeners,
+            state,
+            predecessor,
+        } = prepared;
+        Clock::now();
+        let metrics =
+            Arc::new(Metrics::new().map_err(|error| StartError::Internal(error.to_string()))?);
+        let board = Arc::new(SharedState::keyed(config.clone(), state.key.clone()));
+        let (control, handle) =
+            Control::start(&board, &metrics, &config, file.clone(), state).await?;
+        let proxy = proxy::Proxy::start(&board, &config, &metrics, listeners)
+            .map_err(|error| StartError::Internal(error.to_string()))?;
+        if let Some(predecessor) = predecessor
+            && let Err(error) = predecessor.serving()
+        {
+            tracing::warn!(%error, "the shifter that ran before went away while it was replaced");
+        }
+        Ok(Process {
+            handle,
+            board,
+            metrics,
+            config,
+            file,
+            proxy,
+            control,
+        })
+    }
+
+    /// Ends in order: lame duck, listeners closed, requests in flight finished, state recorded.
+    pub async fn stop(self) -> proxy::Stopped {
+        let stopped = self.proxy.stop().await;
+        self.control.stop(&self.handle).await;
+        stopped
+    }
+
+    /// Serves until SIGTERM or SIGINT, reloading on SIGHUP, replaced by a successor where one asks or on
+    /// SIGUSR2; a second signal ends at once.
+    pub async fn serve_until_stopped(mut self, mut ears: DaemonInputs) -> Exit {
+        systemd::tell(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
+        loop {
+            tokio::select! {
+                signal = ears.signals.next() => match signal {
+                    Signal::Stop => break,
+                    Signal::Reopen => self.proxy.reopen_log(),
+                    Signal::Reload => {
+                        self.proxy.reopen_log();
+                        if let Err(refusal) = self.handle.order(None, ControlCommand::Reload).await {
+                            tracing::error!("{refusal}");
+                        }
+                    }
+                    Signal::Replace => start_successor(),
+                },
+                asked = inputs::asked(ears.desk.as_ref()) => match asked {
+                    Ok(successor) => match self.hand_over(successor, &mut ears).await {
+                        Ok(Some(process)) => self = process,
+                        Ok(None) => return Exit::Ok,
+                        Err(exit) => return exit,
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, "no successor can ask any more");
+                        ears.desk = None;
+                    }
+                },
+            }
+        }
+        systemd::tell(&[NotifyState::Stopping]);
+        ears.desk = None;
+        self.stop_unless_again(&mut ears.signals).await;
+        Exit::Ok
+    }
+
+    /// Lets a successor take the place of this process; `Some` when it did not come to that.
+    async fn hand_over(
+        self,
+        mut successor: Successor,
+        ears: &mut DaemonInputs,
+    ) -> Result<Option<Process>, Exit> {
+        let kept = |error: std::io::Error| {
+            tracing::error!(%error, "the successor did not get ready; this shifter goes on");
+        };
+        let offered = tokio::task::block_in_place(|| successor.offer(self.proxy.listeners()));
+        if let Err(error) = offered {
+            kept(error);
+            return Ok(Some(self));
+        }
+        tracing::info!("a successor is ready; it gets the state folder, requests go on");
+        ears.desk = None;
+        let Process {
+            handle,
+            board,
+            metrics,
+            config: _,
+            file,
+            proxy,
+            control,
+        } = self;
+        control.stop(&handle).await;
+        let Err(error) = tokio::task::block_in_place(|| successor.give()) else {
+            systemd::tell(&[NotifyState::Stopping]);
+            tracing::info!("the successor serves; requests in flight finish here");
+            let stopped = proxy.leave().await;
+            tracing::info!(finished = stopped.finished, cut = stopped.cut, "stopped");
+            return Ok(None);
+        };
+        kept(error);
+        // It may have been reloaded since the start.
+        let config = board.snapshot().config.clone();
+        match Control::again(&board, &metrics, &config, file.clone()).await {
+            Ok((control, handle)) => {
+                let process = Process {
+                    handle,
+                    board,
+                    metrics,
+                    config,
+                    file,
+                    proxy,
+                    control,
+                };
+                ears.open_desk(&process.config.state);
+                Ok(Some(process))
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                let exit = error.exit();
+                proxy.stop().await;
+                Err(exit)
+            }
+        }
+    }
+
+    /// Ends in order, or at once at the next signal.
+    pub async fn stop_unless_again(self, signals: &mut Signals) {
+        tracing::info!(
+            "stopping: answers say `Connection: close`, requests in flight finish; a second signal ends at once"
+        );
+        tokio::select! {
+            stopped = self.stop() => {
+                tracing::info!(finished = stopped.finished, cut = stopped.cut, "stopped");
+            }
+            () = signals.stop_again() => {
+                tracing::warn!("stopped at once by a second signal");
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        }
+    }
+}
+
+/// Starts this program again, as it is on disk now, to take this process's place.
+fn start_successor() {
+    let mut words = std::env::args_os();
+    let Some(program) = words.next() else { return };
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(words.filter(|word| word != TAKE_OVER))
+        .arg(TAKE_OVER);
+    match command.spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "a successor was started");
+            tokio::spawn(async move {
+                if let Ok(status) = child.wait().await {
+                    tracing::error!("the successor ended: {status}; this shifter goes on");
+                }
+            });
+        }
+        Err(error) => {
+            tracing::error!(%error, "no successor could be started; this shifter goes on")
+        }
+    }
+}
+
+/// Reads the configuration; a fault is told with its place, and the code says so.
+pub fn load(path: &std::path::Path) -> Result<Config, Exit> {
+    Config::load(path).map_err(|error| {
+        tell(error);
+        Exit::Usage
+    })
+}
+
+/// Tells a fault of the configuration with its place.
+pub fn tell(error: ConfigError) {
+    anstream::eprintln!("{:?}", miette::Report::new(error));
+}
+
+/// A runtime with as many workers as the configuration says, and logging as it says.
+pub fn runtime(config: &Config, level: Option<&str>) -> Result<tokio::runtime::Runtime, Exit> {
+    logging::init(config.log.format, level.unwrap_or(config.log.level.name()));
+    let threads = match config.proxy.threads {
+        0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        n => n,
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("proxy")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            anstream::eprintln!("shifter: cannot start: {error}");
+            Exit::Internal
+        })
+}
+
+/// Runs a future to its end; what is left on the runtime then is given up after a moment.
+pub fn block_on<T>(runtime: tokio::runtime::Runtime, future: impl Future<Output = T>) -> T {
+    let result = runtime.block_on(future);
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}

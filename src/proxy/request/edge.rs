@@ -1,0 +1,213 @@
+//! What every connection and request of users shares: who is let in, and who is told of it.
+
+use crate::config::{AccessFormat, AccessLog};
+use crate::metrics::Metrics;
+use crate::proxy::access_log::format::{self, Entry};
+use crate::proxy::access_log::writer::AccessLogWriter;
+use crate::proxy::downstream::acme::{CHALLENGE, Issued};
+use crate::proxy::downstream::http1::Rejection;
+use crate::proxy::downstream::rejection;
+use crate::proxy::downstream::timeout_stream::TimeoutStream;
+use crate::proxy::limits::per_address::AddressLimiter;
+use crate::proxy::request::context::RequestContext;
+use crate::proxy::request::headers;
+use crate::proxy::routing::authority::authority;
+use crate::proxy::routing::snapshot::Settings;
+use arc_swap::ArcSwapOption;
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderValue, Version};
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// How long a user who is turned away may take to read why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The edge of the proxy.
+pub struct Edge {
+    /// Users by address.
+    pub crowd: AddressLimiter,
+    /// The certificate that is had by ACME, where one is.
+    pub issued: ArcSwapOption<Issued>,
+    metrics: Arc<Metrics>,
+    log: Option<(AccessFormat, AccessLogWriter)>,
+    /// Tunnels and streams are told of when they begin, too.
+    begins: bool,
+}
+
+impl Edge {
+    /// An edge that writes this log.
+    ///
+    /// # Errors
+    /// When the log's file cannot be opened.
+    pub fn new(metrics: Arc<Metrics>, log: Option<&AccessLog>) -> io::Result<Edge> {
+        let start = |log: &AccessLog| {
+            let scribe =
+                AccessLogWriter::start(log.file.as_deref(), metrics.access_dropped.clone())?;
+            Ok::<_, io::Error>((log.format, scribe))
+        };
+        Ok(Edge {
+            crowd: AddressLimiter::default(),
+            issued: ArcSwapOption::empty(),
+            begins: log.is_some_and(|log| log.begins),
+            log: log.map(start).transpose()?,
+            metrics,
+        })
+    }
+
+    /// Opens the log's file anew, as those who move it away expect.
+    pub fn reopen(&self) {
+        if let Some((_, scribe)) = &self.log {
+            scribe.reopen();
+        }
+    }
+
+    /// What an authority that asks who we are is answered.
+    pub fn proof(&self, session: &Session) -> Option<String> {
+        let token = session.req_header().uri.path().strip_prefix(CHALLENGE)?;
+        self.issued.load().as_ref()?.proof(token)
+    }
+
+    /// Whether anybody reads lines about requests.
+    fn logs(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Writes a line about a request; never waits.
+    fn tell(&self, entry: &Entry<'_>) {
+        if let Some((format, scribe)) = &self.log {
+            scribe.write(format::line(*format, entry));
+        }
+    }
+
+    /// A request was refused before anybody could read it.
+    pub fn unread(&self, client: IpAddr, refusal: Rejection) {
+        self.refused(refusal.status);
+        if self.logs() {
+            self.tell(&Entry {
+                status: refusal.status,
+                refused: Some(refusal.why),
+                ..Entry::of(client)
+            });
+        }
+    }
+
+    /// Tells a user who has too many connections so, and waits a moment until that was read.
+    pub async fn turn_away(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        client: IpAddr,
+        in_http1: bool,
+    ) {
+        let refusal = Rejection {
+            status: 429,
+            why: "too many connections",
+        };
+        self.unread(client.to_canonical(), refusal);
+        if !in_http1 {
+            return;
+        }
+        let told = async {
+            stream.write_all(&rejection::bare(refusal.status)).await?;
+            stream.shutdown().await?;
+            let mut rest = [0; 4_096];
+            while stream.read(&mut rest).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Who does not read it has had the chance.
+        let _ = tokio::time::timeout(LAST_WORDS, told).await;
+    }
+
+    /// Refuses a user who asks too often.
+    pub fn pace(&self, session: &Session, settings: &Settings) -> Result<()> {
+        if let Some(most) = settings.limits.requests_per_address
+            && let Some(user) = headers::user(session, &settings.trust)
+            && !self.crowd.asks(user, most, Instant::now())
+        {
+            return Error::e_explain(ErrorType::HTTPStatus(429), "too many requests");
+        }
+        Ok(())
+    }
+
+    /// Counts and tells of a request that has ended; `status` is what the user got, 0 for nothing.
+    pub fn ended(
+        &self,
+        session: &Session,
+        record: &RequestContext,
+        status: u16,
+        error: Option<&Error>,
+    ) {
+        if let Some(refused) = TimeoutStream::of(session).and_then(TimeoutStream::body_refused) {
+            self.refused(refused.status);
+        } else if let Some(ErrorType::HTTPStatus(
+            status @ 400..=499 | status @ 501 | status @ 505,
+        )) = error.map(Error::etype)
+        {
+            self.refused(*status);
+        }
+        self.describe(session, record, status, false);
+    }
+
+    /// Tells of a tunnel or a stream that begins, where that is wanted.
+    pub fn began(&self, session: &Session, record: &RequestContext, status: u16) {
+        if self.begins {
+            self.describe(session, record, status, true);
+        }
+    }
+
+    /// Tells of a request that has ended, or begins to go on.
+    fn describe(&self, session: &Session, record: &RequestContext, status: u16, begins: bool) {
+        if !self.logs() {
+            return;
+        }
+        let (request, live) = (session.req_header(), record.live());
+        let Some(client) = headers::user(session, &live.settings.trust) else {
+            return;
+        };
+        let header = |name| {
+            request
+                .headers
+                .get(name)
+                .map_or(&b""[..], HeaderValue::as_bytes)
+        };
+        let (service, color) = (record.service(), record.color());
+        let release = service
+            .zip(color)
+            .map(|(service, color)| service.releases[color.index()].as_str());
+        self.tell(&Entry {
+            method: request.method.as_str(),
+            target: request.raw_path(),
+            version: match request.version {
+                Version::HTTP_2 => "HTTP/2.0",
+                Version::HTTP_10 => "HTTP/1.0",
+                _ => "HTTP/1.1",
+            },
+            host: authority(request),
+            status,
+            service: service.map(|service| service.name.as_str()),
+            pool: color,
+            release,
+            backend: record.member().map(|member| member.state.id.as_str()),
+            total: record.age(),
+            first_byte: record.first_byte(),
+            received: session.body_bytes_read(),
+            sent: session.body_bytes_sent(),
+            id: record.id.as_ref().map_or(b"", HeaderValue::as_bytes),
+            referer: header(REFERER),
+            agent: header(USER_AGENT),
+            unjudged: record.unjudged,
+            reason: record.reason,
+            begins,
+            ..Entry::of(client)
+        });
+    }
+
+    /// Counts what was not taken.
+    fn refused(&self, status: u16) {
+        self.metrics.refused(status);
+    }
+}

@@ -1,0 +1,170 @@
+//! A newcomer whom a connection still knows: what it asks before its first cookie is back goes one way.
+//!
+//! A page asks for ten things at once, on one connection of HTTP/2 or one after the other. Each would be a newcomer, and
+//! land on either version with a cookie of its own. So for a second the connection remembers where chance put the first of
+//! them: the others are that user's, as they would be with the cookie, and chance is asked once.
+//!
+//! A connection of a proxy in front carries many users. It is told by `trusted_proxies` or by the headers that such proxies
+//! add, and remembers nobody; what calls itself by another name (`User-Agent`) is another user's.
+
+use crate::core::fnv::Fnv;
+use crate::core::time::Time;
+use crate::proxy::downstream::client_address::{FORWARDED_FOR, peer};
+use crate::proxy::routing::newcomers::Newcomers;
+use crate::proxy::routing::snapshot::Settings;
+use crate::proxy::routing::sticky::{Assignment, TrafficSplit};
+use http::header::{FORWARDED, USER_AGENT, VIA};
+use pingora::http::ResponseHeader;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::proxy::Session;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a newcomer is remembered: browsers have the first answer, and its cookie, by then.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// Newcomers of different services that one connection remembers.
+const MET_MAX: usize = 4;
+
+/// What one connection remembers of its user.
+#[derive(Debug, Default)]
+pub struct ConnectionMemory(Mutex<Vec<Met>>);
+
+/// A newcomer of one service, under one salt and epoch.
+#[derive(Debug)]
+struct Met {
+    newcomers: Arc<Newcomers>,
+    epoch: u32,
+    agent: u64,
+    since: Time,
+    place: Assignment,
+}
+
+/// A request on a connection that remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    guest: &'a ConnectionMemory,
+    /// The hash of what the user's program calls itself.
+    agent: u64,
+    now: Time,
+}
+
+impl ConnectionMemory {
+    /// What Pingora carries from a connection to each request on it.
+    pub fn digest() -> Option<Arc<ProxyDigest>> {
+        let header = ResponseHeader::build(200, Some(0)).ok()?;
+        let guest = Box::new(ConnectionMemory::default());
+        Some(Arc::new(ProxyDigest::new(Box::new(header), Some(guest))))
+    }
+
+    /// A request at this time, by a program that calls itself so.
+    pub fn visit(&self, agent: &[u8], now: Time) -> Visit<'_> {
+        Visit {
+            guest: self,
+            agent: Fnv::hash(agent),
+            now,
+        }
+    }
+}
+
+impl<'a> Visit<'a> {
+    /// A request on a connection of one user; `None` where the connection remembers nobody.
+    pub fn of(session: &'a Session, settings: &Settings, now: Time) -> Option<Visit<'a>> {
+        let digest = session.digest()?.proxy_digest.as_ref()?;
+        let guest: &ConnectionMemory = digest.user_data.as_ref()?.downcast_ref()?;
+        let headers = &session.req_header().headers;
+        let relayed = [FORWARDED_FOR, FORWARDED, VIA]
+            .iter()
+            .any(|name| headers.contains_key(name));
+        let trusted = || peer(session).is_none_or(|peer| settings.trust.trusts(peer));
+        if relayed || trusted() {
+            return None;
+        }
+        let agent = headers
+            .get(USER_AGENT)
+            .map_or(&b""[..], |agent| agent.as_bytes());
+        Some(guest.visit(agent, now))
+    }
+
+    /// Where its user stands who has no cookie: where it stood a moment ago, or where chance puts it now.
+    pub fn place(&self, line: &TrafficSplit, draw: impl FnOnce() -> Assignment) -> Assignment {
+        let mut met = self.guest.0.lock().unwrap_or_else(PoisonError::into_inner);
+        met.retain(|met| self.now.since(met.since) < REMEMBERED);
+        let known = met.iter().find(|met| {
+            Arc::ptr_eq(&met.newcomers, &line.newcomers)
+                && (met.epoch, met.agent) == (line.epoch, self.agent)
+        });
+        if let Some(met) = known {
+            return met.place;
+        }
+        let place = draw();
+        if met.len() < MET_MAX {
+            met.push(Met {
+                newcomers: line.newcomers.clone(),
+                epoch: line.epoch,
+                agent: self.agent,
+                since: self.now,
+                place: Assignment {
+                    known: true,
+                    ..place
+                },
+            });
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cookie, Mark, Sticky};
+    use crate::proxy::routing::cookie_signature::CookieSigner;
+    use crate::proxy::routing::sticky::Pin;
+    use http::HeaderMap;
+
+    fn line(epoch: u32, salt: u64) -> TrafficSplit {
+        let sticky = Sticky {
+            by: Mark::Cookie(Cookie::named("pin".to_owned())),
+            member: false,
+        };
+        TrafficSplit {
+            pin: Pin::new(Some(&sticky)),
+            member: false,
+            salt,
+            epoch,
+            seal: CookieSigner::new(b"secret", "app"),
+            newcomers: Newcomers::under(salt, None),
+        }
+    }
+
+    #[test]
+    fn a_connection_asks_chance_once_a_second_for_each_service() {
+        let (guest, nobody) = (ConnectionMemory::default(), HeaderMap::new());
+        let (app, api) = (line(1, 7), line(1, 8));
+        let start = Time(1_000_000);
+        let later = |time: u64| start.after(Duration::from_millis(time));
+        let place = |line: &TrafficSplit, agent: &[u8], now| {
+            line.place(&nobody, Some(guest.visit(agent, now)))
+        };
+        let first = place(&app, b"browser", start);
+        assert!(!first.known && first.tell, "a newcomer: {first:?}");
+        let again = place(&app, b"browser", later(999));
+        assert_eq!(
+            again,
+            Assignment {
+                known: true,
+                ..first
+            }
+        );
+        assert!(!place(&api, b"browser", later(1)).known);
+        assert!(!place(&app, b"script", later(2)).known);
+        assert!(!place(&line(2, 7), b"browser", later(3)).known);
+        let before = app.newcomers.counted();
+        assert!(!place(&app, b"browser", later(1_000)).known);
+        assert_eq!(app.newcomers.counted(), before + 1);
+        for n in 0..20 {
+            place(&app, format!("{n}").as_bytes(), later(1_001));
+        }
+        assert!(guest.0.lock().unwrap().len() <= MET_MAX);
+    }
+}

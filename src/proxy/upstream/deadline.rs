@@ -1,0 +1,108 @@
+//! The end of a backend's time, where the user's connection cannot keep it.
+//!
+//! Over HTTP/1 a user's connection keeps the time for its one request ([`TimeoutStream`]). Over HTTP/2 it
+//! has many requests at a time, and Pingora does not time them either: it has one timeout for the
+//! first byte of an answer and for the gaps after it. So the connection to the backend is shut when
+//! the time is over, which Pingora takes for its end.
+//!
+//! [`TimeoutStream`]: crate::proxy::downstream::timeout_stream::Clocked
+
+use socket2::SockRef;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// A hold on a backend's socket that somebody else reads and writes.
+#[derive(Debug)]
+pub struct SocketHandle(Arc<OwnedFd>);
+
+impl SocketHandle {
+    /// A descriptor of its own for the same socket, so that it can only ever mean this one.
+    ///
+    /// `None` when the system has no more descriptors.
+    pub fn to(socket: &impl AsFd) -> Option<SocketHandle> {
+        let own = socket.as_fd().try_clone_to_owned().ok()?;
+        Some(SocketHandle(Arc::new(own)))
+    }
+
+    /// The same for the backend of a request that Pingora is about to send.
+    #[allow(unsafe_code, reason = "Pingora hands in a bare descriptor")]
+    pub fn to_backend(socket: RawFd) -> Option<SocketHandle> {
+        // SAFETY: Pingora hands in the descriptor of a connection that it holds during the call.
+        SocketHandle::to(&unsafe { BorrowedFd::borrow_raw(socket) })
+    }
+
+    /// Ends the connection in both directions; whoever reads sees its end.
+    pub fn shut(&self) {
+        // It may be closed already.
+        let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
+    }
+
+    /// Shuts the connection after so long, unless the alarm is dropped before.
+    pub fn shut_after(&self, wait: Duration) -> ResponseDeadline {
+        let (line, rang) = (
+            SocketHandle(self.0.clone()),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let told = rang.clone();
+        let waiting = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            told.store(true, Relaxed);
+            line.shut();
+        });
+        ResponseDeadline {
+            waiting: waiting.abort_handle(),
+            rang,
+        }
+    }
+}
+
+/// A wait that ends with the connection.
+#[derive(Debug)]
+pub struct ResponseDeadline {
+    waiting: AbortHandle,
+    rang: Arc<AtomicBool>,
+}
+
+impl ResponseDeadline {
+    /// Whether the time passed.
+    pub fn rang(&self) -> bool {
+        self.rang.load(Relaxed)
+    }
+}
+
+impl Drop for ResponseDeadline {
+    fn drop(&mut self) {
+        self.waiting.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn it_shuts_the_connection_in_time_or_not_at_all() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        for dropped in [false, true] {
+            let mut near = TcpStream::connect(addr).await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            let line = SocketHandle::to(&near).unwrap();
+            let alarm = line.shut_after(Duration::from_millis(20));
+            let mut alarm = Some(alarm);
+            if dropped {
+                alarm = None;
+            }
+            let ended = tokio::time::timeout(Duration::from_millis(200), near.read_u8()).await;
+            assert_eq!(ended.is_ok(), !dropped, "the end of the stream is read");
+            assert_eq!(alarm.is_some_and(|alarm| alarm.rang()), !dropped);
+            drop(far);
+        }
+    }
+}

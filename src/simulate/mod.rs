@@ -1,0 +1,5 @@
+//! Simulated rollouts: what a plan can find and how long it takes, and how far two equal versions differ.
+
+pub mod bootstrap;
+pub mod forecast;
+pub mod outlook;

@@ -1,0 +1,179 @@
+//! What `shifter plan` says about its steps: how soon they show a worse green, and what rollouts come to.
+
+use crate::core::judge::Policy;
+use crate::core::outcome::Outcome;
+use crate::core::plan::Plan;
+use crate::core::time::span;
+use crate::core::weight::Weight;
+use crate::simulate::forecast::{self, End, World};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How many percentage points more of a worse green's requests fail.
+pub(crate) const WORSE: [f64; 2] = [0.9, 4.9];
+
+/// So many times its deadline a share that cannot decide is looked at, to say what it would take.
+const LONGER: u32 = 8;
+
+/// A median where none is measured.
+pub(crate) const USUAL_MS: f64 = 40.0;
+
+/// What the service sees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Traffic {
+    pub(crate) rps: f64,
+    pub(crate) error_percent: f64,
+    pub(crate) median_ms: f64,
+    pub(crate) measured: bool,
+}
+
+impl Traffic {
+    /// The same, with a green that fails so many percentage points more.
+    pub(crate) fn world(self, more: f64) -> World {
+        let blue = self.error_percent / 100.0;
+        World {
+            rps: self.rps,
+            blue_errors: blue,
+            green_errors: (blue + more / 100.0).min(1.0),
+            median_ms: self.median_ms,
+        }
+    }
+}
+
+/// How soon one share shows one regression, before its deadline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Sight {
+    /// Percent of such greens that are found.
+    pub(crate) found_percent: f64,
+    /// Seconds after which half of all such greens are.
+    pub(crate) half_seconds: Option<f64>,
+    /// Seconds after which nine of ten are.
+    pub(crate) most_seconds: Option<f64>,
+}
+
+/// What rollouts of one kind of green come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Outlook {
+    /// Green's share of failed requests, in percent.
+    pub(crate) green_percent: f64,
+    /// Percent that are promoted.
+    pub(crate) promoted_percent: f64,
+    /// Percent that go back because nothing was shown in time.
+    pub(crate) inconclusive_percent: f64,
+    /// Percent that are rolled back.
+    pub(crate) rolled_back_percent: f64,
+    /// Percent that wait for a person.
+    pub(crate) waiting_percent: f64,
+    /// Seconds from green's first share to the end, of half of them.
+    pub(crate) half_seconds: f64,
+    /// The same of nine of ten.
+    pub(crate) most_seconds: f64,
+}
+
+/// The value below which such a part lies; the values are sorted.
+fn part(sorted: &[f64], part: f64) -> Option<f64> {
+    let at = (part * sorted.len() as f64).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied()
+}
+
+/// What rollouts by this plan come to.
+pub(crate) fn of(plan: &Plan, policy: &Policy, world: World) -> Outlook {
+    let ends = forecast::rollouts(plan, policy, world);
+    let share = |name: Option<&str>| {
+        let name_of = |end: &End| end.outcome.as_ref().map(Outcome::name);
+        let so = ends.iter().filter(|end| name_of(end) == name);
+        100.0 * so.count() as f64 / ends.len().max(1) as f64
+    };
+    let mut seconds: Vec<f64> = ends.iter().map(|end| end.seconds as f64).collect();
+    seconds.sort_by(f64::total_cmp);
+    Outlook {
+        green_percent: 100.0 * world.green_errors,
+        promoted_percent: share(Some("promoted")),
+        inconclusive_percent: share(Some("inconclusive")),
+        rolled_back_percent: share(Some("rolled_back")),
+        waiting_percent: share(None),
+        half_seconds: part(&seconds, 0.5).unwrap_or(0.0),
+        most_seconds: part(&seconds, 0.9).unwrap_or(0.0),
+    }
+}
+
+/// How soon this share shows it.
+pub(crate) fn sight(policy: &Policy, world: World, share: Weight, longest: Duration) -> Sight {
+    let all = forecast::share(policy, world, share, longest);
+    let mut found: Vec<f64> = all.iter().flatten().map(|&at| at as f64).collect();
+    found.sort_by(f64::total_cmp);
+    // Who is not found is later than everybody who is.
+    let of_all = |wanted: f64| {
+        part(
+            &found,
+            wanted * all.len() as f64 / found.len().max(1) as f64,
+        )
+    };
+    Sight {
+        found_percent: 100.0 * found.len() as f64 / all.len().max(1) as f64,
+        half_seconds: of_all(0.5),
+        most_seconds: of_all(0.9),
+    }
+}
+
+/// What would let a step see a regression before its deadline.
+pub(crate) fn mend(policy: &Policy, world: World, share: Weight, deadline: Duration) -> String {
+    let longer = deadline * LONGER;
+    let Some(most) = sight(policy, world, share, longer).most_seconds else {
+        return format!(
+            "not even a deadline of {} would do",
+            span(longer.as_secs_f64())
+        );
+    };
+    let time = span((most / 60.0).ceil() * 60.0);
+    let wider = (100.0 * share.ratio() * most / deadline.as_secs_f64()).ceil();
+    let longer = format!("a deadline of {time}");
+    // Both have enough of the requests up to here; what it takes is green's requests.
+    if wider <= 50.0 && wider > share.ratio() * 100.0 {
+        format!("{longer}, or a share of about {wider}%, would do")
+    } else {
+        format!("{longer} would do; a larger share alone would not")
+    }
+}
+
+impl Outlook {
+    pub(crate) fn words(&self) -> String {
+        let kinds = [
+            (self.promoted_percent, "promoted"),
+            (self.rolled_back_percent, "rolled back"),
+            (self.inconclusive_percent, "undecided and taken off"),
+            (self.waiting_percent, "left to a person"),
+        ];
+        let kinds: Vec<String> = kinds
+            .into_iter()
+            .filter(|(share, _)| *share > 0.0)
+            .map(|(share, what)| format!("{what} {share:.0}%"))
+            .collect();
+        format!(
+            "{}; half within {}, nine of ten within {}",
+            kinds.join(", "),
+            span(self.half_seconds),
+            span(self.most_seconds)
+        )
+    }
+}
+
+impl Sight {
+    pub(crate) fn words(&self) -> String {
+        match (self.half_seconds, self.most_seconds) {
+            (Some(half), Some(most)) => {
+                format!(
+                    "half seen within {}, nine of ten within {}",
+                    span(half),
+                    span(most)
+                )
+            }
+            (Some(half), None) => format!(
+                "half seen within {}, {:.0}% before its deadline",
+                span(half),
+                self.found_percent
+            ),
+            (None, _) => format!("only {:.0}% seen before its deadline", self.found_percent),
+        }
+    }
+}
