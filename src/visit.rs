@@ -1,8 +1,8 @@
-//! One request of our own: to a member a health check, a part of the warm-up, a smoke check or a probe, to others what
-//! they know of green.
+//! One HTTP request that shifter itself sends: a health check, a warm-up request, a smoke check or
+//! a probe to a member, or a query to another server for what it knows of green.
 //!
-//! Each has a connection of its own, so that it sees what a first visitor sees. It follows nothing,
-//! knows no proxy, and is ended by whoever waits for it no longer.
+//! Each has a connection of its own, so that it sees what a first visitor sees. It follows no
+//! redirect, uses no proxy, and ends when its caller drops it.
 
 use crate::config::{BackendTls, Protocol};
 use bytes::Bytes;
@@ -24,14 +24,14 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-/// How the members of a service are spoken to.
+/// How to connect to the members of a service: protocol and TLS.
 #[derive(Clone)]
 pub struct Way {
     protocol: Protocol,
     tls: Option<(BackendTls, TlsConnector)>,
 }
 
-/// What is asked.
+/// A request to send.
 pub struct Question<'a> {
     /// The method.
     pub method: Method,
@@ -39,14 +39,14 @@ pub struct Question<'a> {
     pub path: &'a str,
     /// The host that it is for.
     pub host: &'a str,
-    /// More headers.
+    /// Further headers.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
 
 impl<'a> Question<'a> {
-    /// A GET without more headers.
+    /// A GET without further headers.
     pub fn get(path: &'a str, host: &'a str) -> Question<'a> {
         Question {
             method: Method::GET,
@@ -57,7 +57,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The same with one more header, when HTTP allows it.
+    /// Adds one more header; a name or value that HTTP does not allow is left out.
     pub fn with(mut self, name: &str, value: &str) -> Question<'a> {
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
@@ -67,7 +67,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// An answer; its body is read as far as somebody asks for it.
+/// An answer; its body is read only as far as the caller asks for it.
 pub struct Answer {
     response: Response<Incoming>,
     _line: Line,
@@ -79,7 +79,7 @@ impl Answer {
         self.response.status().as_u16()
     }
 
-    /// The first header of this name, where it is text.
+    /// The value of the first header of this name; `None` when it is absent or not text.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
@@ -87,7 +87,7 @@ impl Answer {
     /// The next part of the body; `None` at its end.
     ///
     /// # Errors
-    /// When the member breaks it off.
+    /// When the member breaks the body off.
     pub async fn part(&mut self) -> io::Result<Option<Bytes>> {
         while let Some(frame) = self.response.body_mut().frame().await {
             if let Ok(data) = frame.map_err(cause)?.into_data() {
@@ -102,10 +102,10 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 impl Way {
-    /// The way to members that speak this.
+    /// How to connect to members with this protocol and TLS configuration.
     ///
     /// # Errors
-    /// When the TLS cannot be set up.
+    /// When TLS cannot be set up.
     pub fn new(protocol: Protocol, tls: Option<&BackendTls>) -> Result<Way, String> {
         let secure = |tls: &BackendTls| {
             let config = client(tls, protocol).map_err(|error| error.to_string())?;
@@ -117,12 +117,12 @@ impl Way {
         })
     }
 
-    /// Whether they are spoken to in HTTP/2.
+    /// Whether the protocol is HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.protocol == Protocol::H2
     }
 
-    /// Connects, and lets go again.
+    /// Opens a connection, and closes it again.
     ///
     /// # Errors
     /// When there is no connection, or no TLS on it.
@@ -131,7 +131,7 @@ impl Way {
         self.secure(stream).await.map(|_| ())
     }
 
-    /// Asks, and waits for the answer's header.
+    /// Sends a request on a new connection, and waits for the answer's header.
     ///
     /// # Errors
     /// When there is no connection, no TLS on it, or no answer.
@@ -139,10 +139,10 @@ impl Way {
         self.ask_on(TcpStream::connect(addr).await?, question).await
     }
 
-    /// Asks on a connection that was made, and waits for the answer's header.
+    /// Sends a request on an open connection, and waits for the answer's header.
     ///
     /// # Errors
-    /// When there is no TLS on it, or no answer; a fault of TLS is a [`rustls::Error`] inside.
+    /// When there is no TLS on it, or no answer; a TLS error is a [`rustls::Error`] inside.
     pub async fn ask_on(&self, stream: TcpStream, question: Question<'_>) -> io::Result<Answer> {
         let io = TokioIo::new(self.secure(stream).await?);
         let (response, line) = match self.protocol {
@@ -167,7 +167,7 @@ impl Way {
         })
     }
 
-    /// The connection, with TLS on it where members speak that.
+    /// Wraps a connection in TLS where the members speak that.
     async fn secure(&self, stream: TcpStream) -> io::Result<Box<dyn Io>> {
         let _ = stream.set_nodelay(true);
         let Some((tls, connector)) = &self.tls else {
@@ -179,7 +179,7 @@ impl Way {
     }
 }
 
-/// A connection that ends with whoever asked on it.
+/// The task of a connection, which ends with its caller.
 struct Line(AbortHandle);
 
 impl Drop for Line {
@@ -189,7 +189,7 @@ impl Drop for Line {
 }
 
 impl Question<'_> {
-    /// The request; with a scheme in the shape that HTTP/2 has.
+    /// The HTTP request; with a scheme, in the form that HTTP/2 needs.
     fn request(self, scheme: Option<&str>) -> io::Result<Request<Full<Bytes>>> {
         let uri = match scheme {
             Some(scheme) => format!("{scheme}://{}{}", self.host, self.path),
@@ -207,7 +207,7 @@ impl Question<'_> {
     }
 }
 
-/// What the system said below an error of HTTP, where it did.
+/// The innermost cause of an HTTP error, as an I/O error.
 fn cause(error: hyper::Error) -> io::Error {
     let mut source = std::error::Error::source(&error);
     let mut said = error.to_string();
@@ -218,7 +218,7 @@ fn cause(error: hyper::Error) -> io::Error {
     io::Error::other(said)
 }
 
-/// What our side of a handshake with members needs.
+/// The TLS client configuration for connections to members.
 fn client(tls: &BackendTls, protocol: Protocol) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -248,14 +248,14 @@ fn client(tls: &BackendTls, protocol: Protocol) -> Result<ClientConfig, rustls::
     Ok(config)
 }
 
-/// Whom the system trusts; those that cannot be read are left out.
+/// The root certificates that the system trusts; unreadable ones are left out.
 static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     Arc::new(roots)
 });
 
-/// Takes every certificate: somebody wrote `insecure = true`.
+/// Accepts every certificate, as the configuration asks with `insecure = true`.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -73,6 +73,10 @@ impl<'a> Table<'a> {
         }
         print!("{}| {name} |", std::mem::take(&mut self.head));
         for rate in self.rates {
+            if *rate > self.size.rate_max {
+                print!(" not run |");
+                continue;
+            }
             let most = self.size.rollouts;
             let cell = settle(self.size.threads, most, |run| back(*rate, run));
             self.sum.cells += 1;

@@ -9,7 +9,7 @@
 //! `patterns`: false rollbacks where the traffic repeats itself; `cold`: pools that are colder the smaller their share, with a baseline and without.
 //! `users` and `worse-users` (together `sticky`): sticky users, by users and by requests. All without a name.
 //! `--rollouts N` sets the number for each cell of `healthy` and `aa` (2000), the others follow; `--threads N`
-//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named;
+//! (1); `--rho X` sets what evidence a second may add; `--only WORLD` leaves `healthy` and `grid` with worlds so named; `--rate-max R` leaves out cells of `equal` with more requests a second;
 //! `--holdback P` keeps P % on blue in the last share of `worse` and `lean`; `--golden` adds to `patterns` what the golden ratio does;
 //! `--latency-odds X` tolerates that odds ratio of slow requests (1); `--answers-share X` gives `answers` that part of the evidence (0.04).
 
@@ -53,6 +53,8 @@ struct Size {
     policy: Policy,
     /// Part of the names of the worlds that are wanted.
     only: String,
+    /// The highest rate of `equal`, in requests a second: its cells take a time that grows with the rate.
+    rate_max: f64,
     /// Percentage that stays on blue in the last share of `worse` and `lean`.
     holdback: u16,
     /// `patterns` with the golden ratio beside what is shipped.
@@ -89,7 +91,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(problem) => {
             eprintln!(
-                "worlds: {problem}\nusage: worlds [equal|rollout|healthy|worse|lean|cutover|peers|shared|cold|grid|gross|routes|answers|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--holdback PERCENT] [--golden] [--latency-odds X] [--answers-share X]"
+                "worlds: {problem}\nusage: worlds [equal|rollout|healthy|worse|lean|cutover|peers|shared|cold|grid|gross|routes|answers|plan|patterns|sticky|users|worse-users|fixed|aa|detect|alone]... [--rollouts N] [--threads N] [--rho X] [--only WORLD] [--rate-max R] [--holdback PERCENT] [--golden] [--latency-odds X] [--answers-share X]"
             );
             return ExitCode::from(2);
         }
@@ -118,6 +120,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
             threads: 1,
             policy,
             only: String::new(),
+            rate_max: f64::INFINITY,
             holdback: 5,
             golden: false,
         },
@@ -133,6 +136,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Size, Vec<Strin
         match argument.as_str() {
             "--rollouts" => size.rollouts = number(1.0)? as u64,
             "--threads" => size.threads = number(1.0)? as usize,
+            "--rate-max" => size.rate_max = number(0.1)?,
             "--only" => {
                 size.only = given
                     .next()

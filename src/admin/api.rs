@@ -1,4 +1,4 @@
-//! The routes: what people and tools may ask, as OpenAPI describes it.
+//! HTTP routes of the admin API, described by OpenAPI.
 
 use crate::admin::body::{
     Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, Rollouts,
@@ -27,21 +27,22 @@ use utoipa::{IntoParams, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Rollouts in one answer.
+/// The most rollouts in one answer.
 const ROLLOUTS_MAX: u32 = 500;
 
-/// What the API asks.
+/// What the API needs from the process.
 #[derive(Clone)]
 pub struct App {
     /// The controller.
     pub handle: Handle,
-    /// What Prometheus is told.
+    /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether the process takes traffic.
+    /// The state shared with the data plane: the routing table in force, and whether the process
+    /// drains.
     pub board: Arc<SharedState>,
 }
 
-/// What every route can reach.
+/// State that every route handler can reach.
 #[derive(Clone)]
 struct Shared {
     app: App,
@@ -86,12 +87,12 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(document))
 }
 
-/// What the routes take and give, for tools.
+/// The OpenAPI document of all routes.
 pub fn openapi() -> OpenApi {
     routes().into_openapi()
 }
 
-/// The routes behind a door.
+/// The router for one listener.
 pub(crate) fn router(app: App, stop: watch::Receiver<bool>, door: Door) -> Router {
     let (router, document) = routes().split_for_parts();
     router
@@ -105,7 +106,7 @@ pub(crate) fn router(app: App, stop: watch::Receiver<bool>, door: Door) -> Route
         })
 }
 
-/// `-` stands for the only service.
+/// The name of a service in a path; `None` for `-`, which stands for the only service.
 fn named(service: &str) -> Option<&str> {
     (service != "-").then_some(service)
 }
@@ -119,15 +120,15 @@ async fn order(
     Ok(Json(receipt.into()))
 }
 
-// ---- how things stand
+// ---- status
 
-/// How everything stands.
+/// The status of all services.
 #[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, description = "How everything stands", body = View)))]
 async fn status(State(shared): State<Shared>) -> Json<View> {
     Json(View::clone(&shared.app.handle.view()))
 }
 
-/// How one service stands.
+/// The status of one service.
 #[utoipa::path(get, path = "/v1/services/{service}", tag = "status",
     params(("service" = String, Path, description = "its name, or `-`")),
     responses((status = 200, description = "How the service stands", body = OneService), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
@@ -161,7 +162,7 @@ async fn service(
     }))
 }
 
-/// What is routed where: the table in force.
+/// The routing table in force.
 #[utoipa::path(get, path = "/v1/table", tag = "status", responses((status = 200, description = "What the proxy routes by", body = RoutingTable)))]
 async fn table(State(shared): State<Shared>) -> Json<RoutingTable> {
     Json(RoutingTable {
@@ -201,7 +202,7 @@ async fn run(
     .await
 }
 
-/// Orders that need no more than a service.
+/// Orders that take nothing but a service.
 macro_rules! verbs {
     ($($(#[$doc:meta])* $name:ident $path:literal $order:ident)*) => {$(
         $(#[$doc])*
@@ -219,21 +220,21 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// Skip to the last share now; green stays judged there.
+    /// Skip to the last share of the plan now; green is still judged there.
     promote "/v1/services/{service}/promote" Promote
-    /// Approve the step that waits for it.
+    /// Approve the step that waits for approval.
     approve "/v1/services/{service}/approve" Approve
-    /// No further step for now; bad news still takes green off.
+    /// Take no further step for now; a bad result still takes green out.
     pause "/v1/services/{service}/pause" Pause
-    /// Go on with the plan.
+    /// Resume the plan.
     resume "/v1/services/{service}/resume" Resume
-    /// End the rollout: back to blue.
+    /// End the rollout and go back to blue.
     abort "/v1/services/{service}/abort" Abort
-    /// Rehearse a rollback with blue's own backends as green; answers when it was measured.
+    /// Rehearse a rollback with blue's own backends as green; answers once it was measured.
     drill "/v1/services/{service}/drill" Drill
 }
 
-/// Back to blue, also after the promotion while the old version is warm.
+/// Roll back to blue, also after the promotion while the old version is still warm.
 #[utoipa::path(post, path = "/v1/services/{service}/rollback", tag = "orders",
     params(("service" = String, Path, description = "its name, or `-`")), request_body = RollbackRequest,
     responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
@@ -263,7 +264,7 @@ async fn weight(
     order(&shared, named(&service), ControlCommand::SetWeight(weight)).await
 }
 
-/// Read the configuration file again: all of it, or nothing.
+/// Reload the configuration file: all of it is applied, or nothing.
 #[utoipa::path(post, path = "/v1/reload", tag = "orders", request_body = Nothing,
     responses((status = 200, description = "What was done", body = Done), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
 async fn reload(
@@ -273,15 +274,15 @@ async fn reload(
     order(&shared, None, ControlCommand::Reload).await
 }
 
-// ---- the past
+// ---- history
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct WhichRollouts {
-    /// Of this service only.
+    /// Only rollouts of this service.
     service: Option<String>,
-    /// At most so many; 20 when left out, 500 at most.
+    /// The most rollouts to return: 20 by default, 500 at most.
     limit: Option<u32>,
 }
 
@@ -329,11 +330,11 @@ async fn rollout(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct After {
-    /// The last number that is known.
+    /// The number of the last note that the client has.
     after: Option<i64>,
 }
 
-/// What was told about a rollout, oldest first.
+/// The notes of a rollout, oldest first.
 #[utoipa::path(get, path = "/v1/rollouts/{id}/notes", tag = "history",
     params(("id" = i64, Path, description = "its number"), After),
     responses((status = 200, description = "What happened", body = Notes), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
@@ -357,7 +358,7 @@ async fn notes(
     }))
 }
 
-/// What the judge was fed in a rollout, line by line.
+/// The recorded input of the judge in a rollout, line by line.
 #[utoipa::path(get, path = "/v1/rollouts/{id}/seconds", tag = "history",
     params(("id" = i64, Path, description = "its number")),
     responses((status = 200, description = "What was seen, second by second", body = Recording), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
@@ -373,7 +374,7 @@ async fn seconds(
         Answer::Seconds(lines) => lines,
         _ => vec![],
     };
-    // The lines go out as they were written: read and written again, a digit could change.
+    // The lines are sent as they were written: parsing and writing them again could change a digit.
     let lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     let body = format!(
         r#"{{"api_version":"{API_VERSION}","rollout":{id},"lines":[{}]}}"#,
@@ -386,13 +387,13 @@ async fn seconds(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Following {
-    /// The last number that is known; `Last-Event-ID` says the same and wins.
+    /// The number of the last note that the client has; `Last-Event-ID` takes precedence over it.
     after: Option<i64>,
-    /// Of this rollout only.
+    /// Only events of this rollout.
     rollout: Option<i64>,
 }
 
-/// What happens, as server-sent events: a note each, its number as the event's id.
+/// Server-sent events: one note each, with its number as the event's id.
 #[utoipa::path(get, path = "/v1/events", tag = "history",
     params(Following, ("Last-Event-ID" = Option<i64>, Header, description = "resume after this number")),
     responses((status = 200, description = "Events, as they come", content_type = "text/event-stream", body = String), (status = "4XX", description = "What was wrong and what to do next", body = Problem, content_type = "application/problem+json")))]
@@ -421,7 +422,7 @@ async fn follow(
 
 // ---- for machines
 
-/// Prometheus' text format.
+/// All metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "machines",
     responses((status = 200, description = "All metrics", content_type = "text/plain", body = String)))]
 async fn metrics(State(shared): State<Shared>) -> Response {
@@ -429,14 +430,14 @@ async fn metrics(State(shared): State<Shared>) -> Response {
     ([(CONTENT_TYPE, kind)], shared.app.metrics.render()).into_response()
 }
 
-/// Whether the process serves at all; also while it drains.
+/// Liveness: whether the process serves at all, also while it drains.
 #[utoipa::path(get, path = "/healthz", tag = "machines",
     responses((status = 200, description = "It serves", content_type = "text/plain", body = String)))]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether new traffic may be sent here.
+/// Readiness: whether new traffic may be sent here.
 #[utoipa::path(get, path = "/readyz", tag = "machines",
     responses((status = 200, description = "It takes new traffic", content_type = "text/plain", body = String), (status = 503, description = "Why it takes none", body = Problem, content_type = "application/problem+json")))]
 async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
@@ -453,7 +454,7 @@ async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
     Ok("ready\n")
 }
 
-/// This description.
+/// This OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", tag = "machines",
     responses((status = 200, description = "An OpenAPI document", content_type = "application/json", body = Object)))]
 async fn document(State(shared): State<Shared>) -> Response {

@@ -1,4 +1,4 @@
-//! What the API takes and gives, for both of its ends.
+//! Request and response bodies of the API, shared by server and client.
 
 use crate::control::CommandOutcome;
 use crate::control::drill::DrillReport;
@@ -12,35 +12,36 @@ use crate::store::journal::{Note, SavedRollout};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How a rollout is to be started; `{}` is as the configuration says.
+/// How to start a rollout; `{}` means as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
-    /// `canary` or `blue-green`: another recipe than the configured one.
+    /// `canary` or `blue-green`, in place of the configured strategy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "canary")]
     pub strategy: Option<Strategy>,
-    /// A rollout under way gives way instead of being in the way.
+    /// Supersede a rollout that is under way, instead of being refused because of it.
     #[serde(default)]
     pub supersede: bool,
-    /// The image of the new version, where shifter makes its containers.
+    /// The image of the new version, where shifter creates its containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "myorg/api:1.1")]
     pub image: Option<String>,
-    /// Too little memory for two versions is a reason not to begin.
+    /// Refuse to begin when there is too little memory for two versions.
     #[serde(default)]
     pub strict: bool,
-    /// What green changes on purpose (`status`, `gave-up`, `last-byte`, `size`, `type`): told in this rollout, and not judged.
+    /// What green changes on purpose (`status`, `gave-up`, `last-byte`, `size`, `type`): reported
+    /// in this rollout, and not judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["status"]))]
     pub expect: Vec<Expected>,
 }
 
-/// How to go back; `{}` is usual.
+/// How to roll back; `{}` is usual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// Green's containers run on, without users, for `keep_green`: to be looked at.
+    /// Keep green's containers running without traffic for `keep_green`, for inspection.
     #[serde(default)]
     pub keep: bool,
 }
@@ -49,20 +50,20 @@ pub struct RollbackRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightRequest {
-    /// From 0 to 100, to two decimals.
+    /// Percent, from 0 to 100, to two decimals.
     #[schema(minimum = 0, maximum = 100, example = 25.0)]
     pub percent: f64,
 }
 
-/// Nothing: `{}`, or no body at all.
+/// An empty request: `{}`, or no body at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// What an order led to.
+/// The result of an order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Done {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
     /// The rollout that it is about, if any.
     pub rollout: Option<i64>,
@@ -88,22 +89,22 @@ impl From<CommandOutcome> for Done {
     }
 }
 
-/// What is routed where.
+/// The routing table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoutingTable {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
     /// The table in force.
     #[schema(value_type = Object)]
     pub table: Table,
 }
 
-/// One service.
+/// The status of one service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct OneService {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
-    /// How it stands.
+    /// The service's status.
     #[serde(flatten)]
     pub service: ServiceView,
 }
@@ -111,15 +112,15 @@ pub struct OneService {
 /// A rollout of the past, or the one under way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutRecord {
-    /// Its number.
+    /// The number of the rollout.
     pub id: i64,
     /// The service.
     pub service: String,
     /// `canary` or `blue-green`.
     pub strategy: String,
-    /// What blue was.
+    /// The version in blue.
     pub from: String,
-    /// What green was.
+    /// The version in green.
     pub to: String,
     /// Wall time of the start, RFC 3339.
     pub started_at: String,
@@ -127,7 +128,7 @@ pub struct RolloutRecord {
     pub ended_at: Option<String>,
     /// `promoted`, `rolled_back`, `never_fit`, `inconclusive` or `stopped`, once it is known.
     pub outcome: Option<String>,
-    /// Why it ended so.
+    /// The reason for the outcome.
     pub reason: Option<String>,
     /// The last evidence in numbers.
     #[schema(value_type = Option<Object>)]
@@ -136,7 +137,8 @@ pub struct RolloutRecord {
 
 impl From<SavedRollout> for RolloutRecord {
     fn from(saved: SavedRollout) -> RolloutRecord {
-        // Evidence of another version of shifter may have another shape: then there is none to show.
+        // Evidence that another version of shifter wrote may have another shape: then there is none
+        // to show.
         let evidence = saved
             .evidence
             .as_deref()
@@ -159,7 +161,7 @@ impl From<SavedRollout> for RolloutRecord {
 /// The newest rollouts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rollouts {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
     /// Newest first.
     pub rollouts: Vec<RolloutRecord>,
@@ -168,26 +170,26 @@ pub struct Rollouts {
 /// One rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OneRollout {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
     /// The rollout.
     #[serde(flatten)]
     pub rollout: RolloutRecord,
 }
 
-/// What was told about a rollout.
+/// The notes of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Notes {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
-    /// Oldest first; at most 1,000: ask again with `after` for more.
+    /// Oldest first, at most 1,000; ask again with `after` for more.
     pub notes: Vec<Note>,
 }
 
-/// What the judge was fed, line by line, for `shifter replay`.
+/// The recorded input of the judge, line by line, for `shifter replay`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Recording {
-    /// The version of this shape.
+    /// The API version of this body.
     pub api_version: String,
     /// The rollout.
     pub rollout: i64,

@@ -1,4 +1,4 @@
-//! The client of the API, over the unix socket: what every command asks with.
+//! The client of the API over the unix socket, which every command uses.
 
 use crate::admin::body::{
     Done, Notes, Nothing, OneRollout, OneService, Recording, RollbackRequest, RolloutRecord,
@@ -19,24 +19,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Questions are answered at once.
+/// The timeout of a query, which is answered at once.
 const ASKING: Duration = Duration::from_secs(10);
 
-/// An order may wait: a drill for traffic, a run for the rollout that gives way to drain.
+/// The timeout of an order, which may wait: a drill for traffic, a run for the superseded rollout
+/// to drain.
 const ORDERING: Duration = Duration::from_secs(15 * 60);
 
-/// One event is a line of narration; more than this is no event of ours.
+/// The most bytes of one event, which is one line of narration.
 const EVENT_BYTES_MAX: usize = 1 << 20;
 
-/// Why there is no answer.
+/// Why a request to the API failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody answers on the socket.
+    /// Nothing answers on the socket.
     #[error("no shifter answers on {}: {source}. {}", socket.display(), remedy(source))]
     Unreachable {
         /// The socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The order or the question was refused; nothing was changed.
@@ -44,7 +45,7 @@ pub enum ClientError {
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Why.
+        /// The reason.
         problem: Box<Problem>,
     },
     /// The answer cannot be understood.
@@ -81,7 +82,7 @@ impl ClientError {
         }
     }
 
-    /// Whether it is no use to ask again: there was an answer, and it was no.
+    /// The problem document when the request was refused; asking again is no use then.
     pub fn refused(&self) -> Option<&Problem> {
         match self {
             ClientError::Refused { problem, .. } => Some(problem),
@@ -90,7 +91,7 @@ impl ClientError {
     }
 }
 
-/// The way to a running shifter.
+/// A client of a running shifter.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -98,7 +99,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the shifter on this socket; nothing is asked yet.
+    /// A client of the shifter on this socket; nothing is sent yet.
     ///
     /// # Errors
     /// When the socket's path cannot be used at all.
@@ -119,12 +120,12 @@ impl Client {
         &self.socket
     }
 
-    /// How everything stands.
+    /// The status of all services.
     pub async fn status(&self) -> Result<View, ClientError> {
         self.get("/v1/status").await
     }
 
-    /// How one service stands, or the only one.
+    /// The status of one service; `None` for the only one.
     pub async fn service(&self, service: Option<&str>) -> Result<ServiceView, ClientError> {
         let one: OneService = self
             .get(&format!("/v1/services/{}", segment(service)))
@@ -132,7 +133,7 @@ impl Client {
         Ok(one.service)
     }
 
-    /// What is routed where.
+    /// The routing table in force.
     pub async fn table(&self) -> Result<Table, ClientError> {
         let answer: RoutingTable = self.get("/v1/table").await?;
         Ok(answer.table)
@@ -148,7 +149,7 @@ impl Client {
             .await
     }
 
-    /// `promote`, `approve`, `pause`, `resume`, `abort` or `rollback`.
+    /// Sends `promote`, `approve`, `pause`, `resume`, `abort`, `rollback` or `drill`.
     pub async fn verb(&self, service: Option<&str>, verb: &str) -> Result<Done, ClientError> {
         self.post(
             &format!("/v1/services/{}/{verb}", segment(service)),
@@ -157,7 +158,7 @@ impl Client {
         .await
     }
 
-    /// Goes back to blue; `keep`: green runs on for a while, to be looked at.
+    /// Rolls back to blue; with `keep`, green's containers run on for a while, for inspection.
     pub async fn rollback(&self, service: Option<&str>, keep: bool) -> Result<Done, ClientError> {
         let path = format!("/v1/services/{}/rollback", segment(service));
         self.post(&path, &RollbackRequest { keep }).await
@@ -176,12 +177,12 @@ impl Client {
             .await
     }
 
-    /// Lets it read its configuration again.
+    /// Makes the server reload its configuration.
     pub async fn reload(&self) -> Result<Done, ClientError> {
         self.post("/v1/reload", &Nothing {}).await
     }
 
-    /// Rehearses a rollback; comes back when it was measured.
+    /// Rehearses a rollback; returns once it was measured.
     pub async fn drill(&self, service: Option<&str>) -> Result<DrillReport, ClientError> {
         let done = self.verb(service, "drill").await?;
         done.drill
@@ -207,7 +208,7 @@ impl Client {
         Ok(answer.rollout)
     }
 
-    /// What was told about a rollout after a number, oldest first.
+    /// The notes of a rollout with numbers above `after`, oldest first.
     pub async fn notes(&self, after: i64, rollout: i64) -> Result<Vec<Note>, ClientError> {
         let mut all: Vec<Note> = vec![];
         loop {
@@ -221,13 +222,13 @@ impl Client {
         }
     }
 
-    /// What the judge was fed in a rollout.
+    /// The recorded input of the judge in a rollout.
     pub async fn seconds(&self, rollout: i64) -> Result<Vec<Line>, ClientError> {
         let answer: Recording = self.get(&format!("/v1/rollouts/{rollout}/seconds")).await?;
         Ok(answer.lines)
     }
 
-    /// What happens, after a number or from now on; of one rollout or of all.
+    /// A stream of events after a number or from now on, of one rollout or of all.
     pub async fn events(
         &self,
         after: Option<i64>,
@@ -312,7 +313,7 @@ impl Client {
     }
 }
 
-/// Narration as it comes.
+/// A stream of notes as they come.
 #[derive(Debug)]
 pub struct Events {
     client: Client,
@@ -321,7 +322,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next note; none when the other side has ended. Safe to drop and call again.
+    /// The next note; `None` when the server has ended the stream. Safe to drop and call again.
     pub async fn next(&mut self) -> Result<Option<Note>, ClientError> {
         loop {
             while let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {
@@ -364,7 +365,7 @@ fn segment(service: Option<&str>) -> String {
     service.map_or("-".to_owned(), escaped)
 }
 
-/// A name as it may stand in a URL: people type what they like.
+/// Percent-encodes a name for a URL: people type what they like.
 fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let mut out = String::with_capacity(name.len());

@@ -1,4 +1,4 @@
-//! Narration as server-sent events: first what was missed, from the journal, then what happens.
+//! Notes as server-sent events: first the missed ones from the journal, then new ones as they come.
 
 use crate::admin::problem::Problem;
 use crate::control::{Answer, Handle, Query};
@@ -12,16 +12,18 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
-/// Lines that are read from the journal at a time.
+/// Notes that are read from the journal at a time.
 pub(crate) const PAGE: u32 = 1_000;
 
-/// Proxies between cut what is silent for longer.
+/// The interval of keep-alive comments: proxies in between cut connections that are silent for
+/// longer.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// A line that could not be recorded has no number that one could resume after.
+/// From here on, numbers belong to notes that could not be recorded: a client cannot resume after
+/// one.
 const UNRECORDED: i64 = i64::MAX / 2;
 
-/// One listener's place in the narration.
+/// One client's position in the notes.
 struct Listener {
     handle: Handle,
     live: Receiver<Note>,
@@ -33,14 +35,14 @@ struct Listener {
     rollout: Option<i64>,
 }
 
-/// Events after a number, or from now on; of one rollout, or of all.
+/// Events after a number or from now on, of one rollout or of all.
 pub(crate) async fn events(
     handle: Handle,
     stop: watch::Receiver<bool>,
     after: Option<i64>,
     rollout: Option<i64>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    // Listens before it reads, so that nothing falls between the two.
+    // Subscribes before it reads, so that no note falls between the two.
     let live = handle.notes();
     let mut listener = Listener {
         handle,
@@ -74,7 +76,7 @@ fn event(note: &Note) -> Event {
 }
 
 impl Listener {
-    /// Reads the next page of what was missed.
+    /// Reads the next page of missed notes.
     async fn read(&mut self) -> Result<(), Problem> {
         let query = Query::Notes {
             after: self.last,
@@ -89,7 +91,8 @@ impl Listener {
         Ok(())
     }
 
-    /// The next line; none when this is over, and the client is to come back with the last number.
+    /// The next note; `None` when the stream is over and the client has to reconnect with the last
+    /// number.
     async fn next(&mut self) -> Option<Note> {
         loop {
             if let Some(note) = self.missed.pop_front() {
@@ -113,7 +116,7 @@ impl Listener {
                     }
                     return Some(note);
                 }
-                // Without a first number nobody knows what was missed: go on with what is new.
+                // Without a first number it is unknown what was missed: go on with new notes.
                 Err(RecvError::Lagged(_)) => self.behind = self.last > 0,
                 Err(RecvError::Closed) => return None,
             }

@@ -1,4 +1,4 @@
-//! What a request says, or a problem document that tells why it cannot be read.
+//! Extractors for the parts of a request, with a problem document where a part cannot be read.
 
 use crate::admin::problem::Problem;
 use axum::body::Body;
@@ -11,10 +11,10 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Bodies here are a few words of JSON.
+/// The most bytes of a body: bodies here are a few words of JSON.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest wait for a body: a client that dawdles must not hold a connection for ever.
+/// The longest wait for a body: a slow client must not hold a connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body; no body at all counts as `{}`.
@@ -80,7 +80,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
-    // A list would be taken for an object's values in their order: what was meant is anyone's guess.
+    // A list would be taken for an object's values in their order: what it meant is a guess.
     let object = bytes.trim_ascii_start().starts_with(b"{");
     if !object && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
         let detail = "the body is to be a JSON object: { ... }";
@@ -97,7 +97,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> {
         })
 }
 
-/// Parts of the path.
+/// The parameters in the path.
 pub(crate) struct Segment<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     }
 }
 
-/// What comes after the `?`.
+/// The query parameters.
 pub(crate) struct Search<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Search<T> {

@@ -1,9 +1,9 @@
-//! Who may ask what at which door.
+//! Access rules for the two listeners of the admin API.
 //!
-//! The unix socket belongs to one user, who may do everything. TCP can be reached by every page in a
-//! browser on this host, so there the `Host` must be ours (else a page could rebind its own name to
-//! this address and read), the `Origin` must be ours (else a page could post), and whatever changes
-//! something needs the token.
+//! The unix socket belongs to one system user, and every request on it is allowed. TCP can be
+//! reached by every page in a browser on this host. So there the `Host` must be ours (else a page
+//! could rebind its own name to this address and read), the `Origin` must be ours (else a page
+//! could post), and whatever changes something needs the token.
 
 use crate::admin::problem::Problem;
 use crate::config::Secret;
@@ -18,20 +18,20 @@ use std::sync::Arc;
 /// The listener through which a request came.
 #[derive(Clone, Debug)]
 pub(crate) enum Door {
-    /// The unix socket: the file's mode has said who may.
+    /// The unix socket: the file's mode decides about access.
     Socket,
     /// TCP.
     Tcp {
         /// Where it listens.
         listen: SocketAddr,
-        /// What a change must carry; none: reading only.
+        /// The token that a change must carry; `None`: read only.
         token: Option<Arc<Secret>>,
-        /// Further names that are ours, in lower case.
+        /// Further host names that are ours, in lower case.
         hosts: Arc<[String]>,
     },
 }
 
-/// Lets a request through, or says why not.
+/// Lets a request through, or answers with the reason for the refusal.
 pub(crate) async fn guard(State(door): State<Door>, request: Request, next: Next) -> Response {
     match door.admits(&request) {
         Ok(()) => next.run(request).await,
@@ -70,7 +70,8 @@ impl Door {
     }
 }
 
-/// The one host that the request is for; a target in absolute form wins, as RFC 9112 3.2.2 says.
+/// The one host that a request is for; a target in absolute form takes precedence (RFC 9112,
+/// 3.2.2).
 fn host(request: &Request) -> Result<String, Problem> {
     if let Some(authority) = request.uri().authority() {
         return Ok(authority.as_str().to_ascii_lowercase());
@@ -107,11 +108,11 @@ fn bare(host: &str) -> Option<&str> {
     (port.is_empty() || port.strip_prefix(':').is_some_and(digits)).then_some(bare)
 }
 
-/// Whether a name is one that no web page can have made its own.
+/// Whether a host is one that no web page can have made its own.
 ///
-/// On loopback that is loopback and the address itself. A listener that is open to others (which
-/// has a token) is also found by its addresses and, between containers, by names without a dot;
-/// rebinding needs a name that the page's owner can register.
+/// These are the loopback names and the listener's own address. A listener that is open to other
+/// hosts (which has a token) is also found by its addresses and, between containers, by names
+/// without a dot; DNS rebinding needs a name that the page's owner can register.
 fn ours(host: &str, listen: SocketAddr) -> bool {
     let Some(bare) = bare(host) else { return false };
     if bare == "localhost" {
@@ -130,19 +131,20 @@ fn ours(host: &str, listen: SocketAddr) -> bool {
     !listen.ip().is_loopback() && (ip.is_some() || plain)
 }
 
-/// Whether it is one of the names that the configuration says are ours.
+/// Whether a host is one of the names that are configured as ours.
 fn named(host: &str, hosts: &[String]) -> bool {
     bare(host).is_some_and(|bare| hosts.iter().any(|own| own == bare))
 }
 
-/// Prometheus on another machine asks by whatever name it has for this one; a page under a name of its own can read
-/// counters there and give no order. On loopback nothing but this machine asks, by its own names.
+/// Whether it is a scrape from another machine: Prometheus there uses any name that it has for this
+/// one. A page under a name of its own can read counters there and give no order. On loopback only
+/// this machine asks, by its own names.
 fn is_scrape(request: &Request, listen: SocketAddr) -> bool {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     reads && !listen.ip().is_loopback() && request.uri().path() == "/metrics"
 }
 
-/// Browsers say where a request comes from; only our own page may be meant.
+/// Refuses a request with the `Origin` of a page that is not our own; browsers send that header.
 fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let Some(origin) = one(headers, &ORIGIN)? else {
         return Ok(());

@@ -1,6 +1,7 @@
-//! How people and tools ask: the HTTP API on a unix socket and on TCP, and the client for it.
+//! The admin interface: the HTTP API on a unix socket and on TCP, and the client for it.
 //!
-//! It decides nothing: every change is an order to the controller, every fact comes from it.
+//! It decides nothing: every change is an order to the controller, every fact comes from the
+//! controller.
 
 pub mod api;
 pub mod body;

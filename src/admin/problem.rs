@@ -1,4 +1,4 @@
-//! What went wrong, as RFC 9457 problem documents.
+//! Errors of the API, as RFC 9457 problem documents.
 
 use crate::control::CommandError;
 use axum::Json;
@@ -8,16 +8,16 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where the names of problems begin.
+/// The prefix of every problem type.
 const PREFIX: &str = "urn:shifter:problem:";
 
-/// One refused request: nothing was changed by it.
+/// One refused request; nothing was changed by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:shifter:problem:` and a name that never changes.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The same for people.
+    /// The problem type in words, for people.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
@@ -44,7 +44,7 @@ impl Problem {
         }
     }
 
-    /// The name, without what all names begin with.
+    /// The name of the problem type, without the common prefix.
     pub fn name(&self) -> &str {
         self.kind.strip_prefix(PREFIX).unwrap_or(&self.kind)
     }
@@ -157,7 +157,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A path that is no route.
+/// The answer for a path that is no route.
 pub(crate) async fn no_such_route(uri: axum::http::Uri) -> Problem {
     let detail = format!(
         "there is nothing at {}; /openapi.json lists the routes",
@@ -171,7 +171,7 @@ pub(crate) async fn no_such_route(uri: axum::http::Uri) -> Problem {
     )
 }
 
-/// A route that does not take this method.
+/// The answer for a route that does not take this method.
 pub(crate) async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> Response {
     let other = if method == axum::http::Method::POST {
         "GET"
@@ -189,7 +189,7 @@ pub(crate) async fn wrong_method(method: axum::http::Method, uri: axum::http::Ur
         detail,
     );
     let mut response = problem.into_response();
-    // The router fills in what the route takes.
+    // The router fills in the methods that the route takes.
     response.headers_mut().remove(ALLOW);
     response
 }

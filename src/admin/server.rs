@@ -1,4 +1,5 @@
-//! The two doors: a unix socket for everything, TCP for reading and, with the token, for the rest.
+//! The two listeners: a unix socket for everything, TCP for reading and, with the token, for the
+//! rest.
 
 use crate::admin::api::{self, App};
 use crate::admin::guard::Door;
@@ -20,16 +21,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Open connections at each door; those above it wait.
+/// The most open connections on each listener; further ones wait.
 const CONNECTIONS_MAX: usize = 256;
 
-/// The longest wait for a request's head, so that silent connections do not pile up.
+/// The longest wait for a request's header, so that silent connections do not pile up.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest wait for answers under way when the process ends.
+/// The longest wait for answers under way at shutdown.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why the doors cannot be opened.
+/// Why a listener cannot be bound.
 #[derive(Debug, Error)]
 pub enum BindError {
     /// The TCP address is taken, or not ours.
@@ -39,32 +40,32 @@ pub enum BindError {
     Tcp {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Somebody answers on the socket.
+    /// Another shifter answers on the socket.
     #[error("a shifter answers on {} already. Ask it with `shifter status`, stop it first, or give this one a socket of its own with [admin] socket", path.display())]
     Answering {
         /// The socket.
         path: PathBuf,
     },
-    /// Something else has the socket's name.
+    /// Something that is not a socket has the socket's name.
     #[error("{} is there and is no socket; it was left as it is. Move it away, or set another path in [admin] socket", path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,
     },
-    /// The socket cannot be made.
+    /// The socket cannot be created.
     #[error("cannot make the admin socket {}: {source}. Set a path in [admin] socket that shifter may write and that has fewer than 100 bytes", path.display())]
     Socket {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Both doors, bound and not yet open.
+/// Both listeners, bound and not yet accepting.
 #[derive(Debug)]
 pub struct Bound {
     socket: UnixListener,
@@ -74,7 +75,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes the addresses, before anything else of the process starts.
+    /// Binds both listeners, before anything else of the process starts.
     ///
     /// # Errors
     /// When an address is taken or a path cannot be used; nothing was changed then.
@@ -87,14 +88,14 @@ impl Bound {
         Ok(Bound { socket, file, tcp })
     }
 
-    /// Where TCP is bound, if it is on.
+    /// The bound TCP address, if TCP is on.
     pub fn address(&self) -> Option<std::net::SocketAddr> {
         self.tcp
             .as_ref()
             .and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// Answers until `shutdown`, then lets answers under way finish for a moment.
+    /// Serves until `shutdown`, then gives answers under way one second to finish.
     pub async fn serve(self, app: App, shutdown: impl Future<Output = ()>) {
         let Bound { socket, file, tcp } = self;
         let (stop, stopped) = watch::channel(false);
@@ -143,7 +144,7 @@ fn bind_tcp(
     ))
 }
 
-/// The file of a bound socket. Removes it at the end, unless somebody else has put another one there.
+/// The file of a bound socket; removed on drop, unless another file has taken its place.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -164,8 +165,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
         .map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// Makes the socket in a folder that only this user can enter and moves it to its place when its
-/// mode is right: at no time can anybody else connect to it.
+/// Creates the socket in a folder that only this user can enter and moves it to its place when its
+/// mode is right: at no time can another user connect to it.
 fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let unusable = |source| BindError::Socket {
         path: path.to_owned(),
@@ -175,7 +176,8 @@ fn bind_socket(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    // The name that is bound is shorter: without this, a socket could be made that nobody can connect to.
+    // The name that is bound is shorter: without this check, the socket could get a path that is
+    // too long to connect to.
     SocketAddr::from_pathname(path).map_err(unusable)?;
     DirBuilder::new()
         .recursive(true)
@@ -207,7 +209,8 @@ fn make(hidden: &Path, path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// A socket on which nobody answers was left by a process that died; anything else is not ours to remove.
+/// Removes a socket that a dead process left: nothing answers on it. Anything else is not ours to
+/// remove.
 fn make_way(path: &Path) -> Result<(), BindError> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -304,7 +307,7 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // A client that goes away in the middle is its own business: there is nobody to tell.
+    // A client that disconnects in the middle is no error: there is nothing to report.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => {}

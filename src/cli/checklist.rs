@@ -1,4 +1,4 @@
-//! What `shifter plan` reminds people of: what does not go from one version to the other with the requests.
+//! The reminders of `shifter plan`: state that does not move from one version to the other with the requests.
 
 use crate::cli::output::tame;
 use crate::config::{Ask, Config, PoolSpec, Service};
@@ -11,10 +11,10 @@ use crate::driver::docker::watcher::{self, WatchTarget};
 use crate::driver::docker::{Engine, pools};
 use bollard::models::{ContainerInspectResponse, MountPoint};
 
-/// Names of variables that say that sessions are kept outside the process.
+/// Parts of variable names that indicate sessions stored outside the process.
 const STORES: [&str; 5] = ["REDIS", "VALKEY", "MEMCACHE", "SESSION", "DATABASE"];
 
-/// Blue's containers in full, as far as they can be seen: by the names that a running shifter knows, else by the file.
+/// Blue's containers in full, as far as they can be seen: by the names from a running shifter, else from the file.
 pub(super) fn containers(
     config: &Config,
     service: &Service,
@@ -63,7 +63,7 @@ async fn by_file(engine: &Engine, service: &Service) -> Vec<String> {
     running.map(|container| container.name).collect()
 }
 
-/// The list; `open` counts the upgraded connections on blue, when a running shifter tells.
+/// The list; `open` is the number of upgraded connections on blue, when a running shifter reports it.
 pub(super) fn items(
     service: &Service,
     plan: &Plan,
@@ -100,7 +100,7 @@ pub(super) fn items(
     items
 }
 
-/// What a baseline costs.
+/// The costs of a baseline: memory, and users on a cold copy.
 fn baseline(plan: &Plan, limit: i64) -> Option<String> {
     let shares = plan.steps.iter().filter_map(|step| match step {
         Step::Shift { weight, .. } => Some(Places::beside(*weight)?.share()),

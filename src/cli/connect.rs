@@ -1,4 +1,4 @@
-//! How commands find a running shifter and ask it.
+//! How commands find a running shifter and query it.
 
 use crate::admin::{Client, ClientError};
 use crate::cli::{Global, output};
@@ -7,7 +7,7 @@ use crate::daemon::process;
 use crate::exit::Exit;
 use std::path::PathBuf;
 
-/// The admin socket: as named, or as the configuration says.
+/// The admin socket: from the command line, or from the configuration.
 pub fn socket(global: &Global) -> Result<PathBuf, Exit> {
     if let Some(socket) = &global.socket {
         return Ok(socket.clone());
@@ -38,7 +38,7 @@ pub fn socket(global: &Global) -> Result<PathBuf, Exit> {
     }
 }
 
-/// Asks the running shifter; what goes wrong is told, and the code says which kind it was.
+/// Queries the running shifter; prints an error, and returns the exit code of its kind.
 pub fn ask<T>(
     global: &Global,
     question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
@@ -48,7 +48,7 @@ pub fn ask<T>(
     answer.map_err(|error| refused(&error))
 }
 
-/// The same where nobody has to be there: `None` when nothing answers.
+/// Queries a shifter that may not run: `None` when none answers.
 pub fn ask_if_there<T>(
     global: &Global,
     question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
@@ -61,13 +61,13 @@ pub fn ask_if_there<T>(
     block_on(question(&client)).ok()
 }
 
-/// Tells why there was no answer.
+/// Prints why there was no answer.
 pub fn refused(error: &ClientError) -> Exit {
     output::narrate(&format!("shifter: {}", output::tame(&error.to_string())));
     error.exit()
 }
 
-/// Runs a few questions; one thread is enough for them.
+/// Runs a few queries; one thread is enough for them.
 pub fn block_on<T>(future: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

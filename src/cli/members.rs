@@ -1,4 +1,4 @@
-//! What `shifter check` says of containers: which ones each service would have, and what is wrong with them.
+//! The output of `shifter check` on containers: those that each service would have, and their problems.
 
 use crate::config::{Config, PoolSpec};
 use crate::core::table::Color;
@@ -6,10 +6,11 @@ use crate::driver::docker::watcher::{self, Found, WatchTarget};
 use crate::driver::docker::{Engine, members, pools};
 use std::time::Duration;
 
-/// The longest wait for the engine: a check of the file must not hang on it.
+/// Timeout of the engine: a check of the file must not hang on it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A line for each pool of containers that has troubles, and one where Docker cannot be asked; none where no service has containers.
+/// A line for each pool of containers with problems, and one where Docker cannot be queried; none where no service has
+/// containers.
 pub(super) fn troubles(config: &Config) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -38,7 +39,7 @@ pub(super) fn troubles(config: &Config) -> Vec<String> {
 }
 
 fn wants(service: &crate::config::Service) -> Vec<(WatchTarget, pools::Target)> {
-    // What containers say of themselves is not known before they are asked.
+    // Services described by labels are unknown before the containers were queried.
     if !matches!(service.blue, PoolSpec::Containers(_)) {
         return vec![];
     }

@@ -1,4 +1,4 @@
-//! The command line: its arguments, and what its commands share. Each command is a file of [`commands`].
+//! The command line: its arguments, and the code that its commands share. Each command is a file in [`commands`].
 //!
 //! Facts go to standard output, narration to standard error.
 
@@ -115,7 +115,7 @@ pub enum Command {
     Man,
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 pub fn main(cli: Cli) -> Exit {
     let Cli { global, command } = cli;
     match command {

@@ -1,6 +1,6 @@
 //! Facts on standard output, narration on standard error.
 //!
-//! Colours only where somebody sees them (a terminal, and `NO_COLOR` unset). A closed pipe is how
+//! Colours only where they are seen (a terminal, and `NO_COLOR` unset). A closed pipe is how
 //! `| head` says that it has enough: the command ends quietly.
 
 use crate::control::view::BackendView;
@@ -19,7 +19,7 @@ pub enum Format {
     Json,
 }
 
-/// Writes facts in the shape that was asked for; the code to end with when there is nothing else to do.
+/// Prints facts in the requested format; returns the exit code when there is nothing else to do.
 pub fn facts(format: Format, value: &impl Serialize, text: &str) -> Exit {
     match format {
         Format::Text => ended(print(text)),
@@ -33,7 +33,7 @@ pub fn facts(format: Format, value: &impl Serialize, text: &str) -> Exit {
     }
 }
 
-/// Writes text and a line end; `Break` says that there is no use in writing more.
+/// Prints text and a line end; `Break` when further output is useless.
 pub fn print(text: &str) -> ControlFlow<Exit> {
     let line_end = if text.ends_with('\n') { "" } else { "\n" };
     write(
@@ -42,7 +42,7 @@ pub fn print(text: &str) -> ControlFlow<Exit> {
     )
 }
 
-/// Writes bytes as they are.
+/// Prints bytes unchanged.
 pub fn bytes(bytes: &[u8]) -> Exit {
     let mut out = io::stdout().lock();
     ended(written(out.write_all(bytes).and_then(|()| out.flush())))
@@ -75,20 +75,20 @@ fn ended(flow: ControlFlow<Exit>) -> Exit {
     }
 }
 
-/// Tells a line on standard error; when that is closed, nobody listens and all goes on.
+/// Prints a line on standard error; if that is closed, the line is lost and the command goes on.
 pub fn narrate(text: &str) {
     let mut err = anstream::AutoStream::auto(io::stderr().lock());
     let _ = writeln!(err, "{text}");
 }
 
-/// Columns of plain text, as wide as they need to be.
+/// Columns of plain text with automatic widths.
 pub struct Table {
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these headings; those that begin with `>` are of numbers, set to the right.
+    /// A table with these headings; columns with a heading that begins with `>` are numbers, aligned right.
     pub fn new(headings: &[&str]) -> Table {
         let right = headings
             .iter()
@@ -133,7 +133,7 @@ impl Table {
     }
 }
 
-/// Milliseconds with the digits that count; a dash where there were no requests.
+/// Milliseconds with the significant digits; a dash where there were no requests.
 pub fn millis(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
@@ -149,20 +149,20 @@ pub fn percent(value: f64) -> String {
     format!("{short}%")
 }
 
-/// Text from elsewhere, without what would move the cursor or change colours.
+/// External text, without what would move the cursor or change colours.
 pub fn tame(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }
 
-/// The same for a text of several lines: each but the first begins after so many spaces.
+/// External text of several lines, made safe as in [`tame`]: each line but the first is indented by `indent` spaces.
 pub fn tame_lines(text: &str, indent: usize) -> String {
     let lines: Vec<String> = text.trim_end().lines().map(tame).collect();
     lines.join(&format!("\n{:indent$}", ""))
 }
 
-/// How many of a pool's backends are up, and which are not.
+/// The number of a pool's backends that are up, and the names of the others.
 pub fn members(all: &[BackendView]) -> String {
     let count = |health: &str| {
         all.iter()
@@ -183,7 +183,7 @@ pub fn members(all: &[BackendView]) -> String {
     text
 }
 
-/// A backend that is not well, and why, where that is known.
+/// An unhealthy backend, with the reason where it is known.
 fn ill(backend: &BackendView) -> String {
     let address = tame(&backend.address);
     match &backend.reason {

@@ -1,4 +1,4 @@
-//! How a rollout is told on standard error while it goes on, and which exit code it ends with.
+//! The progress of a rollout on standard error, and its exit code.
 
 use crate::cli::output;
 use crate::control::view::{RolloutView, ServiceView};
@@ -8,10 +8,10 @@ use crate::store::journal::Note;
 use anstyle::{AnsiColor, Style};
 use std::time::{Duration, Instant};
 
-/// A CI job that hears nothing for long is killed: something is said at least so often.
+/// Longest silence: some CI systems kill a job without output.
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// Tells notes as they come, and a heartbeat when there are none.
+/// Prints notes as they come, and a heartbeat when there are none.
 pub struct ProgressPrinter {
     told: i64,
     last: Instant,
@@ -27,7 +27,7 @@ impl Default for ProgressPrinter {
 }
 
 impl ProgressPrinter {
-    /// Tells a note, once.
+    /// Prints a note, once.
     pub fn note(&mut self, note: &Note) {
         if note.seq <= self.told {
             return;
@@ -48,12 +48,12 @@ impl ProgressPrinter {
         );
     }
 
-    /// The number of the last note told.
+    /// The number of the last printed note.
     pub fn told(&self) -> i64 {
         self.told
     }
 
-    /// Says where the rollout stands when nothing was said for a while.
+    /// Prints the state of the rollout after a silence.
     pub fn heartbeat(&mut self, service: &ServiceView, rollout: &RolloutView) {
         if self.last.elapsed() < HEARTBEAT {
             return;
@@ -95,7 +95,7 @@ fn style(note: &Note) -> Style {
     }
 }
 
-/// The code that an outcome ends with; `None` for a word that is no outcome.
+/// The exit code of an outcome; `None` for an unknown name.
 pub fn exit(outcome: &str) -> Option<Exit> {
     match outcome {
         "promoted" => Some(Exit::Ok),

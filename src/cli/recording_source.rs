@@ -1,4 +1,4 @@
-//! What was recorded of a rollout, from a running shifter or from a file.
+//! The recording of a rollout, from a running shifter or from a file.
 
 use crate::cli::Global;
 use crate::cli::commands::explain;
@@ -14,7 +14,7 @@ use std::path::Path;
 /// The lines of a file, else those of a rollout, by its number or its service.
 ///
 /// # Errors
-/// The exit code, once people have been told: no shifter, no such rollout, no recording, a damaged one.
+/// The exit code, after the message: no shifter, no such rollout, no recording, a damaged one.
 pub fn lines(global: &Global, which: Option<&str>, file: Option<&Path>) -> Result<Vec<Line>, Exit> {
     let lines = match file {
         Some(file) => from_file(file),
@@ -53,7 +53,7 @@ fn from_file(file: &Path) -> Result<Vec<Line>, Exit> {
     })
 }
 
-/// Why a file is no recording: where, what is wrong, and what to do.
+/// Why a file is no recording: the line, the error, and the fix.
 #[derive(Debug, PartialEq, Eq)]
 struct Broken {
     /// Number of the line in the file, from 1.
@@ -68,22 +68,22 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Where a whole recording comes from.
+/// How to get a complete recording.
 const GET: &str = "Get the recording again with `curl --unix-socket SOCKET http://localhost/v1/rollouts/ID/seconds`";
 
-/// The end of a recording that has one line of JSON for each is missing: what is there can be judged.
+/// The help for a recording in JSON lines without its end: the rest can be judged.
 const CUT: &str = "To judge what is before it, delete this line; to judge all, get the recording again with `curl --unix-socket SOCKET http://localhost/v1/rollouts/ID/seconds`";
 
-/// What no build before this one wrote.
+/// The help for a value that only a newer build can have written.
 const NEWER: &str = "Replay it with the version of shifter that recorded it, or a newer one";
 
-/// What the API gives.
+/// The form of the API's answer.
 #[derive(Deserialize)]
 struct Whole {
     lines: Vec<Line>,
 }
 
-/// A recording as the API gives it, a list of lines, or one line of JSON for each.
+/// Parses a recording: the API's answer, a list of lines, or one line of JSON for each.
 fn parse(text: &str) -> Result<Vec<Line>, Broken> {
     let lines = match serde_json::from_str::<Value>(text) {
         Ok(Value::Array(entries)) => listed(serde_json::from_str(text), &entries),
@@ -119,7 +119,7 @@ fn parse(text: &str) -> Result<Vec<Line>, Broken> {
     }
 }
 
-/// Whether it is written as one document, and not as a line of JSON for each line.
+/// Whether the text is one document, and not one line of JSON for each line.
 fn is_one_document(text: &str) -> bool {
     let text = text.trim_start();
     let key = text.strip_prefix('{').map(str::trim_start);
@@ -161,7 +161,7 @@ fn each_line(text: &str) -> Result<Vec<Line>, Broken> {
     read.collect()
 }
 
-/// What to do about a line that cannot be read.
+/// The help for a line that cannot be read.
 fn help(error: &serde_json::Error) -> &'static str {
     match error.to_string().starts_with("unknown ") {
         true => NEWER,

@@ -1,4 +1,4 @@
-//! `acme` in `[proxy.tls]`: certificates that shifter gets and renews by itself.
+//! `acme` in `[proxy.tls]`: certificates that shifter obtains and renews by itself.
 
 use crate::config::certificate::authorities;
 use crate::config::defaults;
@@ -10,19 +10,19 @@ use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use toml::Spanned;
 
-/// Authorities take no more in one certificate.
+/// Highest number of names in one certificate that authorities accept.
 const NAMES_MAX: usize = 100;
 
-/// A certificate that is asked for by ACME (RFC 8555), proven by HTTP-01 (8.3).
+/// A certificate obtained by ACME (RFC 8555), with HTTP-01 challenges (8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acme {
-    /// Where the authority reaches people.
+    /// The contact address for the authority.
     pub email: Option<String>,
     /// The DNS names in the certificate; at least one.
     pub names: Vec<String>,
     /// The authority's directory (an `https` URL).
     pub directory: String,
-    /// Who the authority's own certificate is verified by; none: the well-known ones.
+    /// The authorities that verify the ACME server's own certificate; empty: the well-known ones.
     pub ca: Vec<CertificateDer<'static>>,
 }
 

@@ -12,12 +12,12 @@ pub(crate) const HEARINGS: [(&str, Hearing); 3] = [
     ("off", Hearing::Off),
 ];
 
-/// What each comparison leads to.
+/// What a difference in each comparison leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// Redirects and answers of 400 to 499.
     pub status: Hearing,
-    /// How many clients leave before the answer.
+    /// The number of clients that give up before the answer.
     pub gave_up: Hearing,
     /// The time until the last byte.
     pub last_byte: Hearing,
@@ -37,7 +37,7 @@ pub(crate) struct RawAnswers {
     pub(crate) media: Text,
 }
 
-/// The table of a service; all is judged where nothing is said.
+/// The table of a service; all comparisons are judged by default.
 pub(crate) fn answers(raw: &Value<RawAnswers>) -> Check<Answers> {
     let Some(table) = raw else {
         return Ok(Answers::default());
@@ -52,9 +52,9 @@ pub(crate) fn answers(raw: &Value<RawAnswers>) -> Check<Answers> {
 }
 
 impl Answers {
-    /// The same for each kind, as the judge takes it.
+    /// What each kind of answers leads to, as the judge takes it.
     ///
-    /// 4xx that are failures are compared as such, and so is the last byte where it is what latency means.
+    /// 4xx that count as failures are compared as failures, and the last byte is where `timed` makes it the latency.
     pub(crate) fn by_kind(self, count_4xx: bool, timed: Timed) -> [Hearing; 4] {
         AnswerKind::ALL.map(|kind| match kind {
             AnswerKind::ClientError if count_4xx => Hearing::Off,

@@ -1,4 +1,4 @@
-//! Certificates and keys from files, checked so far that a handshake with them can succeed.
+//! Certificates and keys from files, checked so that a handshake with them can succeed.
 
 use crate::config::error::Problem;
 use crate::config::file::{RawCertificate, Text};
@@ -17,36 +17,36 @@ use toml::Spanned;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A larger file is a mistake: the wrong one.
+/// Highest size in bytes: a larger file is the wrong one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const DAY: i64 = 24 * 3600;
 
-/// Who has not renewed by now has forgotten it,
+/// Days before its end from which an unrenewed certificate is reported.
 const WORRY_DAYS: i64 = 14;
 
-/// unless the whole life is short: then it is this part of it.
+/// Divisor of the lifetime: a certificate with a short one is reported only in its last quarter.
 const WORRY_PART: i64 = 4;
 
-/// A certificate with what stands above it, and its key.
+/// A certificate with its issuers, and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The file that it was read from.
     pub file: PathBuf,
-    /// The DNS names that it is for, in lower case; `*.` stands for one label.
+    /// The DNS names of the certificate, in lower case; `*.` stands for one label.
     pub names: Vec<String>,
-    /// It is valid from this second of Unix time on,
+    /// Start of its validity, in seconds of Unix time.
     pub begins: i64,
-    /// and up to this one.
+    /// End of its validity, in seconds of Unix time.
     pub ends: i64,
-    /// Itself first, then its issuers.
+    /// The certificate first, then its issuers.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its private key.
+    /// The private key.
     pub key: Arc<PrivateKeyDer<'static>>,
 }
 
 impl Certificate {
-    /// Certificate and key as a handshake uses them.
+    /// Certificate and key in the form of a handshake.
     ///
     /// # Errors
     /// When the key is of an unknown kind, or another certificate's.
@@ -60,17 +60,17 @@ impl Certificate {
         }
     }
 
-    /// The name that people know it by.
+    /// The name for messages.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// Whether its time is over at this second of Unix time.
+    /// Whether it has expired at this second of Unix time.
     pub fn expired(&self, now: i64) -> bool {
         self.ends < now
     }
 
-    /// What is wrong with its dates at this second of Unix time, or soon will be.
+    /// A problem with its validity at this second of Unix time, or soon after.
     pub fn worry(&self, now: i64) -> Option<String> {
         let days = |seconds: i64| match seconds / DAY {
             1 => "1 day".to_owned(),
@@ -111,7 +111,7 @@ fn date(second: i64) -> String {
     )
 }
 
-/// A certificate and its key, by the names of their files.
+/// A certificate and its key, from the names of their files.
 pub(crate) fn certificate(table: &Spanned<RawCertificate>, dir: &Path) -> Check<Certificate> {
     let raw = table.get_ref();
     match (&raw.cert, &raw.key) {
@@ -128,13 +128,13 @@ pub(crate) fn certificate(table: &Spanned<RawCertificate>, dir: &Path) -> Check<
     }
 }
 
-/// The same where both may be left out.
+/// A certificate and its key where both may be left out.
 pub(crate) fn optional(cert: &Text, key: &Text, dir: &Path) -> Check<Option<Certificate>> {
     match (cert, key) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => {
             let certificate = pair(cert, key, dir)?;
-            // Pingora takes the key as bare bytes, and guesses of which kind it is.
+            // Pingora takes the key as bare bytes, and guesses its kind.
             match PrivateKeyDer::try_from(certificate.key.secret_der()) {
                 Ok(_) => Ok(Some(certificate)),
                 Err(_) => Err(Problem::at(
@@ -215,7 +215,7 @@ pub(crate) fn chain(
     }
 }
 
-/// The authorities of a file, each of which can be trusted by a handshake.
+/// The authorities of a file, each usable as a trust anchor of a handshake.
 pub(crate) fn authorities(
     key: &str,
     raw: &Spanned<String>,
@@ -285,7 +285,7 @@ fn parsed<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
         .map(|(_, certificate)| certificate)
 }
 
-/// The DNS names of a certificate; old ones have theirs as the subject alone.
+/// The DNS names of a certificate; old ones have them only in the subject.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let mut names: Vec<String> = alternative

@@ -1,4 +1,4 @@
-//! From raw shapes to a [`Config`]: each part by itself, then the parts against each other.
+//! From raw data to a [`Config`]: each part by itself, then the parts against each other.
 
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawConfig, RawPool, RawService};
@@ -14,7 +14,7 @@ use toml::Spanned;
 
 type Named<'a> = (&'a Spanned<String>, &'a RawService);
 
-/// Checks everything; relative paths begin at `dir`.
+/// Checks everything; relative paths are relative to `dir`.
 pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
     let state = process::state(&raw.state, dir)?;
     let proxy = process::proxy(&raw.proxy, dir)?;
@@ -47,7 +47,7 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
     Ok(config)
 }
 
-/// No listener takes another's place.
+/// Checks that no listener uses another's address.
 fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
     let tls = raw.proxy.tls.as_ref().map(Spanned::get_ref);
     let all = config.proxy.all_listen();
@@ -90,7 +90,7 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
     Ok(())
 }
 
-/// A pool that is shifter itself would answer for ever.
+/// Checks that no pool is shifter itself: requests would loop for ever.
 fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
     let own: Vec<SocketAddr> = config
         .proxy
@@ -139,7 +139,7 @@ fn no_loop(config: &Config, named: &[Named<'_>]) -> Check<()> {
     Ok(())
 }
 
-/// No request belongs to two services.
+/// Checks that no request belongs to two services.
 fn routes_apart(config: &Config, named: &[Named<'_>]) -> Check<()> {
     let mut taken: HashMap<(&Host, &str), &str> = HashMap::new();
     for (service, (name, raw)) in config.services.iter().zip(named) {

@@ -6,7 +6,7 @@ use crate::config::value::{self, Check};
 use crate::core::answers::Hearing;
 use crate::core::judge::ContentPolicy;
 
-/// What a service says of them; what it does not say is told.
+/// What a service's table says of them; by default differences are only reported.
 pub(crate) fn contents(raw: &Value<RawAnswers>) -> Check<ContentPolicy> {
     let told = ContentPolicy::REPORT;
     let Some(table) = raw else { return Ok(told) };

@@ -14,15 +14,15 @@ pub enum Control {
     /// Blue's pool.
     #[default]
     Blue,
-    /// A fresh copy of blue's release with as large a share as green: at these addresses, or where there are none
-    /// in containers that shifter makes.
+    /// A fresh copy of blue's release with as large a share as green: at these addresses, or without addresses
+    /// in containers that shifter creates.
     Baseline(Vec<SocketAddr>),
 }
 
 const CONTROLS: [(&str, bool); 2] = [("blue", false), ("baseline", true)];
 
 impl Control {
-    /// The addresses of the copy; none where there is none, or shifter makes it.
+    /// The addresses of the copy; empty where there is no copy, or shifter creates it.
     pub fn addresses(&self) -> &[SocketAddr] {
         match self {
             Control::Blue => &[],
@@ -41,7 +41,7 @@ pub(crate) fn control(raw: &RawService) -> Check<Control> {
     })
 }
 
-/// Where the copy is, as far as the file says it.
+/// The addresses of the copy in the file.
 fn baseline(raw: &RawService) -> Check<Vec<SocketAddr>> {
     match &raw.baseline {
         None => Ok(vec![]),
@@ -64,7 +64,7 @@ fn span(pool: &RawPool) -> Range<usize> {
     }
 }
 
-/// A baseline has an address of its own beside addresses, and none beside containers.
+/// Checks that a baseline beside addresses has addresses of its own, and one beside containers has none.
 pub(crate) fn fits_control(service: &Service, raw: &RawService) -> Check<()> {
     let wanted = service.control != Control::Blue;
     let by_address = matches!(service.blue, PoolSpec::Addresses(_));

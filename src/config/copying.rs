@@ -1,4 +1,4 @@
-//! `[service.NAME.copy]`: how green's containers are made from blue's.
+//! `[service.NAME.copy]`: how green's containers are created from blue's.
 
 use crate::config::docker::label;
 use crate::config::error::Problem;
@@ -15,40 +15,40 @@ const PULL: [(&str, Pull); 3] = [
     ("never", Pull::Never),
 ];
 
-/// How green's containers are made from blue's.
+/// How green's containers are created from blue's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copying {
     /// When the image is fetched.
     pub pull: Pull,
-    /// Variables set anew or added.
+    /// Variables that are replaced or added.
     pub env: BTreeMap<String, String>,
     /// Names that green has on its networks from its start.
     pub aliases: Vec<String>,
-    /// How many; `None`: as many as blue has.
+    /// Number of green's containers; `None`: as many as blue has.
     pub replicas: Option<u32>,
-    /// What the container of a promoted version is called.
+    /// The name of the container of a promoted version.
     pub naming: Naming,
     /// Whether containers of a Compose project may be copied.
     pub compose: bool,
-    /// Whether green has blue's host name, by which engines let it be found on its networks.
+    /// Whether green has blue's host name; engines make a container reachable by its host name on its networks.
     pub hostname: bool,
     /// Whether green answers to blue's names on its networks from its promotion on.
     pub names: bool,
 }
 
-/// What the container of a promoted version is called.
+/// The name of the container of a promoted version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// As it was made: the service and the number of its rollout.
+    /// The name it was created with: the service and the number of its rollout.
     Release,
-    /// As blue in the file, which is renamed.
+    /// The name of blue in the file; the old blue is renamed.
     Fixed,
 }
 
 /// When the image is fetched from its registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
-    /// When it is not here.
+    /// When it is not on the host.
     Missing,
     /// Before each rollout: a tag may have moved.
     Always,
@@ -94,7 +94,7 @@ pub(crate) fn copying(raw: &RawCopy) -> Check<Copying> {
     })
 }
 
-/// A name is one container's.
+/// Checks that a fixed name is used for a single container only.
 pub(crate) fn fits_naming(service: &Service, raw: &RawCopy) -> Check<()> {
     let several = service.copy.replicas.is_some_and(|count| count > 1);
     match &raw.naming {

@@ -1,4 +1,4 @@
-//! Every default, once. `config/shifter.toml` says them to people; a test holds it against these.
+//! Every default, once. `config/shifter.toml` documents them; a test compares it with these.
 
 use crate::config::answers::Answers;
 use crate::config::judgement::{Judgement, Timed};
@@ -23,15 +23,15 @@ const fn minutes(n: u64) -> Duration {
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The listener for users: loopback, so that a first try shows nothing to the world.
+/// The listener for users: loopback, so that a first try exposes nothing to the network.
 pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
-/// The listener for users by TLS.
+/// The TLS listener for users.
 pub(crate) const LISTEN_TLS: SocketAddr = SocketAddr::new(LOOPBACK, 8443);
 /// Let's Encrypt.
 pub(crate) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// A round trip or two, and a slow phone's arithmetic.
+/// One or two round trips, and the computing time of a slow phone.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = seconds(10);
-/// Who comes without TLS is served without TLS.
+/// Clients without TLS are served without TLS.
 pub(crate) const REDIRECT: bool = false;
 /// The admin listener.
 pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 9600);
@@ -43,21 +43,21 @@ pub(crate) const THREADS: usize = 0;
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// As many as nginx allows.
 pub(crate) const KEEPALIVE_REQUESTS: u32 = 1_000;
-/// An idle user's connection.
+/// How long a client's connection may be idle.
 pub(crate) const KEEPALIVE_IDLE: Duration = seconds(60);
-/// One second try, on blue.
+/// One retry, on blue.
 pub(crate) const RETRIES: u32 = 1;
-/// Told to nobody unless asked.
+/// No `Via` header unless configured.
 pub(crate) const VIA: bool = false;
 /// Most metrics are scraped every ten or fifteen seconds.
 pub(crate) const SOURCE_EVERY: Duration = seconds(10);
-/// One bad reading is a blip.
+/// One bad reading may be a glitch.
 pub(crate) const SOURCE_TIMES: u32 = 3;
-/// A source's answer.
+/// Timeout of a source's answer.
 pub(crate) const SOURCE_TIMEOUT: Duration = seconds(5);
 /// The usual name.
 pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
-/// As much as most servers take; per address nothing, since many users may share one.
+/// As much as most servers accept; no limit per address, since many users may share one.
 pub(crate) const LIMITS: Limits = Limits {
     header: 64 * 1024,
     headers: 100,
@@ -81,23 +81,23 @@ pub(crate) const LOG: Log = Log {
     access: None,
 };
 
-/// What blue gets back while a green that has everything is under suspicion.
+/// Blue's share while a green with the whole share is under suspicion.
 pub(crate) const CHALLENGE: Weight = match Weight::percent(25) {
     Some(share) => share,
     None => Weight::NONE,
 };
 
-/// Time for an equal share to confirm what a small one has shown of latency, its grace included.
+/// Time in an equal share to confirm slowness of a small one, its latency grace included.
 pub(crate) const CONFIRM: Duration = seconds(120);
 /// A share begins at once.
 pub(crate) const RAMP: Duration = Duration::ZERO;
 
-/// What a canary leaves on blue during its last watch.
+/// Blue's share during the last watch of a canary.
 pub(crate) const CANARY_HOLDBACK: Weight = match Weight::percent(5) {
     Some(share) => share,
     None => Weight::NONE,
 };
-/// The shares of a canary, in percent; the guide's 0/5/50/100 begins at green with no traffic.
+/// The shares of a canary, in percent; the 0 of the usual 0/5/50/100 is green without traffic.
 pub(crate) const SHARES: [u16; 3] = [5, 50, 100];
 /// The shortest time at a share.
 pub(crate) const HOLD: Duration = seconds(60);
@@ -105,32 +105,33 @@ pub(crate) const HOLD: Duration = seconds(60);
 pub(crate) const HOLD_LAST: Duration = seconds(120);
 /// The longest time at a share.
 pub(crate) const SHARE_DEADLINE: Duration = minutes(15);
-/// What a longer `hold` without a `deadline` of its own gets on top.
+/// Time that a longer `hold` gets on top where it has no `deadline` of its own.
 pub(crate) const SHARE_SLACK: Duration = minutes(5);
-/// The watch after a blue-green swap.
+/// The watch after a blue-green switch.
 pub(crate) const MONITOR: Duration = minutes(10);
 /// The longest time for a start, a warm-up, a smoke check.
 pub(crate) const STEP_DEADLINE: Duration = minutes(5);
-/// The longest wait for a person.
+/// The longest wait for a person's approval.
 pub(crate) const APPROVE_DEADLINE: Duration = minutes(24 * 60);
-/// The least that a whole rollout gets.
+/// The shortest deadline of a whole rollout.
 pub(crate) const DEADLINE: Duration = minutes(120);
-/// In flight on a pool that was let go.
+/// Time for the requests in flight on a released pool.
 pub(crate) const DRAIN: Duration = seconds(30);
-/// A rollback stays at hand for this long.
+/// How long a quick rollback stays possible.
 pub(crate) const KEEP_BLUE: Duration = minutes(10);
-/// What the whole program is for.
+/// The purpose of the program.
 pub(crate) const ON_WORSE: OnWorse = OnWorse::Rollback;
 /// Enough requests and nothing leans worse: go on.
 pub(crate) const ON_INCONCLUSIVE: Undecided = Undecided::Promote;
-/// Silence never promotes.
+/// Missing data never promotes.
 pub(crate) const ON_NO_DATA: Undecided = Undecided::Rollback;
 /// Below it a share has no data.
 pub(crate) const STEP_REQUESTS_MIN: u64 = 30;
 /// Below it the last share has no data.
 pub(crate) const TOTAL_REQUESTS_MIN: u64 = 200;
 
-/// A connection is enough; two good make well, three bad make ill. A lost SYN is repeated after 1 s, which is waited for.
+/// A connection is enough; two successes make a backend healthy, three failures unhealthy. A lost SYN is repeated after
+/// 1 s, and the check waits for that.
 pub(crate) const HEALTH: Health = Health {
     ask: Ask::Connect,
     host: None,
@@ -141,48 +142,49 @@ pub(crate) const HEALTH: Health = Health {
     fall: 3,
     min_ready: seconds(0),
 };
-/// What requests of our own ask for where nothing is said.
+/// The path of our own requests where none is configured.
 pub(crate) const OWN_PATH: &str = "/";
-/// Probes of each version.
+/// Probes per second of each version.
 pub(crate) const PROBES_PER_SECOND: u32 = 5;
-/// For each of them.
+/// Timeout of each probe.
 pub(crate) const PROBE_TIMEOUT: Duration = seconds(10);
 /// Requests of a warm-up to each member.
 pub(crate) const WARMUP_REQUESTS: u32 = 50;
-/// At a time.
+/// Warm-up requests in flight.
 pub(crate) const WARMUP_CONCURRENCY: u32 = 4;
-/// For each request of a warm-up.
+/// Timeout of each warm-up request.
 pub(crate) const WARMUP_TIMEOUT: Duration = seconds(10);
-/// A smoke check asks with this.
+/// The method of a smoke check.
 pub(crate) const SMOKE_METHOD: &str = "GET";
-/// And wants this.
+/// The status that a smoke check expects.
 pub(crate) const SMOKE_EXPECT: u16 = 200;
-/// Within this.
+/// Timeout of a smoke check.
 pub(crate) const SMOKE_TIMEOUT: Duration = seconds(5);
-/// None waits for ever; `idle` is short for apps that wait for idle connections when they stop.
+/// `None` waits for ever; `idle` is short for applications that wait for idle connections when they stop.
 pub(crate) const TIMEOUTS: Timeouts = Timeouts {
-    // Systems repeat a lost SYN after 1 s and again 2 s later (RFC 6298): a full accept queue is met with the second or third one.
+    // Systems repeat a lost SYN after 1 s and again 2 s later (RFC 6298): a full accept queue accepts the second or
+    // third one.
     connect: Duration::from_millis(3_500),
     first_byte: seconds(60),
     read: seconds(60),
     write: seconds(60),
     idle: seconds(30),
 };
-/// Five in a row, for ten seconds.
+/// Five failures in a row, for ten seconds.
 pub(crate) const EJECT: Eject = Eject {
     failures: 5,
     span: seconds(10),
 };
-/// Copies for green under way at a time.
+/// Mirrored requests to green in flight.
 pub(crate) const MIRROR_CONCURRENCY: u32 = 8;
-/// For each of them.
+/// Timeout of each mirrored request.
 pub(crate) const MIRROR_TIMEOUT: Duration = seconds(10);
 /// As in Finagle and Linkerd.
 pub(crate) const RETRY_BUDGET: RetryBudget = RetryBudget {
     percent: 20,
     per_second: 10,
 };
-/// One false rollback in a hundred rollouts at most; 0.1 percentage points and 10 % + 1 ms are no harm.
+/// One false rollback in a hundred rollouts at most; 0.1 percentage points and 10 % + 1 ms are tolerated.
 pub(crate) const JUDGEMENT: Judgement = Judgement {
     confidence: 0.99,
     error_margin: 0.001,
@@ -206,9 +208,9 @@ pub(crate) const JUDGEMENT: Judgement = Judgement {
     },
 };
 
-/// A green that was taken off: its logs are wanted for a while.
+/// How long a released green is kept: its logs may be needed.
 pub(crate) const KEEP_GREEN: Duration = minutes(60);
-/// A migration takes its time.
+/// Timeout of a hook: a migration takes its time.
 pub(crate) const HOOK_TIMEOUT: Duration = minutes(1);
-/// Who sends it with the token sees green.
+/// The header that, with the token, selects green.
 pub(crate) const PREVIEW_HEADER: &str = "x-shifter-preview";

@@ -1,4 +1,4 @@
-//! Checks of what is said about containers: `[docker]`, and pools that are containers.
+//! Checks of the settings for containers: `[docker]`, and pools of containers.
 
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawContainers, RawDocker, RawPool};
@@ -18,7 +18,7 @@ const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
 impl RawPool {
-    /// Its place in the file.
+    /// The position in the file.
     pub(crate) fn span(&self) -> Range<usize> {
         match self {
             RawPool::Addresses(many) => many.span.clone(),
@@ -27,7 +27,7 @@ impl RawPool {
     }
 }
 
-/// `[docker]`: without `access`, no more than what the services need.
+/// `[docker]`: without `access`, no more than the services need.
 pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
     let host = raw.host.as_ref().map(host).transpose()?;
     let discovery = raw.discovery.unwrap_or(false);
@@ -71,7 +71,7 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
     }
 }
 
-/// The least that a service needs.
+/// The least access that a service needs.
 fn least(service: &Service) -> Access {
     if service.smoke.iter().any(SmokeCheck::is_in_docker) {
         return Access::Manage;
@@ -83,10 +83,10 @@ fn least(service: &Service) -> Access {
     }
 }
 
-/// What a service gets when nobody says: with containers and no green, `run --image` makes one.
+/// The default access of a service: with containers and no green, `run --image` creates one.
 fn usual(service: &Service) -> Access {
     match (&service.blue, &service.green) {
-        // What Swarm runs, Swarm makes.
+        // Swarm creates the containers of its services itself.
         (PoolSpec::Containers(blue), None) if !blue.is_swarm() => Access::Manage,
         _ => least(service),
     }
@@ -172,7 +172,7 @@ fn containers(key: &str, table: &Spanned<RawContainers>) -> Check<PoolSpec> {
     }))
 }
 
-/// By the one key that says how; `None` when there is none.
+/// The selector by the one key that is set; `None` when there is none.
 fn find(raw: &RawContainers) -> Option<Check<Find>> {
     let all = |key, many: &Many, check: fn(&Spanned<String>, &str) -> Check<String>| {
         let each = many.items.iter().map(|item| check(item, key));
@@ -237,7 +237,7 @@ pub(crate) fn label(raw: &Spanned<String>, key: &str) -> Check<String> {
     ))
 }
 
-/// An image; without a tag it is the latest.
+/// An image; the default tag is `latest`.
 pub(crate) fn reference(raw: &Spanned<String>) -> Check<String> {
     image(raw.get_ref()).map_err(|why| {
         Problem::at(
@@ -249,10 +249,10 @@ pub(crate) fn reference(raw: &Spanned<String>) -> Check<String> {
     })
 }
 
-/// An image's reference with its tag (without one, an engine would fetch every tag there is), or its id as it is.
+/// An image's reference with its tag (without one, an engine would fetch all tags), or its id unchanged.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The text says what is wrong with it.
 pub fn image(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
     let Some(first) = text.chars().next() else {
@@ -265,7 +265,7 @@ pub fn image(text: &str) -> Result<String, &'static str> {
     if last.is_empty() || last.ends_with(':') || last.ends_with('@') {
         return Err("which ends too early");
     }
-    // As `docker images` shows an id; a name of 12 hexadecimal digits needs its tag.
+    // The form of an id in `docker images`; a name of 12 hexadecimal digits needs its tag.
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let id = (12..=64).contains(&text.len()) && text.bytes().all(hex);
     Ok(if last.contains(':') || last.contains('@') || id {
@@ -286,7 +286,7 @@ mod tests {
             ("myorg/api:1.1", "myorg/api:1.1"),
             ("host:5000/api", "host:5000/api:latest"),
             ("api@sha256:0123", "api@sha256:0123"),
-            // As `docker images` shows an id.
+            // The form of an id in `docker images`.
             ("c3e92f39e5fa", "c3e92f39e5fa"),
             ("c3e92f39e5f", "c3e92f39e5f:latest"),
             ("myorg/c3e92f39e5fa", "myorg/c3e92f39e5fa:latest"),

@@ -1,4 +1,4 @@
-//! What is allowed in the file, and yet cannot do what it says: told by `check`, with what to do.
+//! Settings that are allowed, and yet cannot have their effect: reported by `check`, with advice.
 
 use crate::config::types::{Config, Service};
 use crate::core::baseline::Places;
@@ -7,7 +7,7 @@ use crate::core::time::shown;
 use std::time::Duration;
 
 impl Config {
-    /// One line for each.
+    /// One line for each of them.
     pub fn doubts(&self) -> Vec<String> {
         self.services.iter().flat_map(Service::doubts).collect()
     }
@@ -20,9 +20,9 @@ impl Service {
         all.map(|text| format!("{}: {text}", self.name)).collect()
     }
 
-    /// A share that is over before latency is judged: no latency is shown to be good in it, so it never passes.
+    /// A share that ends before latency is judged: its latency cannot be proven good, so it never passes.
     ///
-    /// `latency_grace` begins with green's first request, so what counts is the time until a share's deadline at the latest.
+    /// `latency_grace` begins with green's first request, so the time until a share's deadline counts.
     fn graced(&self) -> Option<String> {
         let grace = self.judgement.latency_grace;
         let mut spent = Duration::ZERO;
@@ -50,7 +50,7 @@ impl Service {
         })
     }
 
-    /// What it was for is done by default.
+    /// A warning on `count_4xx`: the default comparison of answers already covers its purpose.
     fn counts_4xx(&self) -> Option<String> {
         self.judgement.count_4xx.then(|| {
             "with `count_4xx` every 4xx is a failed request, of both versions. A green that answers 4xx to what blue serves goes \
@@ -60,7 +60,7 @@ impl Service {
         })
     }
 
-    /// A baseline is for shares below a half.
+    /// A baseline is used only in shares below a half.
     fn idle_baseline(&self) -> Option<String> {
         let plan = self.plan(None);
         let used = |step: &Step| matches!(step, Step::Shift { weight, .. } if Places::beside(*weight).is_some());
@@ -71,7 +71,7 @@ impl Service {
         })
     }
 
-    /// One timer of the connection to a backend serves for both.
+    /// One timer of the connection to a backend covers both.
     fn read_too_short(&self) -> Option<String> {
         let (read, first_byte) = (self.timeouts.read, self.timeouts.first_byte);
         (read < first_byte).then(|| {
@@ -85,7 +85,7 @@ impl Service {
     }
 }
 
-/// A span as the file has it.
+/// A span in the notation of the file.
 fn precise(span: Duration) -> String {
     match span.subsec_millis() {
         0 => shown(span),

@@ -1,4 +1,4 @@
-//! Checks of what is taken from users at all: `[proxy.limits]`, `trusted_proxies`, `proxy_protocol`.
+//! Checks of what is accepted from clients: `[proxy.limits]`, `trusted_proxies`, `proxy_protocol`.
 
 use crate::config::defaults;
 use crate::config::error::Problem;
@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 
 const SIZES: &str = "write a size with its unit: \"500B\", \"64KiB\", \"10MiB\" or \"2GiB\"";
 
-/// Names of units, and what they mean in bytes.
+/// Names of units, and their size in bytes.
 const UNITS: [(&str, u64); 4] = [
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
@@ -45,7 +45,7 @@ pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
     })
 }
 
-/// Bytes within limits.
+/// A number of bytes within limits.
 fn size(key: &str, raw: &Value<Scalar>, allowed: RangeInclusive<u64>, default: u64) -> Check<u64> {
     let Some(raw) = raw else { return Ok(default) };
     let text = raw.get_ref().0.trim();

@@ -1,4 +1,4 @@
-//! An address that is asked by HTTP: with TLS, headers and credentials where it wants them.
+//! An address that is queried by HTTP: with TLS, headers and credentials where needed.
 
 use crate::config::certificate::authorities;
 use crate::config::checks::address;
@@ -13,27 +13,27 @@ use base64::prelude::BASE64_STANDARD;
 use std::path::Path;
 use toml::Spanned;
 
-/// More are a mistake.
+/// Highest number of headers; more are a mistake.
 const HEADERS_MAX: usize = 32;
 
-/// A shorter text is found in what has nothing to do with it.
+/// Shortest secret (in bytes) that is hidden: a shorter text occurs where it has nothing to do with it.
 const HIDDEN_MIN: usize = 4;
 
-/// An address that is asked by HTTP.
+/// An address that is queried by HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Such as `https://prometheus.example.com/base`.
+    /// The URL, such as `https://prometheus.example.com/base`.
     pub address: String,
     /// The headers of every request: names in lower case, values that may be secret.
     pub headers: Vec<(String, Secret)>,
-    /// How it is met with TLS; `None` for `http`.
+    /// TLS settings; `None` for `http`.
     pub tls: Option<BackendTls>,
-    /// What must not be shown of the headers.
+    /// The secret parts of the headers.
     secrets: Vec<Secret>,
 }
 
 impl Endpoint {
-    /// The text with stars in place of what must not be shown: an answer may repeat what it was sent.
+    /// The text with stars in place of secrets: an answer may repeat what it was sent.
     pub fn without_secrets(&self, text: &str) -> String {
         let hidden = |text: String, secret: &Secret| {
             let plain = text.replace(secret.expose(), "***");
@@ -54,7 +54,7 @@ impl Endpoint {
     }
 }
 
-/// The address under this key, and what the rest of the table says about how it is asked.
+/// The address under this key, with the rest of the table's settings for it.
 pub(crate) fn endpoint(
     key: &str,
     at: &Spanned<String>,
@@ -116,7 +116,7 @@ pub(crate) fn endpoint(
 
 type Headers = Vec<(String, Secret)>;
 
-/// Every header, and what must not be shown of them.
+/// All headers, and their secret parts.
 fn headers(table: &Spanned<RawSource>, dir: &Path) -> Check<(Headers, Vec<Secret>)> {
     let raw = table.get_ref();
     let (mut all, mut secrets): (Headers, _) = (vec![], vec![]);
@@ -155,12 +155,12 @@ fn headers(table: &Spanned<RawSource>, dir: &Path) -> Check<(Headers, Vec<Secret
         all.push(("authorization".to_owned(), value));
     }
     secrets.retain(|secret| secret.expose().len() >= HIDDEN_MIN);
-    // A secret that is a part of another one must not leave the rest of it behind.
+    // A secret that is a part of another one must not leave the rest of that one visible.
     secrets.sort_by_key(|secret: &Secret| std::cmp::Reverse(secret.expose().len()));
     Ok((all, secrets))
 }
 
-/// What `token`, or `user` and `password`, come to as `Authorization` (RFC 6750, 2.1; RFC 7617, 2).
+/// The `Authorization` header made of `token`, or of `user` and `password` (RFC 6750, 2.1; RFC 7617, 2).
 fn credentials(
     table: &Spanned<RawSource>,
     dir: &Path,
@@ -214,7 +214,7 @@ fn two_ways(table: &Spanned<RawSource>) -> Problem {
     )
 }
 
-/// A header's name in lower case, none that says where a request ends or where it goes.
+/// A header's name in lower case; refuses those that frame a request or route it.
 fn header_name(raw: &Spanned<String>) -> Check<String> {
     const OURS: [&str; 8] = [
         "connection",
@@ -238,7 +238,7 @@ fn header_name(raw: &Spanned<String>) -> Check<String> {
     Ok(name)
 }
 
-/// A value that may stand in the file.
+/// A header's value in plain text in the file.
 fn plain(name: &str, text: &str, raw: &Spanned<RawHeader>) -> Check<Secret> {
     const SECRET: [&str; 7] = [
         "authorization",

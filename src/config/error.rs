@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: where, what, and how to mend it.
+//! What is wrong with a configuration: the place, the fault, and how to fix it.
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use std::fmt;
@@ -11,7 +11,7 @@ pub(crate) struct Problem {
     pub(crate) span: Option<Range<usize>>,
     /// What is wrong, with the value.
     pub(crate) what: String,
-    /// A few words at the place itself.
+    /// A short label at the place.
     pub(crate) label: String,
     /// What to do next.
     pub(crate) help: String,
@@ -48,7 +48,7 @@ impl Problem {
     }
 }
 
-/// One fault of a configuration file, for people: file, line, what, and how to mend it.
+/// One fault of a configuration file, for people: file, line, what is wrong, and how to fix it.
 ///
 /// As a [`miette::Diagnostic`] it draws the line with a mark below it; [`ConfigError::one_line`] is
 /// for logs and API answers.
@@ -58,7 +58,7 @@ pub struct ConfigError(Box<Found>);
 #[derive(Debug)]
 struct Found {
     file: NamedSource<String>,
-    /// Line and column from 1, when a place in the file is meant.
+    /// Line and column from 1, when the fault has a place in the file.
     place: Option<(usize, usize)>,
     span: Option<SourceSpan>,
     what: String,
@@ -87,12 +87,12 @@ impl ConfigError {
         self.0.file.name()
     }
 
-    /// The line, from 1, when one line is meant.
+    /// The line, from 1, when the fault is in one line.
     pub fn line(&self) -> Option<usize> {
         self.0.place.map(|(line, _)| line)
     }
 
-    /// All of it in one line: `shifter.toml:4:9: what is wrong (how to mend it)`.
+    /// The fault in one line: `shifter.toml:4:9: what is wrong (how to fix it)`.
     pub fn one_line(&self) -> String {
         let how = self.0.help.replace('\n', " ");
         match self.0.place {
@@ -108,7 +108,7 @@ impl ConfigError {
         &self.0.what
     }
 
-    /// How to mend it.
+    /// How to fix it.
     pub fn how(&self) -> &str {
         &self.0.help
     }
@@ -141,14 +141,14 @@ impl Diagnostic for ConfigError {
     }
 }
 
-/// The span, cut to the text, on whole characters, and within one line: what follows is noise.
+/// The span, limited to the text, to whole characters, and to one line: what follows is noise.
 fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let start = floor(text, span.start.min(text.len()));
     let rest = &text[start..floor(text, span.end.clamp(start, text.len()))];
     start..start + rest.find(['\n', '\r']).unwrap_or(rest.len())
 }
 
-/// Stars in place of a secret, byte for byte, so that places stay where they are.
+/// Replaces a secret by stars, byte for byte, so that positions do not change.
 fn hide(text: &mut [u8], span: Range<usize>) {
     for byte in text.get_mut(span).unwrap_or_default() {
         if *byte != b'\n' {
@@ -157,7 +157,7 @@ fn hide(text: &mut [u8], span: Range<usize>) {
     }
 }
 
-/// The text as it may be shown: a fault on a neighbouring line would show a token's line too.
+/// The text as it may be shown: the report of a fault on a neighbouring line would show a token's line too.
 fn without_secrets(text: &str, secret: Option<Range<usize>>) -> String {
     let mut shown = text.as_bytes().to_vec();
     let names = ["token", "cookie_secret", "password", "uthorization"];

@@ -1,4 +1,4 @@
-//! The shapes of the file, as written: every key, nothing checked but its type.
+//! The schema of the file, as written: every key, with only its type checked.
 
 mod proxy;
 
@@ -277,12 +277,12 @@ pub(crate) struct RawRetryBudget {
     pub(crate) per_second: Value<i64>,
 }
 
-/// How members are met with TLS.
+/// TLS for connections to the members.
 #[derive(Debug)]
 pub(crate) enum RawBackendTls {
-    /// Whether they are.
+    /// Whether TLS is used.
     Switch(bool),
-    /// They are, and how.
+    /// TLS is used, with these settings.
     Table(RawBackendTlsTable),
 }
 
@@ -317,7 +317,7 @@ impl<'de> Written<'de> for RawBackendTls {
     }
 }
 
-/// Members of a pool that are containers, or the image of containers to be made.
+/// The containers of a pool, or the image of containers to be created.
 #[derive(Debug, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -333,7 +333,7 @@ pub(crate) struct RawContainers {
     pub(crate) image: Text,
 }
 
-/// How green is made from blue.
+/// How green is created from blue.
 #[derive(Debug, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -351,7 +351,7 @@ pub(crate) struct RawCopy {
     pub(crate) names: Option<bool>,
 }
 
-/// Where a pool's members are: addresses, or a table about containers.
+/// The members of a pool: addresses, or a table about containers.
 #[derive(Debug)]
 pub(crate) enum RawPool {
     Addresses(Many),

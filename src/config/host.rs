@@ -1,4 +1,4 @@
-//! Which hosts a service answers for.
+//! The hosts that a service answers for.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl Host {
         name(&host).map(|()| Host::Exact(host))
     }
 
-    /// Whether a request's host, in lower case and without a port, is meant.
+    /// Whether the entry matches a request's host, in lower case and without a port.
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Host::Any => true,
@@ -46,7 +46,7 @@ impl Host {
         }
     }
 
-    /// The more exact of two entries that match has the larger rank.
+    /// The rank of the entry: of two entries that match, the more exact one has the larger rank.
     pub fn rank(&self) -> usize {
         match self {
             Host::Any => 0,

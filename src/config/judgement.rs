@@ -12,16 +12,16 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Spanned;
 
-/// A request is waited for 10 s until it counts as slow: a limit must lie below that.
+/// A request counts as slow after 10 s at the latest, so a limit must lie below that.
 const CEILING: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(9);
 
 /// Which time of a request is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timed {
-    /// Until the first byte of the answer: what a user's own line does has no part in it.
+    /// Until the first byte of the answer: independent of the client's own line.
     #[default]
     FirstByte,
-    /// Until the last byte has gone to the user; of a stream without end until the first.
+    /// Until the last byte has gone to the client; for a stream without end until the first.
     Total,
 }
 
@@ -32,7 +32,7 @@ const TIMED: [(&str, Timed); 2] = [("first-byte", Timed::FirstByte), ("total", T
 pub struct Judgement {
     /// 1 minus the chance of a false rollback, above 0.5 and below 1.
     pub confidence: f64,
-    /// How much higher green's error ratio may be, as a ratio: 0.001 is 0.1 percentage points.
+    /// How much higher green's error rate may be, as an absolute share of requests: 0.001 is 0.1 percentage points.
     pub error_margin: f64,
     /// How much slower green may be.
     pub latency_margin: Margin,
@@ -40,7 +40,8 @@ pub struct Judgement {
     pub latency: Timed,
     /// Time from green's first request in which latency is not judged, so that caches may fill; whole seconds.
     pub latency_grace: Duration,
-    /// Failed requests beyond blue's rate after which green goes, whatever the statistics say; `None`: no cap.
+    /// Failed requests beyond blue's rate after which green is rolled back, whatever the statistics say; `None`: no
+    /// cap.
     pub max_excess_failures: Option<u64>,
     /// Answers of 400 to 499 are failures, of both colours.
     pub count_4xx: bool,
@@ -48,7 +49,7 @@ pub struct Judgement {
     pub answers: Answers,
     /// What sizes and content types of answers lead to.
     pub contents: ContentPolicy,
-    /// What green may not do, however blue does.
+    /// What green may not exceed, whatever blue does.
     pub slo: Slo,
 }
 
@@ -58,14 +59,14 @@ impl Judgement {
         1.0 - self.confidence
     }
 
-    /// What the judge goes by.
+    /// The judge's policy from these margins.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy {
             alpha: self.alpha(),
             ..Policy::default()
         };
         policy.lat_fail = self.latency_margin;
-        // What is tolerated as harmless must also be good enough.
+        // What FAIL tolerates as harmless, PASS must accept as good enough.
         for pass in [&mut policy.lat_pass, &mut policy.lat_pass_final] {
             pass.ratio = pass.ratio.max(policy.lat_fail.ratio);
             pass.millis = pass.millis.max(policy.lat_fail.millis);
@@ -77,7 +78,7 @@ impl Judgement {
         policy.answers = self.answers.by_kind(self.count_4xx, self.latency);
         policy.contents = self.contents;
         if self.count_4xx {
-            // Many clients ask for what is not there, of any version.
+            // Many clients request what does not exist, from any version.
             policy.gross_failures = Policy::NEVER_GROSS;
         }
         policy

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use toml::Spanned;
 
-/// What labels say of a service; everything else is as in a file that does not mention it.
+/// A service's settings from labels; everything else is as in a file that does not mention it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labelled {
     /// Its name.
@@ -20,11 +20,11 @@ pub struct Labelled {
     pub paths: Option<String>,
     /// The path of its health check.
     pub health: Option<String>,
-    /// What its containers speak, as `protocol` in the file.
+    /// The protocol of its containers, as `protocol` in the file.
     pub protocol: Option<String>,
-    /// The network on which its containers are reached.
+    /// The network by which its containers are reached.
     pub network: Option<String>,
-    /// The ports inside of blue's and of green's containers; `None` where no container is labelled so.
+    /// The ports inside of blue's and of green's containers; `None` where no container has the label.
     pub ports: [Option<u16>; 2],
 }
 
@@ -32,7 +32,7 @@ impl Labelled {
     /// The service.
     ///
     /// # Errors
-    /// What is wrong with a label, and how to mend it.
+    /// The text says what is wrong with a label, and how to fix it.
     pub fn service(&self) -> Result<Service, String> {
         let text = |text: &String| Spanned::new(0..0, text.clone());
         let list = |all: &String| Many {
@@ -78,9 +78,9 @@ fn words(problem: Problem) -> String {
 }
 
 impl Config {
-    /// This configuration with more services; those that the file names, and what they answer for, go first.
+    /// This configuration with more services; those in the file, with their hosts and paths, take precedence.
     ///
-    /// The second value says who was left out, and why.
+    /// The second value names the services that were left out, and says why.
     pub fn with(&self, more: Vec<Service>) -> (Config, Vec<String>) {
         let (mut all, mut left_out) = (self.clone(), vec![]);
         let mut taken = HashSet::new();

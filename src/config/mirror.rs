@@ -10,14 +10,14 @@ use http::HeaderName;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// What of blue's requests is copied to green, whose answers are dropped.
+/// Which of blue's requests are copied to green; green's answers are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// The share of those that only read.
+    /// The copied share of the requests that only read.
     pub share: Weight,
     /// Headers that are not copied.
     pub strip: Vec<HeaderName>,
-    /// Copies under way at a time; those above it are dropped.
+    /// Copies in flight; further ones are dropped.
     pub concurrency: u32,
     /// The longest wait for a whole answer.
     pub timeout: Duration,

@@ -1,8 +1,8 @@
 //! The configuration: one TOML file as checked types.
 //!
-//! The text is read into raw shapes (`file`), and these are checked into a [`Config`]: two types for
-//! two states, so that nobody has to ask whether a value was checked. A file is taken whole or not
-//! at all, and the first fault is told with its place and its remedy.
+//! The text is read into raw data (`file`), which is checked into a [`Config`]: two types for
+//! two states, so that no code has to ask whether a value was checked. A file is taken whole or not
+//! at all, and the first fault is reported with its place and its fix.
 
 mod acme;
 mod answers;
@@ -69,7 +69,7 @@ use error::Problem;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A larger file is a mistake: the wrong one.
+/// Highest size in bytes: a larger file is the wrong one.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 impl Config {
@@ -107,8 +107,8 @@ impl Config {
         }
     }
 
-    /// Where the admin socket of a file is that cannot be loaded, as far as it can be read: who must
-    /// go back to blue now needs the socket and nothing else.
+    /// The admin socket of a file that cannot be loaded, as far as it can be read: a rollback that is needed now
+    /// needs the socket and nothing else.
     pub fn socket_of(path: &Path) -> Option<PathBuf> {
         let text = std::fs::read_to_string(path).ok()?;
         let dir = path.parent().unwrap_or(Path::new(""));
@@ -125,7 +125,7 @@ impl Config {
         Some(named.unwrap_or_else(|| state().join(defaults::SOCKET)))
     }
 
-    /// Checks a text; `name` is for messages, and its folder is where relative paths begin.
+    /// Checks a text; `name` is for messages, and its folder is the base of relative paths.
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
         let dir = Path::new(name).parent().unwrap_or(Path::new(""));
         read::read(text)

@@ -9,7 +9,7 @@ use crate::core::plan::{Moment, Plan, Step, Strategy};
 use crate::core::weight::Weight;
 use std::time::Duration;
 
-/// The steps of a canary that names none.
+/// The steps of a canary without configured ones.
 pub(crate) fn default_steps() -> Vec<Step> {
     let last = defaults::SHARES.len() - 1;
     let step = |(i, &percent): (usize, &u16)| {
@@ -32,14 +32,14 @@ pub(crate) fn default_steps() -> Vec<Step> {
         .collect()
 }
 
-/// The longest time at a share that names only its shortest.
+/// The longest time at a share with only the shortest configured.
 pub(crate) fn share_deadline(hold: Duration) -> Duration {
     defaults::SHARE_DEADLINE.max(hold.saturating_add(defaults::SHARE_SLACK))
 }
 
 impl Service {
-    /// The host that our own requests carry (health checks, warm-up, smoke checks, probes): `host` of [health], else the first
-    /// exact one that the service answers for, else one below its suffix, else `localhost`.
+    /// The `Host` of our own requests (health checks, warm-up, smoke checks, probes): `host` of `health`, else the
+    /// first exact one that the service answers for, else one below its suffix, else `localhost`.
     pub fn own_host(&self) -> String {
         let exact = |host: &Host| match host {
             Host::Exact(name) => Some(name.clone()),
@@ -56,7 +56,7 @@ impl Service {
             .unwrap_or_else(|| "localhost".to_owned())
     }
 
-    /// The name that the container which serves is to have, where it is to have one.
+    /// The name that the serving container must have, if any.
     pub fn fixed_name(&self) -> Option<&str> {
         match &self.blue {
             PoolSpec::Containers(Containers {
@@ -69,7 +69,7 @@ impl Service {
         }
     }
 
-    /// The steps of a rollout of this service, by its own strategy or by another.
+    /// The steps of a rollout of this service, with its own strategy or another one.
     pub fn plan(&self, strategy: Option<Strategy>) -> Plan {
         let strategy = strategy.unwrap_or(self.strategy);
         let mut steps = self.hooks_at(Moment::BeforeStart);
@@ -121,7 +121,7 @@ impl Service {
         any.then_some(Step::Hooks { at }).into_iter().collect()
     }
 
-    /// A canary keeps a little on blue to its end: green's last share is then compared with a blue that
+    /// A canary leaves a small share on blue to its end: green's last share is then compared with a blue that
     /// lives through the same incidents, not with blue's past.
     fn canary_holdback(&self) -> Weight {
         let room = defaults::CANARY_HOLDBACK.rest();
@@ -136,7 +136,7 @@ impl Service {
         }
     }
 
-    /// Only the last share reaches into what blue keeps: the check of the file sees to that.
+    /// Only the last share reaches into the held-back share: the check of the file ensures that.
     fn held_back(step: &Step, held: Weight) -> Step {
         match step {
             &Step::Shift {
@@ -152,7 +152,7 @@ impl Service {
         }
     }
 
-    /// A share is held, and decided, from the end of its ramp on.
+    /// Adds the ramp to a share's times: hold and decision count from its end.
     fn ramped(&self, step: &mut Step) {
         if let Step::Shift { hold, deadline, .. } = step {
             *hold += self.ramp;
@@ -160,7 +160,7 @@ impl Service {
         }
     }
 
-    /// Long enough for every step to use its own deadline up: then the steps decide, not the whole.
+    /// A time in which every step can use its own deadline up: then the steps decide, not the whole.
     fn time_for(&self, steps: &[Step]) -> Duration {
         let longest = |step: &Step| match step {
             Step::Shift { deadline, .. } => *deadline,

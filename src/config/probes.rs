@@ -1,4 +1,4 @@
-//! Requests of shifter's own to both versions, for a service whose users are too few.
+//! Requests of shifter's own to both versions, for a service with too few users.
 
 use crate::config::defaults;
 use crate::config::file::{Many, Scalar, Value};
@@ -10,15 +10,15 @@ use serde::Deserialize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Who waits longer keeps too many under way.
+/// A longer timeout would leave too many probes in flight.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
-/// What both versions are asked while green has users.
+/// The requests that both versions get while green has users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probes {
-    /// Asked in turn; at least one.
+    /// The paths, requested in turn; at least one.
     pub paths: Vec<String>,
-    /// Requests a second to each version.
+    /// Requests per second to each version.
     pub per_second: u32,
     /// The longest wait for one answer.
     pub timeout: Duration,
@@ -48,7 +48,7 @@ pub(crate) fn probes(raw: &RawProbes) -> Check<Probes> {
     })
 }
 
-/// What requests of our own ask for; the root, where nothing is said.
+/// The paths of our own requests; the root by default.
 pub(crate) fn paths(raw: &Option<Many>) -> Check<Vec<String>> {
     let Some(many) = raw else {
         return Ok(vec![defaults::OWN_PATH.to_owned()]);
@@ -58,8 +58,8 @@ pub(crate) fn paths(raw: &Option<Many>) -> Check<Vec<String>> {
 }
 
 impl Service {
-    /// What the judge of users' requests goes by: where probes are judged beside it, each has half of the chance of a
-    /// false rollback.
+    /// The policy of the judge of users' requests: where probes are judged beside it, each has half of the accepted
+    /// chance of a false rollback.
     pub fn policy(&self) -> Policy {
         let mut policy = self.judgement.policy();
         if self.confirm.is_zero() {
@@ -67,7 +67,7 @@ impl Service {
         }
         if self.sticky.is_some() {
             policy.unit = Unit::Users;
-            // Requests of a pinned user fall together: a route that fails for one user must not convict.
+            // Requests of a pinned user come together: a route that fails for one user must not convict.
             policy.routes_share = 0.0;
         }
         match self.probes {

@@ -1,4 +1,4 @@
-//! Checks of what holds for the whole process: `state`, `[proxy]`, `[admin]`, `[log]`.
+//! Checks of the settings for the whole process: `state`, `[proxy]`, `[admin]`, `[log]`.
 
 use crate::config::error::Problem;
 use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// What a unix socket's path may have on every system that we know (macOS: 104 with the final zero).
+/// The longest path of a unix socket that works on every known system (macOS: 104 with the final zero).
 const SOCKET_PATH_MAX: usize = 103;
 
 pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
@@ -73,7 +73,7 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
     })
 }
 
-/// Authorities ask for proof without TLS.
+/// Checks that a listener without TLS can answer the authority's challenges.
 fn can_be_proven(tls: &Option<Tls>, raw: &RawProxy, listen: &[SocketAddr]) -> Check<()> {
     let asked = tls.as_ref().is_some_and(|tls| tls.acme.is_some());
     let (true, true, Some(raw)) = (asked, listen.is_empty(), &raw.tls) else {
@@ -87,7 +87,7 @@ fn can_be_proven(tls: &Option<Tls>, raw: &RawProxy, listen: &[SocketAddr]) -> Ch
     ))
 }
 
-/// Nobody is met without TLS.
+/// Whether the listener without TLS is off.
 fn off(many: &Many) -> bool {
     matches!(many.items.as_slice(), [one] if one.get_ref() == "off")
 }
@@ -162,7 +162,7 @@ pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
     })
 }
 
-/// A name under which the admin listener is asked.
+/// A name by which clients reach the admin listener.
 fn dns_name_of(raw: &Spanned<String>) -> Check<String> {
     dns_name(raw.get_ref()).ok_or_else(|| {
         Problem::at(
@@ -204,7 +204,7 @@ fn socket(raw: &Text, dir: &Path, state: &Path) -> Check<PathBuf> {
     })
 }
 
-/// A path of the file system; a relative one begins at the folder of the configuration file.
+/// A path of the file system; a relative one is relative to the folder of the configuration file.
 pub(crate) fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
     let text = raw.get_ref();
     if text.is_empty() || text.contains('\0') {
@@ -226,7 +226,7 @@ pub(crate) fn state(raw: &Text, dir: &Path) -> Check<PathBuf> {
     }
 }
 
-/// The folder of a configuration that names none.
+/// The state folder of a configuration without `state`.
 pub(crate) fn usual_state() -> PathBuf {
     default_state(|name| std::env::var_os(name), ours)
 }
@@ -250,7 +250,7 @@ fn default_state(
         .map_or_else(|| PathBuf::from(".shifter"), |base| base.join("shifter"))
 }
 
-/// Whether a folder belongs to the user who runs this process.
+/// Whether the user of this process owns a folder.
 fn ours(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let owner = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.uid());

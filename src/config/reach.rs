@@ -1,4 +1,4 @@
-//! Checks of what a service answers for and where its pools are.
+//! Checks of a service's hosts and paths, and of its pools.
 
 use crate::config::docker;
 use crate::config::error::Problem;
@@ -46,7 +46,7 @@ pub(crate) fn prefixes(raw: &Option<Many>) -> Check<Vec<String>> {
     value::some("paths", many)?.iter().map(prefix).collect()
 }
 
-/// Blue and green, which share no member.
+/// Blue and green, without a common member.
 pub(crate) fn pools(
     name: &Spanned<String>,
     raw: &RawService,
@@ -71,7 +71,7 @@ pub(crate) fn pools(
     Ok((blue_spec, Some(green_spec)))
 }
 
-/// No member is blue and green at once, and both are of one kind.
+/// Checks that no member is in both pools, and that both are of one kind.
 fn apart(blue: &PoolSpec, raw: &RawPool, green: &PoolSpec) -> Check<()> {
     let help = "start the new version beside the old one, in a place of its own; to rehearse a rollback without a new version: `shifter drill`";
     let twice = |span, what: &str| {

@@ -1,11 +1,11 @@
-//! From text to raw shapes, and serde's faults in people's words.
+//! Reads text into raw data, and words serde's errors for people.
 
 use crate::config::error::Problem;
 use crate::config::file::RawConfig;
 use crate::config::value::brief;
 use std::ops::Range;
 
-/// Reads the text; the first fault is told.
+/// Reads the text; the error is the first fault.
 pub(crate) fn read(text: &str) -> Result<RawConfig, Problem> {
     toml::from_str(text).map_err(|error| told(error.span(), error.message()))
 }
@@ -80,7 +80,7 @@ fn mismatch(message: &str) -> Option<(String, &str, String)> {
         .or(message.strip_prefix("invalid length "))?;
     let (found, expected) = rest.rsplit_once(", expected ")?;
     let found = match found {
-        // Serde tries a list as the fields of a table, and misses some.
+        // Serde reads a list as the fields of a table, and some are missing.
         length if length.parse::<usize>().is_ok() => "a list".to_owned(),
         "map" => "a table".to_owned(),
         "sequence" => "a list".to_owned(),
@@ -116,7 +116,7 @@ fn mismatch(message: &str) -> Option<(String, &str, String)> {
     Some((found, expected, help))
 }
 
-/// What the TOML reader could not read.
+/// The part that the TOML reader could not read.
 fn not_toml(message: &str) -> (String, String, String) {
     const UNQUOTED: [&str; 4] = [
         "invalid float",

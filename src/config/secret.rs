@@ -19,12 +19,12 @@ use toml::Spanned;
 pub struct Secret(String);
 
 impl Secret {
-    /// Fewer bytes can be guessed.
+    /// Fewest bytes: shorter ones can be guessed.
     pub const LEN_MIN: usize = 32;
-    /// More are a mistake: the wrong file.
+    /// Most bytes: a longer file is the wrong one.
     pub const LEN_MAX: usize = 4096;
 
-    /// Keeps text from being shown.
+    /// Wraps text that must not be shown.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
@@ -34,7 +34,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `given` is this secret, in a time that does not tell how much of it is right.
+    /// Whether `given` is this secret, compared in constant time.
     pub fn matches(&self, given: &[u8]) -> bool {
         let secret = self.0.as_bytes();
         let differ = secret
@@ -51,12 +51,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret comes from.
+/// The source of a secret.
 #[derive(Debug)]
 pub(crate) enum RawSecret {
     /// A table: a file or a variable.
     From(RawSource),
-    /// The secret itself, which has no place here; the text is not kept.
+    /// The secret itself, which must not stand in the file; the text is not kept.
     Literal,
 }
 
@@ -92,10 +92,10 @@ impl<'de> Written<'de> for RawSecret {
     }
 }
 
-/// A header's value: itself, or where a secret one comes from.
+/// A header's value: plain, or the source of a secret one.
 #[derive(Debug)]
 pub(crate) enum RawHeader {
-    /// The value, as it stands in the file.
+    /// The value, as written in the file.
     Plain(String),
     /// A table: a file or a variable.
     From(RawSource),
@@ -120,23 +120,23 @@ impl<'de> Written<'de> for RawHeader {
     }
 }
 
-/// What a secret is for.
+/// The purpose of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It guards something of ours: long, and without spaces.
+    /// Protects this shifter: long, and without spaces.
     Ours,
-    /// Another service gave it to us, and it is sent in a header as it is.
+    /// Comes from another service and is sent in a header unchanged.
     Header,
-    /// Another service gave it to us, and it is sent encoded.
+    /// Comes from another service and is sent encoded.
     Password,
 }
 
-/// The secret of our own that `key` names; it is never in the file itself.
+/// The secret of this shifter under `key`; it is never in the file itself.
 pub(crate) fn secret(key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
     given(Kind::Ours, key, raw, dir)
 }
 
-/// A secret of this kind that `key` names; it is never in the file itself.
+/// A secret of this kind under `key`; it is never in the file itself.
 pub(crate) fn given(kind: Kind, key: &str, raw: &Spanned<RawSecret>, dir: &Path) -> Check<Secret> {
     match raw.get_ref() {
         RawSecret::Literal => {
@@ -253,7 +253,7 @@ fn checked(kind: Kind, key: &str, text: &str, raw: &Spanned<String>) -> Check<Se
     match kind {
         Kind::Ours => strong(key, text, raw),
         Kind::Header => sendable(key, text.trim(), raw, in_header),
-        // Its spaces belong to it, the end of the file's line does not.
+        // Spaces belong to the password, the line end of the file does not.
         Kind::Password => {
             let password = text.trim_end_matches(['\r', '\n']);
             sendable(key, password, raw, |c| !c.is_control())

@@ -55,7 +55,7 @@ pub(crate) fn service(name: &Spanned<String>, raw: &RawService, dir: &Path) -> C
     of_pools(name, raw, pools(name, raw)?, dir)
 }
 
-/// The same, where it is known what blue and green are.
+/// A service, checked by itself, with its pools already checked.
 pub(crate) fn of_pools(
     name: &Spanned<String>,
     raw: &RawService,
@@ -115,7 +115,7 @@ pub(crate) fn of_pools(
     Ok(service)
 }
 
-/// What must fit together.
+/// Checks the settings that depend on each other.
 fn fits(service: &mut Service, raw: &RawService) -> Check<()> {
     fits_tls(service, raw)?;
     tls::fits_members(service, &raw.tls)?;
@@ -356,7 +356,7 @@ fn on_no_data(raw: &RawService) -> Check<Undecided> {
     }
 }
 
-/// HTTP/2 has one name with TLS and one without.
+/// Checks the protocol against TLS: HTTP/2 has one name with TLS and one without.
 fn fits_tls(service: &Service, raw: &RawService) -> Check<()> {
     let Some(raw) = &raw.protocol else {
         return Ok(());
@@ -377,7 +377,7 @@ fn fits_tls(service: &Service, raw: &RawService) -> Check<()> {
     }
 }
 
-/// What blue keeps must leave the last share more than the one before it.
+/// Checks that the held-back share leaves the last share larger than the one before it.
 fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
     let (Some(raw), Some(holdback)) = (&raw.holdback, service.holdback) else {
         return Ok(());
@@ -401,7 +401,7 @@ fn fits_holdback(service: &Service, raw: &RawService) -> Check<()> {
     ))
 }
 
-/// The shortest times together must fit into the whole.
+/// Checks that the shortest times together fit into the whole.
 fn fits_deadline(plan: &Plan, raw: &RawService) -> Check<()> {
     let hold = |step: &Step| match step {
         Step::Shift { hold, .. } => *hold,

@@ -1,4 +1,4 @@
-//! Shapes of single values that people may write in more than one way.
+//! Types of single values that may be written in more than one way.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
@@ -6,9 +6,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use toml::Spanned;
 
-/// A value that people may write in more than one way. What a type does not take is refused with what it takes.
+/// A value that may be written in more than one way. Other forms are refused, with the accepted ones in the message.
 pub(crate) trait Written<'de>: Sized {
-    /// What it takes, as it is said after "expected".
+    /// The accepted forms, as worded after "expected".
     const EXPECTED: &'static str;
 
     /// Text in quotes.
@@ -134,7 +134,7 @@ impl<'de> Written<'de> for OneOrMany {
     }
 }
 
-/// Text, or a bare number as text: the checks tell better than a type error that a unit is missing.
+/// Text, or a bare number as text: the checks report a missing unit better than a type error.
 #[derive(Debug)]
 pub(crate) struct Scalar(pub(crate) String);
 

@@ -1,4 +1,4 @@
-//! How a share begins: over a ramp, and with slowness that an equal share has to confirm.
+//! How a share begins: over a ramp, and with slowness to be confirmed in an equal share.
 
 use crate::config::defaults;
 use crate::config::error::Problem;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const CONFIRM: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const RAMP: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
-/// The least time in which an equal share can show anything.
+/// The shortest time in which an equal share can prove anything.
 const SHOWN: Duration = Duration::from_secs(20);
 
 pub(crate) fn confirm(raw: &RawService) -> Check<Duration> {
@@ -22,7 +22,7 @@ pub(crate) fn ramp(raw: &RawService) -> Check<Duration> {
     value::duration("ramp", &raw.ramp, RAMP, defaults::RAMP)
 }
 
-/// Latency is judged after its grace: an equal share that is over before shows nothing.
+/// Latency is judged after its grace: an equal share that ends before it proves nothing.
 pub(crate) fn fits_grace(service: &mut Service, raw: &RawService) -> Check<()> {
     let grace = service.judgement.latency_grace + service.ramp;
     let least = grace + SHOWN;

@@ -1,4 +1,4 @@
-//! `sources`: what else than users' requests is asked about green.
+//! `sources`: further evidence about green, beside users' requests.
 
 use crate::config::checks::words;
 use crate::config::defaults;
@@ -16,41 +16,41 @@ const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_
 const EXAMPLE: &str = "for example: sources = [{ name = \"checkouts\", prometheus = \"http://127.0.0.1:9090\", query = 'rate(failed_total{version=\"$release\"}[1m])', max = 0.1 }]";
 const DIRECTIONS: &str = "`margin = \"10%\"` is how much more than blue green may have, `margin_below = \"10%\"` how much less; a plain number may come on top: \"10% + 0.01\"";
 
-/// Something else than users' requests that knows how green is.
+/// A source of evidence about green other than users' requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// What people call it.
+    /// The name in messages.
     pub name: String,
-    /// Who is asked.
+    /// The kind of source.
     pub asked: Asked,
-    /// How often, and how soon after a share began.
+    /// The interval between queries, and the delay of the first one after the start of a share.
     pub every: Duration,
-    /// Bad answers in a row after which green goes; at least one.
+    /// Bad readings in a row after which green is rolled back; at least one.
     pub times: u32,
     /// The longest wait for an answer.
     pub timeout: Duration,
 }
 
-/// Who is asked.
+/// The kind of a source, with its settings.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    /// A Prometheus, for one number of each pool.
+    /// A Prometheus server, for one number of each pool.
     Prometheus {
         /// The API's address without `/api/v1`.
         at: Endpoint,
-        /// PromQL; `$pool` (blue or green), `$release` and `$service` are put in.
+        /// PromQL; `$pool` (blue or green), `$release` and `$service` are replaced.
         query: String,
         /// When green's number is bad.
         limit: Limit,
     },
-    /// An address; 200 with `{"verdict": "good" | "bad" | "no_data", "why": "..."}`.
+    /// An address; it answers 200 with `{"verdict": "good" | "bad" | "no_data", "why": "..."}`.
     Get(Endpoint),
-    /// A program on this host with its arguments; at least one. 0 is good, 1 is bad, all else is no data.
+    /// A program on this host with its arguments; at least one. Exit status 0 is good, 1 is bad, any other is no data.
     Exec(Vec<String>),
 }
 
 impl Source {
-    /// The address that is asked, where it is one.
+    /// The address that is queried, where there is one.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match &self.asked {
             Asked::Prometheus { at, .. } | Asked::Get(at) => Some(at),
@@ -98,7 +98,7 @@ fn source(table: &Spanned<RawSource>, dir: &Path) -> Check<Source> {
     })
 }
 
-/// Refuses what a source of this kind has no use for.
+/// Refuses keys that do not apply to this kind of source.
 fn belongs(table: &Spanned<RawSource>) -> Check<()> {
     let raw = table.get_ref();
     let numbers = [&raw.max, &raw.min].map(Option::is_some);
@@ -195,7 +195,7 @@ fn finite(key: &str, raw: &Value<f64>) -> Check<Option<f64>> {
     ))
 }
 
-/// How much less than blue green may have.
+/// How far green's number may lie below blue's.
 fn margin_below(raw: &Spanned<Scalar>) -> Check<Margin> {
     let found = parsed("margin_below", raw)?;
     if found.share < 1.0 {
@@ -210,7 +210,7 @@ fn margin_below(raw: &Spanned<Scalar>) -> Check<Margin> {
     ))
 }
 
-/// How much more than blue green may have.
+/// How far green's number may lie above blue's.
 fn margin(raw: &Spanned<Scalar>) -> Check<Margin> {
     parsed("margin", raw)
 }

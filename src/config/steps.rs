@@ -9,7 +9,7 @@ use crate::core::plan::Step;
 use crate::core::weight::Weight;
 use toml::Spanned;
 
-/// More steps are a mistake.
+/// Highest number of steps; more are a mistake.
 const STEPS_MAX: usize = 50;
 
 const EXAMPLE: &str = "for example: steps = [{ weight = 5, hold = \"1m\" }, { weight = 50 }, { weight = 100, hold = \"2m\" }]";
@@ -103,7 +103,7 @@ fn shift(raw: &RawStep, weight: Weight, last: bool) -> Check<Step> {
         defaults::HOLD
     };
     let hold = match &raw.deadline {
-        // A deadline alone may be shorter than the usual hold; then it is the hold that gives way.
+        // A deadline alone may be shorter than the default hold; then the hold is shortened.
         Some(_) if raw.hold.is_none() => {
             usual.min(value::duration("deadline", &raw.deadline, LONG, usual)?)
         }

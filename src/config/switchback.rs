@@ -1,4 +1,4 @@
-//! Whether, and how, it is looked for harm that green does to blue.
+//! Whether, and how, shifter searches for harm that green does to blue.
 
 use crate::config::error::Problem;
 use crate::config::file::{Scalar, Value};
@@ -46,7 +46,7 @@ impl<'de> Written<'de> for RawSwitchback {
     }
 }
 
-/// How a switchback is done; `None` where it is not.
+/// The settings of switchbacks; `None` where they are off.
 pub(crate) fn switchback(raw: &Value<RawSwitchback>) -> Check<Option<Settings>> {
     let default = Settings::default();
     let Some(spanned) = raw else {

@@ -12,7 +12,7 @@ use rustls::pki_types::DnsName;
 use std::path::Path;
 use toml::Spanned;
 
-/// How users are met with TLS, where they are.
+/// TLS for clients, where it is on.
 pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
     let Some(table) = raw else { return Ok(None) };
     let raw = table.get_ref();
@@ -84,7 +84,7 @@ fn hsts(raw: &Text) -> Check<Option<String>> {
     ))
 }
 
-/// How a service's members are met with TLS, where they are.
+/// TLS to a service's members, where it is on.
 pub(crate) fn backend(
     raw: &Value<RawBackendTls>,
     hosts: &[Host],
@@ -124,7 +124,7 @@ pub(crate) fn backend(
     }))
 }
 
-/// A name as certificates have it, in lower case; `None` for an address and for what is no name.
+/// A DNS name as certificates have it, in lower case; `None` for an address and for anything else.
 pub(crate) fn dns_name(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
     let is_address = name.parse::<std::net::IpAddr>().is_ok();
@@ -146,7 +146,7 @@ fn server_name(raw: &Spanned<String>) -> Check<String> {
     ))
 }
 
-/// Where no name is known, a certificate must have the members' addresses; those of containers change.
+/// Without a server name a certificate must contain the members' addresses; those of containers change.
 pub(crate) fn fits_members(service: &Service, raw: &Value<RawBackendTls>) -> Check<()> {
     let (Some(tls), Some(raw)) = (&service.tls, raw) else {
         return Ok(());

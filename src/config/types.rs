@@ -1,4 +1,4 @@
-//! The checked configuration: whoever holds one of these values need not check it again.
+//! The checked configuration: code that holds one of these values need not check it again.
 
 use crate::config::acme::Acme;
 use crate::config::certificate::Certificate;
@@ -25,93 +25,93 @@ use std::time::Duration;
 /// One configuration file, checked as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The listener for users, and what holds for all services.
+    /// The listener for users, and the settings for all services.
     pub proxy: Proxy,
-    /// Where people and tools ask.
+    /// The listeners for people and tools.
     pub admin: Admin,
-    /// What is told on standard error.
+    /// The settings of log and access log.
     pub log: Log,
-    /// Which Docker engine, and what we may do there.
+    /// The Docker engine, and what shifter may do there.
     pub docker: Docker,
     /// The folder for the journal and the admin socket.
     pub state: PathBuf,
-    /// The services, in the order of the file; at least one, unless containers may be services by their labels.
+    /// The services, in the order of the file; at least one, unless labels may make containers services.
     pub services: Vec<Service>,
 }
 
-/// The listener for users, and what holds for all services.
+/// The listener for users, and the settings for all services.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
-    /// The addresses that users reach; at least one.
+    /// The addresses of the listener without TLS; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Threads that move requests; 0 is one for each core.
+    /// Worker threads for requests; 0 is one for each core.
     pub threads: usize,
-    /// Open connections of users; those above it wait.
+    /// Open connections of clients; further ones wait.
     pub max_connections: usize,
-    /// Requests on one connection before it is closed, so that load balancers in front spread anew.
+    /// Requests on one connection before it is closed, so that load balancers in front redistribute.
     pub keepalive_requests: u32,
-    /// How long a user's idle connection is kept.
+    /// How long a client's idle connection is kept.
     pub keepalive_idle: Duration,
-    /// How often a request that a backend could not take, or that only reads and died with it, is tried again.
+    /// Number of retries of a request that a backend could not take, or that only reads and died with it.
     pub retries: u32,
     /// Whether requests and answers carry a `Via` header.
     pub via: bool,
-    /// The header that carries the request id, made when it is absent.
+    /// The header with the request id, which is generated when absent.
     pub request_id_header: String,
-    /// What sticky cookies are signed with; `None`: a key of this shifter's own.
+    /// The secret that signs sticky cookies; `None`: a key of this shifter's own.
     pub cookie_secret: Option<Secret>,
-    /// Whose `X-Forwarded-*` are believed: only of proxies in front.
+    /// The clients with trusted `X-Forwarded-*` headers: only proxies in front.
     pub trust: Trust,
-    /// Whether those who are trusted begin each connection with the PROXY protocol.
+    /// Whether trusted proxies begin each connection with the PROXY protocol.
     pub proxy_protocol: bool,
-    /// What is taken from one user.
+    /// The limits for one client.
     pub limits: Limits,
-    /// How users are met with TLS; `None`: they are not.
+    /// TLS for clients; `None`: off.
     pub tls: Option<Tls>,
     /// How the process ends.
     pub shutdown: Shutdown,
 }
 
-/// How users are met with TLS.
+/// TLS for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The addresses that they reach by TLS; at least one.
+    /// The addresses of the TLS listener; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Chosen by the name that a user asks for, the first where none fits; at least one, or `acme`.
+    /// Chosen by the server name (SNI) of the client, the first where none matches; at least one, or `acme`.
     pub certificates: Vec<Certificate>,
-    /// How one more certificate is had, for names that none of the others is for.
+    /// How one more certificate is obtained, for names that no other certificate covers.
     pub acme: Option<Acme>,
-    /// Users must have a certificate of one of these authorities; none: of nobody.
+    /// Clients must present a certificate of one of these authorities; empty: none is required.
     pub client_ca: Vec<CertificateDer<'static>>,
     /// The longest time for a handshake.
     pub handshake_timeout: Duration,
-    /// Whether who comes without TLS is sent to `https`, and to which port.
+    /// The `https` port that clients without TLS are redirected to; `None`: they are not.
     pub redirect: Option<u16>,
     /// The `Strict-Transport-Security` of answers.
     pub hsts: Option<String>,
 }
 
 impl Proxy {
-    /// Every address that users reach, those without TLS first.
+    /// All addresses of the listeners for users, those without TLS first.
     pub fn all_listen(&self) -> Vec<SocketAddr> {
         let tls = self.tls.iter().flat_map(|tls| &tls.listen);
         self.listen.iter().chain(tls).copied().collect()
     }
 }
 
-/// Who is believed about the users that it speaks for.
+/// Which connecting clients are trusted about the client address they forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Who connects is the user.
+    /// None: the connecting client is the user.
     Nobody,
-    /// Whoever connects: there is no other way to reach shifter.
+    /// All: shifter cannot be reached in another way.
     Everybody,
     /// Proxies with an address in one of these networks; at least one.
     Named(Vec<IpNet>),
 }
 
 impl Trust {
-    /// Whether this address is believed.
+    /// Whether a proxy at this address is trusted.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match self {
@@ -122,81 +122,81 @@ impl Trust {
     }
 }
 
-/// What is taken from one user.
+/// The limits for one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a request's header; more is answered with 431.
+    /// Bytes of a request's header; a larger one is answered with 431.
     pub header: usize,
-    /// Fields of a header; more is answered with 431.
+    /// Fields of a header; more are answered with 431.
     pub headers: usize,
-    /// Bytes of a request's target; more is answered with 414.
+    /// Bytes of a request's target; a longer one is answered with 414.
     pub uri: usize,
-    /// Bytes of a request's body; more is answered with 413. `None`: any.
+    /// Bytes of a request's body; a larger one is answered with 413. `None`: no limit.
     pub body: Option<u64>,
-    /// From the first byte of a header to its last.
+    /// Timeout from the first byte of a header to its last.
     pub header_time: Duration,
-    /// How long a body may keep us waiting in all, beyond a second for each KiB of it; more is answered with 408.
+    /// Total wait for a body, beyond one second for each KiB of it; a slower one is answered with 408.
     pub body_time: Duration,
-    /// Connections of one address at a time; more are answered with 429. `None`: any.
+    /// Concurrent connections of one address; more are answered with 429. `None`: no limit.
     pub connections_per_address: Option<u32>,
-    /// Requests of one address in a second; more are answered with 429. `None`: any.
+    /// Requests of one address per second; more are answered with 429. `None`: no limit.
     pub requests_per_address: Option<u32>,
 }
 
 /// How the process ends on SIGTERM.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shutdown {
-    /// Still accepting, answering `Connection: close`.
+    /// Time in which it still accepts connections, and answers with `Connection: close`.
     pub lame_duck: Duration,
     /// The longest wait for requests in flight after that.
     pub deadline: Duration,
 }
 
-/// Where people and tools ask.
+/// The listeners for people and tools.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// The TCP address for reading, metrics and (with the token) verbs; `None` when off.
+    /// The TCP address for reading, metrics and (with the token) commands; `None` when off.
     pub listen: Option<SocketAddr>,
-    /// The unix socket for everything.
+    /// The unix socket for all requests.
     pub socket: PathBuf,
-    /// What a verb over TCP must carry; without it TCP is read-only.
+    /// The token that a command over TCP must carry; without it TCP is read-only.
     pub token: Option<Secret>,
-    /// Further names (in lower case) by which the TCP address is asked: in DNS, or of a proxy in front.
+    /// Further names (in lower case) by which clients reach the TCP address: in DNS, or of a proxy in front.
     pub hosts: Vec<String>,
 }
 
-/// What is told: on standard error, and about each request.
+/// The log on standard error, and the access log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
-    /// For people or for machines.
+    /// Text or JSON.
     pub format: LogFormat,
-    /// The least important message that is shown.
+    /// The least important level that is shown.
     pub level: LogLevel,
-    /// A line for each request; `None`: none.
+    /// The access log, with a line for each request; `None`: off.
     pub access: Option<AccessLog>,
 }
 
-/// Where a line for each request goes, and how it looks.
+/// The access log's file and format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
-    /// The shape of the lines.
+    /// The format of the lines.
     pub format: AccessFormat,
     /// The file, reopened on SIGHUP and SIGUSR1; `None`: standard output.
     pub file: Option<PathBuf>,
-    /// Tunnels and streams have a line at their beginning, too.
+    /// Whether upgraded connections and streams also have a line when they begin.
     pub begins: bool,
 }
 
-/// The shape of lines about requests.
+/// The format of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessFormat {
     /// One JSON object on each line.
     Json,
-    /// As Apache and nginx write it.
+    /// The combined format of Apache and nginx.
     Combined,
 }
 
-/// The shape of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -207,16 +207,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Only what failed.
     Error,
-    /// And what may soon.
+    /// Also what may fail soon.
     Warn,
-    /// And what a rollout does.
+    /// Also the progress of rollouts.
     Info,
-    /// And why.
+    /// Also the reasons.
     Debug,
     /// Everything.
     Trace,
@@ -235,32 +235,33 @@ impl LogLevel {
     }
 }
 
-/// Which Docker engine, and what we may do there.
+/// The Docker engine, and what shifter may do there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Docker {
-    /// `unix://` or `tcp://`; `None`: what the Docker command line asks: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in use, the local engine.
+    /// `unix://` or `tcp://`; `None`: as the Docker command line: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in use,
+    /// the local engine.
     pub host: Option<String>,
-    /// The most that is done there.
+    /// The highest access that shifter uses.
     pub access: Access,
     /// Whether containers with the label `shifter.service` are services too.
     pub discovery: bool,
-    /// How many of the images that shifter fetched for a service are kept, beside those in use.
+    /// Number of images that are kept of those that shifter fetched for a service, beside those in use.
     pub keep_images: usize,
 }
 
-/// The most that is done at the Docker engine.
+/// What shifter may do at the Docker engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// The engine is never asked.
+    /// No access: the engine is never queried.
     RouteOnly,
-    /// It is asked, and nothing is changed there.
+    /// Read only: the engine is queried, and nothing is changed there.
     Discover,
-    /// Containers are made, started and stopped.
+    /// Containers are created, started and stopped.
     Manage,
 }
 
 impl Access {
-    /// What it means, for people.
+    /// An explanation for people.
     pub const fn meaning(self) -> &'static str {
         match self {
             Access::RouteOnly => "Docker is not asked (route-only)",
@@ -284,9 +285,9 @@ impl Access {
 pub struct Service {
     /// Its name: `[a-z0-9-]`, 1 to 63 characters.
     pub name: String,
-    /// The hosts that it answers for; at least one.
+    /// The hosts of the service; at least one.
     pub hosts: Vec<Host>,
-    /// The path prefixes that it answers for, by whole segments, without a `/` at the end; at least one.
+    /// The path prefixes of the service, by whole segments, without a `/` at the end; at least one.
     pub paths: Vec<String>,
     /// The version that runs now.
     pub blue: PoolSpec,
@@ -294,13 +295,13 @@ pub struct Service {
     pub green: Option<PoolSpec>,
     /// What green's latency is compared with.
     pub control: Control,
-    /// What its members speak.
+    /// The protocol of its members.
     pub protocol: Protocol,
-    /// How the members are met with TLS; `None`: they are not.
+    /// TLS to the members; `None`: off.
     pub tls: Option<BackendTls>,
-    /// How green's containers are made from blue's, where shifter makes them.
+    /// How green's containers are created from blue's, where shifter creates them.
     pub copy: Copying,
-    /// The recipe, unless the command line names another.
+    /// The strategy, unless the command line names another.
     pub strategy: Strategy,
     /// The shares and approvals of a canary, in order: only `Shift` and `Approve`, rising, the last 100 %.
     pub steps: Vec<Step>,
@@ -308,41 +309,43 @@ pub struct Service {
     pub monitor: Duration,
     /// The share that stays on blue during the last watch, as a control; `None`: 5 % in a canary, nothing in blue-green.
     pub holdback: Option<Weight>,
-    /// The share that blue gets back while a green that has everything looks worse than blue's past; none: the past alone decides.
+    /// The share that blue gets back while a green with the whole share looks worse than blue's past; none: the past
+    /// alone decides.
     pub challenge: Weight,
-    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there; zero: a small share convicts.
+    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there;
+    /// zero: a small share convicts.
     pub confirm: Duration,
     /// Time in which a raised share grows to its weight.
     pub ramp: Duration,
-    /// How it is looked for harm that green does to blue; `None`: it is not.
+    /// How shifter searches for harm that green does to blue; `None`: it does not.
     pub switchback: Option<Settings>,
-    /// How a pool's members are seen to be well.
+    /// How the health of a pool's members is checked.
     pub health: Health,
-    /// Requests of our own before any user sees green.
+    /// Warm-up requests before any user sees green.
     pub warmup: Option<Warmup>,
     /// Checks of green before any user sees it.
     pub smoke: Vec<SmokeCheck>,
-    /// Commands of people's own, at moments of a rollout, in the order of the file.
+    /// The user's own commands, at moments of a rollout, in the order of the file.
     pub hooks: Vec<Hook>,
-    /// What else is asked about green while it has users.
+    /// Further sources of evidence about green while it has users.
     pub sources: Vec<Source>,
-    /// Requests of our own to both versions while green has users; `None`: none.
+    /// Shifter's own probe requests to both versions while green has users; `None`: none.
     pub probes: Option<Probes>,
-    /// What keeps a user on one colour; `None` is a choice for each request.
+    /// What keeps a user on one colour; `None`: each request is placed by chance.
     pub sticky: Option<Sticky>,
-    /// Who may see green before it has a share.
+    /// How to see green before it has a share.
     pub preview: Option<Preview>,
-    /// Who goes elsewhere than the weights say, in the order of the file: the first that fits decides.
+    /// Exceptions from the weights, in the order of the file: the first rule that matches decides.
     pub rules: Vec<Rule>,
-    /// What is routed as all is and not judged.
+    /// Requests that are routed as all others and not judged.
     pub unjudged: Vec<Unjudged>,
-    /// What is copied to a green without users; `None`: nothing.
+    /// Mirroring of requests to a green without users; `None`: off.
     pub mirror: Option<Mirror>,
-    /// How long each part of a request may take.
+    /// The timeouts of the parts of a request.
     pub timeouts: Timeouts,
-    /// When one member is left out for a while.
+    /// When one member is ejected for a while.
     pub eject: Eject,
-    /// How often requests may be tried again.
+    /// The limit of retries.
     pub retry_budget: RetryBudget,
     /// The margins of the judge.
     pub judgement: Judgement,
@@ -352,11 +355,11 @@ pub struct Service {
     pub approve_deadline: Duration,
     /// The longest time from the start to the promotion; `None` is enough for the steps.
     pub deadline: Option<Duration>,
-    /// The longest wait for requests in flight on a pool that was let go.
+    /// The longest wait for requests in flight on a released pool.
     pub drain: Duration,
     /// How long blue stays warm after the promotion.
     pub keep_blue: Duration,
-    /// How long the stopped containers of a green that was taken off are kept.
+    /// How long the stopped containers of a released green are kept.
     pub keep_green: Duration,
     /// When the judge finds green worse.
     pub on_worse: OnWorse,
@@ -370,19 +373,19 @@ pub struct Service {
     pub total_requests_min: u64,
 }
 
-/// Where the members of a pool are.
+/// The members of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolSpec {
     /// At these addresses; at least one.
     Addresses(Vec<SocketAddr>),
-    /// In containers that somebody else starts and stops.
+    /// In containers that are started and stopped outside of shifter.
     Containers(Containers),
-    /// In copies of blue's containers on this image, made by shifter: only green can be this.
+    /// In copies of blue's containers with this image, created by shifter: only green can have this.
     Image(String),
 }
 
 impl PoolSpec {
-    /// The pool as far as the file alone says it; a fixed address is its own id.
+    /// The pool as far as the file alone gives it; a fixed address is its own id.
     pub fn pool(&self) -> Pool {
         match self {
             PoolSpec::Addresses(addresses) => Pool {
@@ -416,14 +419,14 @@ impl std::fmt::Display for PoolSpec {
     }
 }
 
-/// Containers that are there already.
+/// Containers that exist already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Containers {
-    /// Which ones.
+    /// How they are found.
     pub find: Find,
-    /// The port inside the container that serves.
+    /// The serving port inside the container.
     pub port: u16,
-    /// The network on which they are reached; `None`: the only one that they have.
+    /// The network by which they are reached; `None`: their only network.
     pub network: Option<String>,
 }
 
@@ -439,11 +442,11 @@ impl Containers {
 pub enum Find {
     /// By name; at least one.
     Names(Vec<String>),
-    /// Those that have all of these labels, `name=value` or `name`; at least one.
+    /// By all of these labels, `name=value` or `name`; at least one.
     Labels(Vec<String>),
     /// The tasks of this Swarm service.
     Swarm(String),
-    /// Those whose own labels say that they are this pool of this service.
+    /// By labels of their own that name this service and this pool.
     Pool(String, Color),
 }
 
@@ -457,37 +460,37 @@ impl std::fmt::Display for Find {
     }
 }
 
-/// How a pool's members are seen to be well.
+/// How the health of a pool's members is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// What is asked.
+    /// The kind of check.
     pub ask: Ask,
-    /// The host that our own requests carry, see [`Service::own_host`].
+    /// The `Host` of our own requests, see [`Service::own_host`].
     pub host: Option<String>,
-    /// The port to ask, when it is not the one that serves.
+    /// The port to check, when it is not the serving port.
     pub port: Option<u16>,
-    /// From one check to the next.
+    /// The interval of the checks.
     pub interval: Duration,
     /// The longest wait for one answer.
     pub timeout: Duration,
-    /// Good checks in a row that make a member well.
+    /// Successful checks in a row that make a member healthy.
     pub rise: u32,
-    /// Bad checks in a row that make it ill.
+    /// Failed checks in a row that make it unhealthy.
     pub fall: u32,
-    /// How long all of green must be well without a break before it counts as ready.
+    /// How long all of green must be healthy without a break before it counts as ready.
     pub min_ready: Duration,
 }
 
-/// How a service's members are met with TLS.
+/// TLS to a service's members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendTls {
     /// The name that their certificate must have; `None`: their address.
     pub server_name: Option<String>,
-    /// Whether the certificate is looked at.
+    /// Whether the certificate is verified.
     pub verify: bool,
-    /// Who may have signed it; none: whom the system trusts.
+    /// The accepted authorities; empty: those that the system trusts.
     pub ca: Vec<CertificateDer<'static>>,
-    /// What we show them.
+    /// The client certificate that shifter presents.
     pub certificate: Option<Certificate>,
 }
 
@@ -499,57 +502,57 @@ impl BackendTls {
     }
 }
 
-/// What a service's members speak.
+/// The protocol of a service's members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1, as almost every app does.
+    /// HTTP/1.1, as almost every application has.
     #[default]
     Http1,
     /// HTTP/2 from the first byte on ("prior knowledge"), as gRPC servers do: `h2c`, and by TLS `h2`.
     H2,
 }
 
-/// What is asked to see whether a member is well.
+/// The kind of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// That it accepts a connection is enough.
+    /// A connection that is accepted is enough.
     Connect,
-    /// This path must answer 200 to 399.
+    /// A request to this path must be answered with 200 to 399.
     Path(String),
     /// This service of gRPC's health checking protocol must be SERVING; the empty name is the whole server.
     Grpc(String),
 }
 
-/// Requests of our own to each member of green, so that no user pays for cold caches.
+/// Requests of our own to each member of green, so that no user waits for cold caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warmup {
-    /// Asked in turn; at least one.
+    /// The paths, requested in turn; at least one.
     pub paths: Vec<String>,
-    /// How many, in all, to each member.
+    /// Number of requests to each member, in all.
     pub requests: u32,
-    /// How many at a time.
+    /// Number of requests in flight.
     pub concurrency: u32,
     /// The longest wait for one answer.
     pub timeout: Duration,
 }
 
-/// One check of green, out of sight of users.
+/// One check of green, hidden from users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SmokeCheck {
     /// A request to each member.
     Http(HttpCheck),
-    /// A command in each of green's containers; 0 is good.
+    /// A command in each of green's containers; exit status 0 is good.
     Exec {
         /// The program and its arguments; at least one.
         command: Vec<String>,
         /// The longest wait for its end.
         timeout: Duration,
     },
-    /// A container of this image on green's network, for each member of green; exit code 0 is good.
+    /// A container of this image on green's network, for each member of green; exit status 0 is good.
     Container {
         /// The image.
         image: String,
-        /// What it runs, instead of the image's own; `{green}` is the member's address and port.
+        /// The command instead of the image's own; `{green}` is the member's address and port.
         command: Vec<String>,
         /// The longest wait for its end.
         timeout: Duration,
@@ -557,13 +560,13 @@ pub enum SmokeCheck {
 }
 
 impl SmokeCheck {
-    /// Whether something is run at the Docker engine for it.
+    /// Whether the check needs the Docker engine.
     pub fn is_in_docker(&self) -> bool {
         matches!(self, SmokeCheck::Exec { .. } | SmokeCheck::Container { .. })
     }
 }
 
-/// A request and the answer that must come.
+/// A request and its required answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
     /// The method.
@@ -572,7 +575,7 @@ pub struct HttpCheck {
     pub path: String,
     /// Headers to send, in the order of their names.
     pub headers: Vec<(String, String)>,
-    /// The status that must come.
+    /// The required status.
     pub expect: u16,
     /// Text that the body must contain.
     pub contains: Option<String>,
@@ -580,12 +583,12 @@ pub struct HttpCheck {
     pub timeout: Duration,
 }
 
-/// A command of people's own.
+/// A command of the user's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// When it runs.
     pub at: Moment,
-    /// What it is.
+    /// The command.
     pub what: HookCall,
     /// The longest wait for its end.
     pub timeout: Duration,
@@ -593,16 +596,16 @@ pub struct Hook {
     pub optional: bool,
 }
 
-/// What a hook does.
+/// The kind of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookCall {
-    /// A program on this host with its arguments; at least one. 0 is good.
+    /// A program on this host with its arguments; at least one. Exit status 0 is good.
     Exec(Vec<String>),
     /// A POST to this address; 200 to 299 is good.
     Post(String),
 }
 
-/// How long each part of a request may take.
+/// The timeouts of the parts of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// To connect to a member.
@@ -617,20 +620,20 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
-/// When one member is left out for a while.
+/// When one member is ejected for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eject {
-    /// Failures in a row; 0 is never.
+    /// Failures in a row; 0 disables ejection.
     pub failures: u32,
-    /// For how long.
+    /// How long it is ejected.
     pub span: Duration,
 }
 
-/// How often requests may be tried again; the two together.
+/// The limit of retries: the sum of both parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// Of the requests of the last ten seconds.
+    /// Percentage of the requests of the last ten seconds.
     pub percent: u32,
-    /// In any case, on average over ten seconds.
+    /// Retries per second in any case, on average over ten seconds.
     pub per_second: u32,
 }

@@ -1,4 +1,4 @@
-//! `unjudged`: requests that are routed as all are and say nothing about green.
+//! `unjudged`: requests that are routed as all others and are no evidence about green.
 
 use crate::config::error::Problem;
 use crate::config::file::Text;
@@ -8,15 +8,15 @@ use crate::core::monitors::Pattern;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// More entries of one service are a mistake; each costs every request something.
+/// Highest number of entries of one service: each costs every request some time.
 const ENTRIES_MAX: usize = 16;
 
-/// An entry of `unjudged`: a request that fits it is no evidence.
+/// An entry of `unjudged`: a request that matches it is no evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unjudged {
-    /// All of these must hold,
+    /// Conditions that must all hold.
     pub when: Vec<Condition>,
-    /// and the `User-Agent` must look like this, where there is a pattern.
+    /// Pattern that the `User-Agent` must also match, where there is one.
     pub agent: Option<Pattern>,
 }
 

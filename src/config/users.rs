@@ -1,4 +1,4 @@
-//! Which users see what: who stays on a colour, who may see green early, and the rules that people write.
+//! Routing of users: sticky users, the preview of green, and the rules in the file.
 
 use crate::config::defaults;
 use crate::config::error::Problem;
@@ -19,23 +19,23 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 
-/// More rules of one service are a mistake; each costs every request something.
+/// Highest number of rules of one service: each costs every request some time.
 const RULES_MAX: usize = 32;
 
-/// More conditions of one rule are a mistake.
+/// Highest number of conditions of one rule: more are a mistake.
 const CONDITIONS_MAX: usize = 8;
 
-/// How long browsers keep a cookie at most (RFC 6265bis, 5.5: 400 days).
+/// The longest time that browsers keep a cookie (RFC 6265bis, 5.5: 400 days).
 const AGES: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(400 * 24 * 3600);
 
-/// The longest value that a condition waits for.
+/// The longest value of a condition, in bytes.
 const VALUE_MAX: usize = 256;
 
-/// Stands for any value.
+/// The text for any value.
 const ANY: &str = "*";
 
-/// Who sends this header with this value is answered by green, whatever its share, and is not judged by.
+/// The preview: green answers requests with this header and value, whatever its share, and they are not judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// The header's name, in lower case; it is not passed on.
@@ -44,12 +44,12 @@ pub struct Preview {
     pub token: Secret,
 }
 
-/// What keeps a user where it is.
+/// What keeps a user on one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sticky {
-    /// What it is known by.
+    /// How a user is recognised.
     pub by: Mark,
-    /// Not only on one colour, also on one member of its pool while that lives.
+    /// Whether a user also stays on one member of the pool while that lives.
     pub member: bool,
 }
 
@@ -61,29 +61,29 @@ impl Service {
     }
 }
 
-/// What a user is known by.
+/// How a user is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// A cookie that shifter sets.
     Cookie(Cookie),
-    /// A header of this name (lower case), set by the caller.
+    /// A header of this name (lower case), set by the client.
     Header(String),
 }
 
-/// A cookie's name, and what its attributes say (RFC 6265bis, 5.6).
+/// A cookie's name and attributes (RFC 6265bis, 5.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// The name.
     pub name: String,
-    /// From which sites it is sent; `None` needs TLS, and is marked so whatever shifter knows of it.
+    /// The sites from which it is sent; `None` needs TLS, and is marked `Secure` whether or not shifter terminates TLS.
     pub same_site: SameSite,
-    /// The domain whose hosts all get it; `None`: the one host alone.
+    /// The domain with all hosts that get it; `None`: the one host alone.
     pub domain: Option<String>,
-    /// Where it is sent.
+    /// The path below which it is sent.
     pub path: String,
     /// How long browsers keep it; `None`: until they are closed.
     pub max_age: Option<Duration>,
-    /// In frames of other sites each of these has a cookie of its own (CHIPS).
+    /// Whether each top-level site has a cookie of its own in frames (CHIPS).
     pub partitioned: bool,
 }
 
@@ -101,14 +101,14 @@ impl Cookie {
     }
 }
 
-/// From which sites a cookie is sent.
+/// The sites from which a cookie is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// From its own, and when a link of another one is followed.
+    /// From its own site, and when a link on another one is followed.
     Lax,
-    /// From its own.
+    /// Only from its own site.
     Strict,
-    /// From all, frames of other sites included.
+    /// From all sites, frames included.
     None,
 }
 
@@ -121,20 +121,20 @@ impl SameSite {
     ];
 }
 
-/// Sends the requests that it fits somewhere else than the weights would.
+/// Sends the requests that match it to another pool than the weights would.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// All of these must hold; at least one.
+    /// Conditions that must all hold; at least one.
     pub when: Vec<Condition>,
-    /// Where such a request goes.
+    /// Where a matching request goes.
     pub then: Then,
-    /// Whether it leads to a green without a share too.
+    /// Whether it also leads to a green without a share.
     pub early: bool,
-    /// Whether nobody else answers when that pool has nobody.
+    /// Whether the request fails when that pool has no usable member, instead of going to the other pool.
     pub strict: bool,
 }
 
-/// What a rule asks of a request; a value of `None` is any value.
+/// A condition of a rule on a request; a value of `None` matches any value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// A line of this header has this value, byte by byte.
@@ -149,7 +149,7 @@ pub enum Condition {
     Exactly(String),
 }
 
-/// Where a rule leads.
+/// The target of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// To a pool.
@@ -234,7 +234,7 @@ pub(crate) fn sticky(table: &Spanned<RawSticky>) -> Check<Sticky> {
 }
 
 impl RawSticky {
-    /// The first attribute of a cookie that is given.
+    /// The first cookie attribute that is set.
     fn attribute(&self) -> Option<&'static str> {
         [
             ("same_site", self.same_site.is_some()),
@@ -316,7 +316,7 @@ pub(crate) fn preview(raw: &Value<RawPreview>, dir: &Path) -> Check<Option<Previ
     }))
 }
 
-/// The rules, in the order of the file: the first that fits decides.
+/// The rules, in the order of the file: the first that matches decides.
 pub(crate) fn rules(raw: &[Spanned<RawRule>]) -> Check<Vec<Rule>> {
     if let Some(beyond) = raw.get(RULES_MAX) {
         return Err(Problem::at(
@@ -389,7 +389,7 @@ fn rule(table: &Spanned<RawRule>) -> Check<Rule> {
     })
 }
 
-/// A condition for each header that is named.
+/// A condition for each named header.
 pub(crate) fn header_conditions(raw: &Values) -> Check<Vec<Condition>> {
     let mut all = vec![];
     for (name, wanted) in raw {
@@ -426,7 +426,7 @@ fn conditions(raw: &RawRule) -> Check<Vec<Condition>> {
 fn header(name: &Spanned<String>) -> Check<HeaderName> {
     let text = value::token("header", name)?;
     let parsed = text.parse::<HeaderName>().ok();
-    // Users of HTTP/2 send it in pieces.
+    // HTTP/2 clients may split it into several fields.
     parsed.filter(|header| header != COOKIE).ok_or_else(|| {
         Problem::at(
             name.span(),
@@ -437,7 +437,7 @@ fn header(name: &Spanned<String>) -> Check<HeaderName> {
     })
 }
 
-/// A value that a request may have; `None` for `*`, which is any.
+/// The value that a condition requires; `None` for `*`, which is any.
 fn wanted_value(key: &str, raw: &Spanned<String>, never: &[char]) -> Check<Option<String>> {
     let text = raw.get_ref();
     if text == ANY {

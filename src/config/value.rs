@@ -16,11 +16,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// For one request, one check, one connection.
+/// Limits of the time of one request, one check or one connection.
 pub(crate) const SHORT: RangeInclusive<Duration> = MILLISECOND..=HOUR;
-/// For one step or one rollout.
+/// Limits of the time of one step or one rollout.
 pub(crate) const LONG: RangeInclusive<Duration> = MILLISECOND..=Duration::from_secs(7 * 24 * 3600);
-/// For what may also not be waited for at all.
+/// Limits of a wait that may be zero.
 pub(crate) const OPTIONAL: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
 const TIMES: &str = "write a time with its unit: \"500ms\", \"90s\", \"5m\" or \"1h 30m\"";
@@ -38,7 +38,7 @@ pub(crate) fn duration(
     }
 }
 
-/// A time within limits, from text at a place.
+/// A time within limits, from text with its position.
 pub(crate) fn duration_at(
     key: &str,
     text: &str,
@@ -85,7 +85,7 @@ pub(crate) fn duration_at(
     Ok(time)
 }
 
-/// A time as people write it.
+/// A time in the notation of the file.
 pub(crate) fn shown(time: Duration) -> String {
     SignedDuration::try_from(time).map_or_else(|_| format!("{time:?}"), |time| format!("{time:#}"))
 }

@@ -1,4 +1,4 @@
-//! The baseline of a rollout: started with green, watched, and let go. What it means is said in [`core::baseline`].
+//! The baseline of a rollout: started with green, watched, and released. [`core::baseline`] explains its purpose.
 //!
 //! [`core::baseline`]: crate::core::baseline
 
@@ -23,20 +23,20 @@ use crate::store::shared_state::{BackendState, Health, PublishedService};
 use crate::store::window::Reading;
 use std::collections::VecDeque;
 
-/// Seconds that the rate in the view covers.
+/// Seconds covered by the rate in the view.
 const RECENT: usize = 10;
 
-/// What is seen of the baseline of one rollout.
+/// The observed state of the baseline of one rollout.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Since when all of it has been well without a break.
+    /// Since when all of the baseline has been healthy without a break.
     well_since: Option<Time>,
-    /// Its answers in the last seconds.
+    /// The times of its answers in the last seconds.
     recent: VecDeque<Histogram>,
 }
 
 impl Seen {
-    /// Keeps what was read.
+    /// Adds a reading.
     pub fn read(&mut self, reading: &Reading) {
         if reading.ticks.is_empty() {
             return;
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 impl ServiceState {
-    /// What the checks say of the baseline that the machine must know.
+    /// The event for the state machine that follows from the checks of the baseline.
     pub(super) fn baseline_event(
         &mut self,
         published: &PublishedService,
@@ -95,8 +95,8 @@ impl ServiceState {
         true
     }
 
-    /// The baseline is let go: what it served is blue's own pool's at once, and where green's latency was compared
-    /// with it the share's evidence begins anew.
+    /// Removes the baseline: blue's own pool serves its requests at once, and where green's latency was compared
+    /// with it the share's evidence starts anew.
     pub(super) fn drop_baseline(&mut self) {
         let compared = self.route.places(self.route.weight).is_some();
         self.route.baseline = None;
@@ -107,13 +107,13 @@ impl ServiceState {
         }
     }
 
-    /// Whether a baseline that was under way is where the configuration says.
+    /// Whether a baseline that was under way is where the configuration places it.
     fn knows_baseline(&self) -> bool {
         let saved = &self.route.baseline;
         saved.is_none() || self.is_docker() || *saved == static_pools::baseline(&self.settings)
     }
 
-    /// How the baseline stands, while there is one.
+    /// The view of the baseline, while there is one.
     pub(super) fn baseline_view(&self, published: Option<&PublishedService>) -> Option<PoolView> {
         let (pool, run) = (self.route.baseline.as_ref()?, self.run.as_ref()?);
         let mut times = Histogram::default();
@@ -140,15 +140,15 @@ impl ServiceState {
     }
 }
 
-/// Of containers.
+/// The methods for baselines in containers.
 impl ServiceState {
-    /// Whether a baseline is there, or is being made.
+    /// Whether a baseline exists, or is being created.
     pub(super) fn has_baseline(&self) -> bool {
         let run = self.run.as_ref();
         run.is_some_and(|run| run.trial.rollout().baseline().present())
     }
 
-    /// Where the containers of the baseline are to be found, while there is one.
+    /// Where to find the containers of the baseline, while there is one.
     pub(super) fn baseline_place(&self, watcher: &DockerWatcher) -> Option<Target> {
         let (run, PoolSpec::Containers(blue)) = (self.run.as_ref()?, &self.settings.blue) else {
             return None;
@@ -163,7 +163,7 @@ impl ServiceState {
         })
     }
 
-    /// Takes what was seen of the baseline's containers: whether the table changes by it; `None` when another
+    /// Takes the observed containers of the baseline; returns whether the table changes by it, `None` when another
     /// pool was looked for.
     pub(super) fn settle_baseline(
         &mut self,
@@ -183,7 +183,7 @@ impl ServiceState {
         let known = self.route.baseline.iter().flat_map(|pool| &pool.backends);
         let mut lost = known.filter(|known| !pool.backends.iter().any(|one| one.id == known.id));
         if serving == Some(Standing::Serving) && lost.next().is_some() {
-            // With the policy `no` nothing starts again.
+            // With the restart policy `no` no container starts again.
             let ended = seen.iter().find(|one| !one.state.serves());
             self.docker.baseline_fallen = Some(match ended {
                 Some(one) => format!("the baseline's container {} {}", one.name, one.state),
@@ -203,7 +203,7 @@ impl ServiceState {
         Some(changed)
     }
 
-    /// Whether all of the baseline's containers run and are well, as far as the engine knows.
+    /// Whether all of the baseline's containers run and are healthy, as far as the engine knows.
     fn baseline_is_well(&self) -> bool {
         let Some(run) = self.run.as_ref().filter(|_| self.is_docker()) else {
             return true;
@@ -214,7 +214,7 @@ impl ServiceState {
         })
     }
 
-    /// The containers of the baseline are not wanted any more.
+    /// Stops creating the baseline's containers: they are no longer wanted.
     fn stop_copying(&mut self) {
         if let Some(task) = self.docker.copying.take() {
             task.abort();
@@ -225,7 +225,7 @@ impl ServiceState {
 }
 
 impl Controller {
-    /// Starts the copy of blue's release, or begins to check the one that runs already at an address of its own.
+    /// Starts the copy of blue's release, or begins to check the one that already runs at an address of its own.
     pub(super) fn start_baseline(&mut self, i: usize) {
         let state = &mut self.services[i];
         let Some(run) = &state.run else { return };
@@ -245,7 +245,7 @@ impl Controller {
         }
     }
 
-    /// Makes containers like blue's; what was made by an earlier attempt of this rollout is used.
+    /// Creates containers like blue's; containers of an earlier attempt of this rollout are used.
     fn copy_blue(&mut self, i: usize) {
         let state = &self.services[i];
         let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
@@ -268,7 +268,7 @@ impl Controller {
         };
         let (engine, access) = (self.watcher.engine.clone(), self.config.docker.access);
         let task = tokio::spawn(async move {
-            // People can do without a line; the work cannot wait for them.
+            // The message is dropped if the mailbox is full: a line is dispensable, the work must not wait for it.
             let say = |said: Said| drop(own.try_send(Message::of_making(&service, rollout, said)));
             let result = if access < Access::Manage {
                 Err(format!(
@@ -286,7 +286,7 @@ impl Controller {
         }
     }
 
-    /// The baseline's containers run, or cannot.
+    /// The baseline's containers run, or could not be started.
     pub(super) fn copied(&mut self, rollout: i64, result: Result<(), String>) {
         let Some(i) = self.rolls_out(rollout) else {
             return;
@@ -297,7 +297,7 @@ impl Controller {
         }
     }
 
-    /// A baseline that was saved and that the configuration puts elsewhere by now is none.
+    /// Drops a saved baseline that the configuration places elsewhere by now.
     pub(super) fn restart_baseline(&mut self, i: usize, now: Time) {
         if !self.services[i].knows_baseline() {
             let why = "the configuration puts it elsewhere by now".to_owned();
@@ -305,7 +305,7 @@ impl Controller {
         }
     }
 
-    /// Says what became of the baseline by one event; `what` is why it was lost, where the event says so.
+    /// Reports the change of the baseline by one event; `what` is why it was lost, where the event says so.
     pub(super) fn tell_baseline(&mut self, i: usize, before: Standing, what: Option<String>) {
         let state = &self.services[i];
         let Some(run) = &state.run else { return };

@@ -1,4 +1,4 @@
-//! Clearing away: when what nobody needs any more is swept, and what is remembered of it.
+//! Cleanup: when containers and images that are no longer needed are removed, and what is remembered of it.
 
 use crate::config::Access;
 use crate::control::controller::Controller;
@@ -8,17 +8,17 @@ use crate::driver::docker::cleanup::{self, Keep, Swept};
 use crate::store::saved::{Fetched, Kept};
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether something is to be cleared away.
+/// How often to check whether a cleanup is due.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// When a sweep that failed is tried again.
+/// How long after a failed cleanup the next one starts.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// How long the end of the process waits for a last sweep.
+/// How long the end of the process waits for a last cleanup.
 const LAST_SWEEP: Duration = Duration::from_secs(10);
 
 impl Controller {
-    /// Stops and removes what nobody needs any more, where that is due.
+    /// Stops and removes what is no longer needed, where that is due.
     pub(super) fn sweep(&mut self) {
         if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
@@ -59,7 +59,7 @@ impl Controller {
         }
     }
 
-    /// Green is taken off and runs on for `keep_green`: a person wants to look at it.
+    /// Keeps a released green running for `keep_green`: a person wants to inspect it.
     pub(super) fn keep_running(&mut self, i: usize) {
         let state = &mut self.services[i];
         let until = jiff::Timestamp::now() + state.settings.keep_green;
@@ -76,7 +76,7 @@ impl Controller {
         let _ = self.timeline.watch(written);
     }
 
-    /// What of a service is to stay.
+    /// What the cleanup of a service must keep.
     fn keep(&self, i: usize) -> Keep {
         let state = &self.services[i];
         let rollout = state.run.as_ref().map_or(0, |run| run.saved.id);
@@ -96,7 +96,7 @@ impl Controller {
         }
     }
 
-    /// Ids of images that were fetched for a service and are too many; none while it is rolled out.
+    /// Ids of images that were fetched for a service and exceed the number to keep; none during its rollout.
     fn too_many_images(&self, i: usize) -> Vec<String> {
         if self.services[i].run.is_some() {
             return vec![];
@@ -121,7 +121,7 @@ impl Controller {
         let _ = self.timeline.watch(written);
     }
 
-    /// Before the end: what is to be cleared away is not left running where that takes no longer than a moment.
+    /// Before the process ends: runs a due cleanup where that takes no longer than [`LAST_SWEEP`].
     pub(super) async fn clear_away(&mut self) {
         if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
@@ -142,7 +142,7 @@ impl Controller {
         }
     }
 
-    /// What a sweep did; who was replaced since it began waits for the next one.
+    /// Takes the result of a cleanup; containers replaced since its start wait for the next one.
     pub(super) fn swept(
         &mut self,
         service: &str,
@@ -182,7 +182,7 @@ impl Controller {
             }
             Err(why) => {
                 let seen = &mut self.services[i].docker;
-                // A name may have been half given.
+                // The transfer of a name may be incomplete.
                 (seen.next_sweep, seen.swept) = (Some(Instant::now() + AGAIN), false);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
@@ -192,7 +192,8 @@ impl Controller {
     }
 }
 
-/// Of the images that were fetched for the service `own`, the ids of all but the last `keep`, without those that another service keeps.
+/// The ids of the images fetched for the service `own`, without the last `keep` and without those that another service
+/// keeps.
 fn too_many(lists: &[&[Fetched]], own: usize, keep: usize) -> Vec<String> {
     let last = |list: &[Fetched]| list[list.len().saturating_sub(keep)..].to_vec();
     let kept: Vec<Fetched> = lists.iter().flat_map(|list| last(list)).collect();
@@ -202,7 +203,7 @@ fn too_many(lists: &[&[Fetched]], own: usize, keep: usize) -> Vec<String> {
     old.map(|one| one.id.clone()).collect()
 }
 
-/// Ids of those whose time is not over.
+/// Ids of containers that are still to be kept at this time.
 fn still_kept(all: &[Kept], now: jiff::Timestamp) -> Vec<String> {
     let lasts = |kept: &&Kept| {
         let until = kept.until.parse::<jiff::Timestamp>();

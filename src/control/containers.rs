@@ -1,4 +1,4 @@
-//! A service whose pools are containers: which ones, what they make of its entry of the table.
+//! A service with pools of containers: which containers, and how they become its entry in the table.
 
 use crate::config::{Ask, PoolSpec};
 use crate::control::docker_watcher::DockerWatcher;
@@ -15,12 +15,12 @@ use crate::driver::static_pools;
 use std::time::Duration;
 
 impl ServiceState {
-    /// Whether its pools are containers.
+    /// Whether the service's pools are containers.
     pub fn is_docker(&self) -> bool {
         matches!(self.settings.blue, PoolSpec::Containers(_))
     }
 
-    /// The network on which the file says that they are reached.
+    /// The network in the file by which the containers are reached.
     pub(super) fn network(&self) -> Option<String> {
         match &self.settings.blue {
             PoolSpec::Containers(blue) => blue.network.clone(),
@@ -28,14 +28,14 @@ impl ServiceState {
         }
     }
 
-    /// Where its containers are to be found; `None` for fixed addresses.
+    /// Where to find the service's containers; `None` for fixed addresses.
     pub(super) fn places(&self, watcher: &DockerWatcher) -> Option<[Option<Target>; 2]> {
         let made = self.run.as_ref().filter(|run| run.image.is_some());
         let owner = made.map(|run| watcher.owner(&self.route.service, run.saved.id));
         pools::places(&self.settings, &self.saved.running, owner.as_ref())
     }
 
-    /// The name of the container that a backend is.
+    /// The container name of a backend.
     pub(super) fn container_of(&self, color: Color, backend: &str) -> Option<String> {
         let mut seen = self.docker.containers[color.index()].iter().flatten();
         let found = seen.find(|container| pools::identity(container) == backend)?;
@@ -50,7 +50,7 @@ impl ServiceState {
             .all(|(place, seen)| place.is_none() || seen.is_some())
     }
 
-    /// Takes what was seen of a pool; true when the table changes by it.
+    /// Takes the observed containers of a pool; true when the table changes by it.
     pub(super) fn settle(&mut self, color: Color, place: &Target, found: Found) -> bool {
         let green = self.route.green.as_ref();
         let release = match color {
@@ -73,7 +73,7 @@ impl ServiceState {
         let present = match color {
             Color::Blue => &mut self.route.blue,
             Color::Green => match &mut self.route.green {
-                // A slot that waits for its rollout is seen, and not routed to.
+                // A slot that waits for its rollout is watched, and not routed to.
                 Some(green) if self.run.is_some() => green,
                 _ => return false,
             },
@@ -83,25 +83,25 @@ impl ServiceState {
         changed
     }
 
-    /// Why a pool is at its end, as far as the engine tells.
+    /// Why a pool has ended, as far as the engine says.
     fn fall(&self, color: Color, place: &Target, containers: &[Container]) -> Option<String> {
         let unreachable = pools::unreachable(place, containers);
         let serving = containers.iter().filter(|one| one.state.serves()).count();
         if serving > 0 && unreachable.len() == serving {
-            // Blue is told of where it was found; of green it is the reason.
+            // For blue this is reported when it is found; for green it is the reason of the rollback.
             return unreachable.into_iter().next();
         }
         if color == Color::Blue {
             return (serving == 0).then(|| ended(color, containers));
         }
         let run = self.run.as_ref()?;
-        // What was promoted may be restarted, as blue may.
+        // A promoted version may be restarted, as blue may.
         if *run.trial.rollout().phase() == Phase::Promoted {
             return (serving == 0).then(|| ended(color, containers));
         }
         let before = self.docker.containers[color.index()].iter().flatten();
         let mut before = before.filter(|container| container.state.serves());
-        // Seen to run under another start, or not at all any more.
+        // The container was restarted, or is gone.
         let lost = before.find(|old| {
             let now = containers.iter().find(|now| now.id == old.id);
             now.is_none_or(|now| now.started_at != old.started_at)
@@ -123,7 +123,7 @@ impl ServiceState {
             .map(|one| format!("{}'s container {} {}", Color::Green, one.name, one.state))
     }
 
-    /// Whether a rollout that was under way finds the backends that it left.
+    /// Whether a rollout that was under way finds the backends of its last state.
     pub(super) fn same_as_before(&mut self) -> bool {
         if !self.is_docker() {
             let (blue, green) = static_pools::pools(&self.settings, &self.saved.running);
@@ -132,7 +132,7 @@ impl ServiceState {
         let Some([blue, green]) = self.docker.resumed.take() else {
             return true;
         };
-        // Blue may have been restarted and is blue for all that; a green that was is not the one that was judged.
+        // Blue may have been restarted and is still blue; a restarted green is not the one that was judged.
         let same_green = self.route.weight == Weight::NONE
             || self
                 .route
@@ -142,34 +142,33 @@ impl ServiceState {
         pools::same(&self.route.blue, &blue, false) && same_green
     }
 
-    /// Whether all of green's containers are there and well, as far as the engine knows.
+    /// Whether all of green's containers exist and are healthy, as far as the engine knows.
     ///
-    /// Where the service has a check of its own, an engine that has not finished its own is not waited for: Podman without
-    /// systemd never begins with it.
+    /// Where the service has a check of its own, this does not wait for the engine's check: Podman without
+    /// systemd never starts it.
     pub fn green_is_well(&self) -> bool {
         if !self.is_docker() {
             return true;
         }
         let Some(run) = &self.run else { return false };
         let asked = run.settings.health.ask != Ask::Connect;
-        let well = |state: &State| match state {
+        let well = |one: &Container| match one.state {
             State::Running => true,
-            State::Starting => asked,
+            State::Starting => asked && one.unchecked,
             _ => false,
         };
         let containers = self.docker.containers[Color::Green.index()].as_deref();
-        containers
-            .is_some_and(|all| all.len() >= run.members && all.iter().all(|one| well(&one.state)))
+        containers.is_some_and(|all| all.len() >= run.members && all.iter().all(well))
     }
 
-    /// What is wrong with a pool's containers and was not told yet.
+    /// Problems of a pool's containers that were not reported yet.
     pub(super) fn new_troubles(&mut self, color: Color, place: &Target) -> Vec<String> {
         let seen = self.docker.containers[color.index()].as_deref();
         let seen = seen.unwrap_or_default();
         let mut troubles = pools::unreachable(place, seen);
         troubles.extend(members::troubles(seen));
         troubles.extend(self.docker.mixed[color.index()].clone());
-        // Users and checks may notice an end before the engine tells of it: then this is why.
+        // Users and checks may notice an end before the engine reports it: then this is the reason.
         let lost = match &self.run {
             Some(run) => run.lost[color.index()],
             None => color == Color::Blue,
@@ -180,7 +179,7 @@ impl ServiceState {
         self.docker.untold(color, troubles)
     }
 
-    /// The Compose project of blue's containers, where they are of one.
+    /// The Compose project of blue's containers, where they belong to one.
     pub(super) fn project(&self) -> Option<String> {
         let blue = self.docker.containers[Color::Blue.index()].as_deref()?;
         match members::projects(blue).as_slice() {
@@ -189,7 +188,7 @@ impl ServiceState {
         }
     }
 
-    /// Ids of the containers of a green that has everything, while blue is kept warm.
+    /// Ids of the containers of a green with the whole share, while blue is kept warm.
     pub(super) fn promoted_containers(&self) -> Vec<String> {
         let made = self.run.as_ref().filter(|run| run.image.is_some());
         let promoted = made.is_some_and(|run| *run.trial.rollout().phase() == Phase::Promoted);
@@ -202,7 +201,7 @@ impl ServiceState {
         ids.collect()
     }
 
-    /// Ids of the containers that serve.
+    /// Ids of the serving containers.
     pub(super) fn serving(&self) -> Vec<String> {
         let blue = self.docker.containers[Color::Blue.index()].iter().flatten();
         let mut ids: Vec<String> = blue.map(|container| container.id.clone()).collect();
@@ -210,7 +209,7 @@ impl ServiceState {
         ids
     }
 
-    /// The first version of a service has nobody to be compared with: it is checked, and serves.
+    /// The plan for a service's first version: there is no version to compare with, so it is checked, and serves.
     pub(super) fn first_plan(mut plan: Plan) -> Plan {
         plan.steps
             .retain(|step| !matches!(step, Step::Shift { .. }));

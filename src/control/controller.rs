@@ -1,4 +1,4 @@
-//! The loop that moves rollouts: counts, health, orders and time in; actions out.
+//! The loop that moves rollouts: takes counts, health, commands and time; performs actions.
 
 use crate::config::{Config, Service};
 use crate::control::crash;
@@ -26,16 +26,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// How often the loop looks at the world. The judge is fed whole seconds, whatever this is.
+/// Interval of the loop. The judge gets whole seconds, whatever the interval.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How often recorded seconds, and the age of a rollout, are written.
 const FLUSH: Duration = Duration::from_secs(10);
 
-/// Orders that may wait in the mailbox.
+/// Number of messages that may wait in the mailbox.
 const MAILBOX: usize = 64;
 
-/// Where the answer to an order goes.
+/// The channel for the answer to a command.
 pub(super) type Reply = oneshot::Sender<Result<CommandOutcome, CommandError>>;
 
 /// The one writer of the table and of the journal.
@@ -43,9 +43,9 @@ pub struct Controller {
     pub(super) board: Arc<SharedState>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) timeline: Timeline,
-    /// What is served: the file's services, and those that containers describe.
+    /// The served configuration: the file's services, and those that containers describe by labels.
     pub(super) config: Arc<Config>,
-    /// What the file says.
+    /// The configuration of the file.
     pub(super) file: Arc<Config>,
     pub(super) config_file: Option<PathBuf>,
     pub(super) services: Vec<ServiceState>,
@@ -61,11 +61,11 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Loads what was saved and publishes the first table, so that the first request is routed by it.
+    /// Loads the saved state and publishes the first table, so that the first request is routed by it.
     ///
-    /// `findings` are lines to tell about the state that was found.
+    /// `findings` are lines to report about the state that was found.
     ///
-    /// What cannot be read is told and treated as unknown: blue serves.
+    /// State that cannot be read is reported and treated as unknown: blue serves.
     pub fn new(
         board: Arc<SharedState>,
         metrics: Arc<Metrics>,
@@ -116,13 +116,13 @@ impl Controller {
         (controller, handle)
     }
 
-    /// Where the service of this name is.
+    /// The index of the service with this name.
     pub(super) fn service_named(&self, service: &str) -> Option<usize> {
         let mut services = self.services.iter();
         services.position(|state| state.route.service == service)
     }
 
-    /// A service as it is remembered.
+    /// A service with its saved state.
     pub(super) fn load_service(&mut self, service: &Service) -> ServiceState {
         self.metrics.service(&service.name);
         let saved = self.timeline.journal.service(&service.name);
@@ -142,7 +142,7 @@ impl Controller {
         ServiceState::new(Arc::new(service.clone()), saved)
     }
 
-    /// Runs until it is told to stop or nobody can ask any more.
+    /// Runs until it is told to stop or no handle is left.
     pub async fn run(mut self) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -173,7 +173,7 @@ impl Controller {
         }
     }
 
-    // ---- what happens by itself
+    // ---- what happens without a command
 
     fn look(&mut self) {
         let now = Clock::now();
@@ -192,7 +192,7 @@ impl Controller {
         self.show();
     }
 
-    /// Feeds one service everything that was seen since the last look.
+    /// Gives one service everything that was observed since the last pass.
     fn watch(&mut self, i: usize, now: Time) {
         let snapshot = self.board.snapshot();
         let Some(published) = snapshot.services.get(i).cloned() else {
@@ -253,7 +253,7 @@ impl Controller {
         }
     }
 
-    /// Whether green harms blue: events for the machine, and what people are told.
+    /// Checks whether green harms blue: returns events for the state machine, and reports to people.
     fn beside(&mut self, i: usize, reading: &Reading) -> Vec<Event> {
         let events = self.services[i].beside(reading);
         let state = &self.services[i];
@@ -272,12 +272,12 @@ impl Controller {
         events
     }
 
-    /// Something happened by itself. A change that cannot be recorded is not made, and tried again later.
+    /// Handles an event without a command. A change that cannot be recorded is not made, and is tried again later.
     pub(super) fn handle_event(&mut self, i: usize, event: Event, now: Time) {
         if let Some(run) = &mut self.services[i].run
             && run.trial.rollout().defers(&event)
         {
-            // Told again when it can be seen what runs.
+            // Repeated when Docker's state is known again.
             run.pending.push(event);
             return;
         }
@@ -293,9 +293,9 @@ impl Controller {
         }
     }
 
-    // ---- the one way in which a rollout changes
+    // ---- the only way in which a rollout changes
 
-    /// Gives the machine an event and performs what it says: up is recorded first, down is done first.
+    /// Gives the state machine an event and performs its actions: growth is recorded first, a reduction is done first.
     pub(super) fn apply_event(
         &mut self,
         i: usize,
@@ -387,7 +387,7 @@ impl Controller {
                 if before == Weight::NONE {
                     self.tell_mirrored(i);
                 }
-                // The restart policy follows a promotion, and a way back from it.
+                // The restart policy changes with a promotion, and with a rollback after it.
                 let state = &mut self.services[i];
                 let settled = !state.promoted_containers().is_empty() || *weight == Weight::NONE;
                 state.docker.sweep_due |= settled && state.is_docker();
@@ -400,7 +400,7 @@ impl Controller {
                 state.swap_roles();
                 self.publish();
             }
-            // Fixed addresses are stopped by somebody else; containers are swept away, once it is recorded.
+            // Fixed addresses are stopped elsewhere; containers are removed by the cleanup, once it is recorded.
             Action::StopBlue => state.docker.sweep_due = true,
             Action::StopGreen => {
                 state.drop_green();

@@ -1,6 +1,6 @@
-//! Places where a test can end the process as `kill -9` would: between what is decided, recorded and done.
+//! Points where a test can end the process as `kill -9` would: between decision, record and action.
 
-/// The points, in the order in which a rollout passes them.
+/// The points, in the order of a rollout.
 pub const POINTS: [&str; 10] = [
     "begin.before-save",
     "begin.after-save",
@@ -32,7 +32,7 @@ pub fn point(name: &'static str) {
     }
 }
 
-/// Nothing, in a build for users.
+/// Does nothing in a release build.
 #[cfg(not(feature = "crashpoints"))]
 #[inline]
 pub fn point(_name: &'static str) {}

@@ -1,11 +1,11 @@
-//! Services that containers describe by their labels come and change; what the file says goes first.
+//! Services that containers describe by their labels come and change; the file takes precedence.
 
 use crate::config::{Config, Service};
 use crate::control::controller::Controller;
 use crate::driver::docker::{Container, discovery};
 
 impl Controller {
-    /// Takes what labels say. A service whose containers are gone stays, with nobody to serve it, until a reload.
+    /// Takes services from labels. A service without containers any more stays, without backends, until a reload.
     pub(super) fn discover(&mut self, containers: &[Container]) {
         let (mut services, mut troubles) = discovery::services(containers);
         for known in &self.watcher.labelled {
@@ -41,7 +41,8 @@ impl Controller {
         }
     }
 
-    /// The labelled services that go on under a new file: those that have containers, as far as they were looked at, or are in use.
+    /// The labelled services that continue under a new file: those that have containers, as far as they were looked at,
+    /// or are in use.
     pub(super) fn still_labelled(&self, file: &Config) -> Vec<Service> {
         let there = |service: &&Service| {
             let Some(i) = self.service_named(&service.name) else {

@@ -1,4 +1,5 @@
-//! Docker beside the controller: what is seen of the containers becomes pools. Nothing here decides about a rollout: what is seen is told to the machine as events.
+//! The controller's view of Docker: turns observed containers into pools. Nothing here decides about a rollout: the
+//! state machine gets observations as events.
 
 use crate::config::Service;
 use crate::control::controller::Controller;
@@ -18,22 +19,22 @@ use tokio::task::AbortHandle;
 /// The longest wait for the engine before the first request is served.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// News that may wait.
+/// Number of updates that may wait.
 const MAILBOX: usize = 16;
 
-/// The way to Docker.
+/// The connection to Docker, with what is known of its containers.
 pub(in crate::control) struct DockerWatcher {
     /// The engine.
     pub(in crate::control) engine: Engine,
-    /// The name of the journal, which marks what is ours.
+    /// The name of the journal, which marks the containers of this shifter.
     pub(in crate::control) instance: String,
-    /// Why nothing is known at present.
+    /// Why the engine's state is unknown at present.
     pub(in crate::control) lost: Option<String>,
-    /// Which engine was told to answer, and by which version of its API.
+    /// The engine that was reported to answer, and its API version.
     spoken: Option<Spoken>,
     /// The services that containers describe by their labels.
     pub(in crate::control) labelled: Vec<Service>,
-    /// What was told of such labels.
+    /// Problems of such labels that were reported.
     pub(in crate::control) told: ReportedProblems,
     wants: watch::Sender<Wants>,
     news: mpsc::Receiver<ContainerUpdate>,
@@ -41,7 +42,7 @@ pub(in crate::control) struct DockerWatcher {
 }
 
 impl DockerWatcher {
-    /// An engine that nobody has asked yet.
+    /// An engine that has not been queried yet.
     pub(in crate::control) fn new(host: Option<String>, instance: String) -> DockerWatcher {
         let (out, news) = mpsc::channel(MAILBOX);
         DockerWatcher {
@@ -57,7 +58,7 @@ impl DockerWatcher {
         }
     }
 
-    /// Begins to follow what happens to the containers.
+    /// Starts to follow the containers' events.
     pub(in crate::control) fn follow(&mut self) {
         if let Some(out) = self.out.take() {
             tokio::spawn(watcher::follow(
@@ -68,7 +69,7 @@ impl DockerWatcher {
         }
     }
 
-    /// The next news; for ever silent without Docker.
+    /// The next update; pending forever without Docker.
     pub(in crate::control) async fn news(&mut self) -> ContainerUpdate {
         match self.news.recv().await {
             Some(news) => news,
@@ -76,7 +77,7 @@ impl DockerWatcher {
         }
     }
 
-    /// Who makes the containers of a rollout.
+    /// The owner mark for the containers of a rollout.
     pub(in crate::control) fn owner(&self, service: &str, rollout: i64) -> Owner {
         Owner {
             instance: self.instance.clone(),
@@ -87,45 +88,45 @@ impl DockerWatcher {
     }
 }
 
-/// What one service has to do with Docker.
+/// The state of one service's containers.
 #[derive(Default)]
 pub struct Seen {
-    /// The containers of blue and green as they were seen last; `None` before.
+    /// The containers of blue and green when last seen; `None` before.
     pub containers: [Option<Vec<Container>>; 2],
-    /// Why a pool has ended, as the engine told it.
+    /// Why a pool has ended, according to the engine.
     pub fallen: [Option<String>; 2],
-    /// A rollout waits to hear whether its containers are still the same.
+    /// A rollout waits to learn whether its containers are still the same.
     pub(in crate::control) restart_due: bool,
     /// The pools of a rollout as they were saved, until they are seen again.
     pub(in crate::control) resumed: Option<[crate::core::table::Pool; 2]>,
-    /// Something is to be cleared away.
+    /// Whether a cleanup is due.
     pub(in crate::control) sweep_due: bool,
-    /// When a sweep is due that nothing asked for.
+    /// When a cleanup is due without another reason.
     pub(in crate::control) next_sweep: Option<Instant>,
     pub(in crate::control) raising: Option<AbortHandle>,
-    /// The containers of the baseline as they were seen last; `None` before.
+    /// The containers of the baseline when last seen; `None` before.
     pub(in crate::control) baseline: Option<Vec<Container>>,
-    /// Why the baseline has ended, as the engine told it.
+    /// Why the baseline has ended, according to the engine.
     pub(in crate::control) baseline_fallen: Option<String>,
     pub(in crate::control) copying: Option<AbortHandle>,
     pub(in crate::control) sweeping: Option<AbortHandle>,
-    /// A sweep has ended well since the process began.
+    /// Whether a cleanup has succeeded since the process began.
     pub(in crate::control) swept: bool,
-    /// What a sweep could not do.
+    /// Reported problems of the cleanup.
     pub(in crate::control) unswept: ReportedProblems,
-    /// The highest number of a rollout that another journal made containers of this service by.
+    /// The highest rollout number under which another journal created containers of this service.
     pub(in crate::control) highest: i64,
-    /// Containers whose names on a network are being changed.
+    /// Containers with names on a network that are being changed.
     pub(in crate::control) moving: Moving,
-    /// Why containers that were found are not taken: they belong to several Compose projects.
+    /// Why found containers are not used: they belong to several Compose projects.
     pub(in crate::control) mixed: [Option<String>; 2],
     told: [ReportedProblems; 2],
-    /// Of backends whose address may be another's.
+    /// Reported backends with an address that may belong to another container.
     pub(in crate::control) doubts: ReportedProblems,
 }
 
 impl Controller {
-    /// Looks once before anything listens, so that the first request finds its pool.
+    /// Looks for the containers once before any listener opens, so that the first request finds its pool.
     pub async fn locate(&mut self) {
         let engine = self.watcher.engine.clone();
         if self.config.docker.discovery {
@@ -145,7 +146,7 @@ impl Controller {
         self.show();
     }
 
-    /// Tells the roster whom it is to look for.
+    /// Tells the watcher which containers to look for.
     pub(in crate::control) fn want(&mut self) {
         let watcher = &self.watcher;
         let pools: Vec<WatchTarget> = self
@@ -178,7 +179,7 @@ impl Controller {
         });
     }
 
-    /// Takes what was seen, or that nothing can be.
+    /// Takes an update: observed containers, or that there are none to observe.
     pub(in crate::control) fn on_docker_update(&mut self, news: ContainerUpdate, now: Time) {
         let was_lost = self.watcher.lost.is_some();
         match news {
@@ -210,7 +211,7 @@ impl Controller {
             .set(i64::from(self.watcher.lost.is_none()));
     }
 
-    /// Says which engine answers, and by which version of its API it is asked: at the start, and when another one answers.
+    /// Reports which engine answers, and the API version in use: at the start, and when another engine answers.
     fn tell_the_version(&mut self) {
         let spoken = self.watcher.engine.spoken();
         if spoken.is_none() || spoken == self.watcher.spoken {
@@ -241,7 +242,7 @@ impl Controller {
             else {
                 continue;
             };
-            // Somebody else is wanted by now.
+            // Other containers are wanted by now.
             if place.by != found.want.by {
                 continue;
             }
@@ -283,7 +284,7 @@ impl Controller {
         }
     }
 
-    /// Whoever was promoted has been removed by somebody: blue is again who the file says.
+    /// The promoted containers were removed from outside: blue is again what the file names.
     fn promoted_is_gone(
         &mut self,
         i: usize,
@@ -315,7 +316,7 @@ impl Controller {
         true
     }
 
-    /// Where blue is now, and of which project, for a start at which Docker does not answer or several projects are there.
+    /// Saves blue's address and Compose project, for a start without an answer from Docker or with several projects.
     fn remember(&mut self, i: usize) {
         let state = &mut self.services[i];
         let blue = &state.route.blue;
@@ -333,13 +334,13 @@ impl Controller {
         let _ = self.timeline.watch(written);
     }
 
-    /// Lets the machine know whether anything can be known.
+    /// Tells the state machine whether Docker's state is known.
     pub(in crate::control) fn look_at_docker(&mut self, i: usize, now: Time) {
         let state = &self.services[i];
         let Some(run) = &state.run else { return };
         let blind =
             state.is_docker() && (self.watcher.lost.is_some() || !state.sighted(&self.watcher));
-        // A green that is still to be made cannot be seen, and is not missed.
+        // A green that is still to be created cannot be seen, and is not missed.
         let starting =
             run.trial.rollout().step() == Some(&Step::Start) && self.watcher.lost.is_none();
         let blind = blind && !starting;
@@ -359,12 +360,12 @@ async fn patiently<T>(look: impl Future<Output = Result<T, EngineError>>) -> Res
     }
 }
 
-/// What was told already: a trouble is told when it comes, not at each look.
+/// Problems that were reported: each is reported when it appears, not at each pass.
 #[derive(Default)]
 pub(in crate::control) struct ReportedProblems(Vec<String>);
 
 impl ReportedProblems {
-    /// Of all troubles that there are now, those that were not told yet.
+    /// Of all current problems, those that were not reported yet.
     pub(in crate::control) fn fresh(&mut self, all: Vec<String>) -> Vec<String> {
         let fresh = all.iter().filter(|text| !self.0.contains(text)).cloned();
         let fresh = fresh.collect();
@@ -374,7 +375,7 @@ impl ReportedProblems {
 }
 
 impl Seen {
-    /// A sweep of before does not know what comes now; it is repeated later.
+    /// Stops a running cleanup, which does not know the new state; it is repeated later.
     pub(in crate::control) fn stop_sweeping(&mut self) {
         if let Some(task) = self.sweeping.take() {
             task.abort();
@@ -382,7 +383,7 @@ impl Seen {
         }
     }
 
-    /// Green is not wanted any more.
+    /// Stops creating green's containers.
     pub(in crate::control) fn stop_raising(&mut self) {
         if let Some(task) = self.raising.take() {
             task.abort();
@@ -390,7 +391,7 @@ impl Seen {
         self.sweep_due = true;
     }
 
-    /// Of a pool's troubles, those that were not told yet.
+    /// Of a pool's problems, those that were not reported yet.
     pub(in crate::control) fn untold(&mut self, color: Color, all: Vec<String>) -> Vec<String> {
         self.told[color.index()].fresh(all)
     }

@@ -1,4 +1,4 @@
-//! The rehearsal of a rollback: blue's own backends as green, up and back, measured.
+//! The drill, a rehearsal of a rollback: blue's own backends as green, up and back, measured.
 //!
 //! No user can be harmed by it, because both colours are the same backends.
 
@@ -6,18 +6,18 @@ use crate::core::stats::SpanStats;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
-/// What a drill measured.
+/// The measurements of a drill.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DrillReport {
     /// Milliseconds from the decision until every new request went to green.
     pub up_ms: f64,
     /// Milliseconds from the decision until every new request went to blue.
     pub back_ms: f64,
-    /// Requests that green was given in between.
+    /// Requests that green got in between.
     pub green_requests: u64,
-    /// Of these, failed ones.
+    /// Failed requests, of those in `green_requests`.
     pub green_failed: u64,
-    /// Requests that were still under way at the way back; they ended where they were.
+    /// Requests that were still in flight at the way back; they ended where they were.
     pub in_flight_at_return: i64,
 }
 
@@ -38,7 +38,7 @@ impl DrillReport {
     }
 }
 
-/// Requests after which a drill has seen enough.
+/// Requests after which a drill ends.
 const ENOUGH: u64 = 200;
 
 /// The longest that a drill waits for requests.
@@ -54,7 +54,7 @@ pub(crate) struct Drill {
 }
 
 impl Drill {
-    /// A drill whose way up was asked for at `asked` and has just been published.
+    /// A drill with a way up that was requested at `asked` and has just been published.
     pub(crate) fn new(service: String, asked: Instant) -> Drill {
         Drill {
             service,
@@ -64,17 +64,17 @@ impl Drill {
         }
     }
 
-    /// Adds what green did.
+    /// Adds green's counts.
     pub(crate) fn see(&mut self, span: &SpanStats) {
         self.seen.merge(span);
     }
 
-    /// Whether enough was seen, or it took too long.
+    /// Whether there were enough requests, or it took too long.
     pub(crate) fn ripe(&self) -> bool {
         self.seen.requests >= ENOUGH || self.up.elapsed() >= PATIENCE
     }
 
-    /// What was measured, right after the way back was published.
+    /// The measurements, right after the way back was published.
     pub(crate) fn report(self, asked: Instant, in_flight: i64) -> DrillReport {
         DrillReport {
             up_ms: self.up_ms,

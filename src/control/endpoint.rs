@@ -1,6 +1,6 @@
-//! Asking an address by HTTP for JSON: with its TLS, headers and credentials.
+//! Queries an address by HTTP for JSON: with its TLS, headers and credentials.
 //!
-//! Redirects are not followed, so what is sent goes to the address that was written and nowhere else.
+//! Redirects are not followed, so the request goes to the configured address only.
 
 use crate::config::{Endpoint, Protocol};
 use crate::visit::{Answer, Question, Way};
@@ -15,19 +15,19 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// Bytes of an answer that are read.
+/// Highest number of bytes read of an answer.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// Characters of an answer that was not understood that are told.
+/// Characters quoted of an answer that cannot be parsed.
 const TOLD_MAX: usize = 100;
 
-/// The wait for a connection, where the name has another address to try.
+/// The connection timeout, where the name has another address to try.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// What the address answers, `below` and `query` added to it.
+/// The JSON answer of the address, with `below` and `query` added to it.
 ///
 /// # Errors
-/// Says what went wrong and what to do; it may have what the other side said in it.
+/// Says what went wrong and what to do; it may quote the answer.
 pub(super) async fn get<T: DeserializeOwned>(
     at: &Endpoint,
     below: &str,
@@ -48,7 +48,7 @@ pub(super) async fn get<T: DeserializeOwned>(
     if let Some(why) = refusal(at, &answer) {
         return Err(format!("{base} {why}{}", said(at, &body)));
     }
-    // Prometheus says in JSON what is wrong with a query, with a status of its own.
+    // Prometheus describes an error in a query as JSON, with an error status.
     serde_json::from_slice(&body).map_err(|_| {
         let status = status(&answer);
         let said = said(at, &body);
@@ -60,7 +60,7 @@ async fn ask(at: &Endpoint, url: &Url) -> io::Result<Answer> {
     let way = Way::new(Protocol::Http1, at.tls.as_ref()).map_err(io::Error::other)?;
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(80);
-    // Brackets are for URLs and `Host` alone.
+    // Only URLs and `Host` have brackets.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses: Vec<SocketAddr> = lookup_host((bare, port)).await?.collect();
     let stream = connect(&addresses).await?;
@@ -79,7 +79,7 @@ async fn ask(at: &Endpoint, url: &Url) -> io::Result<Answer> {
     way.ask_on(stream, question).await
 }
 
-/// A connection to the first address that takes one.
+/// A connection to the first address that accepts one.
 async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (i, address) in addresses.iter().enumerate() {
@@ -127,7 +127,7 @@ fn status(answer: &Answer) -> String {
     status.map_or_else(|| answer.status().to_string(), |status| status.to_string())
 }
 
-/// What a status says that no JSON is read of.
+/// The error text for a status without JSON to read.
 fn refusal(at: &Endpoint, answer: &Answer) -> Option<String> {
     let status = status(answer);
     match answer.status() {
@@ -150,9 +150,9 @@ fn refusal(at: &Endpoint, answer: &Answer) -> Option<String> {
     }
 }
 
-/// The beginning of an answer that was not understood.
+/// The beginning of an answer that cannot be parsed.
 fn said(at: &Endpoint, body: &[u8]) -> String {
-    // Before it is cut: a part of a secret would not be known as one.
+    // Before the cut: a part of a secret would not be recognised.
     let text = at.without_secrets(&String::from_utf8_lossy(body));
     let text: String = text.trim().chars().take(TOLD_MAX).collect();
     if text.is_empty() {
@@ -178,7 +178,7 @@ fn because(at: &Endpoint, url: &Url, error: &io::Error) -> String {
 
 fn certificate(host: &str, bad: &Bad, own: bool) -> String {
     match bad {
-        // A bad signature: another authority of the same name.
+        // A bad signature: another authority with the same name.
         Bad::UnknownIssuer | Bad::BadSignature if own => {
             format!("the certificate of {host} is signed by another authority than `ca` has")
         }

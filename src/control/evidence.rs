@@ -1,5 +1,5 @@
-//! What is kept of a rollout that went back: a folder with the verdict, the seconds, and what Docker
-//! knew of green. It is there in the morning, when the containers may not be.
+//! The evidence kept of a rollout that went back: a folder with the verdict, the seconds, and Docker's
+//! data on green. It remains when the containers are gone.
 
 use crate::control::controller::Controller;
 use crate::control::handle::Message;
@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs;
 
-/// Lines of a dead container's log that are told.
+/// Lines of a dead container's log that are reported.
 const LAST_LINES: usize = 5;
 
 /// Lines of each container's log that are kept.
 const LOG_LINES: usize = 10_000;
 
-/// How often a container that answers no more is looked at again, half a second apart.
+/// Attempts to read the state of a container that no longer answers, half a second apart.
 const LATE: u32 = 20;
 
-/// Folders that are kept.
+/// Number of folders that are kept.
 const FOLDERS: usize = 20;
 
-/// What goes into a folder.
+/// The contents of a folder.
 struct Bundle {
     folder: PathBuf,
     verdict: String,
@@ -35,7 +35,7 @@ struct Bundle {
 }
 
 impl Controller {
-    /// How green's containers stand at the end of a rollout, and their last lines; nobody waits for them.
+    /// Reports the state of green's containers at the end of a rollout, and their last log lines, in the background.
     pub(super) fn last_words(&mut self, i: usize) {
         let state = &self.services[i];
         let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
@@ -72,7 +72,7 @@ impl Controller {
         }
     }
 
-    /// Keeps what is known of a green that goes; nobody waits for it.
+    /// Keeps the evidence on a green that is released, in the background.
     pub(super) fn keep_evidence(&mut self, i: usize) {
         let state = &self.services[i];
         let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
@@ -159,7 +159,7 @@ impl Bundle {
     }
 }
 
-/// How a container ended, with the last of its log.
+/// How a container ended, with the end of its log.
 fn words(name: &str, state: &State, lines: Result<String, EngineError>) -> String {
     match lines.as_deref().map(str::trim) {
         Ok("") => format!("{name} {state}; it wrote nothing to its log"),
@@ -172,8 +172,8 @@ fn words(name: &str, state: &State, lines: Result<String, EngineError>) -> Strin
     }
 }
 
-/// How a container stands that answers no more and ran when it was last seen: the engine may say later than the checks
-/// that it is dead, and why.
+/// The state of a container that no longer answers and ran when it was last seen: the engine may report its death and
+/// the reason later than the checks.
 async fn fate(engine: &Engine, id: &str, seen: State) -> State {
     for _ in 0..LATE {
         match engine.find(id).await {
@@ -187,7 +187,7 @@ async fn fate(engine: &Engine, id: &str, seen: State) -> State {
     seen
 }
 
-/// The newest folders stay.
+/// Removes all but the newest folders.
 async fn forget_old(all: &Path) -> io::Result<()> {
     let mut folders = vec![];
     let mut entries = fs::read_dir(all).await?;

@@ -1,4 +1,4 @@
-//! What is done when a rollout has ended: hooks, metrics, the view that stays, the copy of the journal.
+//! The work at the end of a rollout: hooks, metrics, the view that stays, the copy of the journal.
 
 use crate::control::controller::Controller;
 use crate::control::crash;
@@ -35,7 +35,7 @@ impl Controller {
             service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
             state.last = Some(view);
         }
-        // What the file says holds for backends that changed while shifter was away.
+        // The file also applies to backends that changed while shifter was not running.
         let before = state.route.blue.clone();
         state.adopt(state.settings.clone());
         if state.route.blue != before {

@@ -1,4 +1,4 @@
-//! What the controller tells Prometheus: the same facts as the view, as gauges.
+//! The controller's Prometheus gauges: the same facts as the view.
 
 use crate::control::service_state::ServiceState;
 use crate::core::judge::{Policy, Report, Verdict};
@@ -45,14 +45,14 @@ pub fn expose(metrics: &ServiceMetrics, state: &ServiceState, published: &Publis
     );
 }
 
-/// Sets the gauges of each metric's finding; the requests of blue and green that were judged by their failures.
+/// Sets the gauges of each metric's finding; returns the requests of blue and green that were judged for failures.
 fn expose_findings(metrics: &ServiceMetrics, report: &Report, policy: &Policy) -> [u64; 2] {
     let mut judged = [0; 2];
     for (finding, tolerance) in report.findings.iter().zip(policy.omega0) {
         if finding.metric.level().is_none() {
             judged = [finding.blue_requests, finding.green_requests];
         }
-        // Where blue had nothing bad to compare with there is no finite ratio.
+        // Without bad requests of blue the ratio is not finite.
         let none = if finding.green_bad > 0 {
             f64::INFINITY
         } else {

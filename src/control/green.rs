@@ -1,4 +1,4 @@
-//! Where a rollout's green comes from: from the file, or made from blue on another image.
+//! The origin of a rollout's green: from the file, or copied from blue with another image.
 
 use crate::config::{self, Access, PoolSpec};
 use crate::control::controller::Controller;
@@ -12,14 +12,14 @@ use crate::driver::docker::pools;
 use crate::driver::static_pools;
 use crate::store::Clock;
 
-/// What a rollout begins with.
+/// The inputs of a rollout.
 pub(super) struct RolloutInputs {
     pub(super) blue: Pool,
     pub(super) green: Pool,
-    /// Green is to be made on this image.
+    /// The image to create green from.
     pub(super) image: Option<String>,
     pub(super) plan: Plan,
-    /// How many members green is to have.
+    /// Number of members that green is to have.
     pub(super) members: usize,
 }
 
@@ -136,7 +136,7 @@ impl Controller {
         })
     }
 
-    /// Makes green where shifter is to; what was made by an earlier attempt of this rollout is used.
+    /// Creates green where shifter manages it; containers of an earlier attempt of this rollout are used.
     pub(super) fn start_green(&mut self, i: usize) {
         let state = &self.services[i];
         let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
@@ -149,7 +149,7 @@ impl Controller {
         let blue = state.docker.containers[Color::Blue.index()]
             .as_deref()
             .unwrap_or_default();
-        // One that runs shows more of what blue is than one that does not.
+        // A running container shows more of blue's settings than a stopped one.
         let like = blue.iter().find(|one| one.state.serves()).or(blue.first());
         let order = Raise {
             owner: self.watcher.owner(&service, rollout),
@@ -162,7 +162,7 @@ impl Controller {
         };
         let engine = self.watcher.engine.clone();
         let task = tokio::spawn(async move {
-            // People can do without a line; the work cannot wait for them.
+            // The message is dropped if the mailbox is full: a line is dispensable, the work must not wait for it.
             let say = |said: Said| drop(own.try_send(Message::of_making(&service, rollout, said)));
             let raised = create::raise(&engine, &order, say).await;
             let result = raised.map_err(|error| error.to_string());
@@ -173,7 +173,7 @@ impl Controller {
         }
     }
 
-    /// Green runs, or cannot.
+    /// Green's containers run, or could not be started.
     pub(super) fn raised(&mut self, rollout: i64, result: Result<(), String>) {
         let Some(i) = self.rolls_out(rollout) else {
             return;

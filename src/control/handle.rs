@@ -1,4 +1,4 @@
-//! How the rest of the process asks the controller: orders that change something, queries, a view.
+//! The interface of the controller to the rest of the process: commands, queries, a view.
 
 use crate::control::drill::DrillReport;
 use crate::control::view::View;
@@ -17,35 +17,35 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// Something that a person or a tool wants done.
+/// A command from a person or a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlCommand {
     /// Start a rollout.
     Run {
-        /// Another recipe than the configured one.
+        /// Another strategy than the configured one.
         strategy: Option<Strategy>,
-        /// A rollout under way gives way instead of being in the way.
+        /// End a rollout under way in favour of this one, instead of refusing this command.
         supersede: bool,
         /// The image of green's containers, where shifter makes them.
         image: Option<String>,
-        /// Too little memory for two versions is a reason not to begin.
+        /// Refuse to start with too little memory for two versions.
         strict: bool,
-        /// What green changes on purpose: told in this rollout, and not judged.
+        /// What green changes on purpose: only reported in this rollout, not judged.
         expect: Vec<Expected>,
     },
     /// Skip to the last share now; green stays judged there.
     Promote,
-    /// Approve the step that waits for it.
+    /// Approve the waiting step.
     Approve,
-    /// No further step for now.
+    /// Pause the plan.
     Pause,
-    /// Go on with the plan.
+    /// Resume the plan.
     Resume,
     /// End the rollout: back to blue.
     Abort,
-    /// Back to blue, also after the promotion while blue is warm.
+    /// Return to blue, also after the promotion while blue is warm.
     Rollback {
-        /// Green's containers run on for a while, to be looked at.
+        /// Keep green's containers running for a while, for inspection.
         keep: bool,
     },
     /// Set green's share by hand; the plan pauses there.
@@ -56,19 +56,19 @@ pub enum ControlCommand {
     Reload,
 }
 
-/// What an order led to.
+/// The result of a command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CommandOutcome {
-    /// The rollout that it is about, if any.
+    /// The rollout concerned, if any.
     pub rollout: Option<i64>,
     /// One line for people.
     pub text: String,
-    /// What a drill measured.
+    /// The measurements of a drill.
     pub drill: Option<DrillReport>,
 }
 
 impl CommandOutcome {
-    /// What an order about this rollout led to.
+    /// The result of a command on this rollout.
     pub fn of(rollout: i64, text: String) -> CommandOutcome {
         CommandOutcome {
             rollout: Some(rollout),
@@ -78,21 +78,21 @@ impl CommandOutcome {
     }
 }
 
-/// Why an order was not carried out. Nothing was changed.
+/// Why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// No such service.
     #[error("there is no service `{name}`; there is {known}")]
     NoSuchService {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The names of the existing services.
         known: String,
     },
-    /// Several services, and none was named.
+    /// There are several services, and none was named.
     #[error("name a service: there is {known}")]
     WhichService {
-        /// What there is.
+        /// The names of the existing services.
         known: String,
     },
     /// A rollout is under way.
@@ -105,41 +105,41 @@ pub enum CommandError {
         /// The rollout in the way.
         rollout: i64,
     },
-    /// It makes no sense in the present phase.
+    /// The command makes no sense in the current phase.
     #[error("{0}")]
     NotNow(String),
-    /// It could not be recorded, so it was not done.
+    /// The change could not be recorded, so it was not made.
     #[error("{0}. Nothing was changed; traffic goes on as before. `shifter rollback` still works")]
     Unrecorded(String),
     /// The configuration file is wrong.
     #[error("{0}")]
     Configuration(String),
-    /// The controller is gone.
+    /// The controller has stopped.
     #[error(
         "the controller does not answer; traffic goes on with the last weights. Restart shifter when it suits you"
     )]
     Gone,
 }
 
-/// A question about the past.
+/// A query about the past.
 #[derive(Clone, Debug)]
 pub enum Query {
     /// The newest rollouts.
     Rollouts {
-        /// Of this service only.
+        /// Only rollouts of this service.
         service: Option<String>,
-        /// At most so many.
+        /// Highest number of rollouts.
         limit: u32,
     },
     /// One rollout.
     Rollout(i64),
-    /// Narration after a number.
+    /// Narration lines after a number.
     Notes {
-        /// The last one known.
+        /// The number of the last known line.
         after: i64,
-        /// Of this rollout only.
+        /// Only lines of this rollout.
         rollout: Option<i64>,
-        /// At most so many.
+        /// Highest number of lines.
         limit: u32,
     },
     /// The recorded seconds of a rollout.
@@ -151,15 +151,15 @@ pub enum Query {
 pub enum Answer {
     /// The newest rollouts, newest first.
     Rollouts(Vec<SavedRollout>),
-    /// One rollout, if there is one of this number.
+    /// One rollout, if the number exists.
     Rollout(Option<Box<SavedRollout>>),
-    /// Narration, oldest first.
+    /// Narration lines, oldest first.
     Notes(Vec<Note>),
-    /// Seconds, oldest first.
+    /// Recorded seconds, oldest first.
     Seconds(Vec<(i64, String)>),
 }
 
-/// What the controller finds in its mailbox.
+/// A message in the controller's mailbox.
 pub(crate) enum Message {
     ControlCommand {
         service: Option<String>,
@@ -170,7 +170,7 @@ pub(crate) enum Message {
         query: Query,
         reply: oneshot::Sender<Result<Answer, CommandError>>,
     },
-    /// A task that the controller started has ended.
+    /// The warm-up of a rollout has ended.
     Warmed { rollout: i64, text: String },
     Smoked {
         rollout: i64,
@@ -182,50 +182,50 @@ pub(crate) enum Message {
         rollout: i64,
         result: Result<(), String>,
     },
-    /// A source said how green is in the share of this mark.
+    /// A source returned a reading on green in the share of this mark.
     Measured {
         rollout: i64,
         mark: u64,
         source: usize,
         reading: Reading,
     },
-    /// What the containers of both versions have taken, or that the engine does not say.
+    /// Resource usage of the containers of both versions, or why the engine gave none.
     Used {
         rollout: i64,
         looks: Result<[UsageSample; 2], EngineError>,
     },
-    /// Green's containers were made and started, or could not be.
+    /// Green's containers were created and started, or could not be.
     Raised {
         rollout: i64,
         result: Result<(), String>,
     },
-    /// The baseline's containers were made and started, or could not be.
+    /// The baseline's containers were created and started, or could not be.
     Copied {
         rollout: i64,
         result: Result<(), String>,
     },
-    /// A line that a task has for people.
+    /// A line for people from a task.
     Said {
         service: String,
         rollout: i64,
         kind: &'static str,
         text: String,
     },
-    /// An image was fetched for a service that was not here before.
+    /// An image was fetched for a service, and was not on the host before.
     Fetched { service: String, fetched: Fetched },
-    /// What nobody needs any more was cleared away, or could not be.
+    /// A cleanup has ended or failed.
     Swept {
         service: String,
-        /// Who was to be stopped by it.
+        /// The containers that it was to stop.
         retired: Vec<String>,
         result: Result<Swept, String>,
     },
-    /// The process ends: record where things stand and stop.
+    /// The process ends: record the state and stop.
     Stop { done: oneshot::Sender<()> },
 }
 
 impl Message {
-    /// What was said while containers of a rollout were made.
+    /// A line from the creation of a rollout's containers.
     pub(crate) fn of_making(service: &str, rollout: i64, said: Said) -> Message {
         let service = service.to_owned();
         match said {
@@ -243,7 +243,7 @@ impl Message {
     }
 }
 
-/// The way to the controller; cheap to clone.
+/// A handle to the controller; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) mailbox: mpsc::Sender<Message>,
@@ -252,7 +252,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Gives an order and waits until it is carried out or refused.
+    /// Sends a command and waits until it is carried out or refused.
     pub async fn order(
         &self,
         service: Option<&str>,
@@ -271,7 +271,7 @@ impl Handle {
         answer.await.map_err(|_| CommandError::Gone)?
     }
 
-    /// Asks about the past.
+    /// Sends a query.
     pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox
@@ -281,17 +281,17 @@ impl Handle {
         answer.await.map_err(|_| CommandError::Gone)?
     }
 
-    /// How things stand, at most a fifth of a second old.
+    /// The current view, at most a fifth of a second old.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
     }
 
-    /// Narration from now on.
+    /// Narration lines from now on.
     pub fn notes(&self) -> broadcast::Receiver<Note> {
         self.notes.subscribe()
     }
 
-    /// Lets the controller record where things stand and end.
+    /// Lets the controller record its state and end.
     pub async fn stop(&self) {
         let (done, ended) = oneshot::channel();
         if self.mailbox.send(Message::Stop { done }).await.is_ok() {

@@ -1,4 +1,4 @@
-//! What the backends' health and load mean for a rollout.
+//! The effect of the backends' health and load on a rollout.
 
 use crate::control::controller::Controller;
 use crate::control::identity;
@@ -11,7 +11,7 @@ use crate::store::shared_state::{BackendState, Health, PublishedService};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// What the checks say that the machine must know.
+/// The events for the state machine that follow from the checks.
 pub fn events(state: &mut ServiceState, published: &PublishedService, now: Time) -> Vec<Event> {
     let well = state.green_is_well();
     let min_ready = state.settings.health.min_ready;
@@ -59,7 +59,7 @@ pub fn events(state: &mut ServiceState, published: &PublishedService, now: Time)
     events
 }
 
-/// What is logged where no rollout is under way: the pool that serves has lost its last healthy member, or has one again.
+/// The log line where no rollout is under way: the serving pool has lost its last healthy member, or has one again.
 pub fn turn(
     state: &mut ServiceState,
     published: &PublishedService,
@@ -70,7 +70,7 @@ pub fn turn(
     }
     let bad = |backend: &BackendState| backend.health() == Health::Down || backend.doubted();
     let lost = pool.iter().all(|backend| bad(backend));
-    // A member without a first check says nothing.
+    // A member without a first check has no known health.
     let back = pool
         .iter()
         .any(|backend| backend.health() == Health::Up && !backend.doubted());
@@ -92,7 +92,8 @@ pub fn turn(
     }
 }
 
-/// Tells the tunnels of a pool that is on its way out to end one by one; how many are open, when that is news.
+/// Tells the upgraded connections of a pool that is being released to end one by one; returns the number of open ones
+/// when this starts.
 pub fn farewell(
     state: &ServiceState,
     published: &PublishedService,
@@ -114,14 +115,14 @@ pub fn farewell(
             }
         }
     }
-    // The baseline goes with whichever pool goes.
+    // The baseline is released with either pool.
     for backend in &published.baseline {
         backend.let_go(leaving.map(|_| run.trial.rollout().plan().drain));
     }
     news
 }
 
-/// Whether the pool that was let go has no request under way.
+/// Whether the released pool has no request in flight.
 pub fn drained(state: &ServiceState, published: &PublishedService) -> bool {
     let Some(run) = &state.run else { return false };
     let color = match run.trial.rollout().phase() {
@@ -136,7 +137,7 @@ pub fn drained(state: &ServiceState, published: &PublishedService) -> bool {
 }
 
 impl Controller {
-    /// What is still open on a pool that is on its way out ends, and people are told how much that is.
+    /// Ends what is still open on a pool that is being released, and reports how much that is.
     pub(super) fn let_go(&mut self, i: usize, published: &PublishedService, now: Time) {
         let state = &self.services[i];
         let Some((color, open, within)) = farewell(state, published, now) else {

@@ -1,4 +1,4 @@
-//! Hooks: commands of people's own at moments of a rollout.
+//! Hooks: the user's own commands at moments of a rollout.
 //!
 //! A hook may run twice, when shifter ends in the middle of one: it must be safe to repeat.
 
@@ -9,7 +9,7 @@ use crate::control::program;
 use crate::core::plan::Moment;
 use std::time::Duration;
 
-/// What a hook is told.
+/// The facts passed to a hook.
 #[derive(Clone, Debug, serde::Serialize)]
 struct Facts {
     service: String,
@@ -22,7 +22,7 @@ struct Facts {
 }
 
 impl Controller {
-    /// Runs the hooks of a moment, one after the other; the rollout is told when all have ended.
+    /// Runs the hooks of a moment, one after the other; the rollout gets an event when all have ended.
     pub(super) fn run_hooks(&mut self, i: usize, at: Moment) {
         let state = &self.services[i];
         let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {

@@ -1,11 +1,11 @@
-//! Whether backends still are the containers that they were, while the engine is silent: `core::identity` has the rules.
+//! Whether backends still are the same containers while the engine is silent: `core::identity` has the rules.
 
 use crate::control::controller::Controller;
 use crate::core::table::Color;
 use crate::core::time::Time;
 
 impl Controller {
-    /// While the engine is silent an address that refuses is not asked again; told once for each backend.
+    /// While the engine is silent, stops new connections to an address that refuses; reported once for each backend.
     pub(super) fn doubt(&mut self, now: Time) {
         if self.watcher.lost.is_none() {
             return;
@@ -40,14 +40,14 @@ impl Controller {
         }
     }
 
-    /// The engine was asked and has named the containers of these pools.
+    /// The engine has answered and named the containers of these pools.
     pub(super) fn trust(&mut self, seen: &[(usize, Color)]) {
         let snapshot = self.board.snapshot();
         for (i, color) in seen {
             let Some(published) = snapshot.services.get(*i) else {
                 continue;
             };
-            // Baselines are looked for with blue.
+            // Baselines are looked up together with blue.
             let baseline = published.baseline.iter().filter(|_| *color == Color::Blue);
             for backend in published.pools[color.index()].iter().chain(baseline) {
                 backend.identify(|identity| identity.seen());
@@ -57,7 +57,7 @@ impl Controller {
     }
 }
 
-/// Why nothing new is sent to a backend that may well answer.
+/// Why no new request is sent to a backend that may well answer.
 pub(super) fn words(what: &str) -> String {
     format!(
         "{what} refused connections while Docker is silent: its address may be another container's by now, and nothing new is sent there until Docker answers"

@@ -1,4 +1,4 @@
-//! What a change of a rollout is called: one line for people at three in the morning.
+//! The wording of a rollout's changes: one line for an operator at three in the morning.
 
 use crate::core::judge::Verdict;
 use crate::core::plan::Step;
@@ -14,7 +14,7 @@ pub struct Said {
     pub text: String,
 }
 
-/// Says what changed between two states of a rollout; `evidence` is the judge's line, if it has one.
+/// Describes the change between two states of a rollout; `evidence` is the judge's line, if it has one.
 pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
     let said = |kind, text| Some(Said { kind, text });
     match (before.phase(), after.phase()) {
@@ -22,7 +22,7 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
         (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => None,
         (_, Phase::RollingBack { outcome }) => {
             let text = going_back(outcome, before.weight());
-            // What was not proven has its numbers in the judge's line alone.
+            // For an unproven outcome only the judge's line has numbers.
             let unproven = matches!(outcome, Outcome::Inconclusive { .. });
             let text = match evidence.filter(|_| unproven) {
                 Some(line) => format!("{text} ({line})"),
@@ -58,7 +58,8 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
     }
 }
 
-/// The judge's line on what was done; where green `grows` without proof, what says so, or that a person does.
+/// The judge's line on an action; where green `grows` without proof, with the policy that allows it, or that a person
+/// does it.
 pub fn grounds(verdict: &Verdict, line: String, grows: bool, by_hand: bool) -> String {
     match verdict {
         _ if by_hand => format!("by a person; {line}"),
@@ -72,7 +73,7 @@ pub fn grounds(verdict: &Verdict, line: String, grows: bool, by_hand: bool) -> S
     }
 }
 
-/// Says that an equal share begins or ends.
+/// Describes the start or end of an equal share.
 fn confirmation(before: &Rollout, after: &Rollout, shares: &str, line: &str) -> Option<Said> {
     let text = match (before.confirming(), after.confirming()) {
         (false, true) => format!(
@@ -90,7 +91,7 @@ fn confirmation(before: &Rollout, after: &Rollout, shares: &str, line: &str) -> 
     })
 }
 
-/// Says what the judge would have ended a rollout with, where the plan keeps it from that.
+/// Describes the outcome of the judge's verdict, where the plan does not let it end the rollout.
 pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
     let accused = after.accused()?;
     if before.accused() == Some(accused) {
@@ -113,7 +114,7 @@ pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
 
 fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
     let said = |kind, text| Some(Said { kind, text });
-    // Windows of a switchback are told where it begins and ends.
+    // Windows of a switchback are reported at their start and end.
     if before.phase() == after.phase() && before.switching() != after.switching() {
         return None;
     }

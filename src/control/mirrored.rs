@@ -1,4 +1,5 @@
-//! What copies told about a green without users: shown while it has none, and told when it gets its first.
+//! The results of mirrored requests to a green without users: shown while it has none, and reported when it gets its
+//! first.
 
 use crate::control::controller::Controller;
 use crate::control::view::MirrorView;
@@ -6,13 +7,13 @@ use crate::core::judge::words::grouped;
 use crate::metrics::MirrorCounts;
 
 impl Controller {
-    /// What was copied for an earlier green says nothing of this one.
+    /// Drops the counts of mirrored requests to an earlier green.
     pub(super) fn mirror_anew(&mut self, i: usize) {
         let state = &mut self.services[i];
         state.mirrored_before = self.metrics.service(&state.route.service).mirror.counts();
     }
 
-    /// Puts down what the copies told, as a part of the rollout's story.
+    /// Writes the results of mirrored requests to the rollout's timeline.
     pub(super) fn tell_mirrored(&mut self, i: usize) {
         let Some(view) = self.mirrored(i) else { return };
         let state = &self.services[i];
@@ -21,7 +22,7 @@ impl Controller {
         self.timeline.tell(&service, id, "mirror", line(&view));
     }
 
-    /// What was copied for this green; `None` for nothing.
+    /// The counts of mirrored requests to this green; `None` for none.
     pub(super) fn mirrored(&self, i: usize) -> Option<MirrorView> {
         let state = &self.services[i];
         let counts = self.metrics.service(&state.route.service).mirror.counts();
@@ -45,7 +46,7 @@ fn view(counts: &MirrorCounts) -> MirrorView {
     }
 }
 
-/// The same in one line for people.
+/// The counts in one line for people.
 pub fn line(view: &MirrorView) -> String {
     let sent = view.same + view.other_status + view.other_length + view.failed;
     let mut line = format!(

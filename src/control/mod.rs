@@ -1,4 +1,4 @@
-//! How a rollout moves: reads counts, asks the judge, performs what the machine decides.
+//! How a rollout moves: reads counts, asks the judge, performs the actions of the state machine.
 //!
 //! The controller has a thread and a runtime of its own, so that a slow disk or a panic in it can
 //! never hold up traffic. It talks to the data plane only through the store.

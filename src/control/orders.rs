@@ -1,4 +1,4 @@
-//! What people and tools ask of the controller, and what becomes of it.
+//! The commands of people and tools, and their execution.
 
 use crate::control::controller::{Controller, Reply};
 use crate::control::drill::Drill;
@@ -16,14 +16,14 @@ use crate::store::Clock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-/// What a rollout is asked to be.
+/// The options of a requested rollout.
 #[derive(Clone, Debug)]
 pub(super) struct RolloutRequest {
-    /// Another recipe than the configured one.
+    /// Another strategy than the configured one.
     pub(super) strategy: Option<Strategy>,
     /// The image of green's containers.
     pub(super) image: Option<String>,
-    /// Too little memory for two versions is a reason not to begin.
+    /// Refuse to start with too little memory for two versions.
     pub(super) strict: bool,
     /// What green changes on purpose.
     pub(super) expect: Vec<Expected>,
@@ -74,7 +74,7 @@ impl Controller {
         }
     }
 
-    /// The service that a rollout under way is of; none when it has ended.
+    /// The index of the service of a rollout under way; `None` when it has ended.
     pub(super) fn rolls_out(&self, rollout: i64) -> Option<usize> {
         let mine = |state: &ServiceState| {
             state
@@ -100,7 +100,7 @@ impl Controller {
         }
     }
 
-    /// Answers an order; what it changed can be seen by whoever asks next.
+    /// Answers a command, after publishing its changes for the next query.
     pub(super) fn reply(&mut self, to: Reply, answer: Result<CommandOutcome, CommandError>) {
         self.show();
         let _ = to.send(answer);
@@ -179,7 +179,7 @@ impl Controller {
             self.reply(reply, answer);
             return;
         }
-        // The newest order counts.
+        // The newest command counts.
         let older = self.waiting.iter().position(|w| w.service == service);
         if let Some(older) = older.map(|at| self.waiting.swap_remove(at)) {
             let _ = older.reply.send(Err(CommandError::NotNow(
@@ -243,14 +243,14 @@ impl Controller {
         Ok(CommandOutcome::of(id, text))
     }
 
-    /// What is answered to an order that is not carried out; `None` when it is.
+    /// The answer to a command that is not carried out; `None` when it is.
     fn refused(
         run: &Run,
         order: &ControlCommand,
         event: &Event,
     ) -> Option<Result<CommandOutcome, CommandError>> {
         if let Some(why) = run.trial.rollout().refuses(event) {
-            // Asking twice for what happens already is no mistake worth an error.
+            // A repeated command for what already happens is no error.
             let settled = matches!(
                 order,
                 ControlCommand::Rollback { .. } | ControlCommand::Abort
@@ -269,7 +269,7 @@ impl Controller {
         None
     }
 
-    /// A verb for a service that has no rollout.
+    /// A command for a service without a rollout.
     fn order_at_rest(
         &self,
         i: usize,
@@ -284,7 +284,7 @@ impl Controller {
                 "no rollout of `{service}` is under way; start one with `shifter run {service}`"
             )));
         }
-        // Asking twice for what has happened is no mistake worth an error.
+        // A repeated command for what has happened is no error.
         match self.services[i].went_back() {
             Some(rollout) => Ok(CommandOutcome::of(
                 rollout,

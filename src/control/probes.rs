@@ -1,4 +1,4 @@
-//! Sending probes: both versions are asked the same at the same time, and their answers are counted apart from users'.
+//! Sends probes: both versions get the same requests at the same time, and their answers are counted apart from users'.
 
 use crate::config::{self, Service, Timed};
 use crate::control::controller::Controller;
@@ -19,10 +19,10 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Pairs under way at a time, at most: what comes above it is not asked.
+/// Highest number of pairs in flight; further pairs are not sent.
 const PAIRS_MAX: usize = 1_000;
 
-/// Bytes of an answer that are waited for.
+/// Bytes of an answer that are read.
 const BODY_MAX: usize = 1 << 20;
 
 /// The probes of one rollout.
@@ -31,7 +31,7 @@ pub struct Prober {
     window: Arc<Window>,
     cursor: Cursor,
     since: Time,
-    /// Pairs since then.
+    /// Pairs sent since then.
     sent: u64,
     room: Arc<Semaphore>,
     still: bool,
@@ -42,7 +42,7 @@ fn counters(limits: Option<Limits>, now: Time) -> Arc<Window> {
     Arc::new(Window::new(0, limits, Default::default(), now))
 }
 
-/// What a probe needs to know.
+/// The settings of a probe.
 #[derive(Clone)]
 struct Rules {
     spec: Arc<config::Probes>,
@@ -54,7 +54,7 @@ impl Prober {
     /// The probes of a service, for one rollout; `None` where there are none.
     ///
     /// # Errors
-    /// When its members cannot be spoken to.
+    /// When its members cannot be connected to as configured.
     pub fn of(service: &Service) -> Result<Option<Prober>, String> {
         let Some(spec) = &service.probes else {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Prober {
         }))
     }
 
-    /// A share begins: what was asked before is not about it. Latency is counted against these limits.
+    /// Starts a share: earlier probes do not count for it. Latency is counted against these limits.
     pub fn start_share(&mut self, limits: Option<Limits>, now: Time) {
         self.renew(limits, now);
         (self.since, self.sent) = (now, 0);
@@ -88,14 +88,14 @@ impl Prober {
         self.cursor = Cursor::new(&self.window);
     }
 
-    /// Asks nothing for a while, or again: what was under way when that changed is counted by nobody.
+    /// Pauses the probes, or resumes them: probes in flight at that moment are not counted.
     fn keep_still(&mut self, still: bool, now: Time) {
         if std::mem::replace(&mut self.still, still) != still {
             self.renew(self.window.limits, now);
         }
     }
 
-    /// Judges what was counted; the lines to record.
+    /// Judges the counts; the lines to record.
     fn read(&mut self, trial: &mut Trial, now: Time) -> Vec<Line> {
         let mut reading = self.cursor.read(&self.window, now);
         if reading.ticks.is_empty() {
@@ -115,18 +115,18 @@ impl Prober {
         lines
     }
 
-    /// Asks as often as it is time for.
+    /// Sends the probes that are due.
     fn send(&mut self, host: &str, pools: &[Vec<Arc<BackendState>>; 2], now: Time) {
         let millis = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
         let all = millis.saturating_mul(u64::from(self.rules.spec.per_second)) / 1_000;
-        // Who overslept does not make up for it.
+        // Probes missed by a late wake-up are not sent later.
         let missed = all.saturating_sub(self.sent);
         let due = missed.min(u64::from(self.rules.spec.per_second).div_ceil(5));
         self.sent = all;
         for number in all - due..all {
             let turn = Turn::of(number, self.rules.spec.paths.len());
             let member = |color: Color| pick(&pools[color.index()], turn.member, now);
-            // Beside a blue that has nobody every green looks good.
+            // Beside a blue without members every green looks good.
             let (Some(blue), green) = (member(Color::Blue), member(Color::Green)) else {
                 continue;
             };
@@ -148,7 +148,7 @@ impl Prober {
     }
 }
 
-/// What the probe of a number is: every member is asked every path, and as often first as second.
+/// The member, path and order for a probe of this number: every member gets every path, and as often first as second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Turn {
     green_first: bool,
@@ -167,7 +167,7 @@ impl Turn {
     }
 }
 
-/// A member that can be asked, each in turn.
+/// The next member in turn that can take a request.
 fn pick(pool: &[Arc<BackendState>], turn: usize, now: Time) -> Option<SocketAddr> {
     let usable: Vec<_> = pool.iter().filter(|one| one.usable(now)).collect();
     let place = turn.checked_rem(usable.len())?;
@@ -202,8 +202,8 @@ async fn probe(
     }
 }
 
-/// How a probe ends. It asks for what must be there, so that an answer of 400 or above is a failure: two versions that
-/// both know nothing of a path are not shown to be equal.
+/// The result of a probe. It requests what must exist, so an answer of 400 or above is a failure: two versions that
+/// both lack a path are not shown to be equal.
 async fn ask(
     rules: &Rules,
     window: &Window,
@@ -245,7 +245,7 @@ async fn ask(
 }
 
 impl Controller {
-    /// Sends the probes that are due beside a green that has users, and takes what came back.
+    /// Sends the probes that are due beside a green with users, and judges the answers.
     pub(super) fn probe(&mut self, i: usize, published: &PublishedService, now: Time) {
         let state = &mut self.services[i];
         let (weight, host) = (state.route.weight, state.settings.own_host());
@@ -254,7 +254,7 @@ impl Controller {
         let Some(prober) = run.prober.as_mut().filter(|_| shown) else {
             return;
         };
-        // Beside a dead blue every green looks good: such seconds say nothing.
+        // Beside a dead blue every green looks good: such seconds are no evidence.
         let still = run.trial.rollout().degraded();
         prober.keep_still(still, now);
         if !still {

@@ -1,7 +1,7 @@
-//! Programs of people's own, run on this host, each in a process group of its own.
+//! The user's own programs, run on this host, each in a process group of its own.
 //!
-//! The exit status decides as soon as it is there: what the program left running in the background keeps its output
-//! open, and is not waited for. A program that is too slow ends with all that it started.
+//! The exit status decides as soon as it is known: background processes of the program keep its output
+//! open, and are not waited for. A program that exceeds its timeout is ended with all that it started.
 
 use futures::FutureExt;
 use futures::future::FusedFuture;
@@ -11,16 +11,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-/// Bytes of a program's output that are told.
+/// Bytes of a program's output that are reported.
 const OUTPUT_MAX: usize = 1_000;
 
-/// How long what is left in the pipes is read after the program has ended.
+/// How long the pipes are read after the program has ended.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long a program that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs a program to its end: its status and the last of what it wrote.
+/// Runs a program to its end: returns its status and the end of its output.
 ///
 /// # Errors
 /// When it could not be run, or not in time; then it is ended, with everything that it started.
@@ -95,7 +95,7 @@ impl Tail {
     }
 }
 
-/// The processes of one program. Dropped, they are killed: a rollout that is over waits for no hook.
+/// The processes of one program. They are killed on drop: a rollout that is over waits for no hook.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -106,12 +106,12 @@ impl Group {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.0 {
-            // It may have ended meanwhile.
+            // The group may have ended meanwhile.
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// What goes on in the background was meant to.
+    /// Keeps the group's background processes: they were meant to run on.
     fn spare(&mut self) {
         self.0 = None;
     }
@@ -194,7 +194,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).expect("the file");
         let pid = Pid::from_raw(text.trim().parse().expect("a number")).expect("a process");
         let deadline = Instant::now() + LONG;
-        // An orphan that has ended is there until it is reaped.
+        // A zombie exists until it is reaped.
         let runs = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
             stat.is_ok_and(|stat| !stat.contains(") Z "))

@@ -1,4 +1,4 @@
-//! What others see of the controller: the table, the view, the recording.
+//! The controller's outputs: the table, the view, the recording.
 
 use crate::control::controller::Controller;
 use crate::control::gauges;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Controller {
-    /// How long it took until blue had everything again; a challenge takes green nothing for good.
+    /// Records how long it took until blue had the whole share; a challenge does not count as a rollback.
     pub(in crate::control) fn tell_way_back(&self, i: usize, took: Duration) {
         let route = &self.services[i].route;
         if route.weight == Weight::NONE {
@@ -21,7 +21,7 @@ impl Controller {
         }
     }
 
-    /// Publishes what the wards want; when this returns, new requests are routed by it.
+    /// Publishes the routes of all services; when this returns, new requests are routed by them.
     pub(in crate::control) fn publish(&mut self) {
         let routes = self
             .services
@@ -64,7 +64,7 @@ impl Controller {
         }
     }
 
-    /// Puts what there is to see where status and metrics are read.
+    /// Updates what the status API and the metrics show.
     pub(in crate::control) fn show(&mut self) {
         let now = Clock::now();
         let snapshot = self.board.snapshot();
@@ -107,7 +107,7 @@ impl Controller {
         }));
     }
 
-    /// Says what became of a rollout by one event.
+    /// Reports the change of a rollout by one event.
     pub(in crate::control) fn narrate(
         &mut self,
         i: usize,

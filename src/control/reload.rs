@@ -1,4 +1,4 @@
-//! A new configuration while everything runs: taken as a whole, or not at all.
+//! A new configuration at run time: taken as a whole, or not at all.
 
 use crate::config::Config;
 use crate::control::controller::Controller;
@@ -46,7 +46,7 @@ impl Controller {
         })
     }
 
-    /// Takes over what a configuration says of services; how many are other ones than before.
+    /// Takes over the services of a configuration; returns how many have changed.
     pub(super) fn serve(&mut self, new: Config) -> usize {
         let mut services = Vec::with_capacity(new.services.len());
         let (mut changed, mut fresh) = (0, vec![]);
@@ -135,7 +135,7 @@ impl Controller {
     }
 }
 
-/// What is wrong with a certificate that is new and useless; one that is in use may stay.
+/// Why a new certificate cannot be used; one that is in use may stay.
 fn expired(old: &Config, new: &Config) -> Option<String> {
     let now = jiff::Timestamp::now().as_second();
     let all = |config: &Config| {

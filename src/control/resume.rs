@@ -1,4 +1,4 @@
-//! How a rollout begins, and how it goes on after the process has ended in the middle of it.
+//! The start of a rollout, and its continuation after the process has ended in the middle of it.
 
 use crate::config::PoolSpec;
 use crate::control::controller::Controller;
@@ -33,7 +33,7 @@ impl Controller {
         let (from, to) = (&blue.release, &green.release);
         let expected = expected(&ask.expect);
         let text = format!("{name} of {service}: {from} → {to}{expected}");
-        // What another journal made has the numbers up to there.
+        // Another journal has used the rollout numbers up to this one.
         let mut saved = fresh(state.docker.highest + 1, &service, name, from, to);
         let (rollout, actions) = Rollout::start(begin.plan, now);
         let state = &mut self.services[i];
@@ -77,7 +77,7 @@ impl Controller {
         Ok(CommandOutcome::of(id, text))
     }
 
-    /// Takes up a rollout that was under way when the process ended; it is routed as saved before anything listens.
+    /// Resumes a rollout that was under way when the process ended; it is routed as saved before any listener opens.
     pub(super) fn resume(&mut self, i: usize) {
         let now = Clock::now();
         let service = &self.services[i].route.service;
@@ -121,7 +121,7 @@ impl Controller {
         }
     }
 
-    /// Goes on with a rollout that was under way, once its containers have been seen.
+    /// Continues a rollout that was under way, once its containers have been seen.
     pub(super) fn restart_where_seen(&mut self, i: usize, now: Time) {
         let state = &mut self.services[i];
         if state.docker.restart_due && !state.sighted(&self.watcher) {
@@ -217,7 +217,7 @@ fn green_addresses(state: &ServiceState) -> Vec<SocketAddr> {
     green.map(|backend| backend.addr).collect()
 }
 
-/// The network on which green is reached: the one of the file, else green's first.
+/// The network by which green is reached: the one in the file, else green's first.
 fn network_of_green(state: &ServiceState) -> Option<String> {
     if let PoolSpec::Containers(blue) = &state.settings.blue
         && blue.network.is_some()
@@ -231,7 +231,7 @@ fn network_of_green(state: &ServiceState) -> Option<String> {
     Some(network.clone())
 }
 
-/// What is said of changes on purpose.
+/// The text on changes on purpose.
 fn expected(expect: &[Expected]) -> String {
     let names: Vec<_> = expect.iter().map(|one| one.name()).collect();
     match names.is_empty() {
@@ -243,7 +243,7 @@ fn expected(expect: &[Expected]) -> String {
     }
 }
 
-/// A rollout that has no number yet, which is to be `least` at least.
+/// A rollout without a number yet, which is to be at least `least`.
 fn fresh(least: i64, service: &str, strategy: &str, from: &str, to: &str) -> SavedRollout {
     SavedRollout {
         id: least,

@@ -1,4 +1,4 @@
-//! One rollout under way: the machine, the judge, and what they were fed.
+//! One rollout under way: the state machine, the judge, and their inputs.
 
 use crate::config::Service;
 use crate::control::probes::Prober;
@@ -19,39 +19,39 @@ use std::time::Duration;
 
 /// One rollout under way.
 pub struct Run {
-    /// As recorded.
+    /// The rollout as recorded.
     pub saved: SavedRollout,
-    /// The machine with its evidence.
+    /// The state machine with its evidence.
     pub trial: Trial,
-    /// The service's settings when it began: a reload changes the next one.
+    /// The service's settings at its start: a reload changes those of the next rollout.
     pub settings: Arc<Service>,
     /// Requests of our own to both versions.
     pub prober: Option<Prober>,
-    /// What both versions take of the machine.
+    /// Resource usage of both versions.
     pub usage: ResourceUsage,
-    /// Sizes and types that differ and were told, by route.
+    /// Differences of sizes and types that were reported, by route.
     pub told_contents: Vec<(String, Content)>,
-    /// Green has been healthy once: from then on its loss is bad news.
+    /// Green has been healthy once: from then on its loss counts against it.
     pub ready: bool,
-    /// Since when all of green has been well without a break.
+    /// Since when all of green has been healthy without a break.
     pub well_since: Option<Time>,
-    /// What is seen of the baseline.
+    /// The observed state of the baseline.
     pub baseline: baseline::Seen,
-    /// Which pools were seen without a healthy backend.
+    /// Whether each pool was seen without a healthy backend.
     pub lost: [bool; 2],
     /// The image of green's containers, where shifter makes them.
     pub image: Option<String>,
-    /// Too little memory for two versions is a reason not to begin.
+    /// Refuse to start with too little memory for two versions.
     pub strict: bool,
-    /// What green changes on purpose: told in this rollout, and not judged.
+    /// What green changes on purpose: only reported in this rollout, not judged.
     pub expect: Vec<Expected>,
-    /// Kinds of answers that people were told of.
+    /// Kinds of answers that were reported.
     pub told: Vec<AnswerKind>,
-    /// How many members green is to have before it is ready.
+    /// Number of members that green must have to be ready.
     pub members: usize,
-    /// What happened and could not be recorded yet.
+    /// Events that could not be recorded yet.
     pub pending: Vec<Event>,
-    /// What both pools did in this step.
+    /// The statistics of both pools in this step.
     pub step_spans: [SpanStats; 2],
     /// The furthest step that was begun.
     pub reached: usize,
@@ -74,7 +74,7 @@ fn first_hold(rollout: &Rollout) -> Duration {
         .unwrap_or_default()
 }
 
-/// The furthest step that a rollout has begun, as far as it says so itself: the last one where it was promoted.
+/// The furthest step that a rollout has begun, by its phase: the last one where it was promoted.
 fn reached(rollout: &Rollout) -> usize {
     let last = rollout.plan().steps.len().saturating_sub(1);
     let promoted = *rollout.phase() == Phase::Promoted;
@@ -83,7 +83,7 @@ fn reached(rollout: &Rollout) -> usize {
 }
 
 impl Run {
-    /// A rollout whose evidence begins; `ready` when green has been healthy before.
+    /// A rollout without evidence; `ready` when green has been healthy before.
     pub fn new(
         saved: SavedRollout,
         rollout: Rollout,
@@ -126,9 +126,9 @@ impl Run {
         run
     }
 
-    /// What is worse in green's answers, is not judged, and was not told before.
+    /// Kinds of answers that are worse on green, not judged, and not reported before.
     pub fn findings(&mut self) -> Vec<String> {
-        // A report is made for this in a rollout that has something to tell alone.
+        // A report is made for this only in a rollout that has something to report.
         if !self.trial.judge().has_told() {
             return vec![];
         }
@@ -141,7 +141,7 @@ impl Run {
         fresh.into_iter().map(|(_, words)| words).collect()
     }
 
-    /// How sizes and types of answers differ, as far as it was not told before.
+    /// Differences of sizes and types of answers that were not reported before.
     pub fn content_findings(&mut self) -> Vec<String> {
         let found = self.trial.judge().content_findings().into_iter();
         let mut lines = vec![];
@@ -155,7 +155,7 @@ impl Run {
         lines
     }
 
-    /// Keeps a line for the recording.
+    /// Adds a line to the recording.
     pub fn record(&mut self, line: &Line) {
         if let Ok(body) = serde_json::to_string(line) {
             self.lines.push((self.recorded, body));
@@ -181,7 +181,7 @@ impl Run {
         }
     }
 
-    /// One line on where it stands: the verdict, and the window of a switchback.
+    /// One line on the state: the verdict, and the window of a switchback.
     fn line(&self) -> Option<String> {
         let verdict = self.trial.verdict();
         let line = verdict.map(|verdict| self.trial.line(verdict));
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    /// How the rollout stands.
+    /// The view of the rollout.
     pub fn view(&self, now: Time) -> RolloutView {
         let report = self.trial.report();
         let outcome = self.trial.rollout().outcome();

@@ -1,4 +1,4 @@
-//! One service in the controller's care: its entry of the table, its evidence, its rollout.
+//! The state of one service in the controller: its entry in the table, its evidence, its rollout.
 
 use crate::config::{PoolSpec, Service};
 use crate::control::docker_watcher::Seen;
@@ -25,61 +25,61 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Seconds that the rates in the view cover.
+/// Seconds covered by the rates in the view.
 const RECENT: usize = 10;
 
-/// What must survive a crash for a rollout to go on: everything but the evidence, which starts anew.
+/// The state that must survive a crash for a rollout to continue: all but the evidence, which starts anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunState {
-    /// The machine.
+    /// The state machine.
     pub rollout: Rollout,
     /// Its age when this was saved, in milliseconds.
     pub age_ms: u64,
-    /// Blue as it was.
+    /// Blue's pool when this was saved.
     pub blue: Pool,
-    /// Green as it was.
+    /// Green's pool when this was saved.
     pub green: Pool,
-    /// The baseline as it was.
+    /// The baseline's pool when this was saved.
     #[serde(default)]
     pub baseline: Option<Pool>,
-    /// The turn of the line.
+    /// The salt of the line.
     pub salt: u64,
-    /// The epoch of pins.
+    /// The epoch of cookies.
     pub epoch: u32,
     /// Blue's past, for a green that serves alone.
     #[serde(default)]
     pub past: Option<Baseline>,
-    /// What blue did before green's first share, where that is known.
+    /// Blue's statistics before green's first share, where they are known.
     #[serde(default)]
     pub reference: Option<Reference>,
     /// The image of green's containers, where shifter makes them.
     #[serde(default)]
     pub image: Option<String>,
-    /// How many members green is to have.
+    /// Number of members that green is to have.
     #[serde(default)]
     pub members: usize,
-    /// What green changes on purpose: told in this rollout, and not judged.
+    /// What green changes on purpose: only reported in this rollout, not judged.
     #[serde(default)]
     pub expect: Vec<Expected>,
 }
 
 /// One service.
 pub struct ServiceState {
-    /// Its settings; a reload replaces them between rollouts.
+    /// The settings; a reload replaces them between rollouts.
     pub settings: Arc<Service>,
-    /// Its entry of the table.
+    /// The service's entry in the table.
     pub route: Route,
-    /// What is remembered between rollouts.
+    /// The state kept between rollouts.
     pub saved: SavedService,
     /// The rollout under way.
     pub run: Option<Run>,
-    /// The pool that serves has no healthy member, and that was logged.
+    /// Whether the serving pool has no healthy member, and that was logged.
     pub lost: bool,
-    /// The last one that ended.
+    /// The last rollout that ended.
     pub last: Option<RolloutView>,
-    /// What is known of its containers, where its pools are containers.
+    /// The state of the service's containers, where its pools are containers.
     pub docker: Seen,
-    /// Copies of requests that were made for greens before this one.
+    /// Counts of mirrored requests to greens before this one.
     pub mirrored_before: MirrorCounts,
     pub(in crate::control) histories: [History; 2],
     recent: VecDeque<[SpanStats; 2]>,
@@ -89,7 +89,7 @@ pub struct ServiceState {
 }
 
 impl ServiceState {
-    /// A service at rest, as remembered.
+    /// A service without a rollout, with its saved state.
     pub fn new(settings: Arc<Service>, saved: SavedService) -> ServiceState {
         let known = saved.known.clone();
         let blue = match known.filter(|_| !matches!(settings.blue, PoolSpec::Addresses(_))) {
@@ -129,7 +129,7 @@ impl ServiceState {
 
     /// Takes new settings; a rollout under way keeps its plan and its pools.
     ///
-    /// Where another time or other answers count from now on, blue's past is of another kind and is forgotten.
+    /// Where another latency or other failures count from now on, blue's past is not comparable and is dropped.
     pub fn adopt(&mut self, settings: Arc<Service>) {
         let counts = |one: &Service| (one.judgement.latency, one.judgement.count_4xx);
         if counts(&settings) != counts(&self.settings) {
@@ -142,7 +142,7 @@ impl ServiceState {
             self.docker.containers[Color::Green.index()] = None;
         }
         self.settings = settings;
-        // What the containers are is not said by the file alone.
+        // For containers the file alone does not give the pool.
         if self.run.is_none() && !self.is_docker() {
             self.route.blue = static_pools::pools(&self.settings, &self.saved.running).0;
         }
@@ -158,7 +158,7 @@ impl ServiceState {
         self.settings.policy()
     }
 
-    /// Green is known and has no share; counts, draws and cookies of a new rollout begin.
+    /// Sets a new green without a share; counts, draws and cookies of a new rollout begin.
     pub(super) fn prepare_route(&mut self, green: Pool) {
         self.route.green = Some(green);
         self.route.weight = Weight::NONE;
@@ -169,7 +169,7 @@ impl ServiceState {
 
     /// Begins a rollout's evidence.
     ///
-    /// `recorded` lines of it are in the journal already.
+    /// `recorded` is the number of its lines that are in the journal already.
     pub fn begin(
         &mut self,
         saved: SavedRollout,
@@ -187,7 +187,7 @@ impl ServiceState {
         self.run = Some(run);
     }
 
-    /// What must be saved to go on after a crash.
+    /// The state that must be saved to continue after a crash.
     pub fn state(&self, now: Time) -> Option<RunState> {
         let run = self.run.as_ref()?;
         Some(RunState {
@@ -206,7 +206,7 @@ impl ServiceState {
         })
     }
 
-    /// Reads the counts made since the last call and keeps them where they belong.
+    /// Reads the counts since the last call and distributes them.
     pub fn read(&mut self, published: &PublishedService, now: Time) -> Reading {
         let window = &published.window;
         let known = self
@@ -236,20 +236,20 @@ impl ServiceState {
         let seconds = reading.ticks.len() as u64;
         self.usual.push(&reading.groups, &reading.sample, seconds);
         self.recent.push_back(reading.spans.clone());
-        // A reader that overslept has one span for several seconds; the rates stay right within a second.
+        // After a late wake-up one span covers several seconds; the rates are right again within a second.
         while self.recent.len() > RECENT {
             self.recent.pop_front();
         }
         reading
     }
 
-    /// Feeds the judge; the verdict when there is news to act on.
+    /// Feeds the judge; returns the verdict when there is something new to act on.
     pub fn judge(&mut self, reading: &Reading) -> Option<Verdict> {
         let run = self.run.as_mut()?;
         if !run.trial.judges() || reading.ticks.is_empty() {
             return None;
         }
-        // What blue does for green's callers says nothing about green.
+        // In these windows blue serves green's requests: no evidence about green.
         if run.trial.withheld() {
             return None;
         }
@@ -273,7 +273,7 @@ impl ServiceState {
         verdict
     }
 
-    /// What is to be remembered when green becomes the new blue.
+    /// The state to save when green becomes the new blue.
     pub fn promoted(&self) -> SavedService {
         let Some(green) = &self.route.green else {
             return self.saved.clone();
@@ -287,7 +287,7 @@ impl ServiceState {
         let [blue, new] = &self.docker.containers;
         let new = new.as_deref().unwrap_or_default();
         let made = self.run.as_ref().is_some_and(|run| run.image.is_some());
-        // Whose containers shifter does not make, it does not stop either.
+        // Containers that shifter does not create, it does not stop either.
         let replaced = blue.iter().flatten().filter(|_| made);
         let mut retired = self.saved.retired.clone();
         retired.extend(replaced.map(|container| container.id.clone()));
@@ -299,7 +299,7 @@ impl ServiceState {
         }
     }
 
-    /// Green is the new blue.
+    /// Makes green the new blue.
     pub fn swap_roles(&mut self) {
         self.route.baseline = None;
         self.saved = self.promoted();
@@ -320,7 +320,7 @@ impl ServiceState {
     /// Blue serves alone again.
     pub fn drop_green(&mut self) {
         self.route.green = None;
-        // A slot of the file is watched also without a rollout: what was seen of it holds.
+        // A slot in the file is watched also without a rollout: its observed state stays valid.
         if !matches!(self.settings.green, Some(PoolSpec::Containers(_))) {
             self.docker.containers[Color::Green.index()] = None;
         }
@@ -331,14 +331,14 @@ impl ServiceState {
         self.histories[Color::Green.index()] = History::default();
     }
 
-    /// The last rollout, when it went back to blue.
+    /// The number of the last rollout, when it went back to blue.
     pub fn went_back(&self) -> Option<i64> {
         let last = self.last.as_ref()?;
         let promoted = last.outcome.as_deref() == Some(Outcome::Promoted.name());
         (!promoted).then_some(last.id)
     }
 
-    /// What the recorded rollout looks like now.
+    /// The current record of the rollout.
     pub fn saved_rollout(&self, now: Time) -> Option<SavedRollout> {
         let run = self.run.as_ref()?;
         let mut saved = run.saved.clone();
@@ -356,7 +356,7 @@ impl ServiceState {
         &self.histories[Color::Blue.index()]
     }
 
-    /// How the service stands.
+    /// The view of the service.
     ///
     /// `upgraded` counts the open upgraded connections of blue and green.
     pub fn view(
@@ -400,7 +400,7 @@ impl ServiceState {
         }
     }
 
-    /// One backend; the name of its container is not known here.
+    /// The view of one backend, without the name of its container.
     pub(in crate::control) fn backend_view(backend: &BackendState) -> BackendView {
         BackendView {
             id: backend.id.clone(),
@@ -451,7 +451,7 @@ impl ServiceState {
     }
 }
 
-/// Whether an action lets green have more than it has: such a thing is recorded before it is done.
+/// Whether an action increases green's share: such actions are recorded before they are performed.
 pub fn grows(actions: &[Action], present: Weight) -> bool {
     actions
         .iter()

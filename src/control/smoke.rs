@@ -1,4 +1,4 @@
-//! Smoke checks: each backend of green is asked what it must answer, out of sight of users.
+//! Smoke checks: requests to each backend of green with a required answer, hidden from users.
 
 use crate::config::{BackendTls, HttpCheck, Protocol, Pull, SmokeCheck};
 use crate::driver::docker::labels::Owner;
@@ -8,28 +8,28 @@ use crate::visit::{Question, Way};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Bytes of an answer's body that a check looks at.
+/// Bytes of an answer's body that a check reads.
 const BODY_MAX: usize = 1 << 20;
 
-/// What is checked: where green listens, and its containers where it has some.
+/// The target of the checks: green's addresses, and its containers where it has some.
 pub struct Target {
-    /// The host that requests carry.
+    /// The `Host` of the requests.
     pub host: String,
-    /// What green speaks.
+    /// Green's protocol.
     pub protocol: Protocol,
-    /// How it is met with TLS.
+    /// TLS settings for connections to green.
     pub tls: Option<BackendTls>,
-    /// Where green listens.
+    /// Green's addresses.
     pub backends: Vec<SocketAddr>,
     /// Name and id of green's containers.
     pub containers: Vec<(String, String)>,
-    /// Their engine.
+    /// The engine of the containers.
     pub engine: Engine,
-    /// For whom a container that looks at green is made.
+    /// The owner mark for a container that checks green.
     pub owner: Owner,
-    /// The network that it shares with green.
+    /// The network that this container shares with green.
     pub network: Option<String>,
-    /// Whether its image may be fetched.
+    /// When the image of this container is fetched.
     pub pull: Pull,
 }
 
@@ -70,7 +70,7 @@ async fn exec(command: &[String], limit: Duration, green: &Target) -> Result<usi
     Ok(green.containers.len())
 }
 
-/// In a container of its own, once for each member of green.
+/// Runs the check in a container of its own, once for each member of green.
 async fn beside(
     image: &str,
     command: &[String],
@@ -98,7 +98,7 @@ async fn beside(
     Ok(green.backends.len())
 }
 
-/// What the end of a program says.
+/// The result of a check from the end of its program.
 fn ended(what: String, ran: Result<(i64, String), EngineError>) -> Result<(), String> {
     match ran {
         Ok((0, _)) => Ok(()),

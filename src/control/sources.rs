@@ -1,4 +1,4 @@
-//! Asking other sources than users' requests how green is, while it has users.
+//! Queries other sources than users' requests about green, while it has users.
 
 use crate::config::{Asked, Endpoint, Source};
 use crate::control::controller::Controller;
@@ -14,10 +14,10 @@ use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Characters of what a source says that are told.
+/// Highest number of characters quoted from a source.
 const SAID_MAX: usize = 300;
 
-/// What a source is told.
+/// The facts passed to a source.
 #[derive(Clone, Debug)]
 struct Facts {
     service: String,
@@ -32,7 +32,7 @@ pub(super) fn of(sources: &[Source]) -> Sources {
 }
 
 impl Controller {
-    /// Asks every source whose time has come; what it says comes back as mail.
+    /// Queries every source that is due; the readings come back as messages.
     pub(super) fn ask_sources(&mut self, i: usize, now: Time) {
         let state = &mut self.services[i];
         let (weight, mark) = (state.route.weight, state.route.mark);
@@ -70,7 +70,7 @@ impl Controller {
         }
     }
 
-    /// What a source said of green in the share of this mark.
+    /// Takes a source's reading on green in the share of this mark.
     pub(super) fn measured(&mut self, rollout: i64, mark: u64, source: usize, reading: Reading) {
         let Some(i) = self.rolls_out(rollout) else {
             return;
@@ -112,7 +112,7 @@ async fn ask(source: &Source, facts: &Facts) -> Reading {
     }
 }
 
-/// What others say, cut to what fits in a line: it is kept, and shown.
+/// An external text, cut to what fits in a line: it is stored and shown.
 fn brief(said: &str) -> String {
     let plain = said.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(SAID_MAX).collect()
@@ -201,7 +201,7 @@ async fn numbers(
     }
 }
 
-/// One pool's number.
+/// The number of one pool.
 async fn number(at: &Endpoint, query: &str, color: Color, facts: &Facts) -> Result<f64, String> {
     let query = query
         .replace("$pool", color.name())

@@ -1,4 +1,4 @@
-//! What begins anew when green gets another share: the evidence, and the limits that latency is held against.
+//! What starts anew when green gets another share: the evidence, and the latency limits.
 
 use crate::control::service_state::ServiceState;
 use crate::core::probes::Probes;
@@ -10,7 +10,7 @@ use crate::store::Clock;
 use crate::store::window::Reading;
 
 impl ServiceState {
-    /// Green has this share from now on; the one before it.
+    /// Sets green's share from now on; returns the one before it.
     pub fn weigh(&mut self, weight: Weight) -> Weight {
         let before = std::mem::replace(&mut self.route.weight, weight);
         let back = weight == Weight::NONE && before > Weight::NONE;
@@ -22,10 +22,10 @@ impl ServiceState {
         before
     }
 
-    /// Feeds what blue's own callers had, to see whether green harms blue; events for the machine.
+    /// Feeds the statistics of blue's own callers, to see whether green harms blue; events for the state machine.
     pub fn beside(&mut self, reading: &Reading) -> Vec<Event> {
         let all = &reading.spans[Color::Blue.index()];
-        // A baseline is colder than blue's pool was before, and that is no harm done by green.
+        // A baseline is colder than blue's pool was before, and green does not cause that.
         let blue = SpanStats {
             latency: all.latency.without(&reading.baseline),
             ..all.clone()
@@ -40,15 +40,15 @@ impl ServiceState {
         events
     }
 
-    /// A window of a switchback begins: green's requests are served by blue, or by green again.
+    /// Begins a window of a switchback: green's requests are served by blue, or by green again.
     ///
-    /// Its share, its users and their cookies stay; the counts of each window are its own.
+    /// Green's share, its users and their cookies stay; the counts of each window are separate.
     pub fn withhold(&mut self, withheld: bool) {
         self.route.withheld = withheld;
         self.route.mark += 1;
     }
 
-    /// How a raised share grows. The first one begins at once: it is the smallest.
+    /// How a raised share grows. The first share begins at once: it is the smallest.
     fn ramp(&self, before: Weight, weight: Weight) -> Option<Ramp> {
         let over = self.run.as_ref()?.trial.rollout().plan().ramp;
         let grows = weight > before && before > Weight::NONE && !over.is_zero();
@@ -59,7 +59,7 @@ impl ServiceState {
         })
     }
 
-    /// A share begins: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
+    /// Starts a share: its evidence starts anew, with limits frozen from blue's past where there is enough of it.
     pub(in crate::control) fn start_share(&mut self, before: Weight, weight: Weight) {
         self.route.mark += 1;
         self.route.limits = None;

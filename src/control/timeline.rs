@@ -1,4 +1,4 @@
-//! Narration: every line is written to the journal and told to whoever listens.
+//! Narration: every line is written to the journal and sent to all listeners.
 
 use crate::store::Journal;
 use crate::store::journal::{JournalError, Note};
@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 /// Lines that a slow listener may lag behind before it must catch up from the journal.
 const LAG: usize = 1_024;
 
-/// Writes and tells what happens.
+/// Writes and publishes the lines of the narration.
 pub struct Timeline {
     /// The journal behind it.
     pub journal: Journal,
@@ -19,7 +19,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A ledger over a journal.
+    /// A timeline over a journal.
     pub fn new(journal: Journal) -> Timeline {
         let (notes, _) = broadcast::channel(LAG);
         Timeline {
@@ -30,7 +30,7 @@ impl Timeline {
         }
     }
 
-    /// Where the lines are told.
+    /// The channel on which lines are published.
     pub fn notes(&self) -> broadcast::Sender<Note> {
         self.notes.clone()
     }
@@ -40,9 +40,9 @@ impl Timeline {
         self.trouble.as_deref()
     }
 
-    /// Tells one line. A full disk loses the record, never the line.
+    /// Writes and publishes one line. A full disk loses the record, never the line.
     pub fn tell(&mut self, service: &str, rollout: Option<i64>, kind: &str, text: String) {
-        // What somebody may have to act on is heard at every usual level.
+        // Lines that may need action are logged at every usual level.
         match kind {
             "verdict" if !text.starts_with("promoted") => {
                 tracing::warn!(service, rollout, kind, "{text}");
@@ -66,7 +66,7 @@ impl Timeline {
         let _ = self.notes.send(note);
     }
 
-    /// Keeps in mind whether the journal can be written.
+    /// Remembers whether the journal can be written.
     pub fn watch<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         match &result {
             Ok(_) if self.trouble.is_some() => {

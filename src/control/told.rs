@@ -1,9 +1,9 @@
-//! Telling people how green's answers differ from blue's in what is not judged, in sizes and in types.
+//! Reports how green's answers differ from blue's in what is not judged, in sizes and in types.
 
 use crate::control::controller::Controller;
 
 impl Controller {
-    /// Tells each difference once in a rollout.
+    /// Reports each difference once in a rollout.
     pub(super) fn tell_findings(&mut self, i: usize) {
         let state = &mut self.services[i];
         let Some(run) = &mut state.run else { return };

@@ -1,4 +1,4 @@
-//! Asking the engine what both versions take of the machine, while green has users.
+//! Queries the engine for the resource usage of both versions, while green has users.
 
 use crate::config::Access;
 use crate::control::controller::Controller;
@@ -12,7 +12,7 @@ use crate::driver::docker::{Engine, EngineError};
 use crate::store::Clock;
 
 impl Controller {
-    /// Looks when it is time; what was seen comes back as mail.
+    /// Takes a sample when it is due; the result comes back as a message.
     pub(super) fn ask_usage(&mut self, i: usize, now: Time) {
         if self.config.docker.access < Access::Manage || self.watcher.lost.is_some() {
             return;
@@ -33,14 +33,14 @@ impl Controller {
         let (rollout, engine) = (run.saved.id, self.watcher.engine.clone());
         let both = Color::BOTH.map(of);
         tokio::spawn(async move {
-            // All at a time: an engine may take a second for each.
+            // All in parallel: an engine may take a second for each.
             let looks = futures::try_join!(look(&engine, &both[0]), look(&engine, &both[1]));
             let looks = looks.map(|(blue, green)| [blue, green]);
             let _ = own.send(Message::Used { rollout, looks }).await;
         });
     }
 
-    /// What was seen; who says nothing a few times is asked rarely.
+    /// Takes the result of a sample; after a few failures the engine is queried rarely.
     pub(super) fn used(&mut self, rollout: i64, looks: Result<[UsageSample; 2], EngineError>) {
         let Some(i) = self.rolls_out(rollout) else {
             return;
@@ -57,7 +57,7 @@ impl Controller {
                 return;
             }
         };
-        // What we ask ourselves takes processor time too.
+        // Our own probes take CPU time too.
         let own = run.trial.probes().map(Probes::ended);
         for color in Color::BOTH {
             let own = own.map_or(0, |own| own[color.index()]);
@@ -69,7 +69,7 @@ impl Controller {
     }
 }
 
-/// What the containers of one version have taken, by id and limit.
+/// The resource usage of the containers of one version, given by id and memory limit in bytes.
 async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<UsageSample, EngineError> {
     let mut sum = UsageSample {
         containers: containers.len(),
@@ -81,7 +81,7 @@ async fn look(engine: &Engine, containers: &[(String, u64)]) -> Result<UsageSamp
         sum.cpu += cpu;
     }
     sum.limit = containers.iter().map(|(_, limit)| limit).sum();
-    // Where one may take what there is no limit is near.
+    // Where one container has no limit, the version has none.
     if containers.iter().any(|(_, limit)| *limit == 0) {
         sum.limit = 0;
     }

@@ -1,16 +1,16 @@
-//! How things stand, as facts for people and tools: the body of the status API.
+//! The state as facts for people and tools: the body of the status API.
 
 use crate::core::judge::{Report, Verdict};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The version of this shape; raised when a field changes its meaning.
+/// The version of this schema; raised when a field changes its meaning.
 pub const API_VERSION: &str = "shifter/v1";
 
 /// Everything, at one moment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct View {
-    /// The version of this shape.
+    /// The version of this schema.
     pub api_version: String,
     /// The version of the program.
     pub shifter_version: String,
@@ -20,9 +20,9 @@ pub struct View {
     pub uptime_seconds: f64,
     /// The version of the routing table.
     pub table_version: u64,
-    /// Why the state cannot be recorded, or why nobody knows what Docker runs; absent when all is well.
+    /// Why the state cannot be recorded, or why Docker's state is unknown; absent when all is well.
     pub trouble: Option<String>,
-    /// The process is on its way out.
+    /// The process is draining.
     pub draining: bool,
     /// The services, in the order of the configuration.
     pub services: Vec<ServiceView>,
@@ -33,7 +33,7 @@ pub struct View {
 pub struct ServiceView {
     /// Its name.
     pub name: String,
-    /// The hosts that it answers for.
+    /// The host names of the service.
     pub hosts: Vec<String>,
     /// Green's share as set, in percent.
     pub weight_percent: f64,
@@ -47,10 +47,10 @@ pub struct ServiceView {
     /// requests too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<PoolView>,
-    /// Whether the configuration says where the next version comes.
+    /// Whether the configuration says where the next version is.
     #[serde(default)]
     pub green_configured: bool,
-    /// What copies of requests told about green, where some were sent.
+    /// Results of mirrored requests to green, where some were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorView>,
     /// What to change in the configuration, where health checks and monitors are most of what is judged.
@@ -60,65 +60,65 @@ pub struct ServiceView {
     pub rollout: Option<RolloutView>,
 }
 
-/// How a green without users answered copies of blue's requests.
+/// How a green without users answered copies of blue's requests, in numbers of copies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MirrorView {
-    /// With blue's status and length.
+    /// Answered with blue's status and length.
     pub same: u64,
-    /// With another status.
+    /// Answered with another status.
     pub other_status: u64,
-    /// With blue's status and another length.
+    /// Answered with blue's status and another length.
     pub other_length: u64,
-    /// Not, or not in time.
+    /// Not answered, or not in time.
     pub failed: u64,
-    /// Not sent, because too many were under way.
+    /// Not sent, because too many were in flight.
     pub dropped: u64,
-    /// Mean time to blue's first byte in milliseconds, of those that green answered.
+    /// Mean time to blue's first byte in milliseconds, for the requests that green answered.
     pub blue_ms: Option<f64>,
-    /// The same for green, with the time to connect.
+    /// Mean time to green's first byte in milliseconds, with the time to connect.
     pub green_ms: Option<f64>,
 }
 
 /// One pool, over the last ten seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct PoolView {
-    /// What people call this version.
+    /// The name of this version for people.
     pub release: String,
     /// Its backends.
     pub backends: Vec<BackendView>,
-    /// Requests under way, upgraded connections included.
+    /// Requests in flight, upgraded connections included.
     pub in_flight: i64,
     /// WebSockets and other upgraded connections that are open.
     #[serde(default)]
     pub upgraded: i64,
-    /// Requests a second.
+    /// Requests per second.
     pub requests_per_second: f64,
-    /// Share of requests that it failed, in percent.
+    /// Share of failed requests, in percent.
     pub failed_percent: f64,
     /// Median time to first byte in milliseconds, when there were requests.
     pub p50_ms: Option<f64>,
-    /// 95th percentile of the same.
+    /// 95th percentile of the time to first byte in milliseconds, when there were requests.
     pub p95_ms: Option<f64>,
-    /// 99th percentile of the same.
+    /// 99th percentile of the time to first byte in milliseconds, when there were requests.
     pub p99_ms: Option<f64>,
 }
 
 /// One backend.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct BackendView {
-    /// What it is.
+    /// The backend's identity.
     pub id: String,
-    /// The container's name, where it is one.
+    /// The container's name, where it is a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: String,
     /// `up`, `down`, `unknown`, or `doubted`: its address may be another container's while Docker is silent.
     pub health: String,
-    /// Why it is `down`: what the last check said.
+    /// Why it is `down`: the result of the last check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: i64,
 }
 
@@ -129,13 +129,14 @@ pub struct RolloutView {
     pub id: i64,
     /// `canary` or `blue-green`.
     pub strategy: String,
-    /// What blue was at the start.
+    /// Blue's release at the start.
     pub from: String,
-    /// What green was at the start.
+    /// Green's release at the start.
     pub to: String,
     /// Wall time of the start, RFC 3339.
     pub started_at: String,
-    /// `starting`, `warming`, `smoke_testing`, `running_hooks`, `shifting`, `awaiting_approval`, `paused`, `promoted`, `rolling_back`, `finished`.
+    /// `starting`, `warming`, `smoke_testing`, `running_hooks`, `shifting`, `awaiting_approval`, `paused`, `promoted`,
+    /// `rolling_back`, `finished`.
     pub phase: String,
     /// Index of the step under way.
     pub step: Option<usize>,
@@ -149,17 +150,17 @@ pub struct RolloutView {
     pub degraded: bool,
     /// `promoted`, `rolled_back`, `never_fit`, `inconclusive` or `stopped`, once it is known.
     pub outcome: Option<String>,
-    /// Why it ended so.
+    /// The reason of the outcome.
     pub reason: Option<String>,
-    /// What the judge would have gone back to blue for, where `on_worse` keeps it from that.
+    /// Why the judge would have rolled back, where `on_worse` does not let it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accused: Option<String>,
-    /// What the judge says now.
+    /// The judge's current verdict.
     #[schema(value_type = Option<Object>)]
     pub verdict: Option<Verdict>,
-    /// The same in one line for people.
+    /// The verdict in one line for people.
     pub line: Option<String>,
-    /// What requests of shifter's own have shown in one line, where there are some.
+    /// The results of shifter's own probe requests in one line, where there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<String>,
     /// The evidence in numbers.
@@ -176,7 +177,7 @@ pub struct StepView {
     pub hold_seconds: Option<f64>,
     /// The longest time at a share, in seconds.
     pub deadline_seconds: Option<f64>,
-    /// `done`, `current` or `todo`; of a rollout that went back `ended` (here) or `skipped`.
+    /// `done`, `current` or `todo`; for a rollout that went back `ended` (here) or `skipped`.
     pub state: String,
 }
 

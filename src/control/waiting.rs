@@ -1,13 +1,13 @@
-//! Orders to run that cannot begin yet: another rollout is in the way, or the containers have not been seen.
+//! Run commands that cannot begin yet: another rollout is in the way, or the containers have not been seen.
 
 use crate::control::controller::{Controller, Reply};
 use crate::control::orders::RolloutRequest;
 use std::time::{Duration, Instant};
 
-/// How long an order to run waits for the engine to name the containers of the pools.
+/// How long a run command waits for the engine to name the containers of the pools.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
-/// A rollout that waits for the end of the one before it, and for a look at the containers.
+/// A rollout that waits for the end of the one before it, and for its containers to be seen.
 pub(super) struct Waiting {
     pub(super) service: String,
     pub(super) ask: RolloutRequest,
@@ -30,11 +30,11 @@ impl Controller {
         state.is_docker() && self.watcher.lost.is_none() && !state.sighted(&self.watcher)
     }
 
-    /// Begins the rollouts that were asked for and had to wait: for the end of another one, or for a look at the containers.
+    /// Begins the waiting rollouts that can start now.
     pub(super) fn start_waiting(&mut self) {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match self.find(Some(&waiting.service)) {
-                // The client has gone away meanwhile.
+                // The client has disconnected meanwhile.
                 _ if waiting.reply.is_closed() => {}
                 Ok(i) if self.services[i].run.is_some() => self.waiting.push(waiting),
                 Ok(i) if self.unseen(i) && waiting.idle().elapsed() < LOOK_LIMIT => {

@@ -1,13 +1,13 @@
-//! Warm-up: requests of our own to each backend of green, so that no user pays for cold caches.
+//! Warm-up: requests of our own to each backend of green, so that no user waits for cold caches.
 
 use crate::config::{BackendTls, Protocol, Warmup};
 use crate::visit::{Question, Way};
 use futures::stream::{self, StreamExt};
 use std::net::SocketAddr;
 
-/// Sends the warm-up and says in one line what came of it.
+/// Sends the warm-up and returns its result in one line.
 ///
-/// A request that fails is no reason to stop: what warms up may stutter. The smoke checks decide.
+/// A failed request is no reason to stop: a backend that warms up may fail some. The smoke checks decide.
 pub async fn warm(
     spec: Warmup,
     (protocol, tls): (Protocol, Option<BackendTls>),

@@ -1,4 +1,4 @@
-//! The analysis of one rollout: the loop around machine, judge, probes and sources.
+//! The analysis of one rollout: the loop around the state machine, the judges, probes and sources.
 //!
 //! The product, `plan`, `replay`, `calibrate`, the simulations and the statistics all run this code, so a figure that is
 //! measured on simulated traffic is a figure of what ships.
@@ -8,7 +8,7 @@
 //! - [`Harm`]: whether green harms blue: suspicion and switchback.
 //! - [`Trial`]: a rollout with its evidence, its sources and its verdict.
 //! - [`Course`]: a whole rollout on simulated seconds.
-//! - [`replay`]: recorded lines judged again.
+//! - [`replay()`]: recorded lines judged again.
 //! - [`EvidenceKind`]: what recordings of older builds cannot have.
 
 mod course;

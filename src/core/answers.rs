@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 pub enum AnswerKind {
     /// Answers of 300 to 399, apart from 304 (an answer to a conditional request: the client has the content already).
     Redirect,
-    /// Answers of 400 to 499, where those are no failures.
+    /// Answers of 400 to 499, where the service does not count them as failures.
     ClientError,
     /// Requests that the client ended before the answer's header.
     GaveUp,
-    /// Answers whose last byte came later than nine of ten of blue's.
+    /// Answers with a last byte later than blue's 90th percentile.
     LastByte,
 }
 
 impl AnswerKind {
-    /// All four; the place of each is `kind as usize`.
+    /// All four; the index of each is `kind as usize`.
     pub const ALL: [AnswerKind; 4] = [
         AnswerKind::Redirect,
         AnswerKind::ClientError,
@@ -27,14 +27,14 @@ impl AnswerKind {
         AnswerKind::LastByte,
     ];
 
-    /// The kinds of single requests; the place of each is `kind as usize`.
+    /// The kinds of single requests; the index of each is `kind as usize`.
     pub const BY_REQUEST: [AnswerKind; 3] = [
         AnswerKind::Redirect,
         AnswerKind::ClientError,
         AnswerKind::GaveUp,
     ];
 
-    /// The kind of a whole answer with this status that is no failure; none for 2xx, 304 and upgrades.
+    /// The kind of a whole answer with this status that is no failure; `None` for 2xx, 304 and upgrades.
     pub const fn of_status(status: u16) -> Option<AnswerKind> {
         match status {
             304 => None,
@@ -44,7 +44,7 @@ impl AnswerKind {
         }
     }
 
-    /// The key of `answers` in the file that it is heard by, and what `--expect` calls it.
+    /// The key of `answers` in the file that selects this kind; `--expect` uses the same name.
     pub const fn expected(self) -> Expected {
         match self {
             AnswerKind::Redirect | AnswerKind::ClientError => Expected::Status,
@@ -64,26 +64,26 @@ impl AnswerKind {
     }
 }
 
-/// What a comparison leads to.
+/// What a difference leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hearing {
-    /// It is part of the evidence of harm.
+    /// It counts as evidence of harm.
     #[default]
     Judge,
-    /// It is told with numbers and convicts nothing.
+    /// It is reported with numbers and never convicts.
     Report,
-    /// It is not made.
+    /// It is not compared.
     Off,
 }
 
-/// What a rollout is expected to change: told in it, and judged again in the next one.
+/// What a rollout is expected to change: only reported in this rollout, judged again in the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
     /// Redirects and answers of 400 to 499.
     Status,
-    /// How many clients leave before the answer.
+    /// The number of clients that give up before the answer.
     GaveUp,
     /// The time until the last byte.
     LastByte,
@@ -110,13 +110,14 @@ impl Expected {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AnswerTick {
-    /// Of the requests that ended in this second and count, those of each of [`AnswerKind::BY_REQUEST`] but the last,
-    /// and then the requests that the client ended before the answer, which are no part of them.
+    /// Requests that ended in this second and count, one entry for each kind of [`AnswerKind::BY_REQUEST`] but the
+    /// last; the last entry has the requests that the client ended before the answer, which are no part of the others.
     pub by_request: [u64; 3],
-    /// Answers without an end of their own (streams) left out: those to requests of the second now finalised whose header had come.
+    /// Answers with a header to requests of the second now finalised, without those that have no end of their own
+    /// (streams).
     #[serde(skip_serializing_if = "is_zero")]
     pub timed: u64,
-    /// Of `timed`, those above the limit of the last byte (blue: above its own quantile).
+    /// Answers in `timed` above the limit of the last byte (blue: above its own quantile).
     #[serde(skip_serializing_if = "is_zero")]
     pub late: u64,
 }
@@ -126,7 +127,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl AnswerTick {
-    /// Nothing was counted.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         *self == AnswerTick::default()
     }
@@ -135,9 +136,9 @@ impl AnswerTick {
 /// The answers of one kind of one pool, by what they have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alike {
-    /// All of them.
+    /// The total.
     pub total: u64,
-    /// By status; nothing for clients that left.
+    /// By status; empty for clients that gave up.
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
     pub statuses: Tally,
     /// By method and template of the path.
@@ -148,18 +149,18 @@ pub struct Alike {
 pub type Told = BTreeMap<AnswerKind, Alike>;
 
 impl Alike {
-    /// Counts so many of one route.
+    /// Adds `times` answers of one route.
     pub fn route(&mut self, route: &str, times: u64) {
         self.total += times;
         count(&mut self.routes, route.to_owned(), times);
     }
 
-    /// Counts so many of one status, which [`Alike::route`] counts too.
+    /// Adds `times` answers with one status, which [`Alike::route`] counts too.
     pub fn status(&mut self, status: u16, times: u64) {
         count(&mut self.statuses, status.to_string(), times);
     }
 
-    /// Adds those of another span.
+    /// Adds the counts of another span.
     pub fn merge(&mut self, other: Alike) {
         self.total += other.total;
         for (mine, theirs) in [
@@ -172,13 +173,13 @@ impl Alike {
         }
     }
 
-    /// The status of at least nine of ten of them.
+    /// The status of at least 90 % of the answers.
     pub fn status_of_most(&self) -> Option<&str> {
         let (status, times) = most(&self.statuses)?;
         (10 * times >= 9 * self.total).then_some(status)
     }
 
-    /// Where at least half of them were: `most of them GET / (400 of 414)`.
+    /// The route of at least half of the answers: `most of them GET / (400 of 414)`.
     pub fn words(&self) -> Option<String> {
         let (route, times) = most(&self.routes)?;
         let clearly = route != crate::core::routes::OTHERS && 2 * times >= self.total;

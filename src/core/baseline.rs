@@ -1,10 +1,10 @@
 //! The baseline: a fresh copy of blue's release beside green, with as large a share as green.
 //!
-//! A pool that is asked rarely is colder than one that is asked often, so in a small share a version differs from itself.
+//! A pool with few requests is colder than one with many, so in a small share a version differs from itself.
 //! Kayenta and Netflix therefore compare a canary with a fresh copy of the old version that has the canary's share.
 //!
 //! - **Colours stay two.** Users of the baseline are users of blue: blue's release serves them, their cookie says blue.
-//!   The routing table gives blue a second pool and a range of the line; requests whose point lies in it go there.
+//!   The routing table gives blue a second pool and a range of the line; requests with a point in that range go there.
 //! - **Latency is compared with the baseline alone**: blue's latency sample of a second is that of the baseline, and
 //!   limits are frozen from the baseline's own times, because blue's pool is warmer than either.
 //! - **Everything else counts both as blue**: failures, the harm cap, outages, blue's past. How warm a copy is says little
@@ -12,8 +12,8 @@
 //!   that fails is no hiding place for green: it is at most two fifths of the line, and one that is down has no share.
 //!
 //! **Why the comparison stays valid**: a point of the line is drawn by chance, and whether it lies in `0..w` or in
-//! `w..2w` is no more than which of the places below `2w` it got. Given the requests of both copies in a second and how
-//! many of them were slow, a green that is no slower has its part of them by chance, as it has beside blue's whole pool.
+//! `w..2w` depends only on its rank below `2w`. Given the requests of both copies in a second and the number of slow
+//! ones, a green that is no slower has a random part of the slow ones, as it has beside blue's whole pool.
 //! Blocks of newcomers are shuffled as a whole, so their restriction to the places below `2w` is a shuffle too.
 //! Limits that are frozen a second time depend on the past only, as the first ones do.
 
@@ -35,7 +35,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Those beside a green with this share; `None` where there is nothing for a baseline.
+    /// The places beside a green with this share; `None` where no baseline is possible.
     pub const fn beside(green: Weight) -> Option<Places> {
         let from = green.as_basis_points();
         let width = match from {
@@ -49,22 +49,22 @@ impl Places {
         })
     }
 
-    /// Whether a point of the line is one of them.
+    /// Whether a point of the line is in this range.
     pub const fn cover(self, point: u16) -> bool {
         self.from <= point && point < self.below
     }
 
-    /// The share of new requests that they are.
+    /// The share of new requests that this range gets.
     pub fn share(self) -> Weight {
         Weight::basis_points(self.below - self.from).unwrap_or(Weight::NONE)
     }
 }
 
-/// Where the baseline of a rollout stands.
+/// The state of a rollout's baseline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// There is none: none is wanted, or none any more.
+    /// There is none: it is not wanted, or no longer.
     #[default]
     Absent,
     /// It is being started; green waits for it.
@@ -76,7 +76,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether there is something to take away.
+    /// Whether there is a baseline to remove.
     pub const fn present(self) -> bool {
         matches!(self, Standing::Starting | Standing::Serving)
     }

@@ -1,4 +1,4 @@
-//! How one request ended, and whose fault it was.
+//! How one request ended, and which side is at fault.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub enum Class {
     ClientError,
     /// A whole answer of 500 or above.
     ServerError,
-    /// Nobody listened, no route led there, or TLS could not be agreed on.
+    /// The connection was refused, there was no route, or the TLS handshake failed.
     ConnectRefused,
     /// The connection was not made in time.
     ConnectTimeout,
@@ -65,7 +65,7 @@ impl Class {
         }
     }
 
-    /// Whether it is a failure that was said in a whole answer: what answers is there.
+    /// Whether it is a failure that came as a whole answer: a backend that answers is reachable.
     pub const fn answered(self) -> bool {
         matches!(self, Class::ClientError | Class::ServerError)
     }

@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 /// Buckets of body sizes: empty, below 32 bytes, then powers of two; the last one has no end.
 pub const SIZES: usize = 16;
 
-/// Content types of one route group that are counted apart.
+/// Content types of one route group that are counted separately.
 pub const TYPES: usize = 8;
 
-/// Bytes of a content type that are looked at.
+/// Bytes of a content type that are read.
 pub const TYPE_MAX: usize = 64;
 
 /// The name of answers without a content type.
 pub const UNTYPED: &str = "";
 
-/// The bucket of a body of so many bytes.
+/// The bucket of a body of `bytes` bytes.
 pub fn size_bucket(bytes: u64) -> usize {
     match bytes {
         0 => 0,
-        // 2^(bucket + 3) is the least of a bucket.
+        // 2^(bucket + 3) is the lower bound of a bucket.
         _ => (60u32.saturating_sub(bytes.leading_zeros()) as usize).clamp(1, SIZES - 1),
     }
 }
 
 /// The media type of a `Content-Type` (RFC 9110, section 8.3.1) without parameters, in lower case, in `buffer`.
 ///
-/// Whatever is no printable ASCII becomes `?`, and what is longer than the buffer is cut.
+/// Characters other than printable ASCII become `?`; what is longer than the buffer is cut.
 pub fn media_type<'a>(value: &[u8], buffer: &'a mut [u8; TYPE_MAX]) -> &'a str {
     let end = value.iter().position(|byte| *byte == b';');
     let plain = value[..end.unwrap_or(value.len())].trim_ascii();
@@ -40,44 +40,44 @@ pub fn media_type<'a>(value: &[u8], buffer: &'a mut [u8; TYPE_MAX]) -> &'a str {
     std::str::from_utf8(&buffer[..length]).unwrap_or(UNTYPED)
 }
 
-/// One route group's answers over some span, blue's first.
+/// The answers of one route group over a span, blue's first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentCounts {
     /// Method and template of the path.
     pub route: String,
     /// By bucket of [`size_bucket`].
     pub sizes: [[u64; SIZES]; 2],
-    /// By content type; [`UNTYPED`] for those without one.
+    /// By content type; [`UNTYPED`] for answers without one.
     pub types: Vec<(String, [u64; 2])>,
-    /// Of types that are not counted apart.
+    /// Answers with a content type that is not counted separately.
     pub others: [u64; 2],
 }
 
-/// One second of a judge's groups: only what is not 0.
+/// One second of a judge's groups: only counts above 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentSecond {
-    /// Groups that are seen for the first time: they get the next places.
+    /// Groups seen for the first time: they get the next indices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new: Vec<String>,
-    /// Content types that are seen for the first time: the place of their group, and the name.
+    /// Content types seen for the first time: the index of their group, and the name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new_types: Vec<(u64, String)>,
-    /// Place of the group, bucket, answers of blue, of green.
+    /// Index of the group, bucket, answers of blue, of green.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<[u64; 4]>,
-    /// Place of the group, place of the type, answers of blue, of green.
+    /// Index of the group, index of the type, answers of blue, of green.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<[u64; 4]>,
 }
 
 impl ContentSecond {
-    /// Nothing was counted.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty() && self.types.is_empty()
     }
 }
 
-/// Sizes from the least of one bucket to the most of another: `empty`, `below 32 B`, `2 to 4 kB`, `256 kB and more`.
+/// The range of sizes from one bucket to another: `empty`, `below 32 B`, `2 to 4 kB`, `256 kB and more`.
 pub fn size_words(first: usize, last: usize) -> String {
     let least = |bucket: usize| match bucket {
         0 | 1 => 0,

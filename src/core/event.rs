@@ -1,4 +1,4 @@
-//! What happens to a rollout, and what is to be done about it: the machine's input and output.
+//! Events and actions of a rollout: the input and output of the state machine.
 
 use crate::core::judge::Verdict;
 use crate::core::plan::Moment;
@@ -20,14 +20,14 @@ pub enum Event {
     Hooked(Result<(), String>),
     /// The judge looked at this step's evidence.
     Judged(Verdict),
-    /// Blue beside green is worse than its own past: perhaps green harms it. The text says why.
+    /// Blue beside green is worse than its own past: green may be harming it. The text says why.
     Suspected(String),
     /// The next window of a switchback begins: green has its share in it, or none.
     Window {
         /// Whether green has its share.
         green: bool,
     },
-    /// The switchback is over and did not convict: what was suspected comes from outside. The text says why.
+    /// The switchback ended without a conviction: the cause is outside. The text says why.
     Cleared(String),
     /// A pool has no healthy backend any more.
     Lost {
@@ -38,25 +38,25 @@ pub enum Event {
     },
     /// A pool that was lost is healthy again.
     Back(Color),
-    /// What runs where cannot be known (true), or can be known again (false): nothing may advance meanwhile.
+    /// Whether Docker's state is unknown (true) or known again (false): nothing may advance while it is unknown.
     Blind(bool),
     /// The fresh copy of blue's release is healthy.
     BaselineReady,
-    /// It could not be started, or is no more; the text says why.
+    /// The fresh copy could not be started, or is gone; the text says why.
     BaselineLost(String),
-    /// The pool that was let go has no requests in flight.
+    /// The released pool has no requests in flight.
     Drained,
     /// A person approved the waiting step.
     Approve,
-    /// A person wants the steps in between skipped: green gets the last share now, still judged.
+    /// A person skips the steps in between: green gets the last share now, still judged.
     Promote,
-    /// A person wants no further step for now.
+    /// A person pauses the plan.
     Pause,
-    /// A person lets the plan go on.
+    /// A person resumes the plan.
     Resume,
     /// A person set green's share; the plan pauses there.
     SetWeight(Weight),
-    /// A person asked for blue; the text says who and why.
+    /// A person asked for blue; the text names the person and the reason.
     Abort(String),
     /// A newer green is waiting.
     Superseded,
@@ -67,33 +67,33 @@ pub enum Event {
     },
 }
 
-/// Something that the controller must now do.
+/// Something that the controller must do now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Create and start green.
     StartGreen,
     /// Create and start the fresh copy of blue's release that green's latency is compared with.
     StartBaseline,
-    /// Let that copy go; what it served is blue's own pool's at once.
+    /// Release that copy; blue's own pool serves its requests at once.
     StopBaseline,
     /// Send green the warm-up requests.
     WarmGreen,
     /// Run the out-of-band checks against green.
     SmokeGreen,
-    /// Run the commands of people that belong here.
+    /// Run the user's commands that belong to this moment.
     RunHooks(Moment),
     /// Route this share of new requests to green.
     SetWeight(Weight),
-    /// A window of a switchback: green's requests go to green, or for some seconds to blue. Its share, its
-    /// users and their cookies stay what they are.
+    /// A window of a switchback: green's requests go to green, or to blue for some seconds. Green's share, its
+    /// users and their cookies do not change.
     Window {
         /// Whether green serves its own requests.
         green: bool,
     },
     /// Green is the new blue.
     SwapRoles,
-    /// Let the old blue go.
+    /// Release the old blue.
     StopBlue,
-    /// Let green go.
+    /// Release green.
     StopGreen,
 }

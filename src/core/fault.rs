@@ -1,21 +1,21 @@
-//! Where and how the failed requests of a pool failed: what a person asks first when green is worse.
+//! Where and how the failed requests of a pool failed: the first question when green is worse.
 //!
-//! Users choose the paths, so a group of paths is a template, plain and short, and there are only so many.
+//! Clients choose the paths, so a group of paths is a short plain template, and the number of templates is limited.
 
 use crate::core::answers::Told;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Names of one kind that are kept apart.
+/// Number of names of one kind that are counted separately.
 const NAMES_MAX: usize = 64;
 
-/// What all further names are counted as.
+/// The name under which all further names are counted.
 const OTHERS: &str = "others";
 
 /// Segments of a path that a template keeps.
 const SEGMENTS_MAX: usize = 5;
 
-/// The longest segment that can be the name of something, in bytes.
+/// The longest segment that can be a name, in bytes.
 const SEGMENT_MAX: usize = 32;
 
 /// The longest method that is kept, in bytes.
@@ -32,13 +32,13 @@ pub struct Fault {
     pub backend: Option<String>,
 }
 
-/// How often each name was there.
+/// How often each name occurred.
 pub type Tally = BTreeMap<String, u64>;
 
 /// The failed requests of one pool, by what they have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
-    /// All of them.
+    /// The total.
     pub total: u64,
     /// By status, or by what went wrong instead of an answer.
     pub how: Tally,
@@ -46,13 +46,13 @@ pub struct Faults {
     pub routes: Tally,
     /// By backend.
     pub backends: Tally,
-    /// Answers that are no failures and are compared: redirects, 4xx, and clients that left before the answer.
+    /// Answers that are no failures and are compared: redirects, 4xx, and clients that gave up before the answer.
     #[serde(default, skip_serializing_if = "Told::is_empty")]
     pub answers: Told,
 }
 
 impl Faults {
-    /// Counts one.
+    /// Counts one failed request.
     pub fn add(&mut self, fault: Fault) {
         self.total += 1;
         count(&mut self.how, fault.how, 1);
@@ -62,7 +62,7 @@ impl Faults {
         }
     }
 
-    /// Adds those of another span.
+    /// Adds the counts of another span.
     pub fn merge(&mut self, other: Faults) {
         self.total += other.total;
         for (mine, theirs) in [
@@ -79,10 +79,10 @@ impl Faults {
         }
     }
 
-    /// What most of them have in common, of a pool with so many backends:
+    /// What most failed requests have in common, in a pool of `backends` backends:
     /// `worst route POST /checkout (31 of 41), mostly 503 (40 of 41), worst backend 10.0.0.3:80 (41 of 41)`.
     ///
-    /// A backend is named where it has clearly more than its part: more than half of the way from that to all.
+    /// A backend is named when it has clearly more than its part: more than halfway from an even part to all of them.
     pub fn words(&self, backends: usize) -> Option<String> {
         let common = |what, tally, part| {
             let (name, times) = most(tally)?;
@@ -103,14 +103,14 @@ impl Faults {
     }
 }
 
-/// Counts a name so many times; once there are too many names, further ones are counted together.
+/// Adds `times` to a name; once there are too many names, further ones are counted together.
 pub(crate) fn count(tally: &mut Tally, name: String, times: u64) {
     let known = tally.len() < NAMES_MAX || tally.contains_key(&name);
     let name = if known { name } else { OTHERS.to_owned() };
     *tally.entry(name).or_default() += times;
 }
 
-/// The name that was there most often; of equals the first.
+/// The most frequent name; the first one of a tie.
 pub fn most(tally: &Tally) -> Option<(&str, u64)> {
     let ranked = tally.iter().rev().max_by_key(|(_, times)| **times);
     ranked.map(|(name, times)| (name.as_str(), *times))
@@ -129,8 +129,8 @@ pub fn route(method: &str, path: &str) -> String {
     text
 }
 
-/// A number for [`route`] without making it: requests of one group have one number, of two groups two
-/// (but for chance, once in 2^64 pairs). Never 0. It allocates nothing.
+/// A hash of [`route`] without building the string: requests of one group have one number, of two groups two
+/// (except by chance, once in 2^64 pairs). Never 0. It does not allocate.
 pub fn route_number(method: &str, path: &str) -> u64 {
     let mut hash = 0;
     walk(method, path, |part| {
@@ -146,7 +146,7 @@ pub fn route_number(method: &str, path: &str) -> u64 {
     finished(hash)
 }
 
-/// A number for a name, as [`route_number`] makes it of a group's; never 0.
+/// The hash of a name, as [`route_number`] makes it of a group's name; never 0.
 pub fn number(name: &str) -> u64 {
     finished(mixed(0, name.as_bytes()))
 }
@@ -158,7 +158,7 @@ fn finished(mut hash: u64) -> u64 {
     (hash ^ (hash >> 31)).max(1)
 }
 
-/// Eight bytes at a time, by rotation and multiplication.
+/// Mixes in eight bytes at a time, by rotation and multiplication.
 fn mixed(mut hash: u64, bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x517C_C1B7_2722_0A95;
     for chunk in bytes.chunks(8) {
@@ -169,7 +169,7 @@ fn mixed(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
-/// The parts of a group's name, in order: plain characters are still to be made of them.
+/// Walks the parts of a group's name in order; plain characters are not substituted yet.
 fn walk(method: &str, path: &str, mut part: impl FnMut(&str)) {
     let end = method.char_indices().nth(METHOD_MAX);
     part(end.map_or(method, |(at, _)| &method[..at]));

@@ -1,20 +1,21 @@
 //! Whether an address still belongs to the container that it was seen on.
 //!
-//! Only the engine knows which container has an address, and a restart of the engine deals addresses anew. While the
+//! Only the engine knows which container has an address, and a restart of the engine assigns addresses anew. While the
 //! engine is silent, connections are the only evidence:
 //!
 //! - A connection that cannot be made (refused, no route, no answer to SYN) says that the container may have ended. From
 //!   then on the address may belong to another container.
 //! - An answer on a connection that was made before that says that it has not ended: a TCP connection cannot change hands.
 //!
-//! Assumed: an address does not go to another container without a moment in which it refuses, and a user's
+//! Assumed: an address does not move to another container without a moment in which it refuses, and a user's
 //! request or an active check tries to connect in that moment. A gap shorter than one check without users is not seen.
 
 use crate::core::time::Time;
 use std::time::Duration;
 
-/// A container may end shortly before its engine is known to be silent: both are ended by the same cause, and an engine is
-/// missed when its stream of events ends. Older failures were followed by a time in which the engine would have told of an end.
+/// A container may end shortly before its engine is known to be silent: both have the same cause, and silence is
+/// noticed when the engine's stream of events ends. After earlier failures there was time in which the engine would
+/// have reported an end.
 const BEFORE_SILENCE: Duration = Duration::from_secs(5);
 
 /// The evidence on one backend.
@@ -22,9 +23,9 @@ const BEFORE_SILENCE: Duration = Duration::from_secs(5);
 pub struct Identity {
     /// Since when the engine is silent.
     silent: Option<Time>,
-    /// The last connection that could not be made.
+    /// The last connection attempt that failed.
     refused: Option<Time>,
-    /// Connections made from then on prove nothing.
+    /// From this moment new connections prove nothing.
     doubted: Option<Time>,
 }
 
@@ -44,7 +45,7 @@ impl Identity {
         *self = Identity::default();
     }
 
-    /// A connection could not be made.
+    /// A connection attempt failed.
     pub fn refused(&mut self, now: Time) {
         self.refused = Some(now);
         if self.silent.is_some() {
@@ -80,7 +81,7 @@ mod tests {
         Silent(u64),
         Engine,
         Refused(u64),
-        /// On a connection of this age.
+        /// An answer on a connection of this age in seconds.
         Answered(u64),
     }
     use Seen::*;
@@ -99,7 +100,7 @@ mod tests {
         identity.doubted()
     }
 
-    /// What it is about, what happened, and whether the address is doubted then.
+    /// The name of the case, the events, and whether the address is doubted after them.
     const STORIES: &[(&str, &[Seen], bool)] = &[
         ("nothing happened", &[], false),
         ("the engine tells of an end itself", &[Refused(1)], false),

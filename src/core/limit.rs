@@ -1,16 +1,16 @@
-//! When a number of green's is bad: beyond a fixed one, or too far from blue's.
+//! When a number of green's is bad: beyond a fixed limit, or too far from blue's.
 //!
-//! A number may convict, and silence never acquits: what is no number, and an infinite one that no limit
-//! calls bad (a division by zero at night), is no data.
+//! A number may convict, and missing data never acquits: NaN, and an infinite value that no limit
+//! calls bad (a division by zero at night), are no data.
 
 use crate::core::source::Reading;
 
 /// A distance from blue's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Margin {
-    /// This part of blue's number,
+    /// This part of blue's number.
     pub share: f64,
-    /// and this much on top.
+    /// An absolute amount on top.
     pub plus: f64,
 }
 
@@ -20,7 +20,7 @@ impl Margin {
     }
 }
 
-/// When a number of green's is bad; at least one of them is there.
+/// When a number of green's is bad; at least one of the limits is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limit {
     /// Above this number.
@@ -34,7 +34,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Whether nothing would be bad.
+    /// Whether no limit is set.
     pub fn is_empty(&self) -> bool {
         *self == Limit::default()
     }
@@ -44,7 +44,7 @@ impl Limit {
         self.above.is_some() || self.below.is_some()
     }
 
-    /// What green's number says by itself; `None` when blue's has to be asked too.
+    /// The reading of green's number alone; `None` when blue's number is needed too.
     pub fn alone(&self, green: f64) -> Option<Reading> {
         let told = |side: &str, limit: f64| {
             let (green, limit) = (shown(green), shown(limit));
@@ -60,7 +60,7 @@ impl Limit {
         (green.is_nan() || !self.compares()).then(|| finite(green))
     }
 
-    /// What it says beside blue's.
+    /// The reading of green's number beside blue's.
     pub fn beside(&self, green: f64, blue: f64) -> Reading {
         if !blue.is_finite() {
             return Reading::NoData(format!("blue's number is {blue}"));
@@ -93,7 +93,7 @@ fn finite(green: f64) -> Reading {
     ))
 }
 
-/// A number for people: six digits that matter.
+/// A number for people: six significant digits.
 fn shown(number: f64) -> f64 {
     format!("{number:.5e}").parse().unwrap_or(number)
 }
@@ -119,7 +119,7 @@ mod tests {
         below: None,
     };
 
-    /// Green's number and blue's under a limit, and why it is bad.
+    /// The limit, green's number, blue's, and the reason if it is bad.
     type Case = (Limit, f64, f64, Option<&'static str>);
 
     fn hold(cases: &[Case]) {
@@ -237,7 +237,8 @@ mod tests {
             prop_assert!(!matches!(reading(limit, f64::NAN, 1.0), Reading::Bad(_)));
         }
 
-        /// What is good stays good on the way from one good number to another, and blue is always good beside itself.
+        /// What is good has no gaps: between two good numbers every number is good, and a number equal to blue's is
+        /// good.
         #[test]
         fn what_is_good_has_no_gaps(
             limit in limit(), blue in -200.0..200.0, one in -300.0..300.0, other in -300.0..300.0, between in 0.0..1.0,
@@ -253,7 +254,7 @@ mod tests {
             }
         }
 
-        /// The lower limits are the upper ones in a mirror.
+        /// The lower limits mirror the upper ones.
         #[test]
         fn both_directions_are_alike(limit in limit(), green in -300.0..300.0, blue in -200.0..200.0) {
             let mirrored = Limit {

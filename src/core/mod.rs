@@ -1,6 +1,6 @@
-//! What shifter decides, as plain values. No I/O, no clock, no randomness, no threads.
+//! shifter's decisions, as plain values. No I/O, no clock, no randomness, no threads.
 //!
-//! Everything here can be simulated for thousands of rollouts a second, and is.
+//! Thousands of rollouts per second can be simulated with this code.
 
 pub mod analysis;
 pub mod answers;

@@ -1,6 +1,6 @@
-//! Health checks of balancers and monitors, by what they call themselves and what they ask for.
+//! Recognises health checks of balancers and monitors by their `User-Agent` and path.
 //!
-//! Such requests are no users: always answered and quick, they fill the minimum of requests and dilute errors.
+//! Such requests are no users: always answered and quick, they count for the minimum of requests and dilute errors.
 
 use crate::core::fault;
 use std::fmt;
@@ -8,22 +8,22 @@ use std::fmt;
 /// The longest pattern, in bytes.
 pub const PATTERN_MAX: usize = 128;
 
-/// Sampled requests below which nothing is said.
+/// Number of sampled requests below which no advice is given.
 const SAMPLES_MIN: u64 = 30;
 
-/// What a `User-Agent` may look like: a text with at most one `*`, which stands for anything.
+/// A pattern for a `User-Agent`: a text with at most one `*`, which stands for anything.
 ///
-/// It begins where a word of the header begins, because many name themselves in the middle of it
+/// It begins where a word of the header begins, because many agents name themselves in the middle of it
 /// (`Mozilla/5.0+(compatible; UptimeRobot/2.0; ...)`), and ends where a word ends. Case does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     head: String,
-    /// What comes last, where there is a `*`.
+    /// The text after the `*`, where there is one.
     tail: Option<String>,
 }
 
 impl Pattern {
-    /// A pattern of plain characters; `None` where it has two `*`, fits everything, or cannot be in a header.
+    /// A pattern of plain characters; `None` where it has two `*`, matches everything, or cannot be in a header.
     pub fn new(text: &str) -> Option<Pattern> {
         let plain = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if !plain || text.trim() != text || text.len() > PATTERN_MAX {
@@ -41,7 +41,7 @@ impl Pattern {
         })
     }
 
-    /// Whether a header's value looks like it.
+    /// Whether a header's value matches.
     pub fn fits(&self, agent: &[u8]) -> bool {
         fits(&self.head, self.tail.as_deref(), agent)
     }
@@ -81,10 +81,10 @@ fn fits(head: &str, tail: Option<&str>, agent: &[u8]) -> bool {
     })
 }
 
-/// Agents that are health checks or monitors: what people call them, and the head of the pattern that fits them.
+/// Agents that are health checks or monitors: the common name, and the head of the pattern that matches them.
 ///
-/// Taken from what each of them documents. HAProxy sends no agent, Traefik and old Prometheus exporters that of
-/// their library: those are known by their path.
+/// Taken from the documentation of each. HAProxy sends no agent, Traefik and old Prometheus exporters that of
+/// their library: those are recognised by their path.
 pub const KNOWN: [(&str, &str); 24] = [
     ("AWS load balancer", "ELB-HealthChecker/"),
     ("Route 53", "Amazon-Route53-Health-Check-Service"),
@@ -112,7 +112,7 @@ pub const KNOWN: [(&str, &str); 24] = [
     ("HetrixTools", "HetrixTools"),
 ];
 
-/// The place in [`KNOWN`] of what an agent is, if it is a known one: one of its words begins so.
+/// The index in [`KNOWN`] of an agent, if it is a known one: one of its words begins with that head.
 pub fn known(agent: &[u8]) -> Option<usize> {
     let mut begins = true;
     for (at, &byte) in agent.iter().enumerate() {
@@ -131,7 +131,7 @@ pub fn known(agent: &[u8]) -> Option<usize> {
     None
 }
 
-/// The first letters of all known agents: most words of most agents are no candidates.
+/// The first letters of all known agents as a bit set: most words of most agents are no candidates.
 const FIRST: u32 = {
     let (mut bits, mut at) = (0, 0);
     while at < KNOWN.len() {
@@ -146,12 +146,12 @@ const fn bit(byte: u8) -> u32 {
     1 << (byte & 31)
 }
 
-/// Whether a byte stands between words.
+/// Whether a byte separates words.
 const fn between(byte: u8) -> bool {
     !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'_'
 }
 
-/// Last segments of paths that are there to be asked by machines.
+/// Last segments of paths that are meant for machines.
 const CHECKED: [&str; 18] = [
     "up",
     "health",
@@ -185,16 +185,16 @@ pub fn is_check(group: &str) -> bool {
 /// Sampled requests of one service that were judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// All of them.
+    /// The total.
     pub all: u64,
-    /// Of each agent of [`KNOWN`].
+    /// By agent of [`KNOWN`].
     pub agents: [u64; KNOWN.len()],
-    /// The route group that each was last seen to ask for.
+    /// The route group that each agent was last seen to request.
     pub asked: [Option<String>; KNOWN.len()],
 }
 
 impl Sample {
-    /// Adds another span.
+    /// Adds the counts of another span.
     pub fn merge(&mut self, other: &Sample) {
         self.all += other.all;
         for (mine, theirs) in self.agents.iter_mut().zip(other.agents) {
@@ -207,7 +207,7 @@ impl Sample {
         }
     }
 
-    /// Half of it: older requests count less.
+    /// Halves the counts: older requests count less.
     pub fn fade(&mut self) {
         self.all /= 2;
         for agent in &mut self.agents {
@@ -216,7 +216,7 @@ impl Sample {
     }
 }
 
-/// What is to be told where checks and monitors are most of what is judged, with the line that leaves them out.
+/// The advice where checks and monitors are most of what is judged, with the setting that leaves them out.
 ///
 /// `groups` are route groups with their requests, of about the same span as the sample.
 pub fn advice<'a>(

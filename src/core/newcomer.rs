@@ -1,4 +1,4 @@
-//! Where the n-th newcomer of a service stands on the line 0..10 000: by chance, in shuffled blocks.
+//! The position of the n-th newcomer of a service on the line 0..10 000: random, in shuffled blocks.
 //!
 //! The judge's evidence rests on one thing: that chance alone says which version gets a request
 //! ([`core::sequential`](crate::core::sequential)). A draw for each request would do; but of 20 requests a share of
@@ -16,8 +16,8 @@
 //!
 //! All of it is a pure function of the number and the salt: workers share one counter, and keep the order of the
 //! present block beside it so that it is dealt once and not 20 times (`proxy/newcomers.rs`). A rollout can be
-//! replayed from its salt. The draws are those of SplitMix64 (Steele, Lea, Flood 2014), whose
-//! outputs at given places can be asked one by one; digits of the factorial number system (Lehmer 1960) are
+//! replayed from its salt. The draws are those of SplitMix64 (Steele, Lea, Flood 2014), which has random access to its
+//! outputs; digits of the factorial number system (Lehmer 1960) are
 //! taken of them by multiplication, so each order of a block has its chance up to a factor of 1 ± 2⁻⁴⁰.
 //!
 //! # What the judge may assume
@@ -35,26 +35,26 @@
 //! - At shares of `k` times 5 % each is at most as variable as draws would be: permutations are negatively associated
 //!   (Joag-Dev and Proschan 1983), so green's bad ones are smaller in convex order than a binomial variable (Shao 2000).
 //!
-//! What follows for the evidence is said, with figures, in [`core::sequential`](crate::core::sequential).
+//! The effect on the evidence is described, with figures, in [`core::sequential`](crate::core::sequential).
 
 use crate::core::weight::Weight;
 
-/// Newcomers of a block.
+/// Number of newcomers in a block.
 pub const BLOCK: u64 = STRATA;
 
-/// Parts of the line that a block is dealt: 5 % each.
+/// Number of parts of the line that a block is dealt: 5 % each.
 const STRATA: u64 = 20;
 
-/// Parts of a stratum, and blocks in which they are dealt: 1 % of the line each.
+/// Number of parts of a stratum, and of the blocks in which they are dealt: 1 % of the line each.
 const FIFTHS: u64 = 5;
 
-/// Newcomers after which each hundredth of the line was dealt once.
+/// Number of newcomers after which each hundredth of the line was dealt once.
 const RUN: u64 = STRATA * FIFTHS;
 
-/// Points of a hundredth of the line.
+/// Number of points in a hundredth of the line.
 const WIDTH: u64 = Weight::FULL as u64 / RUN;
 
-/// Orders of strata, orders of fifths, places within a fifth: draws of one kind are no draws of another.
+/// Kinds of draws (orders of strata, orders of fifths, places within a fifth): each kind has draws of its own.
 const ORDERS: u64 = 0;
 const PARTS: u64 = 1 << 62;
 const PLACES: u64 = 2 << 62;
@@ -72,26 +72,26 @@ const fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Where the draws of a salt begin.
+/// The start of a salt's draws.
 const fn key(salt: u64) -> u64 {
     mix(salt.wrapping_add(GAMMA))
 }
 
-/// The draw at this place of a kind: 64 bits.
+/// The draw at this index of a kind: 64 bits.
 const fn draw(key: u64, kind: u64, place: u64) -> u64 {
     mix(key.wrapping_add(GAMMA.wrapping_mul(kind.wrapping_add(place))))
 }
 
-/// The leading digit of a fraction in this radix; the fraction is what is left.
+/// The leading digit of a fraction in this radix; `fraction` keeps the rest.
 const fn digit(fraction: &mut u64, radix: u64) -> u64 {
     let wide = *fraction as u128 * radix as u128;
     *fraction = wide as u64;
     (wide >> 64) as u64
 }
 
-/// Where each element of 0..`SIZE` comes to stand: swaps `k` with one of 0..=`k`, for `k` from 1 on.
+/// A random permutation of 0..`SIZE`, by position: swaps `k` with one of 0..=`k`, for `k` from 1 on.
 ///
-/// `SIZE` is a multiple of [`DIGITS`], and `first` the place of the first draw of this order.
+/// `SIZE` is a multiple of [`DIGITS`], and `first` the index of the first draw of this order.
 const fn shuffle<const SIZE: usize>(key: u64, kind: u64, first: u64) -> [u8; SIZE] {
     let (mut from, mut lane) = ([0u8; SIZE], 0);
     while lane < SIZE / DIGITS {
@@ -117,12 +117,12 @@ const fn inverse<const SIZE: usize>(from: [u8; SIZE]) -> [u8; SIZE] {
     order
 }
 
-/// Orders of the fifths: 5!.
+/// Number of orders of the fifths: 5!.
 const FIFTH_ORDERS: usize = 120;
 
-/// All of them, by the digits of the factorial number system as one number; a place has three bits.
+/// All orders of the fifths, by the digits of the factorial number system as one number; a place has three bits.
 ///
-/// Multiplication by 120 takes of a draw what multiplications by 2, 3, 4 and 5 one after the other do.
+/// Multiplication of a draw by 120 takes the same digits as multiplications by 2, 3, 4 and 5 one after the other.
 const FIFTH: [u16; FIFTH_ORDERS] = {
     let (mut all, mut one) = ([0; FIFTH_ORDERS], 0);
     while one < FIFTH_ORDERS {
@@ -155,7 +155,7 @@ const fn first_of_stratum(run: u64, stratum: u64) -> u64 {
     run.wrapping_mul(STRATA).wrapping_add(stratum)
 }
 
-/// The place of a hundredth, and within it.
+/// The point at this place within a hundredth.
 const fn point(hundredth: u64, place: u64) -> u16 {
     let within = ((place as u128 * WIDTH as u128) >> 64) as u64;
     (hundredth * WIDTH + within) as u16
@@ -163,26 +163,26 @@ const fn point(hundredth: u64, place: u64) -> u16 {
 
 /// The position of the `n`-th newcomer under this salt, 0..10 000.
 ///
-/// After 2⁶⁴ newcomers the number begins anew, and one block is short.
+/// After 2⁶⁴ newcomers the numbering starts anew, and one block is short.
 pub const fn newcomer(n: u64, salt: u64) -> u16 {
     let places = Places::new(salt);
     let order = places.order(n / STRATA);
     places.within(n, order[(n % STRATA) as usize])
 }
 
-/// The places of one salt.
+/// The positions under one salt.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     key: u64,
 }
 
 impl Places {
-    /// Those of this salt.
+    /// The positions under this salt.
     pub const fn new(salt: u64) -> Places {
         Places { key: key(salt) }
     }
 
-    /// The positions of a block's newcomers, those of [`newcomer`].
+    /// The positions of a block's newcomers, as [`newcomer`] gives them.
     pub fn block(&self, block: u64) -> [u16; BLOCK as usize] {
         let (order, first) = (self.order(block), block.wrapping_mul(BLOCK));
         let (run, turn) = (block / FIFTHS, block % FIFTHS);
@@ -195,12 +195,12 @@ impl Places {
         shuffle(self.key, ORDERS, first_of_block(block))
     }
 
-    /// The position of the `n`-th newcomer, whose stratum is known.
+    /// The position of the `n`-th newcomer in a known stratum.
     const fn within(&self, n: u64, stratum: u8) -> u16 {
         self.position(n / RUN, n / STRATA % FIFTHS, stratum, n)
     }
 
-    /// The same in this run, in the block whose turn it is there.
+    /// The position in a known stratum, for a known run and the block's turn in it.
     const fn position(&self, run: u64, turn: u64, stratum: u8, n: u64) -> u16 {
         let stratum = stratum as u64;
         let mut fraction = draw(self.key, PARTS, first_of_stratum(run, stratum));
@@ -210,23 +210,23 @@ impl Places {
     }
 }
 
-/// Newcomers one after the other: the points of [`newcomer`], for simulations, where each nanosecond counts.
+/// Newcomers in sequence, with the points of [`newcomer`], for simulations, where each nanosecond counts.
 #[derive(Clone, Debug)]
 pub struct Newcomers {
     places: Places,
     next: u64,
-    /// The block whose order is known.
+    /// The block with a known order.
     block: Option<u64>,
     order: [u8; STRATA as usize],
 }
 
 impl Newcomers {
-    /// From the first newcomer of this salt on.
+    /// Starts with the first newcomer under this salt.
     pub fn new(salt: u64) -> Newcomers {
         Newcomers::since(0, salt)
     }
 
-    /// From the `n`-th on.
+    /// Starts with the `n`-th newcomer.
     pub fn since(n: u64, salt: u64) -> Newcomers {
         Newcomers {
             places: Places::new(salt),
@@ -238,7 +238,7 @@ impl Newcomers {
 
     /// How many of the next `arrived` newcomers belong to green at this share.
     ///
-    /// Whole blocks and runs are not looked into where the share has the same number of each.
+    /// Whole blocks and runs are not computed where the share has the same number of each.
     pub fn on_green(&mut self, arrived: u64, share: Weight) -> u64 {
         let points = u64::from(share.as_basis_points());
         let even = match points {
@@ -367,14 +367,14 @@ mod tests {
         }
     }
 
-    /// Pearson's statistic of counts that are all as likely.
+    /// Pearson's statistic of counts that are equally likely.
     fn chi_squared(counts: &[u32]) -> f64 {
         let mean = counts.iter().map(|&n| f64::from(n)).sum::<f64>() / counts.len() as f64;
         let far = |&n: &u32| (f64::from(n) - mean).powi(2) / mean;
         counts.iter().map(far).sum()
     }
 
-    /// Whether the statistic is what chance gives, within five standard deviations.
+    /// Whether the statistic is consistent with chance, within five standard deviations.
     fn like_chance(counts: &[u32]) -> bool {
         let free = (counts.len() - 1) as f64;
         (chi_squared(counts) - free).abs() < 5.0 * (2.0 * free).sqrt()
@@ -427,7 +427,7 @@ mod tests {
         assert!(like_chance(&counts), "{}", chi_squared(&counts));
     }
 
-    /// A request of each `k` is the one that matters: green gets its share of them, and no more evenly than chance.
+    /// One request of every `k` is counted: green gets its share of these, and no more evenly than by chance.
     #[test]
     fn what_repeats_itself_is_split_as_by_chance() {
         for percent in [5u16, 50] {
@@ -437,7 +437,7 @@ mod tests {
                 let (times, p) = (2_000u64, share.ratio());
                 let green = (0..times).filter(|at| share.covers(newcomer(at * period, period)));
                 let far = green.count() as f64 - times as f64 * p;
-                // At most as far as draws would be: of 399, one in a thousand is beyond 3.3 standard deviations.
+                // At most as far as independent draws: of 399, one in a thousand is beyond 3.3 standard deviations.
                 beyond += usize::from(far.abs() > 3.3 * (times as f64 * p * (1.0 - p)).sqrt());
             }
             assert!(beyond <= 3, "{percent} %: {beyond} of 399 periods");

@@ -10,22 +10,22 @@ pub enum Outcome {
     Promoted,
     /// Blue carries all traffic: green was worse.
     RolledBack {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Blue carries all traffic: green never became fit to serve, and no user saw it.
+    /// Blue carries all traffic: green failed before it was fit to serve, and no user saw it.
     NeverFit {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Blue carries all traffic: nothing was shown in time.
+    /// Blue carries all traffic: nothing was proven in time.
     Inconclusive {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Blue carries all traffic: a person, or a newer green, said so.
+    /// Blue carries all traffic: a person stopped the rollout, or a newer green replaced it.
     Stopped {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
@@ -51,7 +51,7 @@ impl Outcome {
         "stopped",
     ];
 
-    /// Why it ended so; nothing to say about a promotion.
+    /// The reason of the outcome; `None` for a promotion.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Outcome::Promoted => None,

@@ -1,11 +1,11 @@
-//! Paths as routing compares them: spellings that an app takes for one path are one here, too.
+//! Paths as routing compares them: spellings that an application treats as one path are equal here, too.
 
 use std::borrow::Cow;
 
-/// A path whose unreserved characters are decoded, without empty and dot segments (RFC 3986, 6.2.2.2 and 6.2.2.3).
+/// A path with unreserved characters decoded, without empty and dot segments (RFC 3986, 6.2.2.2 and 6.2.2.3).
 ///
-/// Only for comparing: what a backend gets is the path as it came. A slash that is written `%2F` stays what it is.
-/// A path in the usual spelling is given back as it is, without a copy.
+/// For comparison only: the backend gets the path as it came. A slash that is written `%2F` stays as it is.
+/// A path in the usual spelling is returned without a copy.
 pub fn comparable(path: &str) -> Cow<'_, str> {
     let usual = |bytes: &[u8]| !bytes.contains(&b'%') && !bytes.windows(2).any(unusual);
     if usual(path.as_bytes()) || !path.starts_with('/') {
@@ -38,7 +38,7 @@ fn unusual(pair: &[u8]) -> bool {
     matches!(pair, b"//" | b"/.")
 }
 
-/// With `%41` as `A`: letters, digits, `-`, `.`, `_` and `~` mean the same written either way (RFC 3986, 2.3).
+/// Decodes `%41` to `A`: letters, digits, `-`, `.`, `_` and `~` mean the same either way (RFC 3986, 2.3).
 fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
@@ -104,7 +104,7 @@ mod tests {
         #[test]
         fn comparing_twice_changes_nothing(path in "/[a-z%0-9./]{0,40}") {
             let once = comparable(&path).into_owned();
-            // `%252e` is `%2e` only after two decodings, and one is what apps make: here one is made, too.
+            // `%252e` is `%2e` only after two decodings; applications decode once, and so does this function.
             if !once.contains('%') {
                 proptest::prop_assert_eq!(comparable(&once).into_owned(), once);
             }

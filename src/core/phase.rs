@@ -1,9 +1,9 @@
-//! Where a rollout stands.
+//! The phases of a rollout.
 
 use crate::core::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 
-/// Where a rollout stands.
+/// The phase of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "phase")]
 pub enum Phase {
@@ -12,7 +12,7 @@ pub enum Phase {
         /// Index into the plan.
         step: usize,
     },
-    /// A person stopped the plan here. Bad news still takes green off.
+    /// A person paused the plan here. Evidence against green still ends its share.
     Paused {
         /// Index into the plan.
         step: usize,
@@ -21,10 +21,10 @@ pub enum Phase {
     Promoted,
     /// Blue has everything again; green is draining.
     RollingBack {
-        /// How the rollout will have ended.
+        /// The outcome after the drain.
         outcome: Outcome,
     },
-    /// Nothing is left to do.
+    /// The rollout is over.
     Finished {
         /// How the rollout ended.
         outcome: Outcome,

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// Traffic in growing shares, judged at each.
+    /// Traffic in growing shares, judged at each of them.
     Canary,
     /// All traffic at once, then watched.
     BlueGreen,
@@ -34,24 +34,24 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// When people's own commands run.
+/// When the user's own commands run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Moment {
     /// Before green is started: a migration that both versions can live with.
     BeforeStart,
-    /// Green is well and nobody has seen it.
+    /// Green is healthy and has had no users.
     BeforeShift,
     /// Green has passed at its last share.
     AfterShift,
-    /// Green is the new blue and the old one is gone: what only the old one needed may go.
+    /// Green is the new blue and the old one is gone: what only the old one needed may be removed.
     AfterPromotion,
     /// Blue has everything again.
     AfterRollback,
 }
 
 impl Moment {
-    /// All, in the order of a rollout.
+    /// All moments, in the order of a rollout.
     pub const ALL: [Moment; 5] = [
         Moment::BeforeStart,
         Moment::BeforeShift,
@@ -78,7 +78,7 @@ impl Moment {
 pub enum Step {
     /// Start green; done when it is healthy.
     Start,
-    /// Send green requests of our own, so that no user pays for cold caches; done when they were sent.
+    /// Send green requests of our own, so that no user waits for cold caches; done when they were sent.
     Warm,
     /// Check green out of band; done when every check passed.
     Smoke,
@@ -91,14 +91,14 @@ pub enum Step {
         /// The longest time at this share: then the policies decide.
         deadline: Duration,
     },
-    /// Run people's own commands; done when all have ended well.
+    /// Run the user's own commands; done when all have succeeded.
     Hooks {
-        /// Which ones.
+        /// The moment of the commands.
         at: Moment,
     },
     /// Done when a person approves.
     Approve,
-    /// Green is the new blue; the old one is kept warm for a while, drained and let go.
+    /// Green is the new blue; the old one is kept warm for a while, drained and released.
     Retire,
 }
 
@@ -139,7 +139,7 @@ pub enum Undecided {
     Rollback,
 }
 
-/// What to do when the judge finds green worse, or when silence leans worse at a share's deadline.
+/// What to do when the judge finds green worse, or when unproven evidence leans worse at a share's deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnWorse {
@@ -148,11 +148,11 @@ pub enum OnWorse {
     Rollback,
     /// Stay at this share and wait for a person, once.
     Pause,
-    /// Say so and go on: a dry run of the judge.
+    /// Report it and go on: a dry run of the judge.
     Report,
 }
 
-/// The steps of one rollout, how long each may take, and what to do when nothing is known.
+/// The steps of one rollout, the time limits, and the policies for missing or undecided evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
     /// The recipe that this plan came from.
@@ -165,20 +165,21 @@ pub struct Plan {
     pub approve_deadline: Duration,
     /// The longest time from the start to the promotion.
     pub deadline: Duration,
-    /// The longest wait for the requests in flight on a pool that was let go.
+    /// The longest wait for the requests in flight on a released pool.
     pub drain: Duration,
-    /// How long blue stays warm after the promotion, so that a rollback is at hand.
+    /// How long blue stays warm after the promotion, for a quick rollback.
     pub keep_blue: Duration,
-    /// Blue's share while a green that has everything is under suspicion; none: blue's past alone decides.
+    /// Blue's share while a green with the whole share is under suspicion; none: blue's past alone decides.
     #[serde(default = "no_challenge")]
     pub challenge: Weight,
-    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there; zero: a small share convicts.
+    /// Time in an equal share in which slowness of a small share is confirmed, once more while green leans worse there;
+    /// zero: a small share convicts.
     #[serde(default)]
     pub confirm: Duration,
     /// Time in which a raised share grows to its weight; part of the share's shortest and longest time.
     #[serde(default)]
     pub ramp: Duration,
-    /// Green's latency is compared with a fresh copy of blue's release.
+    /// Whether green's latency is compared with a fresh copy of blue's release.
     #[serde(default)]
     pub baseline: bool,
     /// When the judge finds green worse.
@@ -186,7 +187,7 @@ pub struct Plan {
     pub on_worse: OnWorse,
     /// At a share's deadline with evidence that shows neither harm nor safety.
     pub on_inconclusive: Undecided,
-    /// At a share's deadline with too few requests to say anything.
+    /// At a share's deadline with too few requests for a verdict.
     pub on_no_data: Undecided,
     /// Green requests in a step below which there is no data.
     pub step_requests_min: u64,
@@ -194,7 +195,7 @@ pub struct Plan {
     pub total_requests_min: u64,
 }
 
-/// What plans of before were made without.
+/// The value for plans from before this setting.
 fn no_challenge() -> Weight {
     Weight::NONE
 }

@@ -1,8 +1,10 @@
-//! Requests of our own to both versions, for a service whose users are too few; counted and judged apart from theirs.
+//! Requests of our own to both versions, for a service with too few users; counted and judged apart from users'
+//! requests.
 //!
-//! They ask both versions the same at the same time, so they are a comparison also where green has all users. They
-//! speak only as long as green's users in a share are fewer than they: with more users the two versions bear another
-//! load, and users say more. What they cannot say is how green does on other paths: there users decide alone.
+//! They send both versions the same requests at the same time, so they are a comparison also where green has all users.
+//! They count only while green's user requests in a share are fewer than the probes: with more users the two versions
+//! have different loads, and users are better evidence. Probes say nothing of green on other paths: there users alone
+//! decide.
 
 use crate::core::answers::Hearing;
 use crate::core::fault::Faults;
@@ -14,8 +16,8 @@ use crate::core::stats::{History, Limits, SpanStats, Tick};
 
 /// The policy of the judge of users' requests where probes are judged beside them.
 ///
-/// Each judge has half of the chances of a false rollback and of a false promotion, so that both together keep them
-/// (Boole's inequality).
+/// Each judge has half of the accepted chances of a false rollback and of a false promotion, so that both together keep
+/// within them (Boole's inequality).
 pub fn halved(policy: &Policy) -> Policy {
     Policy {
         alpha: policy.alpha / 2.0,
@@ -26,7 +28,7 @@ pub fn halved(policy: &Policy) -> Policy {
 
 /// The policy of the probes' judge beside this one of users' requests.
 ///
-/// Caps and absolute limits are about users; and a few probes a second say nothing of the slowest hundredth.
+/// Caps and absolute limits are for users; and a few probes per second are too few for the slowest hundredth.
 pub fn beside(users: &Policy) -> Policy {
     Policy {
         weights: [0.5, 0.25, 0.25, 0.0],
@@ -41,22 +43,22 @@ pub fn beside(users: &Policy) -> Policy {
     }
 }
 
-/// What the judge of users' requests says, and of how many.
+/// The verdict on users' requests, and their number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Users {
     /// Its verdict.
     pub verdict: Verdict,
-    /// Requests of theirs on green in this share.
+    /// Users' requests on green in this share.
     pub step_requests: u64,
-    /// Blue was given something back because green looked worse to them.
+    /// Blue was given a share again because green looked worse to users.
     pub suspicious: bool,
 }
 
-/// What the probes of one rollout have shown.
+/// The results of the probes in one rollout.
 #[derive(Clone, Debug)]
 pub struct Probes {
     judge: Judge,
-    /// Blue's answers of the last minutes, from which latency limits are frozen.
+    /// Blue's probe answers of the last minutes, from which latency limits are frozen.
     past: History,
     limits: Option<Limits>,
     verdict: Verdict,
@@ -69,7 +71,7 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Nothing asked yet.
+    /// Probes that have not been sent yet.
     pub fn new(policy: Policy) -> Probes {
         Probes {
             judge: Judge::new(policy),
@@ -82,7 +84,7 @@ impl Probes {
         }
     }
 
-    /// Another share begins; `last` when green's promotion follows.
+    /// Starts another share; `last` when green's promotion follows.
     pub fn start_step(&mut self, last: bool) {
         self.judge.start_step(last, Control::Concurrent);
         self.verdict = Verdict::NoData;
@@ -90,23 +92,23 @@ impl Probes {
         self.freeze();
     }
 
-    /// Takes limits that were frozen before: those of a recording.
+    /// Sets limits that were frozen before, from a recording.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = Some(limits);
         self.judge.set_limits(self.limits);
     }
 
-    /// What latency is held against in this share.
+    /// The latency limits in this share.
     pub fn limits(&self) -> Option<Limits> {
         self.limits
     }
 
-    /// How many have ended in the rollout, on blue and on green.
+    /// Number of probes that have ended in the rollout, on blue and on green.
     pub fn ended(&self) -> [u64; 2] {
         self.ended
     }
 
-    /// Takes one second of counts; what they come to by themselves.
+    /// Takes one second of counts; returns the probes' own verdict.
     pub fn take(&mut self, tick: &Tick) -> &Verdict {
         self.judge.tick(tick);
         self.step += tick.green.requests;
@@ -116,7 +118,8 @@ impl Probes {
         &self.verdict
     }
 
-    /// Takes blue's span of the last seconds, and where green failed in them; limits, when there are some from now on.
+    /// Takes blue's span of the last seconds, and where green failed in them; returns limits, when new ones hold from
+    /// now on.
     pub fn span(&mut self, blue: &SpanStats, faults: Faults) -> Option<Limits> {
         self.past.push(blue);
         self.faults.merge(faults);
@@ -133,15 +136,15 @@ impl Probes {
         self.judge.set_limits(self.limits);
     }
 
-    /// Whether users are so few that probes are heard.
+    /// Whether users are so few that probes count.
     fn heard(&self, users: &Users) -> bool {
         users.step_requests < self.step
     }
 
-    /// What the verdict on users' requests comes to beside what the probes say, where they are heard.
+    /// The verdict on users' requests, combined with the probes' where these count.
     ///
-    /// Bad probes end it. Good ones stand in for users who say too little, and never for users who lean worse or have
-    /// raised a suspicion; probes that lean worse hold up what users have not shown to be good.
+    /// Bad probes end the rollout. Good ones stand in where users are too few, and never where users lean worse or have
+    /// raised a suspicion; probes that lean worse delay what users have not proven to be good.
     pub fn weigh(&self, users: Users) -> Verdict {
         if !self.heard(&users) {
             return users.verdict;
@@ -166,7 +169,7 @@ impl Probes {
         format!("probes: {reason}{words}")
     }
 
-    /// What their verdict rests on.
+    /// The report behind the probes' verdict.
     pub fn report(&self) -> Report {
         Report {
             faults: self.faults.clone(),
@@ -174,14 +177,14 @@ impl Probes {
         }
     }
 
-    /// One line on what they have shown in this share.
+    /// One line on the probes' results in this share.
     pub fn line(&self) -> String {
         if self.step == 0 {
             return "probes: none has been answered in this share yet".to_owned();
         }
         let report = self.judge.report();
         let failing = |finding: &Finding| 2 * finding.blue_bad > finding.blue_requests;
-        // Nothing can be shown by what blue does not answer.
+        // Requests that blue does not answer prove nothing.
         let useless = report.finding(Metric::Err).is_some_and(failing);
         let hint = match useless {
             true => "; blue itself fails most of them: look at `paths`",
@@ -194,7 +197,8 @@ impl Probes {
         )
     }
 
-    /// The same where they, and not users, say something; `None` where users do, or the reason of a verdict says so already.
+    /// The line of [`Probes::line`] where the probes decide and users do not; `None` where users do, or where the
+    /// reason of the verdict has it already.
     pub fn line_on(&self, users: Users, weighed: &Verdict) -> Option<String> {
         let (own, heard) = (users.verdict.clone(), self.heard(&users));
         let silent = own == Verdict::NoData && heard;
@@ -272,7 +276,7 @@ mod tests {
         assert_eq!(probes.max_excess_failures, None);
     }
 
-    /// What few users say, who have not raised a suspicion.
+    /// A verdict on few users, without a suspicion.
     fn few(verdict: Verdict) -> Users {
         Users {
             verdict,

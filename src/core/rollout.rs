@@ -1,7 +1,7 @@
 //! The rollout state machine: events in, actions out. The only place that decides.
 //!
-//! It has no clock, no I/O and no chance in it, so a year of rollouts can be simulated in a second.
-//! The controller feeds it and performs what it says; every action is safe to repeat.
+//! It has no clock, no I/O and no randomness, so a year of rollouts can be simulated in a second.
+//! The controller feeds it events and performs the returned actions; every action is safe to repeat.
 
 use crate::core::baseline::Standing;
 use crate::core::judge::Verdict;
@@ -24,7 +24,7 @@ pub use crate::core::outcome::Outcome;
 pub use crate::core::phase::Phase;
 pub use switching::{SHARE_MAX, Switching};
 
-/// How long a promoted green may take to come back after blue, when both were down. Blue has its requests meanwhile.
+/// How long a promoted green may take to recover after blue, when both were down. Blue has its requests meanwhile.
 const RETURN: Duration = Duration::from_secs(30);
 
 /// One attempt to replace blue by green.
@@ -41,27 +41,28 @@ pub struct Rollout {
     spent: Duration,
     /// Green has had a share of the users' requests.
     exposed: bool,
-    /// Blue has no healthy backend: nothing may advance, and going back is going nowhere better.
+    /// Blue has no healthy backend: nothing may advance, and a rollback would help no user.
     blue_down: bool,
     /// Green has no healthy backend: it may not become the new blue.
     #[serde(default)]
     green_down: bool,
-    /// Both were down together (the engine restarted) and blue is back since then: a promoted green has a while to come back, too.
+    /// Both were down together (the engine restarted) and blue has been back since then: a promoted green has
+    /// [`RETURN`] to recover, too.
     #[serde(default)]
     blue_back: Option<Time>,
-    /// Since when nobody knows what runs where: nothing may advance, going back is always possible.
+    /// Since when Docker's state is unknown: nothing may advance, a rollback is always possible.
     #[serde(default)]
     blind: Option<Time>,
-    /// A green that had everything is under suspicion: blue has a little back, to show whether it does better.
+    /// A green with the whole share is under suspicion: blue has a small share again, to show whether it does better.
     #[serde(default)]
     challenged: bool,
-    /// Slowness that a small share has shown is looked at in an equal share, since then.
+    /// Since when slowness of a small share is being confirmed in an equal share.
     #[serde(default)]
     confirming: Option<Time>,
-    /// It was looked at in this step, and was not there.
+    /// Slowness was looked for in an equal share in this step, and was not confirmed.
     #[serde(default)]
     confirmed: bool,
-    /// What the judge would have ended it with, where the plan keeps the judge from doing so.
+    /// The outcome of the judge's verdict, where the plan does not let it end the rollout.
     #[serde(default)]
     accused: Option<Outcome>,
     /// Green's requests go to green and to blue in turn, to see whether green harms blue.
@@ -98,7 +99,7 @@ impl Rollout {
         (rollout, actions)
     }
 
-    /// Takes one event and says what to do about it.
+    /// Takes one event and returns the actions to take.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
         let switched = self.switching.is_some();
         match event {
@@ -125,7 +126,7 @@ impl Rollout {
         actions
     }
 
-    /// Makes a saved rollout ready for a new process, whose clock starts anew.
+    /// Makes a saved rollout ready for a new process with a new clock.
     ///
     /// `age` is [`Rollout::age`] at the time of saving.
     pub fn revive(&mut self, age: Duration, now: Time) {
@@ -138,7 +139,7 @@ impl Rollout {
         self.switching = None;
     }
 
-    /// A step that nobody could see begins anew when it can be seen again: its time does not count.
+    /// A step under way while Docker's state was unknown starts anew afterwards: its time does not count.
     fn look_away(&mut self, blind: bool, now: Time) {
         if blind {
             self.end_switching(now);
@@ -156,7 +157,7 @@ impl Rollout {
         }
     }
 
-    /// Only green serves users: the less bad pool keeps them until blue is back or a person decides.
+    /// Only green serves users: it keeps them until blue is back or a person decides.
     pub fn stranded(&self) -> bool {
         self.blue_down && !self.green_down && self.weight > Weight::NONE
     }
@@ -171,7 +172,7 @@ impl Rollout {
                 let reason = "superseded by a newer version".to_owned();
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
-            // Beside a dead blue nothing is compared; evidence and deadlines are looked at again later.
+            // Beside a dead blue nothing is compared; evidence and deadlines are checked again later.
             Event::Judged(_) if self.blue_down => vec![],
             Event::Tick if self.stranded() => vec![],
             Event::Tick if self.blind() => self.wait_for_sight(now),
@@ -192,7 +193,7 @@ impl Rollout {
                 self.roll_back(Outcome::Stopped { reason }, now)
             }
             Event::Restarted { same: true } if paused => vec![Action::SetWeight(self.weight)],
-            // Nothing was proven while nobody looked: blue keeps what it has back.
+            // Nothing was proven while the process was down: blue keeps its share.
             Event::Restarted { same: true } if self.challenged => {
                 self.since = now;
                 vec![Action::SetWeight(self.weight)]
@@ -213,13 +214,13 @@ impl Rollout {
                 self.end_switching(now);
                 vec![]
             }
-            // Its time does not count, and half of the evidence is made without green.
+            // The switchback's time does not count, and half of its evidence is gathered without green.
             _ if self.switching.is_some() => vec![],
             event => self.on_step(step, event, now),
         }
     }
 
-    /// This share has had its shortest time.
+    /// Whether this share has had its shortest time.
     fn held(&self, step: usize, now: Time) -> bool {
         let spent = now.since(self.since);
         matches!(&self.plan.steps[step], Step::Shift { hold, .. } if spent >= *hold)
@@ -274,7 +275,7 @@ impl Rollout {
         }
     }
 
-    /// Whether a promoted green has not come back in time after both were down.
+    /// Whether a promoted green has not recovered in time after both were down.
     fn is_late(&self, now: Time) -> bool {
         let back = self.blue_back.filter(|_| !self.blue_down && !self.blind());
         back.is_some_and(|back| now.since(back) >= RETURN)
@@ -304,7 +305,7 @@ impl Rollout {
                 self.since = now;
                 vec![Action::SetWeight(Weight::ALL)]
             }
-            // A dead green is no new blue, and one that nobody can see may be dead.
+            // A dead green cannot become blue, and one in an unknown state may be dead.
             _ if self.green_down || self.blind() => vec![],
             Event::Superseded => self.retire(),
             Event::Drained if warm_over => self.retire(),
@@ -313,7 +314,7 @@ impl Rollout {
         }
     }
 
-    /// The pool that is on its way out by now: what is still open on it must end.
+    /// The pool that is being released by now: requests still open on it must end.
     pub fn leaving(&self, now: Time) -> Option<Color> {
         let warm_over = now.since(self.since) >= self.plan.keep_blue;
         match self.phase {
@@ -365,7 +366,7 @@ impl Rollout {
         }
     }
 
-    /// Does a step's work once more, and routes what was decided.
+    /// Repeats a step's work, and routes the decided share again.
     fn enter_again(&mut self, step: usize, now: Time) -> Vec<Action> {
         let mut actions = self.enter(step, now);
         if !actions
@@ -426,7 +427,7 @@ impl Rollout {
         self.route(Weight::NONE)
     }
 
-    /// Every check before the first share has passed.
+    /// Whether every check before the first share has passed.
     fn fit_to_serve(&self, step: usize) -> bool {
         let served = match self.plan.steps.get(step) {
             Some(Step::Shift { .. } | Step::Approve | Step::Retire) => true,

@@ -1,48 +1,48 @@
-//! What the proxy counts by route group: method and template of the path, as [`crate::core::fault::route`] makes it.
+//! The proxy's counts by route group: method and template of the path, as [`crate::core::fault::route`] makes it.
 
 use crate::core::monitors::{self, Sample};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The name of what is not counted apart.
+/// The name of the group that has all routes that are not counted separately.
 pub const OTHERS: &str = "others";
 
-/// Seconds after which the older half of blue's past by route is forgotten: it covers one to two of these.
+/// Seconds after which the older half of blue's past by route is dropped: the past covers one to two of these spans.
 const GENERATION: u64 = 300;
 
-/// Requests of a past beyond which more say nothing new; what is above is scaled down.
+/// Number of past requests beyond which more add no evidence; larger counts are scaled down.
 const PAST_MAX: u64 = 2_000;
 
-/// Route groups that a judge hears of before green has users.
+/// Number of route groups that a judge gets before green has users.
 const PAST_GROUPS: usize = 20;
 
 /// One group's counts over some span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteCounts {
-    /// Its name, [`OTHERS`] for all that have no place of their own.
+    /// Its name; [`OTHERS`] for all groups without a place of their own.
     pub route: String,
     /// Requests and failures of blue, then of green.
     pub counts: [[u64; 2]; 2],
 }
 
-/// What blue did on one group before green had users.
+/// Blue's counts in one group before green had users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePast {
     /// Its name.
     pub route: String,
     /// Blue's requests.
     pub requests: u64,
-    /// Of these, the failed ones.
+    /// Blue's failed requests.
     pub failed: u64,
 }
 
 /// One second of a judge's groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSecond {
-    /// Groups that are seen for the first time: they get the next places.
+    /// Groups seen for the first time: they get the next indices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub new: Vec<String>,
-    /// Place, blue's requests and failures, green's requests and failures.
+    /// Index, blue's requests and failures, green's requests and failures.
     pub counts: Vec<[u64; 5]>,
 }
 
@@ -51,13 +51,13 @@ pub struct RouteSecond {
 pub struct Usual {
     /// The younger half first.
     halves: [BTreeMap<String, [u64; 2]>; 2],
-    /// What asks for it, as far as it was looked at; older requests count less.
+    /// Sampled agents of the requests; older requests count less.
     sample: Sample,
     seconds: u64,
 }
 
 impl Usual {
-    /// Adds what came in so many seconds.
+    /// Adds the counts of `seconds` seconds.
     pub fn push(&mut self, groups: &[RouteCounts], sample: &Sample, seconds: u64) {
         if self.seconds / GENERATION != (self.seconds + seconds) / GENERATION {
             self.halves.swap(0, 1);
@@ -80,12 +80,12 @@ impl Usual {
         }
     }
 
-    /// Green is the new blue: what the old one did says nothing about it.
+    /// Forgets the counts when green is the new blue: those of the old one say nothing about it.
     pub fn forget_pools(&mut self) {
         self.halves = Default::default();
     }
 
-    /// What is to be told where health checks and monitors are most of what is judged.
+    /// The advice where health checks and monitors are most of what is judged.
     pub fn advice(&self) -> Option<String> {
         monitors::advice(&self.sample, self.requests().into_iter())
     }
@@ -106,7 +106,7 @@ impl Usual {
         totals.map(|(route, sum)| (route, sum[0])).collect()
     }
 
-    /// The groups with most requests, whatever failed; a long past is scaled down.
+    /// The groups with most requests, failed or not; a long past is scaled down.
     pub fn top(&self) -> Vec<RoutePast> {
         let mut ranked: Vec<_> = self.totals().into_iter().collect();
         ranked.retain(|(route, _)| *route != OTHERS);
@@ -119,7 +119,7 @@ impl Usual {
                 RoutePast {
                     route: route.to_owned(),
                     requests: kept,
-                    // Rounded up: a blue that fails is no better for being scaled.
+                    // Rounded up: scaling must not make a failing blue look better.
                     failed: (failed.min(requests) * kept).div_ceil(requests.max(1)),
                 }
             })

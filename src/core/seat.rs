@@ -1,17 +1,17 @@
-//! Which point of the line a cookie's seat is in this release: a permutation keyed by the release's salt.
+//! The point of the line for a cookie's seat in this release: a permutation keyed by the release's salt.
 //!
-//! A rotation would keep neighbours together: users whom an earlier release put side by side (its canaries, and
+//! A rotation would keep neighbours together: users that an earlier release put side by side (its canaries, and
 //! harmed as such) would then all fall on one version of the next. A keyed permutation scatters them, so that the
 //! versions of any two users are as good as independent. It is a Feistel network on 100 x 100 seats (Luby and
-//! Rackoff 1988; Black and Rogaway 2002 for such small sets), whose round function is the mixer of
-//! [`crate::core::weight::salted`]: statistically mixed, not secret.
+//! Rackoff 1988; Black and Rogaway 2002 for such small sets) with the mixer of
+//! [`crate::core::weight::salted`] as round function: statistically mixed, not secret.
 
 use crate::core::weight::salted;
 
 /// A seat is two digits to this base: `BASE * BASE` is [`crate::core::weight::Weight::FULL`].
 const BASE: u64 = 100;
 
-/// Four would do for a strong permutation; each costs about two nanoseconds.
+/// Four rounds are enough for a strong permutation; each costs about two nanoseconds.
 const ROUNDS: u64 = 6;
 
 const fn mixed(round: u64, digit: u64, salt: u64) -> u64 {
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    /// The canaries of one release are spread over the next as chance would have it.
+    /// The canaries of one release are spread over the next one randomly.
     #[test]
     fn neighbours_are_scattered() {
         let releases = 2_000u64;

@@ -1,11 +1,11 @@
-//! Evidence that may be looked at every second: e-processes on two-by-two tables.
+//! Evidence that may be checked every second: e-processes on two-by-two tables.
 //!
 //! Within a second the proxy sends each request to green by chance. Given how many requests each pool
 //! had and how many were bad in all, the number of bad ones on green follows Fisher's noncentral
-//! hypergeometric distribution, whose only parameter is the odds ratio: base rates, bursts and ramping
+//! hypergeometric distribution with the odds ratio as its only parameter: base rates, bursts and ramping
 //! weights cancel. Products of likelihood ratios of that distribution are nonnegative supermartingales
 //! under "green is not worse", so by Ville's inequality they reach `1 / alpha` with a probability of at
-//! most `alpha`, however often anybody looks.
+//! most `alpha`, however often the evidence is checked.
 //!
 //! Chance comes in shuffled blocks of 20 newcomers ([`core::newcomer`](crate::core::newcomer)). The distribution is
 //! exact where requests are exchangeable within a second, or within one block. Where bad ones are spread over the
@@ -14,12 +14,13 @@
 //!
 //! - Errors, `odds0` 1.1: the likelihood ratio of a second, cut at 3 nats, has an expectation below 1 for every
 //!   alternative, share and number of bad requests that was summed (e^0.001 where a second of 30 cuts three blocks).
-//!   Not cut it has not: 300 requests with one bad of each 20 have e^1.6 for the alternative 30 at 5 %, of which nearly
-//!   all comes from what practically never happens. What is granted later for evidence that lasts is not cut; that it
-//!   does no harm in such traffic is shown by simulation only.
+//!   Without the cut it can be above 1: 300 requests with one bad of each 20 have e^1.6 for the alternative 30 at 5 %,
+//!   of which nearly all comes from outcomes that practically never happen. What is granted later for lasting evidence
+//!   is not cut; that it does no harm in such traffic is shown by simulation only.
 //! - Latency, `odds0` 1: at most e^0.08 a second, cut at 3 nats, where the margin gives nothing (two kinds of requests,
-//!   a slow one each so many); its power 0.944 gains nothing. So such traffic, without end, crosses `1 / alpha` with a
-//!   chance of up to `alpha^0.944` (1.3 % for 1 %) in one process. Tolerated odds from 1.05 on would make up for it.
+//!   with one slow request in a fixed number of them); its power 0.944 gains nothing. So such traffic, without end,
+//!   crosses `1 / alpha` with a chance of up to `alpha^0.944` (1.3 % for 1 %) in one process. Tolerated odds from 1.05
+//!   on would make up for it.
 //!
 //! Ville (1939); Turner, Ly, Grünwald, "Generic e-variables for exact sequential k-sample tests"
 //! (arXiv 2106.02693); Turner, Grünwald, "Exact anytime-valid confidence intervals for contingency
@@ -35,18 +36,18 @@ pub use wealth::Betting;
 use serde::{Deserialize, Serialize};
 use wealth::Wealth;
 
-/// Counts of both pools over one stratum: at least a second, and a request on either side.
+/// Counts of both pools over one stratum: at least a second, with at least one request of each pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// How long it took.
+    /// Length in seconds.
     pub seconds: u64,
     /// Requests of blue.
     pub blue: u64,
-    /// Of these, the bad ones.
+    /// Blue's bad requests.
     pub blue_bad: u64,
     /// Requests of green.
     pub green: u64,
-    /// Of these, the bad ones.
+    /// Green's bad requests.
     pub green_bad: u64,
 }
 
@@ -70,17 +71,17 @@ pub struct Phantom {
 }
 
 impl Phantom {
-    /// Credits `ppm` bad requests for a million.
+    /// Credits `ppm` bad requests per million.
     pub fn new(ppm: u64) -> Phantom {
         Phantom { ppm, carry: 0 }
     }
 
-    /// Blue's bad requests with the credit that is due.
+    /// Blue's bad requests plus the credit that is due.
     pub fn add(&mut self, blue: u64, blue_bad: u64) -> u64 {
         (blue_bad + self.due(blue)).min(blue)
     }
 
-    /// The credit for so many requests of blue.
+    /// The credit for `blue` requests.
     fn due(&mut self, blue: u64) -> u64 {
         self.carry += self.ppm * blue;
         let due = self.carry / 1_000_000;
@@ -105,7 +106,7 @@ pub struct FailProcess {
 }
 
 impl FailProcess {
-    /// Tolerates an odds ratio of `odds0` on top of `delta0_ppm` failures for a million requests.
+    /// Tolerates an odds ratio of `odds0` on top of `delta0_ppm` failures per million requests.
     pub fn new(betting: Betting, odds0: f64, delta0_ppm: u64) -> FailProcess {
         FailProcess {
             odds0,
@@ -122,11 +123,11 @@ impl FailProcess {
             .bet(block.seconds as f64, block.green, increments);
     }
 
-    /// Takes several strata of the same time, whose ratios multiply; `pace` has the time, the requests of blue that
-    /// credit is due for, and those of green by which traffic is high or low.
+    /// Takes several strata of the same time, with their ratios multiplied; `pace` has the time, the requests of blue
+    /// that credit is due for, and those of green that make traffic high or low.
     ///
     /// The credit goes to the first stratum: what is bad on blue beside none on green is never evidence of harm.
-    /// The log likelihood ratio of each alternative comes back, as it is without the guard.
+    /// Returns the log likelihood ratio of each alternative without the guard, in nats.
     pub fn strata<const N: usize>(&mut self, pace: &Block, strata: &[Block; N]) -> [f64; 6] {
         let mut credit = self.phantom.due(pace.blue);
         let mut sum = [0.0; 6];
@@ -144,22 +145,22 @@ impl FailProcess {
         sum
     }
 
-    /// The evidence so far.
+    /// The evidence so far, as a natural logarithm, in nats.
     pub fn ln_e(&self) -> f64 {
         self.wealth.ln_e()
     }
 
-    /// Wealth not bet yet.
+    /// Wealth not bet yet, as a part of the initial wealth.
     pub fn cash(&self) -> f64 {
         self.wealth.cash()
     }
 
-    /// Logarithm of the wealth on each alternative.
+    /// Natural logarithm of the wealth on each alternative, in nats.
     pub fn ln_wealth(&self) -> &[f64; 6] {
         self.wealth.ln_wealth()
     }
 
-    /// What each alternative may still gain now.
+    /// The evidence in nats that the guard still grants each alternative now.
     pub fn room(&self) -> &[f64; 6] {
         self.wealth.room()
     }
@@ -181,12 +182,12 @@ impl HistoryFail {
         }
     }
 
-    /// From the next block on another rate is tolerated: it must not depend on what that block holds.
+    /// Tolerates another rate from the next block on: it must not depend on the content of that block.
     pub fn tolerate(&mut self, rate: f64) {
         self.rate = proper(rate);
     }
 
-    /// Takes `bad` of `requests` in so many seconds.
+    /// Takes `bad` of `requests` in `seconds` seconds.
     pub fn block(&mut self, seconds: u64, requests: u64, bad: u64) {
         let (p0, bad_f, good) = (self.rate, bad as f64, (requests - bad) as f64);
         let increments = self.wealth.ratios().map(|r| {
@@ -196,7 +197,7 @@ impl HistoryFail {
         self.wealth.bet(seconds as f64, requests, increments);
     }
 
-    /// The evidence so far.
+    /// The evidence so far, as a natural logarithm, in nats.
     pub fn ln_e(&self) -> f64 {
         self.wealth.ln_e()
     }
@@ -214,7 +215,7 @@ pub struct Showing {
     pub ratios: [f64; 4],
     /// Alternatives for the absolute rate, as multiples of the margin.
     pub abs_ratios: [f64; 4],
-    /// Evidence that a second may add at most.
+    /// Highest evidence that a second may add, in nats.
     pub cap: f64,
     /// Seconds of a long block that count for the cap.
     pub cap_seconds: f64,
@@ -235,7 +236,7 @@ pub struct AbsoluteTest {
 }
 
 impl AbsoluteTest {
-    /// Against "`rate` or more of green's requests are bad".
+    /// Tests against "`rate` or more of green's requests are bad".
     pub fn new(showing: Showing, rate: f64) -> AbsoluteTest {
         AbsoluteTest {
             showing,
@@ -244,7 +245,7 @@ impl AbsoluteTest {
         }
     }
 
-    /// Takes `bad` of `requests` in so many seconds.
+    /// Takes `bad` of `requests` in `seconds` seconds.
     pub fn block(&mut self, seconds: u64, requests: u64, bad: u64) {
         let (cap, p) = (self.showing.cap(seconds), self.rate);
         for (ln_wealth, r) in self.ln_wealth.iter_mut().zip(self.showing.abs_ratios) {
@@ -253,7 +254,7 @@ impl AbsoluteTest {
         }
     }
 
-    /// The evidence so far.
+    /// The evidence so far, as a natural logarithm, in nats.
     pub fn ln_e(&self) -> f64 {
         ln_sum(&self.ln_wealth)
     }
@@ -298,7 +299,7 @@ impl PassProcess {
         }
     }
 
-    /// The evidence so far.
+    /// The evidence so far, as a natural logarithm, in nats.
     pub fn ln_e(&self) -> f64 {
         let odds = ln_sum(&self.ln_wealth);
         match &self.absolute {
@@ -308,7 +309,8 @@ impl PassProcess {
     }
 }
 
-/// What odds ratios the data leave, for people: a confidence sequence on a grid of 57 points, four an octave.
+/// The odds ratios consistent with the data, for display: a confidence sequence on a grid of 57 points, four per
+/// octave.
 ///
 /// An odds ratio is left out when the uniform mixture over the grid explains the data `1 / alpha` times better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -327,15 +329,15 @@ impl Default for OddsGrid {
 impl OddsGrid {
     const POINTS: usize = 57;
 
-    /// A grid that takes nothing in, and leaves any odds.
+    /// A grid that takes no data and excludes no odds.
     pub fn off() -> OddsGrid {
         OddsGrid {
             ln_likelihood: vec![],
         }
     }
 
-    /// A point this far below the best no longer follows the data. It was left out long before, and a
-    /// confidence sequence may keep out what it has once left out; at high traffic this saves nearly all work.
+    /// A point this far (in nats) below the best no longer follows the data. It was excluded long before, and a
+    /// confidence sequence may keep excluded what it has once excluded; at high traffic this saves nearly all work.
     const HOPELESS: f64 = 100.0;
 
     fn odds(point: usize) -> f64 {

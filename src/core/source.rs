@@ -1,30 +1,30 @@
-//! What other sources than users' requests say of green: metrics, an address, a program.
+//! Readings of other sources than users' requests about green: metrics, an address, a program.
 //!
-//! They can only hold a rollout up or end it. A source that says nothing is neither good nor bad.
+//! They can only delay a rollout or end it. A source without data is neither good nor bad.
 
 use crate::core::judge::Verdict;
 use crate::core::time::Time;
 use std::time::Duration;
 
-/// What a source said.
+/// The reading of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// Green is well.
+    /// Green is healthy.
     Good,
-    /// Green is not; why.
+    /// Green is not healthy; the text is the reason.
     Bad(String),
-    /// Nothing can be said; why.
+    /// There is no data; the text is the reason.
     NoData(String),
 }
 
 /// One source in one rollout.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What people call it.
+    /// The name in messages.
     pub name: String,
-    /// How often it is asked.
+    /// The interval between queries.
     pub every: Duration,
-    /// Bad readings in a row after which green goes; at least one.
+    /// Bad readings in a row after which green is rolled back; at least one.
     pub times: u32,
     bad: u32,
     last: Option<Reading>,
@@ -33,7 +33,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source that was not asked yet.
+    /// A source that has not been queried yet.
     pub fn new(name: String, every: Duration, times: u32) -> Source {
         Source {
             name,
@@ -59,7 +59,7 @@ impl Source {
         }
     }
 
-    /// What is said of a source that is not good, and whether it is bad.
+    /// The text on a source that is not good, and whether it is bad.
     fn doubt(&self) -> Option<(bool, String)> {
         let name = &self.name;
         match &self.last {
@@ -88,12 +88,12 @@ impl Source {
 pub struct Sources(Vec<Source>);
 
 impl Sources {
-    /// These sources.
+    /// A set of sources.
     pub fn new(all: Vec<Source>) -> Sources {
         Sources(all)
     }
 
-    /// A share begins: what was said before is not about it.
+    /// Starts a share: earlier readings do not count for it.
     pub fn restart(&mut self, now: Time) {
         for source in &mut self.0 {
             (source.bad, source.last, source.asked) = (0, None, false);
@@ -101,7 +101,7 @@ impl Sources {
         }
     }
 
-    /// The sources that are to be asked now, by number; they are not told again before they have answered.
+    /// The indices of the sources to query now; they are not returned again before they have answered.
     pub fn due(&mut self, now: Time) -> Vec<usize> {
         let mut due = vec![];
         for (i, source) in self.0.iter_mut().enumerate() {
@@ -114,14 +114,14 @@ impl Sources {
         due
     }
 
-    /// Takes what a source said; its name when it is another thing than before.
+    /// Takes a source's reading; returns the source's name when the reading has changed.
     pub fn take(&mut self, i: usize, reading: Reading) -> Option<&str> {
         let source = self.0.get_mut(i)?;
         source.asked = false;
         source.bad = match &reading {
             Reading::Bad(_) => source.bad.saturating_add(1),
             Reading::Good => 0,
-            // Silence neither adds to what was bad nor takes it away.
+            // Missing data neither adds to the bad readings nor resets them.
             Reading::NoData(_) => source.bad,
         };
         let news = source.last.as_ref() != Some(&reading);
@@ -129,10 +129,10 @@ impl Sources {
         news.then_some(source.name.as_str())
     }
 
-    /// What the judge's verdict comes to beside what the sources say.
+    /// The judge's verdict, combined with the readings of the sources.
     ///
-    /// Bad so often in a row: green fails. Bad, but not so often: it leans worse, and silence is no pass. No data, or
-    /// not asked yet: there is no data, whatever the judge has.
+    /// Bad `times` in a row: green fails. Bad less often: it leans worse, and an undecided verdict is no pass. No data,
+    /// or not queried yet: there is no data, whatever the judge has.
     pub fn weigh(&self, verdict: Verdict) -> Verdict {
         if matches!(verdict, Verdict::Fail { .. }) {
             return verdict;
@@ -159,7 +159,7 @@ impl Sources {
         }
     }
 
-    /// One line on what holds a verdict up; `None` when the judge's own words are enough.
+    /// One line on what delays a verdict; `None` when the judge's own text is enough.
     pub fn line(&self, judged: &Verdict) -> Option<String> {
         match judged {
             Verdict::Suspect { .. } => None,
@@ -245,7 +245,7 @@ mod tests {
         let mut sources = sources(&[1, 1]);
         assert!(sources.due(Time(9_999)).is_empty());
         assert_eq!(sources.due(Time(10_000)), vec![0, 1]);
-        // Neither has answered.
+        // Neither source has answered.
         assert!(sources.due(Time(30_000)).is_empty());
         assert_eq!(sources.take(0, Reading::Good), Some("s0"));
         assert_eq!(sources.take(0, Reading::Good), None, "that is no news");

@@ -1,4 +1,4 @@
-//! What was seen: counts per second, a latency histogram, and blue's recent past.
+//! Observed traffic: counts per second, a latency histogram, and blue's recent past.
 
 use crate::core::answers::AnswerTick;
 use crate::core::users::UserTick;
@@ -8,16 +8,16 @@ use std::collections::VecDeque;
 /// Latency levels that are judged: the quantiles of blue at which green is compared.
 pub const QUANTILES: [f64; 3] = [0.50, 0.90, 0.99];
 
-/// Samples of blue that a limit or a baseline needs before it means anything.
+/// Samples of blue that a limit or a baseline needs to be meaningful.
 pub const SAMPLES_MIN: u64 = 200;
 
 /// The quantile of blue at which the time until the last byte is compared.
 pub const LAST_BYTE_QUANTILE: f64 = 0.90;
 
-/// Milliseconds beyond which no limit of the last byte lies.
+/// Highest limit of the last byte, in milliseconds.
 const LAST_BYTE_MAX: f64 = 9_000.0;
 
-/// Failure rate that is tolerated beyond blue's own, at most, where blue has hardly a past.
+/// Highest failure rate that is tolerated beyond blue's own, where blue has hardly a past.
 const UNKNOWN_RATE: f64 = 0.05;
 
 /// One pool's counts over one second.
@@ -25,24 +25,24 @@ const UNKNOWN_RATE: f64 = 0.05;
 pub struct PoolCounts {
     /// Requests that ended in this second and count (client-caused ends do not).
     pub requests: u64,
-    /// Of these, the ones that the pool failed.
+    /// Requests that the pool failed, of those in `requests`.
     pub failed: u64,
     /// Requests that *started* in the second now finalised and did not fail: the latency sample.
     pub timed: u64,
-    /// Of `timed`, those above the FAIL limit of each level (blue: above its own quantile).
+    /// Requests in `timed` above the FAIL limit of each level (blue: above its own quantile).
     pub slow_fail: [u64; 3],
-    /// Of `timed`, those above the PASS limit of each level (blue: above its own quantile).
+    /// Requests in `timed` above the PASS limit of each level (blue: above its own quantile).
     pub slow_pass: [u64; 3],
-    /// Of `timed`, those above the absolute limit of each level, where there is one.
+    /// Requests in `timed` above the absolute limit of each level, where there is one.
     #[serde(default)]
     pub slow_slo: [u64; 3],
-    /// Of `timed`, those above [`Limits::gross`].
+    /// Requests in `timed` above [`Limits::gross`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow_gross: u64,
-    /// What its users did, where users are pinned.
+    /// The counts by users, where users are pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<UserTick>,
-    /// What its answers were like. Where users are pinned: those to newcomers.
+    /// The counts of answers. Where users are pinned: of answers to newcomers.
     #[serde(default, skip_serializing_if = "AnswerTick::is_empty")]
     pub answers: AnswerTick,
 }
@@ -66,13 +66,13 @@ pub struct Tick {
 /// `fail[j]` (`pass[j]`) on green. Frozen limits are predictable, so a sequential test stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
-    /// Blue's own quantiles d_j.
+    /// Blue's own quantiles d_j, in microseconds.
     pub blue: [u64; 3],
-    /// `1.10 d_j + 1 ms`: beyond it green is worse.
+    /// `1.10 d_j + 1 ms`, in microseconds: beyond it green is worse.
     pub fail: [u64; 3],
-    /// `1.50 d_j + 10 ms`, in the last step `1.25 d_j + 5 ms`: within it green is good enough.
+    /// `1.50 d_j + 10 ms`, in the last step `1.25 d_j + 5 ms`, in microseconds: within it green is good enough.
     pub pass: [u64; 3],
-    /// Limits of the time until the last byte, blue's and green's, where that is compared.
+    /// Limits of the time until the last byte in microseconds, blue's and green's, where that is compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_byte: Option<[u64; 2]>,
 }
@@ -90,19 +90,19 @@ pub struct Margin {
 }
 
 impl Margin {
-    /// A margin of this ratio and so many milliseconds on top.
+    /// A margin of this ratio and `millis` milliseconds on top.
     pub const fn of(ratio: f64, millis: f64) -> Margin {
         Margin { ratio, millis }
     }
 
-    /// The limit that lies this margin above `millis`.
+    /// The limit in milliseconds that lies this margin above `millis`.
     pub fn above(&self, millis: f64) -> f64 {
         (1.0 + self.ratio) * millis + self.millis
     }
 }
 
 impl Limits {
-    /// For a green that serves alone: there is no blue whose slow requests could be counted.
+    /// Limits for a green that serves alone: blue has no slow requests to count.
     pub fn alone(limits: [u64; 3]) -> Limits {
         Limits {
             blue: limits,
@@ -127,7 +127,8 @@ impl Limits {
         })
     }
 
-    /// The same with limits of the time until the last byte, from blue's histogram of it; none below [`SAMPLES_MIN`] samples.
+    /// These limits with those of the time until the last byte, from blue's histogram of it; unchanged below
+    /// [`SAMPLES_MIN`] samples.
     ///
     /// An answer is waited for 10 s, so green's limit is at most 9 s, and blue's lies the same margin below it.
     pub fn with_last_byte(self, blue: &Histogram, margin: Margin) -> Limits {
@@ -167,7 +168,7 @@ fn micros(millis: f64) -> u64 {
 
 /// A log histogram of latency: bucket `i` covers `[2^(i/8)/32, 2^((i+1)/8)/32)` milliseconds.
 ///
-/// Eight buckets an octave from 1/32 ms to about two hours; one bucket is 9 % wide.
+/// Eight buckets per octave from 1/32 ms to about two hours; one bucket is 9 % wide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     buckets: Vec<u64>,
@@ -198,7 +199,7 @@ impl Histogram {
         }
     }
 
-    /// Counts one request.
+    /// Counts one request with this latency in microseconds.
     pub fn record(&mut self, micros: u64) {
         self.add(Histogram::bucket(micros), 1);
     }
@@ -210,7 +211,7 @@ impl Histogram {
         }
     }
 
-    /// These counts without those of some of the same requests.
+    /// The histogram without the counts of `some`, which are of some of the same requests.
     pub fn without(&self, some: &Histogram) -> Histogram {
         let pairs = self.buckets.iter().zip(&some.buckets);
         Histogram {
@@ -218,19 +219,19 @@ impl Histogram {
         }
     }
 
-    /// Requests in each bucket.
+    /// Number of requests in each bucket.
     pub fn buckets(&self) -> &[u64] {
         &self.buckets
     }
 
-    /// Requests counted.
+    /// Number of requests.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
     /// The latency in milliseconds below which a share `q` (0..=1) lies: geometric interpolation in the bucket.
     ///
-    /// An empty histogram answers its upper end.
+    /// An empty histogram returns its upper end.
     pub fn quantile(&self, q: f64) -> f64 {
         let target = q * self.count() as f64;
         let mut below = 0.0;
@@ -245,12 +246,12 @@ impl Histogram {
     }
 }
 
-/// What one pool did over some span: for people, baselines and the harm cap.
+/// The statistics of one pool over a span: for display, baselines and the harm cap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpanStats {
     /// Requests that count.
     pub requests: u64,
-    /// Of these, the ones that the pool failed.
+    /// Requests that the pool failed, of those in `requests`.
     pub failed: u64,
     /// Time to first byte of the requests that did not fail.
     pub latency: Histogram,
@@ -302,12 +303,12 @@ impl History {
         }
     }
 
-    /// Minute by minute, oldest first; the last one may not be over yet.
+    /// The minutes, oldest first; the last one may not be over yet.
     pub fn minutes(&self) -> impl Iterator<Item = &SpanStats> {
         self.minutes.iter()
     }
 
-    /// All of it as one span.
+    /// The whole history as one span.
     pub fn total(&self) -> SpanStats {
         let mut total = SpanStats::default();
         for minute in &self.minutes {
@@ -316,17 +317,19 @@ impl History {
         total
     }
 
-    /// Seconds that it covers, at most 600.
+    /// Seconds in the history, at most 600.
     pub fn seconds(&self) -> u64 {
         self.seconds.min(60 * Self::MINUTES as u64)
     }
 
-    /// What a green that serves alone is convicted by (`docs/judgement.md`): `None` for latency without enough samples.
+    /// The baseline that convicts a green that serves alone (`docs/judgement.md`): `None` for latency without enough
+    /// samples.
     pub fn baseline(&self) -> Baseline {
         self.baseline_within(&Slack::CONVICTING)
     }
 
-    /// The same for a green that is only to be suspected: a wrong suspicion costs little, so it leaves less room.
+    /// The baseline that raises suspicion of a green that serves alone: a wrong suspicion costs little, so it tolerates
+    /// less.
     pub fn suspicion(&self) -> Baseline {
         self.baseline_within(&Slack::SUSPECTING)
     }
@@ -336,7 +339,7 @@ impl History {
         let busy = || self.minutes.iter().filter(|minute| minute.requests >= 100);
         let worst_failures = busy().map(SpanStats::failure_rate).fold(0.0, f64::max);
         let plain = (total.failed + 1) as f64 / (total.requests + 1) as f64;
-        // Hardly anything is known of blue: what is not known is not held to be half broken.
+        // Blue has hardly a past: an unknown rate is not taken for half broken.
         let most = if total.requests < SAMPLES_MIN {
             UNKNOWN_RATE + 1.5 * total.failure_rate()
         } else {
@@ -359,7 +362,7 @@ impl History {
     }
 }
 
-/// How much worse than the worst minute of blue's past is no news.
+/// How much worse than the worst minute of blue's past is tolerated.
 struct Slack {
     times_failures: f64,
     plus_failures: f64,
@@ -385,7 +388,7 @@ impl Slack {
 /// Blue's past as a fixed control: the rates that a green serving alone must not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Tolerated failure rate p0.
+    /// Tolerated failure rate p0, 0 to 1.
     pub failure_rate: f64,
     /// Latency limits in microseconds; `1 - QUANTILES[j]` of green may lie above.
     pub limits: Option<[u64; 3]>,

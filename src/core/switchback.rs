@@ -2,7 +2,7 @@
 //!
 //! Windows come in pairs. In one window of each pair, drawn by chance, green has its share; in the other one
 //! its requests are served by blue. Only the requests of *blue's own callers* are compared, those that blue
-//! would serve in either window: they are the same part of the callers in both, so a heavy user who is pinned to
+//! would serve in either window: they are the same part of the callers in both, so a heavy user that is pinned to
 //! blue, or a rule that sends some paths there, is in both windows alike.
 //!
 //! **Why this is valid.** The null hypothesis is Fisher's sharp one: what blue answers its own callers in the two
@@ -10,7 +10,7 @@
 //! fixed before the draw, whatever happens outside (incidents, drift, bursts, a day's ramp), and "the worse window
 //! is the one with green" is a fair coin, independent of the past and of how far the two windows lie apart. The
 //! bet of a pair, a part `lambda` of the wealth, may therefore depend on the distance: the wealth is multiplied by
-//! `1 + s * lambda(|z|)` with `s` = +1, -1, or 0 for a tie, whose expectation is 1. So it is a nonnegative
+//! `1 + s * lambda(|z|)` with `s` = +1, -1, or 0 for a tie; its expectation is 1. So it is a nonnegative
 //! martingale, and so is the weighted average over metrics and bets. By Ville's inequality (1939) it ever reaches
 //! `1 / a` with a probability of at most `a`, however often it is looked at and whenever the switchback ends.
 //! (Randomisation tests: Fisher 1935; switchback experiments: Bojinov, Simchi-Levi, Zhao, arXiv 2009.00148;
@@ -21,9 +21,9 @@
 //!
 //! **Assumptions.** The draw is unknown to traffic (a keyed hash of the rollout's secret salt). A window leaves
 //! nothing behind that outlives the `settle` seconds at the begin of the next. In windows without green blue serves
-//! everybody: more load makes it slower if anything, which works against a conviction. A blue that is *faster* with more
-//! load (caches, connections that sleep) breaks this at a few requests a second; so a window needs some requests to
-//! count, and green is not suspected where blue has a small share.
+//! all requests: more load makes it slower if anything, which works against a conviction. A blue that is *faster* with
+//! more load (caches, connections that sleep) breaks this at a few requests per second; so a window needs some requests
+//! to count, and green is not suspected where blue has a small share.
 
 use crate::core::judge::Metric;
 use crate::core::judge::words::{against_one, percent, times};
@@ -33,7 +33,7 @@ use crate::core::weight::{Weight, salted};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// The largest part of the wealth that a pair may cost. Two, because one error must not cost everything.
+/// The largest parts of the wealth that a pair may cost. Two bets, because one error must not cost everything.
 pub const BETS: [f64; 2] = [0.8, 0.98];
 
 /// Requests that each window of a pair needs for its errors, p50, p90 and p99 to be compared.
@@ -42,23 +42,23 @@ const LEAST_REQUESTS: [u64; 4] = [10, 30, 30, 100];
 /// Standard deviations of a sample quantile of a normal distribution, in those of the sample's mean: p50, p90, p99.
 const QUANTILE_SPREAD: [f64; 3] = [1.2533, 1.7094, 3.7335];
 
-/// Below this spread of the logarithm of latency (half a bucket) nothing is known of it.
+/// Spread of the logarithm of latency (half a bucket) below which the histogram cannot resolve it.
 const SPREAD_MIN: f64 = 0.05;
 
-/// How a switchback is done.
+/// The settings of a switchback.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Seconds of a window.
     pub window: u64,
-    /// Seconds at the begin of each window that are left out, while requests in flight end and queues drain.
+    /// Seconds at the start of each window that are left out, while requests in flight end and queues drain.
     pub settle: u64,
-    /// Pairs of windows at most.
+    /// Highest number of pairs of windows.
     pub pairs: u32,
-    /// By how much blue's latency must differ between the windows of a pair to count.
+    /// Difference of blue's latency between the windows of a pair from which it counts.
     pub latency: Margin,
-    /// The same for the ratio of blue's error rates.
+    /// Ratio of blue's error rates between the windows of a pair from which it counts.
     pub error_ratio: f64,
-    /// And for their difference.
+    /// Difference of blue's error rates (as shares, 0 to 1) from which it counts.
     pub error_share: f64,
 }
 
@@ -78,7 +78,7 @@ impl Default for Settings {
     }
 }
 
-/// How a switchback stands after a second.
+/// The state of a switchback after a second.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Standing {
     /// Within a window.
@@ -87,24 +87,24 @@ pub enum Standing {
     Next,
     /// Green harms blue.
     Convicted {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
     },
-    /// Nothing was shown: something outside slows or fails both.
+    /// Nothing was proven: an outside cause slows or fails both.
     Cleared {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
     },
 }
 
-/// What one pair of windows said of one metric.
+/// The result of one pair of windows for one metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Tally {
     worse: u32,
     better: u32,
 }
 
-/// One switchback: the windows, what blue did in them, and the evidence.
+/// One switchback: the windows, blue's statistics in them, and the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Switchback {
     settings: Settings,
@@ -125,8 +125,9 @@ pub struct Switchback {
 impl Switchback {
     /// Begins with the first window, while green has this share.
     ///
-    /// `weights` are those of the metrics, `ln_stake` what is bet (logarithm of wealth), `ln_limit` the evidence that
-    /// convicts. The order of the windows follows from `seed`, which must be secret and another one for each switchback.
+    /// `weights` are those of the metrics, `ln_stake` is the stake and `ln_limit` the evidence that convicts (natural
+    /// logarithms, in nats). The order of the windows follows from `seed`, which must be secret and differ for each
+    /// switchback.
     pub fn new(
         settings: Settings,
         share: Weight,
@@ -157,24 +158,24 @@ impl Switchback {
         with_first == self.window.is_multiple_of(2)
     }
 
-    /// The present window, from 1, and how many there are at most.
+    /// The current window, from 1, and the highest number of windows.
     pub fn progress(&self) -> (u32, u32) {
         (self.window + 1, 2 * self.settings.pairs)
     }
 
-    /// What blue did in all windows so far, with green and without.
+    /// Blue's statistics in all windows so far, with green and without.
     pub fn seen(&self) -> SpanStats {
         let mut all = self.seen[0].clone();
         all.merge(&self.seen[1]);
         all
     }
 
-    /// Logarithm of the evidence that green harms blue, with what was staked.
+    /// Natural logarithm of the evidence that green harms blue, times the stake, in nats.
     pub fn ln_e(&self) -> f64 {
         self.ln_stake + self.mean(|wealth, _| wealth).ln()
     }
 
-    /// The evidence if every pair that is left were won whole.
+    /// The evidence if every remaining pair were won whole, in nats.
     fn ln_best(&self) -> f64 {
         let done = (self.window / 2).min(self.settings.pairs);
         let left = (self.settings.pairs - done) as i32;
@@ -193,9 +194,9 @@ impl Switchback {
         metrics.map(|(wealth, weight)| weight * mean(wealth)).sum()
     }
 
-    /// Takes what blue's own callers had in so many seconds of the present window.
+    /// Takes the statistics of blue's own callers over `seconds` seconds of the current window.
     ///
-    /// After [`Standing::Next`], [`Switchback::green_on`] says what the next window is.
+    /// After [`Standing::Next`], [`Switchback::green_on`] says whether green has its share in the next window.
     pub fn second(&mut self, blue: &SpanStats, seconds: u64) -> Standing {
         if self.seconds >= self.settings.settle {
             self.current.merge(blue);
@@ -225,7 +226,7 @@ impl Switchback {
         }
     }
 
-    /// Takes a pair: blue with green, and without it.
+    /// Takes a pair: blue's statistics with green, and without it.
     fn pair(&mut self, with: &SpanStats, without: &SpanStats) {
         for metric in Metric::ALL {
             let Some(z) = self.settings.difference(metric, with, without) else {
@@ -239,13 +240,13 @@ impl Switchback {
                 &mut tally.better
             }) += 1;
             for (wealth, bet) in self.wealth[m].iter_mut().zip(BETS) {
-                // Odd in z: the bet depends on |z| alone, the draw says whether it is won.
+                // Odd in z: the bet depends on |z| alone, the draw decides whether it is won.
                 *wealth *= 1.0 + bet * (z / 2.0).tanh();
             }
         }
     }
 
-    /// The metric that weighs most.
+    /// The metric with most weight.
     fn leading(&self) -> Metric {
         let weight = |metric: Metric| {
             let m = metric as usize;
@@ -316,10 +317,10 @@ fn millis(value: f64) -> String {
 }
 
 impl Settings {
-    /// Pairs that convict a green whose harm is plain: each of them is won nearly whole.
+    /// Pairs that convict a green with plain harm: each of them is won nearly whole.
     const PLAIN: u32 = 12;
 
-    /// What can be found, and how long that takes, for a plan; `rps` are the service's requests a second.
+    /// What can be found with a plan, and how long that takes; `rps` are the service's requests per second.
     pub fn outlook(&self, rps: Option<f64>) -> String {
         let pairs = Settings::PLAIN.min(self.pairs);
         let takes = Duration::from_secs(2 * self.window * u64::from(pairs));
@@ -331,7 +332,7 @@ impl Settings {
             shown(takes),
             shown(longest),
         );
-        // Of an equal share.
+        // Requests of a window in an equal share.
         let counted = rps.map(|rps| 0.5 * rps * (self.window - self.settle) as f64);
         let [_, median, .., slowest] = LEAST_REQUESTS;
         match counted {
@@ -346,10 +347,10 @@ impl Settings {
         text
     }
 
-    /// How far blue with green is above blue without, in standard deviations; `None` where they differ by too
-    /// little to be worth it, or where a window has too few requests.
+    /// How far blue with green is above blue without, in standard deviations; `None` where the difference is too
+    /// small to count, or where a window has too few requests.
     ///
-    /// Swapping the two turns the sign and nothing else: what validity rests on.
+    /// Swapping the two changes only the sign: validity rests on this.
     pub fn difference(&self, metric: Metric, with: &SpanStats, without: &SpanStats) -> Option<f64> {
         match metric.level() {
             None => self.failures(with, without),
@@ -387,7 +388,7 @@ impl Settings {
         }
         let mut both = with.latency.clone();
         both.merge(&without.latency);
-        // Of a normal distribution the 90 % quantile lies 1.2816 deviations above the median.
+        // The 90 % quantile of a normal distribution lies 1.2816 deviations above the median.
         let spread = ((both.quantile(0.9) / both.quantile(0.5)).ln() / 1.2816).max(SPREAD_MIN);
         let error = QUANTILE_SPREAD[level] * spread * (1.0 / n as f64 + 1.0 / m as f64).sqrt();
         Some((p / q).ln() / error)
@@ -429,7 +430,7 @@ mod tests {
         stats
     }
 
-    /// How a switchback ends in a world that says blue's milliseconds and error rate.
+    /// The end of a switchback in a world that gives blue's milliseconds and error rate.
     fn ends(seed: u64, mut world: impl FnMut(u64, bool) -> (f64, f64)) -> (Standing, u64, f64) {
         let mut rng = Rng(seed * 2 + 1);
         let settings = Settings::default();
@@ -484,7 +485,7 @@ mod tests {
 
     #[test]
     fn what_happens_outside_convicts_at_most_as_often_as_was_staked() {
-        // 0.6 of a wealth that convicts at 100: at most 0.6 %.
+        // A stake of 0.6 that convicts at 100: at most 0.6 %.
         type World = fn(u64, bool) -> (f64, f64);
         let worlds: [World; 4] = [
             |_, _| (16.0, 0.001),

@@ -1,4 +1,4 @@
-//! What should be routed where, as one value with a version.
+//! The routing table: what should be routed where, as one value with a version.
 //!
 //! The control plane publishes a [`Table`], the data plane follows it. Nothing else passes between
 //! them in that direction, so "what is routed is what was decided" can be read off one value.
@@ -26,7 +26,7 @@ impl Color {
     /// Both, blue first: the order of every pair in this crate.
     pub const BOTH: [Color; 2] = [Color::Blue, Color::Green];
 
-    /// The place of this colour in a pair.
+    /// The index of this colour in a pair.
     pub const fn index(self) -> usize {
         match self {
             Color::Blue => 0,
@@ -60,16 +60,16 @@ impl fmt::Display for Color {
 /// One address that serves requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Backend {
-    /// What the backend is, whatever its address: a container with its start time, or the address itself.
+    /// The identity of the backend, independent of its address: a container with its start time, or the address itself.
     pub id: String,
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
 }
 
 /// The backends of one release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pool {
-    /// What people call this version: an image tag, or the addresses.
+    /// The name of this version for people: an image tag, or the addresses.
     pub release: String,
     /// The backends, in the order of the configuration.
     pub backends: Vec<Backend>,
@@ -78,11 +78,11 @@ pub struct Pool {
 /// A share that grows evenly to its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ramp {
-    /// The weight at its begin.
+    /// The weight at the start of the ramp.
     pub from: Weight,
-    /// Its begin.
+    /// The start of the ramp.
     pub since: Time,
-    /// How long it takes; above zero.
+    /// The length of the ramp; above zero.
     pub over: Duration,
 }
 
@@ -118,9 +118,9 @@ pub struct Route {
     pub weight: Weight,
     /// How the share grows to its weight, where it does not begin at once.
     pub ramp: Option<Ramp>,
-    /// Turns the line 0..10 000, anew for each release.
+    /// Salt that turns the line 0..10 000; a new one for each release.
     pub salt: u64,
-    /// Raised by a rollback: cookies of an older epoch pin nobody.
+    /// Incremented by a rollback: cookies of an older epoch pin no user.
     pub epoch: u32,
     /// The latency limits of this step, once they are frozen.
     pub limits: Option<Limits>,
@@ -129,7 +129,7 @@ pub struct Route {
     /// A window of a switchback: a request assigned to green is served by blue, and still counted as green's.
     #[serde(default)]
     pub withheld: bool,
-    /// Counts of entries with different marks are never judged together: raised at each step.
+    /// Incremented at each step: counts of entries with different marks are never judged together.
     pub mark: u64,
 }
 
@@ -142,7 +142,7 @@ impl Route {
 
     /// The places of the line that the baseline serves beside a green of this share.
     pub fn places(&self, share: Weight) -> Option<Places> {
-        // On the way to a share that has none, none.
+        // During a ramp to a share without a baseline, there is no baseline either.
         let wanted = self.baseline.as_ref().and(Places::beside(self.weight));
         wanted.and(Places::beside(share))
     }
@@ -159,7 +159,7 @@ impl Route {
 /// The desired routing of all services.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// Raised by every change; counts carry the version that they were made under.
+    /// Incremented by every change; counts carry the version that they were made under.
     pub version: u64,
     /// One entry for each service, in the order of the configuration.
     pub routes: Vec<Route>,

@@ -26,7 +26,7 @@ impl Time {
     }
 }
 
-/// A span for people, to the second.
+/// A span as text for people, to the second.
 pub fn shown(span: Duration) -> String {
     let seconds = span.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -38,7 +38,7 @@ pub fn shown(span: Duration) -> String {
     }
 }
 
-/// A span of seconds as people say it: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`.
+/// A span of seconds as text for people: `45 s`, `12 min`, `1 h 30 min`, `2 d 3 h`.
 pub fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     let two = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {

@@ -1,22 +1,22 @@
-//! What both versions take of the machine while green has users: a leak or a burn is a warning, never a verdict.
+//! Resource usage of both versions while green has users: a memory leak or high CPU use is a warning, never a verdict.
 
 use crate::core::time::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The shortest and the longest time from one look to the next.
+/// The shortest and the longest time between two samples.
 const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// Looks at the beginning that are left out: a new version fills its caches.
+/// Samples at the beginning that are left out: a new version fills its caches.
 const GRACE: u32 = 6;
 
-/// Looks after these that say something about a slope: memory that is cleared up in turns rises and falls.
+/// Samples after the grace that are needed to judge a slope: memory that is freed in turns rises and falls.
 const LOOKS_MIN: usize = 24;
 
-/// Looks that are kept.
+/// Number of samples that are kept.
 const LOOKS: usize = 360;
 
-/// Requests of each version that say something about the time of one.
+/// Requests of each version that are needed to judge the CPU time per request.
 const REQUESTS_MIN: u64 = 300;
 
 /// Bytes by which green must have grown.
@@ -26,37 +26,37 @@ const GROWTH_MIN: f64 = 8e6;
 const STEEPER: f64 = 3.0;
 const STRAIGHT: f64 = 0.8;
 
-/// How many times blue's time of a processor for a request is worth a word.
+/// Ratio of green's CPU time per request to blue's from which a warning is given.
 const BUSIER: f64 = 1.5;
 
-/// Nanoseconds a second of each container by which green must be above what blue takes for as many requests.
+/// CPU nanoseconds per second and container by which green must exceed what blue uses for as many requests.
 const BURN_MIN: f64 = 0.02e9;
 
-/// A container takes time for itself, whatever its requests: checks that run in it, timers, collection of garbage. The fewer
-/// requests it has, the more of that falls on each. So what falls on a request is compared where a container of green has
-/// at least this many of the requests of one of blue.
+/// A container uses CPU time for itself, whatever its requests: checks that run in it, timers, garbage collection. The
+/// fewer requests it has, the larger the part of that per request. So CPU time per request is compared where a
+/// container of green has at least this many of the requests of one of blue (as a ratio).
 const LIKE: f64 = 0.8;
 
-/// Looks in a row that say nothing, after which the engine is asked less often: it has other work, or does not know.
+/// Failed samples in a row after which the engine is queried less often: it is busy, or has no data.
 const SILENT: u32 = 3;
 const RARELY: Duration = Duration::from_secs(60);
 
-/// What the containers of one version have taken.
+/// Resource usage of the containers of one version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageSample {
-    /// Bytes of memory, of all containers.
+    /// Memory of all containers, in bytes.
     pub memory: u64,
-    /// Bytes that they may take; 0 for as much as there is.
+    /// Memory limit of all containers, in bytes; 0 for no limit.
     pub limit: u64,
-    /// Nanoseconds of processors since they were started.
+    /// CPU time since they were started, in nanoseconds.
     pub cpu: u64,
-    /// Requests that have ended on them.
+    /// Requests that have ended on the containers.
     pub requests: u64,
-    /// How many containers they are.
+    /// Number of containers.
     pub containers: usize,
 }
 
-/// What was seen in one rollout.
+/// The samples of one rollout.
 #[derive(Clone, Debug)]
 pub struct ResourceUsage {
     every: Duration,
@@ -69,9 +69,10 @@ pub struct ResourceUsage {
 }
 
 impl ResourceUsage {
-    /// Nothing seen yet; there are enough looks within the shortest time of the first share, where that is a minute or more.
+    /// No samples yet; the interval yields enough samples within the shortest time of the first share, where that is a
+    /// minute or more.
     pub fn within(hold: Duration) -> ResourceUsage {
-        // A tenth more than are needed: each comes a little late.
+        // A tenth more samples than needed: each comes a little late.
         let every = hold * 10 / (11 * (GRACE + LOOKS_MIN as u32));
         ResourceUsage {
             every: every.clamp(EVERY.0, EVERY.1),
@@ -84,8 +85,8 @@ impl ResourceUsage {
         }
     }
 
-    /// Whether it is time for a look, which is then under way until [`ResourceUsage::look`] or [`ResourceUsage::nothing`]: of two at
-    /// a time the later one may be answered first, and time would seem to run backwards.
+    /// Whether a sample is due, which is then under way until [`ResourceUsage::look`] or [`ResourceUsage::nothing`]: of
+    /// two samples at a time the later one may be answered first, and time would seem to run backwards.
     pub fn due(&mut self, now: Time) -> bool {
         let every = if self.silent < SILENT {
             self.every
@@ -100,23 +101,23 @@ impl ResourceUsage {
         due
     }
 
-    /// Another share begins: what a version takes follows its requests, so what was before says nothing.
+    /// Starts another share: usage follows the number of requests, so earlier samples are dropped.
     pub fn restart(&mut self) {
         self.looks.clear();
         self.early = 0;
     }
 
-    /// Nobody said what is taken; after a few times the engine is asked rarely.
+    /// A sample failed; after a few failures the engine is queried rarely.
     pub fn nothing(&mut self) {
         self.under_way = false;
         self.silent += 1;
     }
 
-    /// Takes a look at blue and green; what is new and worth a warning.
+    /// Takes a sample of blue and green; returns new warnings.
     pub fn look(&mut self, now: Time, looks: [UsageSample; 2]) -> Vec<String> {
         self.under_way = false;
         self.silent = 0;
-        // Another container counts, or one more: what was before cannot be compared.
+        // A container was replaced or added: earlier samples cannot be compared.
         let begun = |(old, new): (&UsageSample, &UsageSample)| {
             new.cpu < old.cpu || new.containers != old.containers
         };
@@ -142,7 +143,7 @@ impl ResourceUsage {
             .collect()
     }
 
-    /// Green's memory grows, steadily and much faster than blue's.
+    /// The warning on a leak: green's memory grows, steadily and much faster than blue's.
     fn leak(&self) -> Option<String> {
         let (_, last) = self.looks.back()?;
         if self.looks.len() < LOOKS_MIN {
@@ -177,7 +178,7 @@ impl ResourceUsage {
         Some(text)
     }
 
-    /// Green takes much more of a processor for a request.
+    /// The warning on CPU use: green uses much more CPU time per request.
     fn burn(&self) -> Option<String> {
         let ((_, from), (_, to)) = (self.looks.front()?, self.looks.back()?);
         if self.looks.len() < LOOKS_MIN {
@@ -191,7 +192,7 @@ impl ResourceUsage {
         };
         let ((blue_requests, blue_nanos, blue_containers), (requests, nanos, containers)) =
             (of(0)?, of(1)?);
-        // At unlike rates all that a container of blue takes is taken for idle: green's own idle time is not known.
+        // At unlike rates all CPU time of a container of blue is taken for idle: green's own idle time is not known.
         let like = requests / containers >= LIKE * blue_requests / blue_containers;
         let idle = if like {
             0.0
@@ -261,7 +262,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    /// Looks every five seconds for so long; blue has 50 MB and a tenth of a processor for 10 requests a second.
+    /// Samples every five seconds for `seconds` seconds; blue has 50 MB and a tenth of a CPU for 10 requests per
+    /// second.
     fn watch(seconds: u64, green: impl Fn(u64) -> (u64, u64)) -> Vec<(u64, String)> {
         let (mut usage, mut told) = (ResourceUsage::within(HOUR), vec![]);
         for second in 0..seconds {
@@ -331,7 +333,7 @@ mod tests {
         assert_eq!(watch(300, |second| (60_000_000, second * 120_000_000)), []);
     }
 
-    /// What is told of versions with these rates of requests and of processor time in ms, each in a second.
+    /// The warnings for versions with these rates of requests and CPU time in ms per second.
     fn burns(blue: (u64, f64, usize), green: (u64, f64, usize)) -> Vec<String> {
         let mut usage = ResourceUsage::within(HOUR);
         let mut told = vec![];
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn what_a_container_takes_for_itself_is_not_laid_on_its_few_requests() {
-        // One image as both: 23.2 ms a second for itself, 0.0266 ms for a request. It was told as 3.1 times.
+        // One image as both: 23.2 ms per second for itself, 0.0266 ms per request. It was reported as 3.1 times.
         let takes = |rate: u64, each: f64| (rate, 23.2 + each * rate as f64, 1);
         let table: &[(&str, _, _, &str)] = &[
             ("5 %", takes(950, 0.0266), takes(50, 0.0266), ""),
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_container_that_begins_anew_is_not_compared_with_the_one_before() {
-        // Restarted after 100 s: counts of its processor begin at 0, its memory is small again.
+        // Restarted after 100 s: its CPU counter starts at 0, its memory is small again.
         let told = watch(160, |second| match second {
             0..100 => (90_000_000, second * 100_000_000),
             _ => (30_000_000, (second - 100) * 100_000_000),
@@ -418,7 +420,7 @@ mod tests {
 
     #[test]
     fn what_follows_its_share_is_no_leak_and_what_idles_is_no_burn() {
-        // Each share lasts 200 s and takes 60 MB more; green has a tenth of blue's requests and idles at 1 %.
+        // Each share lasts 200 s and uses 60 MB more; green has a tenth of blue's requests and idles at 1 %.
         let mut usage = ResourceUsage::within(HOUR);
         for second in (0..600).step_by(5) {
             if second % 200 == 0 {
@@ -451,10 +453,10 @@ mod tests {
             usage.nothing();
         }
         assert!(!usage.due(Time(69_999)) && usage.due(Time(70_000)));
-        // One answer, and all is as before.
+        // After one answer the usual interval holds again.
         usage.look(Time(70_500), [UsageSample::default(); 2]);
         assert!(!usage.due(Time(74_999)) && usage.due(Time(75_000)));
-        // A short share is looked at more often.
+        // A short share is sampled more often.
         let mut quick = ResourceUsage::within(Duration::from_secs(60));
         assert!(quick.due(Time(0)));
         quick.nothing();

@@ -1,49 +1,49 @@
-//! What one pool's users did in one second, where users are pinned.
+//! Counts of one pool's users in one second, where users are pinned.
 //!
-//! Chance divides *users* then, not requests: what one user does again says nothing new about the versions. So the
-//! counts here give each user one voice. A user is a point of the line 0..10,000; users who share a point are one.
+//! Chance divides *users* then, not requests: repeated requests of one user are no new evidence about the versions. So
+//! the counts here count each user once. A user is a point of the line 0..10,000; users with the same point are one.
 
 use serde::{Deserialize, Serialize};
 
-/// Whose request it is.
+/// The user that a request belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Caller {
-    /// Nobody is pinned here: chance places each request.
+    /// The service does not pin users: chance places each request.
     #[default]
     Anybody,
-    /// Users are pinned, and this request says of none who it is from: chance places it now.
+    /// Users are pinned, and this request carries no pin: chance places it now.
     Newcomer,
     /// A pinned user at this point of the line.
     Pinned(u16),
 }
 
-/// Counts of requests that chance placed one by one, or of which each user has one a second.
+/// Counts of requests that chance placed one by one, or with at most one per user and second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
     /// Requests that ended in this second and count.
     pub requests: u64,
-    /// Of these, the failed ones.
+    /// Failed requests, of those in `requests`.
     pub failed: u64,
     /// Requests that started in the second now finalised and did not fail.
     pub timed: u64,
-    /// Of `timed`, those above the FAIL limit of each level.
+    /// Requests in `timed` above the FAIL limit of each level.
     pub slow_fail: [u64; 3],
-    /// Of `timed`, those above the PASS limit of each level.
+    /// Requests in `timed` above the PASS limit of each level.
     pub slow_pass: [u64; 3],
 }
 
-/// Pinned users who were divided by the same draw: within such a group every user is as likely to be on green.
+/// Pinned users that were divided by the same draw: within such a group every user is equally likely to be on green.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Group {
     /// Points of the line that are of this pool and group and had not failed in this share before this second.
     pub at_risk: u64,
-    /// Of these, the ones that failed in this second.
+    /// Points in `at_risk` that failed in this second.
     pub failed: u64,
-    /// Users whose requests were slow or not for the first time in this share.
+    /// Users that were found slow or not slow for the first time in this share.
     pub timed: u64,
-    /// Of `timed`, the ones slow at each level.
+    /// Users in `timed` that were slow at each level.
     pub slow: [u64; 3],
 }
 
@@ -51,24 +51,24 @@ pub struct Group {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UserTick {
-    /// One request a second of each pinned user, the first that it began, and all of newcomers.
+    /// One request per second of each pinned user, the first that it began, and all of newcomers.
     pub one: Sample,
-    /// Newcomers' requests alone.
+    /// Newcomers' requests only.
     pub fresh: Sample,
-    /// Pinned users who asked this pool for the first time in this rollout.
+    /// Pinned users with their first request to this pool in this rollout.
     pub active: u64,
     /// Users never counted before in this rollout, then those counted on blue in the share before.
     pub groups: [Group; 2],
 }
 
-/// How many timed requests of a user are looked at before it is called slow or not: the user's own number, drawn
+/// Number of timed requests of a user before it counts as slow or not: each user has its own number, drawn
 /// from these.
 pub const LOOKS: [u32; 4] = [1, 2, 4, 8];
 
-/// Of `looks` requests of one user, so many above the limit of a level make a slow user: as many as blue's own
-/// quantile has above it on average, and at least one.
+/// Number of requests above the limit of a level, of `looks` requests of one user, that make a slow user: as many as
+/// blue has above its own quantile on average, and at least one.
 pub const fn slow_from(level: usize, looks: u32) -> u32 {
-    // Percent of requests that lie above p50, p90, p99.
+    // Percentage of requests above p50, p90, p99.
     let above: [u32; 3] = [50, 10, 1];
     let needed = (looks * above[level]).div_ceil(100);
     if needed == 0 { 1 } else { needed }

@@ -1,4 +1,4 @@
-//! Green's share of new requests, and where a caller stands on the line that it cuts.
+//! Green's share of new requests, and a client's position on the line that the share cuts.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -57,9 +57,9 @@ impl Weight {
         Weight(Self::FULL - self.0)
     }
 
-    /// Whether a caller whose stable position is `point` (0..10 000) belongs to green.
+    /// Whether a client at the stable position `point` (0..10 000) belongs to green.
     ///
-    /// Raising the weight never moves a caller off green: the comparison is monotone.
+    /// Raising the weight never moves a client off green: the comparison is monotone.
     pub const fn covers(self, point: u16) -> bool {
         point < self.0
     }
@@ -92,7 +92,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A caller's fixed position on the line 0..10 000, from any well-mixed hash of its key.
+/// A client's fixed position on the line 0..10 000, from any well-mixed hash of its key.
 pub const fn point(hash: u64) -> u16 {
     (((hash >> 32) * Weight::FULL as u64) >> 32) as u16
 }

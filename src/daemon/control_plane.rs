@@ -1,4 +1,4 @@
-//! The control plane of this process: the state folder, the controller on its thread, the admin doors.
+//! The control plane of this process: the state folder, the controller on its thread, the admin listeners.
 
 use crate::admin;
 use crate::config::Config;
@@ -16,27 +16,27 @@ use tokio::sync::watch;
 /// Why the process could not start. Nothing was served.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A port is taken, or an address is not ours.
+    /// A port is in use, or an address is not on this host.
     #[error(transparent)]
     Bind(#[from] proxy::BindError),
-    /// The same for the admin listener.
+    /// A port or address of the admin listener cannot be bound.
     #[error(transparent)]
     Admin(#[from] admin::BindError),
     /// The state cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The shifter that runs did not hand over; it goes on.
+    /// The running shifter did not hand over; it goes on.
     #[error(
         "the shifter that runs did not hand over its place ({0}); it goes on. Its log says why"
     )]
     Handover(#[from] std::io::Error),
-    /// Anything else that should not happen.
+    /// An unexpected error.
     #[error("{0}")]
     Internal(String),
 }
 
 impl StartError {
-    /// The code that the process ends with.
+    /// The exit code of the process.
     pub fn exit(&self) -> Exit {
         match self {
             StartError::Internal(_) => Exit::Internal,
@@ -47,29 +47,29 @@ impl StartError {
     }
 }
 
-/// The state folder, taken and read, and the admin doors.
+/// The state folder, locked and read, and the admin listeners.
 pub struct State {
     admin: Option<admin::Bound>,
     journal: Journal,
-    /// What sticky cookies are signed with.
+    /// The key that signs sticky cookies.
     pub key: Key,
     findings: Vec<String>,
     lock: Option<FolderLock>,
 }
 
 impl State {
-    /// Takes it; the lock comes first: a second shifter should hear of the first one, not of its port.
+    /// Takes the state folder; the lock comes first: a second shifter should report the first one, not its port.
     pub fn take(config: &Config) -> Result<State, StartError> {
         let lock = FolderLock::take(&config.state)?;
         State::behind(lock, config)
     }
 
-    /// What is behind a lock that is taken.
+    /// Opens the state folder under a lock that is held.
     pub fn behind(lock: FolderLock, config: &Config) -> Result<State, StartError> {
         let admin = admin::Bound::bind(&config.admin)?;
         let mut findings = vec![];
         let (journal, opened) = Journal::open(&config.state).or_else(|error| {
-            // Users come first: what was promoted last serves, and no rollout begins.
+            // Users come first: the last promoted version serves, and no rollout begins.
             match Journal::that_records_nothing(&error) {
                 Some(journal) => {
                     findings.push(format!("{error}. Until then traffic goes where it went before, and no rollout begins or goes on"));
@@ -94,7 +94,7 @@ impl State {
                 "the key of sticky cookies cannot be read ({error}); it is made anew, and users get new cookies"
             ));
             let key = Key::random();
-            // Where it cannot be written either, it is as good as the state folder is.
+            // A failed write is ignored: the key is then kept no better than the rest of the state folder.
             let _ = key.keep(&config.state);
             key
         });
@@ -107,7 +107,7 @@ impl State {
         })
     }
 
-    /// A journal in memory, and no admin doors: for the demo.
+    /// A journal in memory, and no admin listeners: for the demo.
     pub fn in_memory() -> Result<State, StartError> {
         Ok(State {
             admin: None,
@@ -119,7 +119,7 @@ impl State {
     }
 }
 
-/// What decides and answers questions, as long as this process has the state folder.
+/// The controller and the admin listeners, while this process holds the state folder.
 pub struct Control {
     controller: std::thread::JoinHandle<()>,
     admin_stop: watch::Sender<bool>,
@@ -128,7 +128,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts it; when this returns, what was saved is routed.
+    /// Starts the control plane; when this returns, the saved state is routed.
     pub async fn start(
         board: &Arc<SharedState>,
         metrics: &Arc<Metrics>,
@@ -164,7 +164,7 @@ impl Control {
         Ok((control, handle))
     }
 
-    /// The same after it was stopped: the state folder is taken and read anew.
+    /// Starts the control plane again after a stop: the state folder is locked and read anew.
     pub async fn again(
         board: &Arc<SharedState>,
         metrics: &Arc<Metrics>,
@@ -175,7 +175,7 @@ impl Control {
         Control::start(board, metrics, config, file, state).await
     }
 
-    /// Records the state and lets the folder and the admin doors go.
+    /// Records the state and releases the folder and the admin listeners.
     pub async fn stop(self, handle: &Handle) {
         handle.stop().await;
         let _ = self.admin_stop.send(true);
@@ -191,7 +191,7 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// The controller has a thread of its own: neither a slow disk nor a panic in it may touch traffic.
+/// Runs the controller on a thread of its own: neither a slow disk nor a panic in it may affect traffic.
 fn run_controller(
     controller: Controller,
     metrics: Arc<Metrics>,

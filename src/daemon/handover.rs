@@ -1,8 +1,8 @@
-//! Handing the doors to a successor: one shifter replaces another, and no user is turned away.
+//! Hands the listeners to a successor: one shifter replaces another, and no user is refused.
 //!
-//! The successor asks on a socket in the state folder and gets the listeners themselves (SCM_RIGHTS,
-//! unix(7)): both have the same queue of new connections, so none is ever closed. One byte is said
-//! at each turn:
+//! The successor connects to a socket in the state folder and gets the listeners themselves (SCM_RIGHTS,
+//! unix(7)): both have the same queue of new connections, so none is ever closed. One byte is sent
+//! at each step:
 //!
 //! ```text
 //! successor                      predecessor
@@ -14,7 +14,7 @@
 //!                                drains, ends
 //! ```
 //!
-//! Whatever goes wrong before SERVING, the predecessor takes up its work again.
+//! On any failure before SERVING, the predecessor resumes its work.
 
 use crate::proxy::Listeners;
 use rustix::net::{
@@ -33,17 +33,17 @@ use std::time::Duration;
 /// The socket's name in the state folder.
 const NAME: &str = "handover.sock";
 
-/// The longest wait for the other side's next word; a predecessor needs a moment to end its controller.
+/// Timeout of each step; a predecessor needs a moment to end its controller.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// More listeners than anybody has.
+/// Upper bound on the number of listeners.
 const LISTENERS_MAX: usize = 64;
 
 const READY: u8 = b'r';
 const YOURS: u8 = b'y';
 const SERVING: u8 = b's';
 
-/// Where successors ask; its file goes when it is dropped.
+/// The socket for successors; its file is removed on drop.
 #[derive(Debug)]
 pub struct HandoverListener {
     listener: tokio::net::UnixListener,
@@ -51,10 +51,10 @@ pub struct HandoverListener {
 }
 
 impl HandoverListener {
-    /// Opens it in a folder that is this process's alone.
+    /// Opens it in a folder that this process holds alone.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// When the socket cannot be created.
     pub fn open(folder: &Path) -> io::Result<HandoverListener> {
         let path = folder.join(NAME);
         match std::fs::remove_file(&path) {
@@ -68,7 +68,7 @@ impl HandoverListener {
         Ok(HandoverListener { listener, path })
     }
 
-    /// The next process that asks.
+    /// The next process that connects.
     pub async fn asked(&self) -> io::Result<Successor> {
         let (stream, _) = self.listener.accept().await?;
         let stream = stream.into_std()?;
@@ -84,15 +84,15 @@ impl Drop for HandoverListener {
     }
 }
 
-/// The process that asks for the doors.
+/// The process that asks for the listeners.
 #[derive(Debug)]
 pub struct Successor(UnixStream);
 
 impl Successor {
-    /// Gives it the listeners and waits until it can start.
+    /// Sends the listeners and waits until the successor can start.
     ///
     /// # Errors
-    /// When it went away, or takes too long.
+    /// When it is gone, or exceeds the timeout.
     pub fn offer(&mut self, listeners: &Listeners) -> io::Result<()> {
         let fds: Vec<_> = listeners.all.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS_MAX))];
@@ -110,22 +110,22 @@ impl Successor {
         expect(&mut self.0, READY)
     }
 
-    /// Tells it that everything is its own, and waits until it serves.
+    /// Tells the successor that it owns everything now, and waits until it serves.
     ///
     /// # Errors
-    /// When it went away, or takes too long.
+    /// When it is gone, or exceeds the timeout.
     pub fn give(&mut self) -> io::Result<()> {
         self.0.write_all(&[YOURS])?;
         expect(&mut self.0, SERVING)
     }
 }
 
-/// The process that has the doors.
+/// The process that has the listeners.
 #[derive(Debug)]
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// Asks whoever has the state folder for its listeners; `None` when nobody answers there.
+    /// Asks the process that holds the state folder for its listeners; `None` when none answers there.
     ///
     /// # Errors
     /// When it answers and does not hand them over.
@@ -160,19 +160,19 @@ impl Predecessor {
         Ok(Some((Predecessor(stream), Listeners { all, shared })))
     }
 
-    /// Says that this process can start, and waits until everything is its own.
+    /// Tells the predecessor that this process can start, and waits until it owns everything.
     ///
     /// # Errors
-    /// When the other one went away, or takes too long.
+    /// When the predecessor is gone, or exceeds the timeout.
     pub fn ready(&mut self) -> io::Result<()> {
         self.0.write_all(&[READY])?;
         expect(&mut self.0, YOURS)
     }
 
-    /// Says that this process serves.
+    /// Tells the predecessor that this process serves.
     ///
     /// # Errors
-    /// When the other one went away: then it serves no longer, which is as good.
+    /// When the predecessor is gone: then it no longer serves, which is as good.
     pub fn serving(mut self) -> io::Result<()> {
         self.0.write_all(&[SERVING])
     }

@@ -1,20 +1,20 @@
-//! What a process that serves can be told: by signals, and by a successor that asks for its place.
+//! The inputs of a serving process: signals, and successors that ask for its place.
 
 use crate::daemon::handover::{HandoverListener, Successor};
 use crate::daemon::signals::Signals;
 use std::io;
 use std::path::Path;
 
-/// Open ears; to be had before anybody is served, so that whoever is served can also be heard.
+/// The open inputs; they must exist before the first request is served, so that signals are never missed.
 pub struct DaemonInputs {
     /// Signals to this process.
     pub signals: Signals,
-    /// Where successors ask.
+    /// The socket for successors.
     pub desk: Option<HandoverListener>,
 }
 
 impl DaemonInputs {
-    /// Listens from now on, as the one that has this state folder.
+    /// Listens from now on, as the holder of this state folder.
     ///
     /// # Errors
     /// When signals cannot be received.
@@ -22,7 +22,7 @@ impl DaemonInputs {
         Ok(DaemonInputs::with(Signals::new()?, state))
     }
 
-    /// The same where signals are heard already.
+    /// The inputs with signals that are received already.
     pub fn with(signals: Signals, state: &Path) -> DaemonInputs {
         let mut ears = DaemonInputs {
             signals,
@@ -32,7 +32,7 @@ impl DaemonInputs {
         ears
     }
 
-    /// Lets successors ask.
+    /// Opens the socket for successors.
     pub fn open_desk(&mut self, state: &Path) {
         self.desk = match HandoverListener::open(state) {
             Ok(desk) => Some(desk),
@@ -47,7 +47,7 @@ impl DaemonInputs {
 /// The next process that asks for this one's place.
 ///
 /// # Errors
-/// When nobody can ask any more.
+/// When the socket fails.
 pub async fn asked(desk: Option<&HandoverListener>) -> io::Result<Successor> {
     match desk {
         Some(desk) => desk.asked().await,

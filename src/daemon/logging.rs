@@ -1,4 +1,4 @@
-//! What is told on standard error while shifter serves.
+//! The log on standard error while shifter serves.
 
 use crate::config::LogFormat;
 use std::io::{self, IsTerminal};
@@ -6,11 +6,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Libraries that log every failed request, which shifter counts and logs itself; and each connection that another request
-/// took out of the pool first, which is no error.
+/// Libraries that log every failed request, which shifter counts and logs itself; and each connection that another
+/// request took out of the pool first, which is no error.
 const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_proxy=off,hyper=warn,hyper_util=warn,reqwest=warn";
 
-/// Starts logging. `level` is a level or, for those who look for something, a list such as
+/// Starts logging. `level` is a level or, for debugging, a list such as
 /// `info,shifter::proxy=trace`. A second call changes nothing.
 pub fn init(format: LogFormat, level: &str) {
     let (filter, wrong) = filter(level);
@@ -22,7 +22,7 @@ pub fn init(format: LogFormat, level: &str) {
     };
     let colours =
         terminal && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    // Where standard error is gone there is nobody to tell that it is gone.
+    // If standard error is closed, the error cannot be reported either.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .log_internal_errors(false);

@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a successor is started with.
+/// The argument that a successor is started with.
 const TAKE_OVER: &str = "--take-over";
 
-/// What is bound and locked before anything starts.
+/// The bound listeners and the locked state, before anything starts.
 pub struct Prepared {
     config: Arc<Config>,
     file: Option<PathBuf>,
@@ -32,12 +32,12 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// What it will run with.
+    /// The configuration of the process.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Binds every listener and takes the state folder: whatever fails here, nothing has happened yet.
+    /// Binds every listener and locks the state folder: a failure here has no effects.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let lock = FolderLock::take(&config.state)?;
         let listeners = proxy::bind(&config.proxy.all_listen(), systemd::inherited())?;
@@ -50,9 +50,9 @@ impl Prepared {
         })
     }
 
-    /// The same, from a shifter that runs on the same folder; without one as [`Prepared::from_config`].
+    /// Takes them from a running shifter on the same folder; without one as [`Prepared::from_config`].
     ///
-    /// Until this process serves, the other one does.
+    /// The other process serves until this one does.
     pub fn take_over(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let Some((mut predecessor, given)) = Predecessor::ask(&config.state)? else {
             return Prepared::from_config(config, file);
@@ -85,11 +85,11 @@ impl Prepared {
 
 /// A running shifter.
 pub struct Process {
-    /// The way to the controller.
+    /// The handle of the controller.
     pub handle: Handle,
-    /// What both planes share.
+    /// The state that both planes share.
     pub board: Arc<SharedState>,
-    /// What Prometheus is told.
+    /// The Prometheus metrics.
     pub metrics: Arc<Metrics>,
     /// The configuration at the start.
     pub config: Arc<Config>,
@@ -175,7 +175,7 @@ impl Process {
         Exit::Ok
     }
 
-    /// Lets a successor take the place of this process; `Some` when it did not come to that.
+    /// Hands over to a successor; `Some` when that failed and this process goes on.
     async fn hand_over(
         self,
         mut successor: Successor,
@@ -209,7 +209,7 @@ impl Process {
             return Ok(None);
         };
         kept(error);
-        // It may have been reloaded since the start.
+        // The configuration may have been reloaded since the start.
         let config = board.snapshot().config.clone();
         match Control::again(&board, &metrics, &config, file.clone()).await {
             Ok((control, handle)) => {
@@ -251,7 +251,7 @@ impl Process {
     }
 }
 
-/// Starts this program again, as it is on disk now, to take this process's place.
+/// Starts this program's current file on disk as a successor.
 fn start_successor() {
     let mut words = std::env::args_os();
     let Some(program) = words.next() else { return };
@@ -274,7 +274,7 @@ fn start_successor() {
     }
 }
 
-/// Reads the configuration; a fault is told with its place, and the code says so.
+/// Reads the configuration; prints a fault with its place, and returns the exit code.
 pub fn load(path: &std::path::Path) -> Result<Config, Exit> {
     Config::load(path).map_err(|error| {
         tell(error);
@@ -282,12 +282,12 @@ pub fn load(path: &std::path::Path) -> Result<Config, Exit> {
     })
 }
 
-/// Tells a fault of the configuration with its place.
+/// Prints a fault of the configuration with its place.
 pub fn tell(error: ConfigError) {
     anstream::eprintln!("{:?}", miette::Report::new(error));
 }
 
-/// A runtime with as many workers as the configuration says, and logging as it says.
+/// A runtime with the configured number of workers, and with the configured logging.
 pub fn runtime(config: &Config, level: Option<&str>) -> Result<tokio::runtime::Runtime, Exit> {
     logging::init(config.log.format, level.unwrap_or(config.log.level.name()));
     let threads = match config.proxy.threads {
@@ -305,7 +305,7 @@ pub fn runtime(config: &Config, level: Option<&str>) -> Result<tokio::runtime::R
         })
 }
 
-/// Runs a future to its end; what is left on the runtime then is given up after a moment.
+/// Runs a future to its end; other tasks on the runtime are abandoned after a moment.
 pub fn block_on<T>(runtime: tokio::runtime::Runtime, future: impl Future<Output = T>) -> T {
     let result = runtime.block_on(future);
     runtime.shutdown_timeout(Duration::from_millis(200));

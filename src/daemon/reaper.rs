@@ -1,7 +1,7 @@
-//! The duties of the first process of a container: orphans are reaped, signals go on to shifter itself.
+//! The duties of process 1 in a container: it reaps orphans and forwards signals to shifter itself.
 //!
-//! What hooks and sources leave behind becomes a child of process 1 when its parent ends, and stays a zombie until
-//! process 1 has asked for it. So as process 1 shifter starts itself once more and only looks after that.
+//! A process that a hook or source leaves behind becomes a child of process 1 when its parent ends, and stays a zombie
+//! until process 1 has reaped it. So as process 1 shifter starts itself once more and only does these duties.
 
 use crate::exit::Exit;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Set for the process that serves.
+/// The variable that is set for the serving process.
 const STARTED: &str = "SHIFTER_STARTED_BY_REAPER";
 
 /// The signals that people and engines send to shifter.
@@ -22,12 +22,12 @@ const PASSED_ON: [(i32, Signal); 6] = [
     (15, Signal::TERM),
 ];
 
-/// Whether this process must look after others instead of serving.
+/// Whether this process must do these duties instead of serving.
 pub fn is_due() -> bool {
     std::process::id() == 1 && std::env::var_os(STARTED).is_none()
 }
 
-/// Starts this program again, passes signals on and reaps until it has ended: its exit code.
+/// Starts this program again, forwards signals and reaps until it has ended; returns its exit status.
 pub fn run() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -46,7 +46,7 @@ pub fn run() -> ExitCode {
 
 async fn look_after() -> Result<u8, String> {
     let words = |error: std::io::Error| error.to_string();
-    // Before the start, so that no end is missed.
+    // Registered before the start, so that no end is missed.
     let mut ended = signal(SignalKind::child()).map_err(words)?;
     let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
     for (number, passed) in PASSED_ON {
@@ -77,7 +77,7 @@ async fn look_after() -> Result<u8, String> {
                 }
             }
             Some(signal) = asked.recv() => {
-                // It may just have ended: then its end is the next thing that is heard.
+                // The child may just have ended: then its end is the next event.
                 let _ = kill_process(child, signal);
             }
         }

@@ -1,24 +1,24 @@
-//! What the process is told by signals.
+//! The signals to the process.
 
 use std::time::Duration;
 
-/// Two signals within this time are one.
+/// Two signals within this time count as one.
 const ECHO: Duration = Duration::from_millis(100);
 
-/// What the process is told from outside.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP: the configuration, and the access log's file.
+    /// SIGHUP: reload the configuration, and reopen the access log's file.
     Reload,
-    /// SIGUSR1: only the file.
+    /// SIGUSR1: only reopen the file.
     Reopen,
-    /// SIGUSR2.
+    /// SIGUSR2: start a successor.
     Replace,
 }
 
-/// The signals that mean something here.
+/// The handled signals.
 pub struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
@@ -28,7 +28,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Receives them from now on.
+    /// Receives the signals from now on.
     pub fn new() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
@@ -40,7 +40,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// The next signal.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Stop,
@@ -51,8 +51,7 @@ impl Signals {
         }
     }
 
-    /// The next one that says stop, and is no echo of the last: who signals a process and its group
-    /// means it once.
+    /// Waits for the next stop signal that is no echo of the last: a signal to a process and its group counts once.
     pub async fn stop_again(&mut self) {
         let echo = tokio::time::Instant::now() + ECHO;
         loop {
@@ -63,7 +62,7 @@ impl Signals {
         }
     }
 
-    /// The next one that says stop.
+    /// Waits for the next stop signal.
     pub async fn stop(&mut self) {
         while self.next().await != Signal::Stop {}
     }

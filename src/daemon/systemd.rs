@@ -1,17 +1,17 @@
-//! The service manager above us (systemd): news for it, and listeners that it keeps.
+//! The service manager (systemd): notifications to it, and listeners from it.
 
 use crate::proxy::Listeners;
 use sd_notify::NotifyState;
 use std::net::TcpListener;
 
-/// Says it to a service manager, where there is one that wants to know (`Type=notify`).
+/// Notifies the service manager, where there is one that expects it (`Type=notify`).
 pub fn tell(news: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(false, news) {
         tracing::debug!(%error, "the service manager was not told");
     }
 }
 
-/// Listeners that a service manager keeps (`systemd.socket(5)`).
+/// Listeners of the service manager (`systemd.socket(5)`).
 pub fn inherited() -> Listeners {
     let Ok(fds) = sd_notify::listen_fds() else {
         return Listeners::default();

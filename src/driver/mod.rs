@@ -1,7 +1,7 @@
-//! Where containers live: what a pool is made of.
+//! The members of pools: fixed addresses and containers.
 //!
-//! [`fixed`]: addresses from the file, whose processes are started and stopped elsewhere. [`docker`]: containers, found by name
-//! or label, or made by shifter.
+//! [`static_pools`]: addresses from the file; their processes are started and stopped outside of shifter. [`docker`]:
+//! containers, found by name or label, or created by shifter.
 
 pub mod docker;
 pub mod static_pools;

@@ -1,12 +1,12 @@
 //! Pools of fixed addresses: two sets, of which one serves while the next version is put on the other.
 //!
-//! After a promotion the file's `green` serves and its `blue` is free for the next version. What serves
-//! is remembered by its backends, so that an edit of the file cannot turn the two round.
+//! After a promotion the file's `green` serves and its `blue` is free for the next version. The serving pool
+//! is saved by its backends, so that an edit of the file cannot swap the two.
 
 use crate::config::{PoolSpec, Service};
 use crate::core::table::Pool;
 
-/// Blue and green of a service: `running` are the ids of the promoted pool, none when the file's blue serves.
+/// Blue and green of a service: `running` are the ids of the promoted pool, empty when the file's blue serves.
 pub fn pools(service: &Service, running: &[String]) -> (Pool, Option<Pool>) {
     let blue = service.blue.pool();
     let green = service.green.as_ref().map(|spec| spec.pool());
@@ -22,7 +22,7 @@ pub fn baseline(service: &Service) -> Option<Pool> {
     (!addresses.is_empty()).then(|| PoolSpec::Addresses(addresses).pool())
 }
 
-/// What to remember when `promoted` serves from now on: nothing where the file calls it blue.
+/// The state to save when `promoted` serves from now on: empty where the file calls it blue.
 pub fn running(service: &Service, promoted: &Pool) -> Vec<String> {
     let ids: Vec<String> = promoted.backends.iter().map(|b| b.id.clone()).collect();
     if shares(&service.blue.pool(), &ids) {
@@ -32,7 +32,7 @@ pub fn running(service: &Service, promoted: &Pool) -> Vec<String> {
     }
 }
 
-/// Whether the file names the version that serves; a pool that lost or won a backend is still the same.
+/// Whether the file names the serving version; a pool that lost or gained a backend is still the same.
 pub fn names(service: &Service, running: &[String]) -> bool {
     let (blue, _) = pools(service, running);
     if !matches!(service.blue, PoolSpec::Addresses(_)) {

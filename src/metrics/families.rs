@@ -1,4 +1,4 @@
-//! The families of one service: name, help and labels of each, once.
+//! The Prometheus families of one service: name, help and labels of each, in one place.
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -7,30 +7,32 @@ use prometheus::{
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What a family is.
+/// The definition of a family.
 struct Spec {
     name: &'static str,
     help: &'static str,
     labels: &'static [&'static str],
 }
 
-/// Seconds; wide enough for a fast cache and a slow report, fine enough to see p99 double.
+/// Buckets of durations, in seconds: wide enough for a fast cache and a slow report, fine enough to
+/// see p99 double.
 const SECONDS: [f64; 22] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.35,
     0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Seconds of a stream: 1 s to a day.
+/// Buckets of stream lifetimes, in seconds: 1 s to a day.
 const STREAM_SECONDS: [f64; 10] = [
     1.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 10_800.0, 28_800.0, 86_400.0,
 ];
 
-/// Seconds of a whole rollout: 15 s to 8 h.
+/// Buckets of rollout durations, in seconds: 15 s to 8 h.
 const ROLLOUT_SECONDS: [f64; 10] = [
     15.0, 30.0, 60.0, 150.0, 300.0, 900.0, 1_800.0, 3_600.0, 10_800.0, 28_800.0,
 ];
 
-/// Seconds from a rollback's decision until every new request goes to blue.
+/// Buckets, in seconds, for the time from a rollback's decision until every new request goes to
+/// blue.
 const ROLLBACK_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 const REQUESTS: Spec = Spec {
@@ -214,7 +216,7 @@ const EXCESS: Spec = Spec {
     labels: &["service"],
 };
 
-/// The families whose series belong to a service.
+/// The families with series for each service.
 pub(super) struct Families {
     pub(super) requests: IntCounterVec,
     pub(super) judged: IntCounterVec,
@@ -254,11 +256,11 @@ pub(super) struct Families {
     pub(super) excess: GaugeVec,
 }
 
-/// Shared by the services' handles.
+/// The families, shared by the handles of all services.
 pub(super) type FamiliesRef = Arc<Families>;
 
 impl Families {
-    /// Every family, in a registry.
+    /// Registers every family in a registry.
     pub(super) fn register(r: &Registry) -> prometheus::Result<FamiliesRef> {
         Ok(Arc::new(Families {
             requests: counters(r, &REQUESTS)?,
@@ -300,7 +302,7 @@ impl Families {
         }))
     }
 
-    /// Takes a service's series away.
+    /// Removes a service's series from all families.
     pub(super) fn forget(&self, service: &str) {
         for family in [
             &self.requests,
@@ -373,7 +375,7 @@ pub(super) fn drop_series<T: MetricVecBuilder>(family: &MetricVec<T>, service: &
     }
 }
 
-/// The values of one label over the series whose other labels are given.
+/// The values of the label `wanted` over the series that have the labels `with`.
 pub(super) fn labels_of(family: &IntGaugeVec, with: &[(&str, &str)], wanted: &str) -> Vec<String> {
     let mut values = vec![];
     for collected in family.collect() {

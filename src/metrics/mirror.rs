@@ -1,20 +1,20 @@
-//! What came of copies that a green without users was sent.
+//! Results of mirrored requests: copies sent to a green that has no users yet.
 
 use crate::core::table::Color;
 use crate::metrics::families::Families;
 use prometheus::{Counter, IntCounter};
 use std::time::Duration;
 
-/// How green's answer to a copy compares with what blue answered the user.
+/// How green's answer to a copy compares with blue's answer to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     /// Status and length are the same.
     Same,
-    /// Another status.
+    /// The status differs.
     Status,
-    /// The same status and another length.
+    /// The status is the same, the length differs.
     Length,
-    /// No whole answer in time.
+    /// Green gave no whole answer in time.
     Failed,
 }
 
@@ -37,10 +37,10 @@ impl Compared {
     }
 }
 
-/// One service's handles.
+/// The mirror metrics of one service.
 pub struct MirrorMetrics {
     compared: [IntCounter; 4],
-    /// Copies that there was no room for.
+    /// Copies that were dropped because there was no room.
     pub dropped: IntCounter,
     first_byte: [Counter; 2],
 }
@@ -83,25 +83,25 @@ impl MirrorMetrics {
     }
 }
 
-/// Counts of copies.
+/// Counts of copies by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MirrorCounts {
     /// Status and length were the same.
     pub same: u64,
-    /// Another status.
+    /// The status differed.
     pub status: u64,
-    /// The same status and another length.
+    /// The status was the same, the length differed.
     pub length: u64,
-    /// No whole answer in time.
+    /// Green gave no whole answer in time.
     pub failed: u64,
-    /// Not sent: no room.
+    /// Copies that were dropped because there was no room.
     pub dropped: u64,
-    /// Seconds to the first byte of all whole answers together, blue's and green's.
+    /// Seconds to the first byte, summed over all whole answers: blue's and green's.
     pub first_byte: [f64; 2],
 }
 
 impl MirrorCounts {
-    /// What came after an earlier count.
+    /// The difference from an earlier count.
     pub fn since(&self, before: &MirrorCounts) -> MirrorCounts {
         MirrorCounts {
             same: self.same.saturating_sub(before.same),
@@ -113,7 +113,7 @@ impl MirrorCounts {
         }
     }
 
-    /// Whole answers.
+    /// Copies that got a whole answer.
     pub fn answered(&self) -> u64 {
         self.same + self.status + self.length
     }

@@ -35,7 +35,7 @@ const VERSION: &str = "Version of the routing table in force.";
 const RELOAD_OK: &str = "Whether the last attempt to reload the configuration succeeded.";
 const RELOAD_AT: &str = "When the configuration in force was loaded.";
 
-/// The statuses of requests that are not taken.
+/// The statuses of refused requests.
 const REFUSALS: [u16; 9] = [400, 405, 408, 413, 414, 429, 431, 501, 505];
 
 /// All families of this process.
@@ -43,21 +43,21 @@ pub struct Metrics {
     registry: Registry,
     families: FamiliesRef,
     services: Mutex<HashMap<String, Arc<ServiceMetrics>>>,
-    /// Connections of users that are open.
+    /// Open client connections.
     pub connections: IntGauge,
-    /// Requests that no service answers for.
+    /// Requests that match no service.
     pub unrouted: IntCounter,
-    /// Handshakes that came to nothing.
+    /// TLS handshakes that failed.
     pub tls_failures: IntCounter,
     certificates: GaugeVec,
-    /// Lines of the access log that were lost.
+    /// Lines of the access log that were dropped.
     pub access_dropped: IntCounter,
     refused: IntCounterVec,
     /// 1 while the controller runs.
     pub controller_up: IntGauge,
-    /// 1 while what is decided can be recorded.
+    /// 1 while decisions can be recorded.
     pub state_writable: IntGauge,
-    /// 1 while it is known what Docker runs, or nobody asks.
+    /// 1 while it is known what Docker runs, or when Docker is not watched.
     pub docker_connected: IntGauge,
     version: IntGauge,
     reloads: IntCounterVec,
@@ -66,10 +66,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own with every family in it.
+    /// New metrics: every family, in a registry of its own.
     ///
     /// # Errors
-    /// When two families have the same name: a fault in this file.
+    /// When two families have the same name, which is a bug in this file.
     pub fn new() -> prometheus::Result<Metrics> {
         let r = &Registry::new();
         let process = prometheus::process_collector::ProcessCollector::for_self();
@@ -130,7 +130,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A service's handles; all its label sets exist from now on.
+    /// The metric handles of a service; all its label sets exist from now on.
     pub fn service(&self, name: &str) -> Arc<ServiceMetrics> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let create = || Arc::new(ServiceMetrics::new(name, &self.families));
@@ -140,7 +140,7 @@ impl Metrics {
             .clone()
     }
 
-    /// Takes a service's series away.
+    /// Removes a service's series.
     pub fn forget(&self, name: &str) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         if services.remove(name).is_some() {
@@ -148,14 +148,14 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was not taken; a status that is not used for that counts as 400.
+    /// Counts a refused request; a status that is not used for refusals counts as 400.
     pub fn refused(&self, status: u16) {
         let known = REFUSALS.contains(&status);
         let code = if known { status } else { REFUSALS[0] };
         self.refused.with_label_values(&[&code.to_string()]).inc();
     }
 
-    /// The version of the table in force.
+    /// Sets the version of the table in force.
     pub fn routing_version(&self, version: u64) {
         self.version.set(i64::try_from(version).unwrap_or(i64::MAX));
     }
@@ -171,7 +171,7 @@ impl Metrics {
         }
     }
 
-    /// Until when the certificates are good: file, first name, second of Unix time.
+    /// Sets until when the certificates are valid: file, first name, Unix time in seconds.
     pub fn set_certificates<'a>(&self, all: impl Iterator<Item = (String, &'a str, i64)>) {
         self.certificates.reset();
         for (file, name, ends) in all {
@@ -182,7 +182,7 @@ impl Metrics {
         }
     }
 
-    /// Everything in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
         // Writing to memory cannot fail; a family that cannot be encoded is left out.

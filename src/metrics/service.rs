@@ -1,4 +1,4 @@
-//! One service's handles: hot paths hold them, nothing is looked up by name.
+//! The metric handles of one service: hot paths hold them, so that nothing is looked up by name.
 
 use crate::core::class::Class;
 use crate::core::judge::VerdictKind;
@@ -16,11 +16,11 @@ const CODES: [u16; 35] = [
     410, 412, 413, 414, 416, 422, 425, 426, 429, 431, 499, 500, 501, 502, 503, 504,
 ];
 
-/// Every other status by its first digit (RFC 9110, 15), so that `code=~"5.."` has all of 500 to 599; what has no class
-/// comes last.
+/// Labels of all other statuses, by the first digit (RFC 9110, 15), so that `code=~"5.."` has all
+/// of 500 to 599; statuses without a class come last.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
-/// Where a status is counted that has no label of its own.
+/// The index in [`CLASSES`] of a status without a label of its own.
 fn class_of(status: u16) -> usize {
     match status {
         100..600 => usize::from(status / 100 - 1),
@@ -42,13 +42,13 @@ pub const PHASES: [&str; 10] = [
     "rolling_back",
 ];
 
-/// What is judged.
+/// The metrics that are judged.
 pub const METRICS: [&str; 4] = ["err", "p50", "p90", "p99"];
 
-/// The three ends of an interval.
+/// Labels of an interval: its bounds and the estimate.
 const BOUNDS: [&str; 3] = ["lower", "estimate", "upper"];
 
-/// One pool's handles.
+/// The metric handles of one pool.
 pub struct PoolMetrics {
     codes: Vec<IntCounter>,
     classes: [IntCounter; 6],
@@ -57,23 +57,23 @@ pub struct PoolMetrics {
     duration: [Histogram; 2],
     first_byte: [Histogram; 2],
     errors: Vec<Option<IntCounter>>,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: IntGauge,
-    /// WebSockets and other upgraded connections that are open.
+    /// Open WebSockets and other upgraded connections.
     pub upgraded: IntGauge,
-    /// Those that were closed because the pool was let go.
+    /// Upgraded connections that were closed because the pool was drained.
     pub upgraded_closed: IntCounter,
-    /// Requests that were tried again after this pool failed them.
+    /// Requests that were retried after this pool failed them.
     pub retries: IntCounter,
-    /// Requests that were not tried again because the budget was spent.
+    /// Requests that were not retried because the retry budget was spent.
     pub retries_refused: IntCounter,
-    /// Requests that are kept out of the judgement.
+    /// Requests that are excluded from the judgement.
     pub unjudged: IntCounter,
     /// Bytes of request bodies.
     pub request_bytes: IntCounter,
     /// Bytes of response bodies.
     pub response_bytes: IntCounter,
-    /// Requests whose client went away.
+    /// Requests that ended because the client left.
     pub client_gave_up: IntCounter,
 }
 
@@ -91,14 +91,16 @@ impl PoolMetrics {
         }
     }
 
-    /// Counts what the judge takes a request for: nothing where its client gave up.
+    /// Counts a request by the class that the judge gives it; a request that its client gave up
+    /// does not count.
     pub fn judged(&self, class: Class) {
         if let Some(failed) = class.failed() {
             self.judged[usize::from(failed)].inc();
         }
     }
 
-    /// Counts a stream that ended: its life, and its first byte, for which it was judged.
+    /// Counts a stream that ended: its duration in seconds, and the time to its first byte, for
+    /// which it was judged.
     pub fn streamed(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
         self.coded(status);
         if class == Class::ClientGaveUp {
@@ -111,7 +113,7 @@ impl PoolMetrics {
         }
     }
 
-    /// Counts a finished request: status sent, how it ended, seconds in all and to the first byte.
+    /// Counts a finished request: status sent, class, seconds in all and to the first byte.
     pub fn finish(&self, status: u16, class: Class, seconds: f64, first_byte: Option<f64>) {
         self.coded(status);
         let Some(failed) = class.failed() else {
@@ -135,26 +137,26 @@ impl PoolMetrics {
     }
 }
 
-/// One service's handles.
+/// The metric handles of one service.
 pub struct ServiceMetrics {
     name: String,
     families: FamiliesRef,
-    /// Blue's and green's.
+    /// The handles of blue and green.
     pub pools: [PoolMetrics; 2],
-    /// Copies for a green without users.
+    /// Copies for a green that has no users yet.
     pub mirror: MirrorMetrics,
-    /// By `VerdictKind as usize`.
+    /// Indexed by `VerdictKind as usize`.
     evaluations: Vec<IntCounter>,
 }
 
-/// What the judge found about one metric, for [`ServiceMetrics::set_finding`].
+/// The judge's finding about one metric, for [`ServiceMetrics::set_finding`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FindingGauges {
-    /// Chance, in 0..=1, that the evidence so far is no accident.
+    /// Probability, in 0..=1, that the evidence so far is not due to chance.
     pub confidence: f64,
     /// Odds ratio of green against blue: lower, estimate, upper.
     pub effect: [f64; 3],
-    /// The odds ratio that is tolerated.
+    /// The tolerated odds ratio.
     pub tolerance: f64,
 }
 
@@ -213,7 +215,7 @@ impl ServiceMetrics {
         metrics
     }
 
-    /// The handles of a colour.
+    /// The handles of the pool of a colour.
     pub fn pool(&self, color: Color) -> &PoolMetrics {
         &self.pools[color.index()]
     }
@@ -223,7 +225,7 @@ impl ServiceMetrics {
         self.pools.iter().map(PoolMetrics::ended).sum()
     }
 
-    /// Green's share as set, 0 to 1.
+    /// Sets green's share as configured or ordered, 0 to 1.
     pub fn set_weight(&self, green: f64) {
         for (color, share) in [(Color::Blue, 1.0 - green), (Color::Green, green)] {
             self.families
@@ -233,7 +235,8 @@ impl ServiceMetrics {
         }
     }
 
-    /// The phase under way, as a state set; its start is noted when it is another one than before.
+    /// Sets the phase under way, as a state set; notes its start when it differs from the phase
+    /// before.
     pub fn set_phase(&self, phase: &str) {
         for known in PHASES {
             let gauge = self.families.phase.with_label_values(&[&self.name, known]);
@@ -248,7 +251,7 @@ impl ServiceMetrics {
         }
     }
 
-    /// The rollout under way: number and strategy; `None` between rollouts.
+    /// Sets the rollout under way, by number and strategy; `None` between rollouts.
     pub fn set_rollout(&self, rollout: Option<(i64, &str)>, step: usize, steps: usize) {
         let info = &self.families.info;
         drop_series(info, &self.name);
@@ -266,7 +269,7 @@ impl ServiceMetrics {
             .set(steps as i64);
     }
 
-    /// A rollout's end.
+    /// Counts the end of a rollout and its duration in seconds.
     pub fn rollout_ended(&self, strategy: &str, outcome: &str, seconds: f64) {
         self.families
             .rollouts
@@ -278,7 +281,8 @@ impl ServiceMetrics {
             .observe(seconds);
     }
 
-    /// How long a rollback took from its decision until every new request went to blue.
+    /// Records the seconds that a rollback took from its decision until every new request went to
+    /// blue.
     pub fn rolled_back_in(&self, seconds: f64) {
         self.families
             .rollback_duration
@@ -286,7 +290,7 @@ impl ServiceMetrics {
             .observe(seconds);
     }
 
-    /// What the judge says, as a state set; `None` while it is not asked.
+    /// Sets the judge's verdict, as a state set; `None` while nothing is judged.
     pub fn set_verdict(&self, verdict: Option<VerdictKind>) {
         for known in VerdictKind::ALL {
             let on = i64::from(Some(*known) == verdict);
@@ -297,14 +301,14 @@ impl ServiceMetrics {
         }
     }
 
-    /// Counts one judgement.
+    /// Counts one evaluation by its verdict.
     pub fn evaluated(&self, verdict: VerdictKind) {
         if let Some(counter) = self.evaluations.get(verdict as usize) {
             counter.inc();
         }
     }
 
-    /// What the judge found about one metric.
+    /// Sets the judge's finding about one metric.
     pub fn set_finding(&self, metric: &str, finding: FindingGauges) {
         let (name, families) = (self.name.as_str(), &self.families);
         families
@@ -323,7 +327,8 @@ impl ServiceMetrics {
         }
     }
 
-    /// Requests judged in this rollout, those that the step needs, and green's excess failures.
+    /// Sets the requests judged in this rollout, the number that the step needs, and green's excess
+    /// failures.
     pub fn set_samples(&self, judged: [u64; 2], required: u64, excess: f64) {
         for color in Color::BOTH {
             let count = i64::try_from(judged[color.index()]).unwrap_or(i64::MAX);
@@ -343,7 +348,8 @@ impl ServiceMetrics {
             .set(excess);
     }
 
-    /// The backends of a pool and whether active checks find them well; others of this pool are gone.
+    /// Sets the backends of a pool and whether their active checks pass; removes other backends of
+    /// this pool.
     pub fn set_backends<'a>(&self, color: Color, backends: impl Iterator<Item = (&'a str, bool)>) {
         let up = &self.families.backend_up;
         let wanted: Vec<(&str, bool)> = backends.collect();
@@ -362,7 +368,7 @@ impl ServiceMetrics {
         }
     }
 
-    /// What people call the version in a pool; `None` when there is no such pool now.
+    /// Sets the version name for people in a pool; `None` when there is no such pool now.
     pub fn set_release(&self, color: Color, release: Option<&str>) {
         let info = &self.families.pool_info;
         for label in labels_of(

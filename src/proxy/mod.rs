@@ -1,9 +1,9 @@
 //! How a request moves: the data plane, on Pingora.
 //!
-//! A connection is accepted in [`listen`] and read through the streams of [`downstream`]. [`request`] is what happens to
-//! one exchange, from its header to the line of the access log. [`routing`] says where it goes: service, colour and
-//! backend. [`upstream`] is what is known of backends and of the connections to them. [`limits`] and [`access_log`] stand
-//! beside them.
+//! A connection is accepted in [`listen`] and read through the streams of [`downstream`].
+//! [`request`] handles one exchange, from its header to its line in the access log. [`routing`]
+//! decides where it goes: service, colour and backend. [`upstream`] has what is known of backends
+//! and of the connections to them. [`limits`] and [`access_log`] stand beside them.
 
 pub mod access_log;
 pub mod downstream;
@@ -27,7 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A data plane that serves users.
+/// A data plane that serves clients.
 pub struct Proxy {
     doors: Server,
     edge: Arc<Edge>,
@@ -37,7 +37,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Serves what the board publishes, on listeners that [`bind`] made.
+    /// Serves what the shared state publishes, on listeners that [`bind`] made.
     ///
     /// It moves requests on the runtime that it is called on.
     ///
@@ -61,22 +61,22 @@ impl Proxy {
         })
     }
 
-    /// Connections of users that are open.
+    /// Open client connections.
     pub fn connections(&self) -> usize {
         self.doors.connections()
     }
 
-    /// Opens the access log's file anew.
+    /// Reopens the file of the access log.
     pub fn reopen_log(&self) {
         self.edge.reopen();
     }
 
-    /// The listeners themselves, for a successor.
+    /// The listeners, for a successor.
     pub fn listeners(&self) -> &Listeners {
         self.doors.listeners()
     }
 
-    /// Ends behind a successor that serves already: see [`Server::leave`].
+    /// Stops behind a successor that serves already: see [`Server::leave`].
     pub async fn leave(self) -> Stopped {
         self.doors.leave(self.lame_duck, self.deadline).await
     }

@@ -1,7 +1,7 @@
-//! A recording of two equal versions, judged over and over with its seconds in another order.
+//! A recording of two equal versions, judged many times with its seconds in another order.
 //!
 //! Blocks of ten seconds are drawn with replacement from the shares in which both versions served (a block
-//! bootstrap: Künsch 1989), so what comes in bursts stays a burst. Where both had half of the requests the
+//! bootstrap: Künsch 1989), so bursts stay bursts. Where both had half of the requests the
 //! failures of a block change sides by chance: equal versions could have had either.
 
 use crate::core::analysis::Line;
@@ -10,7 +10,7 @@ use crate::core::stats::{PoolCounts, Tick};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-/// Seconds of a block.
+/// Length of a block in seconds.
 pub const BLOCK: usize = 10;
 
 /// Basis points of a half.
@@ -21,7 +21,7 @@ const HALF: u16 = 5_000;
 pub struct Stretch {
     weight: u16,
     last: bool,
-    /// Its seconds; the last few that fill no block are left out.
+    /// Its seconds; the last ones that do not fill a block are left out.
     ticks: Vec<Tick>,
 }
 
@@ -61,12 +61,12 @@ pub fn stretches(lines: &[Line]) -> Vec<Stretch> {
     all
 }
 
-/// Whether one of them is not at a half, where chance alone could not have the sides changed.
+/// Whether one of them is not at a half, where the sides cannot be swapped.
 pub fn uneven(stretches: &[Stretch]) -> bool {
     stretches.iter().any(|stretch| stretch.weight != HALF)
 }
 
-/// Seconds that all of them last.
+/// The sum of their seconds.
 pub fn seconds(stretches: &[Stretch]) -> usize {
     stretches.iter().map(|stretch| stretch.ticks.len()).sum()
 }
@@ -78,10 +78,10 @@ pub fn seconds(stretches: &[Stretch]) -> usize {
 pub struct Spread {
     /// Requests of blue, the bad ones, requests of green, the bad ones.
     pub counts: [u64; 4],
-    /// Variance of green's bad requests in a block over what chance alone makes it; none without bad ones, and for
-    /// latency, where green's requests are held against a limit above blue's.
+    /// Variance of green's bad requests in a block relative to the variance by chance alone; `None` without bad
+    /// requests, and for latency, where the limit for green's requests is above blue's.
     pub dispersion: Option<f64>,
-    /// Blocks in which one side had so many more that chance does not explain it; none as above.
+    /// Number of blocks in which one side had more than chance explains; `None` as for `dispersion`.
     pub bursts: Option<usize>,
 }
 
@@ -131,18 +131,18 @@ fn counts(tick: &Tick, metric: Metric) -> [u64; 4] {
 
 // ---- false alarms
 
-/// How one rollout of the same seconds in another order ended.
+/// The result of one rollout of the same seconds in another order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Alarm {
-    /// The highest evidence of harm, as a logarithm.
+    /// The highest evidence of harm, as a natural logarithm, in nats.
     pub ln_e: f64,
-    /// The metric that weighed most when the evidence reached its limit, if it did.
+    /// The metric with most weight when the evidence reached its limit, if it did.
     pub metric: Option<Metric>,
-    /// The harm cap, or an outage, would have ended it, whatever the confidence.
+    /// Whether the harm cap or an outage would have ended it, whatever the confidence.
     pub certain: bool,
 }
 
-/// As many rollouts of the same seconds, each as long as the recording. Equal arguments give equal answers.
+/// Judges `rollouts` reordered rollouts, each as long as the recording. Equal arguments give equal results.
 pub fn alarms(stretches: &[Stretch], policy: &Policy, rollouts: u64) -> Vec<Alarm> {
     crate::simulate::forecast::many(rollouts, |seed| {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -184,7 +184,7 @@ fn draw(stretch: &Stretch, rng: &mut Xoshiro256PlusPlus) -> Vec<Tick> {
     block
 }
 
-/// The share of rollouts that would have gone back at this confidence.
+/// The share of rollouts that would have been rolled back at this confidence.
 pub fn share(alarms: &[Alarm], confidence: f64) -> f64 {
     let limit = -(1.0 - confidence).ln();
     let back = alarms
@@ -199,7 +199,7 @@ pub(crate) mod tests {
     use crate::core::judge::Verdict;
     use rand_distr::{Binomial, Distribution};
 
-    /// Two equal versions at one share of 50 %, 100 requests a second each; now and then one of them alone
+    /// Two equal versions at one share of 50 %, 100 requests per second each; now and then one of them alone
     /// fails `burst` of its requests for three seconds.
     pub(crate) fn equal(seconds: u64, burst: f64) -> Vec<Line> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
@@ -257,7 +257,7 @@ pub(crate) mod tests {
         );
         let alarms = alarms(&all, &Policy::default(), 100);
         let (usual, strict) = (share(&alarms, 0.99), share(&alarms, 0.999_999));
-        // A burst of three seconds costs nothing; where one begins within another, they last.
+        // A burst of three seconds costs nothing; where one begins within another, the failures last.
         assert!(usual > 0.0 && usual >= strict, "{usual} {strict}");
         let blamed: Vec<Metric> = alarms.iter().filter_map(|alarm| alarm.metric).collect();
         assert!(!blamed.is_empty());

@@ -1,8 +1,8 @@
-//! What a rollout would come to at some traffic: the plan, the machine and the judge, on simulated seconds.
+//! The likely course of a rollout at some traffic: the plan, the state machine and the judge, on simulated seconds.
 //!
-//! Requests come by a Poisson process, fall on green as the proxy's newcomers do, and fail independently of each
-//! other; times are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
-//! Equal arguments give equal answers.
+//! Requests come by a Poisson process, fall on green as the proxy's newcomers do, and fail independently of each other;
+//! times are lognormal with a slow kind among them. Real traffic is rougher, so a real rollout takes rather longer.
+//! Equal arguments give equal results.
 
 use crate::core::analysis::{self, Course, Evidence, Past, Share};
 use crate::core::judge::{Policy, Terms, Verdict};
@@ -17,29 +17,29 @@ use std::time::Duration;
 
 pub use crate::core::analysis::End;
 
-/// Shares of requests, and how many medians each takes in the middle: most services have a few slow ones.
+/// Kinds of requests: their share, and their typical time in medians. Most services have a few slow requests.
 const KINDS: [(f64, f64); 2] = [(0.97, 1.0), (0.03, 5.0)];
 
-/// Sigma of the logarithm of a time, of each kind.
+/// Sigma of the logarithm of a time, for each kind.
 const SPREAD: f64 = 0.5;
 
-/// Requests that blue's histogram is made of: enough for its 99th percentile.
+/// Number of requests in blue's histogram: enough for its 99th percentile.
 const SAMPLES: u64 = 20_000;
 
 /// The fewest and the most runs.
 const RUNS: (u64, u64) = (20, 100);
 
-/// Simulated seconds of all runs together beyond which there are fewer runs.
+/// Simulated seconds of all runs together above which there are fewer runs.
 const SECONDS_MAX: u64 = 360_000;
 
-/// What is assumed of the users and of both versions.
+/// The assumptions about traffic and both versions.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
-    /// Requests a second, of both together.
+    /// Requests per second, of both versions together.
     pub rps: f64,
-    /// Share of blue's requests that fail.
+    /// Share of blue's requests that fail, 0 to 1.
     pub blue_errors: f64,
-    /// The same of green.
+    /// Share of green's requests that fail, 0 to 1.
     pub green_errors: f64,
     /// Median of both versions' times to the first byte, in milliseconds.
     pub median_ms: f64,
@@ -58,7 +58,7 @@ pub fn rollouts(plan: &Plan, policy: &Policy, world: World) -> Vec<End> {
     })
 }
 
-/// As many judges at one share beside blue for at most so long: the seconds after which each found green
+/// Simulates 20 to 100 judges at one share beside blue, for at most `longest`: the seconds after which each found green
 /// worse, if it did.
 pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) -> Vec<Option<u64>> {
     let past = past(&world);
@@ -87,7 +87,7 @@ pub fn share(policy: &Policy, world: World, share: Weight, longest: Duration) ->
     })
 }
 
-/// Enough for the time of nine of ten, and within some seconds of computing.
+/// The number of runs: enough for a 90th percentile, and within some seconds of computing.
 fn runs(longest: Duration) -> u64 {
     (SECONDS_MAX / longest.as_secs().max(1)).clamp(RUNS.0, RUNS.1)
 }
@@ -97,7 +97,7 @@ fn rollout(plan: &Plan, policy: &Policy, world: World, past: &History, seed: u64
     course.run(&mut Traffic::new(world, seed)).0
 }
 
-/// Ten minutes of blue as it would be on average.
+/// Ten minutes of an average blue.
 fn past(world: &World) -> History {
     let mut latency = Histogram::default();
     for (share, medians) in KINDS {
@@ -122,7 +122,7 @@ fn normal_quantile(q: f64) -> f64 {
     std::f64::consts::SQRT_2 * statrs::function::erf::erf_inv(2.0 * q - 1.0)
 }
 
-/// One rollout's traffic.
+/// The traffic of one rollout.
 struct Traffic {
     world: World,
     rng: Xoshiro256PlusPlus,
@@ -130,7 +130,7 @@ struct Traffic {
 }
 
 impl analysis::World for Traffic {
-    /// Blue's past stays what it was: it is blue on average.
+    /// Blue's past does not change: it is average throughout.
     fn second(&mut self, share: Weight, limits: Option<Limits>, _: &mut History) -> Tick {
         self.counts(share, limits)
     }
@@ -180,7 +180,7 @@ impl Traffic {
         tick
     }
 
-    /// Requests above each of three growing limits: those above one are among those above the one before.
+    /// Requests above each of three growing limits: those above one limit are among those above the one before.
     fn slow(&mut self, timed: u64, limits: [u64; 3], slow: &mut [u64; 3]) {
         let (mut left, mut share) = (timed, 1.0);
         for (limit, slow) in limits.into_iter().zip(slow) {
@@ -191,7 +191,7 @@ impl Traffic {
         }
     }
 
-    /// The chance that a request takes more than so many milliseconds.
+    /// The chance that a request takes more than `millis` milliseconds.
     fn above(&self, millis: f64) -> f64 {
         let beyond = |(share, medians): (f64, f64)| {
             let z = (millis / (self.world.median_ms * medians)).ln() / SPREAD;
@@ -206,7 +206,7 @@ impl Traffic {
     }
 }
 
-/// Runs as many as are wanted, in order of their seeds.
+/// Runs `one` for each of `runs` seeds, with the results in the order of the seeds.
 pub(crate) fn many<T: Send>(runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let part = runs.div_ceil(cores as u64).max(1);

@@ -1,4 +1,4 @@
-//! What `shifter plan` says about its steps: how soon they show a worse green, and what rollouts come to.
+//! The statements of `shifter plan` on its steps: how soon they show a worse green, and how rollouts end.
 
 use crate::core::judge::Policy;
 use crate::core::outcome::Outcome;
@@ -9,16 +9,16 @@ use crate::simulate::forecast::{self, End, World};
 use serde::Serialize;
 use std::time::Duration;
 
-/// How many percentage points more of a worse green's requests fail.
+/// How many more percent of a worse green's requests fail, in percentage points.
 pub(crate) const WORSE: [f64; 2] = [0.9, 4.9];
 
-/// So many times its deadline a share that cannot decide is looked at, to say what it would take.
+/// Multiple of its deadline for which a share that cannot decide is simulated, to say what it would take.
 const LONGER: u32 = 8;
 
-/// A median where none is measured.
+/// The median in milliseconds where none is measured.
 pub(crate) const USUAL_MS: f64 = 40.0;
 
-/// What the service sees.
+/// The traffic of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Traffic {
     pub(crate) rps: f64,
@@ -28,7 +28,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// The same, with a green that fails so many percentage points more.
+    /// The simulated world with a green that fails `more` percentage points more.
     pub(crate) fn world(self, more: f64) -> World {
         let blue = self.error_percent / 100.0;
         World {
@@ -43,40 +43,40 @@ impl Traffic {
 /// How soon one share shows one regression, before its deadline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Sight {
-    /// Percent of such greens that are found.
+    /// Percentage of such greens that are found.
     pub(crate) found_percent: f64,
-    /// Seconds after which half of all such greens are.
+    /// Seconds after which half of all such greens are found.
     pub(crate) half_seconds: Option<f64>,
-    /// Seconds after which nine of ten are.
+    /// Seconds after which nine of ten are found.
     pub(crate) most_seconds: Option<f64>,
 }
 
-/// What rollouts of one kind of green come to.
+/// The outcomes of rollouts with one kind of green.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Outlook {
     /// Green's share of failed requests, in percent.
     pub(crate) green_percent: f64,
-    /// Percent that are promoted.
+    /// Percentage that is promoted.
     pub(crate) promoted_percent: f64,
-    /// Percent that go back because nothing was shown in time.
+    /// Percentage that goes back because nothing was proven in time.
     pub(crate) inconclusive_percent: f64,
-    /// Percent that are rolled back.
+    /// Percentage that is rolled back.
     pub(crate) rolled_back_percent: f64,
-    /// Percent that wait for a person.
+    /// Percentage that waits for a person.
     pub(crate) waiting_percent: f64,
-    /// Seconds from green's first share to the end, of half of them.
+    /// Median of the seconds from green's first share to the end.
     pub(crate) half_seconds: f64,
-    /// The same of nine of ten.
+    /// 90th percentile of the seconds from green's first share to the end.
     pub(crate) most_seconds: f64,
 }
 
-/// The value below which such a part lies; the values are sorted.
+/// The value below which this part of the values lies; the values are sorted.
 fn part(sorted: &[f64], part: f64) -> Option<f64> {
     let at = (part * sorted.len() as f64).ceil() as usize;
     sorted.get(at.saturating_sub(1)).copied()
 }
 
-/// What rollouts by this plan come to.
+/// The outcomes of rollouts by this plan.
 pub(crate) fn of(plan: &Plan, policy: &Policy, world: World) -> Outlook {
     let ends = forecast::rollouts(plan, policy, world);
     let share = |name: Option<&str>| {
@@ -97,12 +97,12 @@ pub(crate) fn of(plan: &Plan, policy: &Policy, world: World) -> Outlook {
     }
 }
 
-/// How soon this share shows it.
+/// How soon this share shows the regression.
 pub(crate) fn sight(policy: &Policy, world: World, share: Weight, longest: Duration) -> Sight {
     let all = forecast::share(policy, world, share, longest);
     let mut found: Vec<f64> = all.iter().flatten().map(|&at| at as f64).collect();
     found.sort_by(f64::total_cmp);
-    // Who is not found is later than everybody who is.
+    // A green that is not found counts as later than all that are.
     let of_all = |wanted: f64| {
         part(
             &found,
@@ -116,7 +116,7 @@ pub(crate) fn sight(policy: &Policy, world: World, share: Weight, longest: Durat
     }
 }
 
-/// What would let a step see a regression before its deadline.
+/// What would let a step detect a regression before its deadline.
 pub(crate) fn mend(policy: &Policy, world: World, share: Weight, deadline: Duration) -> String {
     let longer = deadline * LONGER;
     let Some(most) = sight(policy, world, share, longer).most_seconds else {
@@ -128,7 +128,7 @@ pub(crate) fn mend(policy: &Policy, world: World, share: Weight, deadline: Durat
     let time = span((most / 60.0).ceil() * 60.0);
     let wider = (100.0 * share.ratio() * most / deadline.as_secs_f64()).ceil();
     let longer = format!("a deadline of {time}");
-    // Both have enough of the requests up to here; what it takes is green's requests.
+    // Up to this share both versions have enough requests; green's requests decide.
     if wider <= 50.0 && wider > share.ratio() * 100.0 {
         format!("{longer}, or a share of about {wider}%, would do")
     } else {

@@ -1,9 +1,9 @@
-//! What answers are like, counted beside failures and the first byte: by status class and route, clients that left
+//! Counts of answers beside failures and the first byte: by status class and route, clients that gave up
 //! before the answer, and the time until the last byte.
 //!
 //! Requests are counted in the second in which they end, as failures are. The last byte is counted in the second in
-//! which its request started, as the first byte is: what is open when that second is read counts as late. An answer
-//! whose header has not come by then is left out: that is what the first byte is compared for. An answer that is cut
+//! which its request started, as the first byte is: an answer still open when that second is read counts as late. An
+//! answer without a header by then is left out: the comparison of the first byte covers it. An answer that is cut
 //! (by the client before it was late, or by the backend, which is a failure) is left out too.
 //!
 //! Most answers are 2xx and cost two increments here, three on blue; the others one or two more. Nothing is allocated
@@ -20,23 +20,23 @@ use crate::store::window::{RING, Window, thread_shard};
 use std::array::from_fn;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Statuses that are counted one by one: 300 to 499.
+/// Number of statuses that are counted one by one: 300 to 499.
 const STATUSES: usize = 200;
 
-/// The first of them.
+/// The first of these statuses.
 const FIRST: u16 = 300;
 
-/// Seconds between a second and its reading, at most.
+/// Highest number of seconds between a second and its reading.
 pub(super) const LAST_LAG_MAX: u64 = 11;
 
-/// What is known of the answer to a request under way.
+/// The state of the answer to a request in flight.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answering {
     kind: Option<AnswerKind>,
     status: u16,
-    /// It has an end that is timed,
+    /// Whether its time to the last byte is counted.
     timed: bool,
-    /// and is awaited in the slot of its second.
+    /// Whether its last byte is still awaited in the slot of its second.
     awaited: bool,
 }
 
@@ -53,13 +53,13 @@ impl Answering {
 /// Last bytes of the requests that started in one second.
 #[derive(Debug, Default)]
 struct Slot {
-    /// Answers whose header has come,
+    /// Answers with a header.
     headers: AtomicU32,
-    /// of these, the whole ones,
+    /// Whole answers, of those in `headers`.
     whole: AtomicU32,
-    /// of these, the late ones;
+    /// Late answers, of those in `whole`.
     late: AtomicU32,
-    /// and answers that were cut.
+    /// Answers that were cut.
     cut: AtomicU32,
 }
 
@@ -67,7 +67,7 @@ struct Slot {
 struct Pool {
     routes: [[AtomicU32; 3]; SLOTS + 1],
     ring: [Slot; RING],
-    /// Times to the last byte, of blue alone: limits are frozen from it.
+    /// Times to the last byte, for blue only: limits are frozen from it.
     latency: [AtomicU32; Histogram::BUCKETS],
 }
 
@@ -88,7 +88,7 @@ fn zero() -> AtomicU32 {
 }
 
 fn take(counter: &AtomicU32) -> u64 {
-    // Most are empty most of the time: look before taking the line.
+    // Most counters are 0 most of the time: look before taking the cache line.
     match counter.load(Relaxed) {
         0 => 0,
         _ => u64::from(counter.swap(0, Relaxed)),
@@ -96,7 +96,7 @@ fn take(counter: &AtomicU32) -> u64 {
 }
 
 impl Answers {
-    /// Counters for so many threads.
+    /// Counters for `lanes` threads.
     pub(super) fn new(lanes: usize) -> Answers {
         let pool = |_| Pool {
             routes: from_fn(|_| from_fn(|_| zero())),
@@ -135,7 +135,7 @@ impl Answers {
         }
     }
 
-    /// What was counted since the last call, of blue and of green. There is one reader.
+    /// The counts since the last call, of blue and of green. There is one reader.
     pub(super) fn read(&self, groups: &Groups) -> ([[u64; 3]; 2], [Told; 2]) {
         let mut told = [Told::new(), Told::new()];
         let mut sums = [[0; 3]; 2];
@@ -166,7 +166,7 @@ impl Answers {
         }
     }
 
-    /// Answers to the requests of a second, and the late ones of them; read once.
+    /// Answers to the requests of a second, and the late ones among them; read once.
     fn settled(&self, color: Color, second: u64) -> (u64, u64) {
         let mut sums = [0; 4];
         for lane in &self.lanes {
@@ -195,13 +195,13 @@ impl Answers {
 }
 
 impl Window {
-    /// The header of an answer that is no failure is there.
+    /// The header of an answer that is no failure has come.
     pub fn header(&self, begun: &mut RequestToken, status: u16) {
         begun.answer.kind = AnswerKind::of_status(status);
         begun.answer.status = status;
     }
 
-    /// The last byte of an answer is awaited, and compared with others: for what is no stream.
+    /// The last byte of an answer is awaited, and compared: for answers other than streams.
     pub fn await_last_byte(&self, begun: &mut RequestToken, now: Time) {
         if std::mem::replace(&mut begun.answer.timed, true) {
             return;
@@ -216,9 +216,9 @@ impl Window {
         }
     }
 
-    /// An answer has ended so many microseconds after its request, whole or (`Class::ClientGaveUp`) cut by its client.
+    /// An answer has ended `micros` microseconds after its request, whole or (`Class::ClientGaveUp`) cut by its client.
     ///
-    /// What a client cuts after the limit was late by then; what it cuts before is not known.
+    /// An answer that the client cuts after the limit was late; one that it cuts before has an unknown time.
     pub fn last_byte(&self, begun: &mut RequestToken, class: Class, micros: u64, now: Time) {
         if class == Class::Ok && begun.answer.timed && begun.color == Color::Blue {
             let latency = &self.answers.mine(Color::Blue).latency;
@@ -242,7 +242,7 @@ impl Window {
         }
     }
 
-    /// Counts by what the answer was like; an answer that was awaited until now is cut.
+    /// Counts an ended answer by its kind; an answer with an awaited last byte is cut.
     pub(super) fn end_answer(&self, begun: RequestToken, class: Class, now: Time) {
         let answer = begun.answer;
         let kind = answer.kind.filter(|kind| match kind {
@@ -259,7 +259,7 @@ impl Window {
         }
     }
 
-    /// Where a request is counted: here, and where newcomers are counted apart.
+    /// The counters for a request: these, and those of newcomers where they are counted separately.
     fn heard(&self, begun: RequestToken) -> impl Iterator<Item = &Answers> {
         let apart = self.voices.get().and_then(|voices| voices.newcomers(begun));
         [&self.answers].into_iter().chain(apart)
@@ -270,7 +270,7 @@ impl Window {
         self.limits.map_or(1, settle) + 1
     }
 
-    /// A second's slot has been read: what is open has been counted as late.
+    /// Whether a second's slot has been read: open answers have been counted as late.
     fn is_past(&self, second: u64, now: Time) -> bool {
         now.0 / 1000 >= second + self.last_lag()
     }
@@ -285,7 +285,7 @@ impl Window {
         };
         for (tick, color) in [(blue, Color::Blue), (green, Color::Green)] {
             let counted = self.answers.settled(color, at);
-            // Beside a baseline the limit of blue's own pool says nothing of two colder ones.
+            // Beside a baseline the limit of blue's own pool does not apply to two colder ones.
             if self.baseline.is_none() {
                 (tick.answers.timed, tick.answers.late) = counted;
             }
@@ -375,7 +375,7 @@ mod tests {
         assert!(again.faults[Color::Green.index()].answers.is_empty());
     }
 
-    /// One answer: when its header and its end come, and how it ends.
+    /// One answer: the times of its header and its end, and how it ends.
     fn timed(window: &Window, color: Color, header: u64, end: u64, class: Class) {
         let mut begun = begun(window, color, "/", 500);
         window.header(&mut begun, 200);
@@ -395,7 +395,7 @@ mod tests {
             timed(&window, color, 10, 100, Class::ClientGaveUp);
             timed(&window, color, 10, 1_700, Class::ClientGaveUp);
             timed(&window, color, 10, 100, Class::Reset);
-            // Still open, and one whose header has not come.
+            // One is still open, and one has no header yet.
             let mut open = begun(&window, color, "/", 500);
             window.await_last_byte(&mut open, Time(600));
             begun(&window, color, "/", 500);

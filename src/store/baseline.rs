@@ -1,4 +1,4 @@
-//! Times of the baseline's answers: limits are frozen from them, and they are told apart from those of blue's own pool.
+//! Times of the baseline's answers: limits are frozen from them, and they are separate from those of blue's own pool.
 
 use crate::core::stats::Histogram;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -10,7 +10,7 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Nothing counted yet.
+    /// An empty histogram.
     pub(super) fn new(shards: usize) -> Times {
         let empty = || [const { AtomicU32::new(0) }; Histogram::BUCKETS];
         Times {
@@ -18,14 +18,14 @@ impl Times {
         }
     }
 
-    /// Counts an answer after so many microseconds.
+    /// Counts an answer after `micros` microseconds.
     pub(super) fn add(&self, shard: usize, micros: u64) {
         if let Some(shard) = self.shards.get(shard) {
             shard[Histogram::bucket(micros)].fetch_add(1, Relaxed);
         }
     }
 
-    /// What was counted since the last call.
+    /// The counts since the last call.
     pub(super) fn take(&self) -> Histogram {
         let mut sum = Histogram::default();
         for (bucket, counter) in self

@@ -1,4 +1,4 @@
-//! The process's monotonic clock, the only one that decisions are made by.
+//! The process's monotonic clock, the only clock for decisions.
 
 use crate::core::time::Time;
 use std::sync::OnceLock;
@@ -11,12 +11,12 @@ static ORIGIN: OnceLock<Instant> = OnceLock::new();
 pub struct Clock;
 
 impl Clock {
-    /// Milliseconds since the process first asked.
+    /// Milliseconds since the first call in this process.
     pub fn now() -> Time {
         Clock::at(Instant::now())
     }
 
-    /// A known instant on the same clock; zero for instants before the first question.
+    /// A known instant on this clock; zero for instants before the first call.
     pub fn at(instant: Instant) -> Time {
         let origin = *ORIGIN.get_or_init(Instant::now);
         let millis = instant.saturating_duration_since(origin).as_millis();

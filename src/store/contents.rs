@@ -1,8 +1,8 @@
-//! How large answers are and of which content type, counted by route group and pool while green has users.
+//! Counts of answers by size and content type, by route group and pool, while green has users.
 //!
-//! The [`PLACES`] groups with most requests under the window before have places; places that are left go to the first
+//! The [`PLACES`] groups with most requests under the window before have places; free places go to the next groups
 //! that come. A place has all buckets of sizes and up to [`TYPES`] content types. All of it is allocated once for a
-//! window; counting allocates for the name of a content type that is new to its group alone.
+//! window; counting allocates only for the name of a content type that is new to its group.
 
 use crate::core::contents::{
     ContentCounts, SIZES, TYPE_MAX, TYPES, UNTYPED, media_type, size_bucket,
@@ -15,13 +15,13 @@ use std::array::from_fn;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Groups that are counted.
+/// Number of groups that are counted.
 const PLACES: usize = 20;
 
-/// Of a slot's group that came when all places were taken.
+/// The place of a group that came when all places were taken.
 const NONE: u8 = u8::MAX;
 
-/// Answers without a type, of the named ones, and of all others.
+/// Number of categories: answers without a type, of the named types, and of all others.
 const KINDS: usize = TYPES + 2;
 
 /// One thread's counters of both pools: sizes, then types.
@@ -32,7 +32,7 @@ struct Lane([[[AtomicU32; SIZES + KINDS]; PLACES]; 2]);
 /// The content types of one group.
 #[derive(Debug)]
 struct Types {
-    /// Numbers of the names; 0 where a place is free.
+    /// Hashes of the names; 0 where a place is free.
     keys: [AtomicU64; TYPES],
     names: [OnceLock<Box<str>>; TYPES],
 }
@@ -40,7 +40,7 @@ struct Types {
 /// The counters of one window.
 #[derive(Debug)]
 pub struct Contents {
-    /// A slot's place and 1; 0 where it has none yet.
+    /// A slot's place plus 1; 0 where it has none yet.
     places: [AtomicU8; SLOTS],
     taken: AtomicU8,
     types: [Types; PLACES],
@@ -48,7 +48,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Counters for so many threads; the busiest groups have places.
+    /// Counters for `lanes` threads; the busiest groups have places.
     pub fn new(lanes: usize, groups: &Groups) -> Contents {
         let zeros = || from_fn(|_| AtomicU32::new(0));
         let contents = Contents {
@@ -69,7 +69,7 @@ impl Contents {
     }
 
     fn place(&self, slot: usize) -> Option<usize> {
-        // The rest of all groups has no place: it is no group.
+        // The slot for all other groups has no place: it is no group.
         let place = self.places.get(slot)?;
         let known = match place.load(Relaxed) {
             0 if usize::from(self.taken.load(Relaxed)) >= PLACES => NONE,
@@ -89,7 +89,7 @@ impl Contents {
         (known != NONE).then(|| usize::from(known) - 1)
     }
 
-    /// Counts a whole answer with a body of so many bytes and this `Content-Type`, on a thread's lane.
+    /// Counts a whole answer with a body of `bytes` bytes and this `Content-Type`, on a thread's lane.
     pub fn count(&self, lane: usize, color: Color, slot: Slot, bytes: u64, kind: &[u8]) {
         let Some(place) = self.place(slot.at()) else {
             return;
@@ -99,7 +99,7 @@ impl Contents {
         lane[SIZES + self.types[place].kind(kind)].fetch_add(1, Relaxed);
     }
 
-    /// What was counted since the last call. There is one reader.
+    /// The counts since the last call. There is one reader.
     pub fn read(&self, groups: &Groups) -> Vec<ContentCounts> {
         let mut counted = vec![];
         for slot in 0..SLOTS {
@@ -126,7 +126,8 @@ impl Contents {
             others: of(TYPES + 1),
         };
         for kind in 0..TYPES {
-            // A type that is being named right now has its answers in the next reading's names, and among others in this one.
+            // A type that is being named right now is counted under its name in the next reading, and among others in
+            // this one.
             match self.types[place].names[kind].get() {
                 Some(name) => counts.types.push((name.to_string(), of(kind + 1))),
                 None => (0..2).for_each(|pool| counts.others[pool] += of(kind + 1)[pool]),
@@ -141,7 +142,7 @@ impl Contents {
             .lanes
             .iter()
             .map(|lane| &lane.0[color.index()][place][at]);
-        // Most are empty most of the time: look before taking the line.
+        // Most counters are 0 most of the time: look before taking the cache line.
         let some = counters.filter(|counter| counter.load(Relaxed) > 0);
         some.map(|counter| u64::from(counter.swap(0, Relaxed)))
             .sum()
@@ -149,7 +150,7 @@ impl Contents {
 }
 
 impl Window {
-    /// Counts what a whole answer was like, by the route of its request.
+    /// Counts the contents of a whole answer, by the route of its request.
     pub fn content(&self, begun: &RequestToken, bytes: u64, kind: &[u8]) {
         let Some(group) = begun.group else { return };
         let fresh = || Box::new(Contents::new(SHARDS, &self.groups));
@@ -159,7 +160,7 @@ impl Window {
 }
 
 impl Types {
-    /// The place of a type among the counters: 0 for none, the last one for those that are not counted apart.
+    /// The index of a type among the counters: 0 for none, the last one for types that are not counted separately.
     fn kind(&self, value: &[u8]) -> usize {
         let mut buffer = [0; TYPE_MAX];
         let name = media_type(value, &mut buffer);

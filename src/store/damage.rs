@@ -1,4 +1,4 @@
-//! What is done about a damaged journal: it is put aside, and the copy of the last good generation takes its place.
+//! Handles a damaged journal: it is put aside, and the copy of the last good generation takes its place.
 
 use crate::store::journal::JournalError;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ pub(super) fn copy_of(path: &Path) -> PathBuf {
     path.with_extension("db.copy")
 }
 
-/// Copies the copy into the place of the file, whole or not at all.
+/// Restores the file from the copy, whole or not at all.
 pub(super) fn restore(copy: &Path, path: &Path) -> Result<(), JournalError> {
     let fresh = path.with_extension("db.new");
     let made = fs::copy(copy, &fresh)
@@ -31,7 +31,7 @@ pub(super) fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
         source,
     };
     fs::rename(path, &aside).map_err(unusable)?;
-    // SQLite looks for them under the name of the file: so it can be opened where it is now.
+    // SQLite looks for these files under the name of the database: so it can be opened under its new name.
     for extra in ["wal", "shm"] {
         let from = path.with_extension(format!("db-{extra}"));
         if from.exists() {

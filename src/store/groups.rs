@@ -1,9 +1,9 @@
 //! Requests and failures by route group, counted on the request path without an allocation for each request.
 //!
-//! A group gets one of [`SLOTS`] places with its first request, whatever becomes of it and whichever pool it falls
-//! on: so which groups are counted apart depends on traffic alone. What comes when all are taken is counted
-//! together. Users choose the paths, so a place may be taken by nonsense: the window of the next share keeps the
-//! busier half of the places and has the others free again.
+//! A group gets one of [`SLOTS`] places with its first request, whatever its outcome and its pool: so which groups are
+//! counted separately depends on traffic alone. When all places are taken, further groups are counted together. Clients
+//! choose the paths, so a place may be taken by nonsense: the window of the next share keeps the busier half of the
+//! places and frees the others.
 
 use crate::core::fault::{route, route_number};
 use crate::core::monitors::{self, KNOWN, Sample};
@@ -14,24 +14,24 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Groups that are counted apart; a power of two.
+/// Number of groups that are counted separately; a power of two.
 pub(super) const SLOTS: usize = 128;
 
-/// Places that a group may have, next to each other.
+/// Number of neighbouring places where a group may be.
 const PROBES: usize = 16;
 
-/// Groups that a new window takes over.
+/// Number of groups that a new window takes over.
 const KEPT: usize = SLOTS / 2;
 
-/// One request in so many of a thread has its agent looked at.
+/// One of this many requests of a thread has its agent sampled.
 const SAMPLED: u32 = 16;
 
-/// A group's place. The last one is for all that have none.
+/// A group's place. The last one is for all groups without a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u8);
 
 impl Slot {
-    /// Its number.
+    /// The number of the place.
     pub(super) fn at(self) -> usize {
         usize::from(self.0)
     }
@@ -40,7 +40,7 @@ impl Slot {
 const REST: Slot = Slot(SLOTS as u8);
 
 impl Slot {
-    /// Its place in an array of all, [`SLOTS`] for the last one.
+    /// The index in an array of all places, [`SLOTS`] for the last one.
     pub(super) fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -54,7 +54,7 @@ struct Lane([[AtomicU64; SLOTS + 1]; 2]);
 /// The counters of one window.
 #[derive(Debug)]
 pub struct Groups {
-    /// Numbers of the groups ([`route_number`]); 0 where a place is free.
+    /// Hashes of the groups ([`route_number`]); 0 where a place is free.
     keys: [AtomicU64; SLOTS],
     names: [OnceLock<Box<str>>; SLOTS],
     lanes: Box<[Lane]>,
@@ -66,7 +66,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Counters for so many threads, with the busier groups of the window before in their places.
+    /// Counters for `lanes` threads, with the busier groups of the window before in their places.
     pub fn new(lanes: usize, before: Option<&Groups>) -> Groups {
         let zeros = || from_fn(|_| AtomicU64::new(0));
         let groups = Groups {
@@ -86,11 +86,12 @@ impl Groups {
         groups
     }
 
-    /// Slots of groups that had requests, those with most first.
+    /// Slots of groups with requests, those with most first.
     pub(super) fn busiest(&self) -> Vec<usize> {
         let total = |at: usize| self.total[at].load(Relaxed);
         let mut busy: Vec<usize> = (0..SLOTS).filter(|&at| total(at) > 0).collect();
-        // Equally busy ones by their numbers, which are spread: neighbours would leave newcomers no place near theirs.
+        // Equally busy groups are ordered by their hashes, which are spread: neighbours would leave new groups no place
+        // nearby.
         let number = |at: usize| self.keys[at].load(Relaxed);
         busy.sort_by_key(|&at| (std::cmp::Reverse(total(at)), number(at)));
         busy
@@ -109,7 +110,7 @@ impl Groups {
                 (self.find(key, || name.cloned().unwrap_or_default()), name)
             {
                 let slot = usize::from(slot);
-                // What was busy long ago gives way after a few shares.
+                // Groups that were busy long ago lose their place after a few shares.
                 self.total[slot].store(total(at) / 2, Relaxed);
                 debug_assert_eq!(self.names[slot].get(), Some(name));
             }
@@ -150,14 +151,14 @@ impl Groups {
         lane[usize::from(slot.0)].fetch_add(one, Relaxed);
     }
 
-    /// Whether this thread is to have a look at the agent of a request.
+    /// Whether this thread is to sample the agent of this request.
     pub fn samples() -> bool {
         thread_local!(static NEXT: Cell<u32> = const { Cell::new(0) });
         let turn = NEXT.with(|next| next.replace(next.get().wrapping_add(1)));
         turn.is_multiple_of(SAMPLED)
     }
 
-    /// Takes a look at the agent of a request of this group.
+    /// Samples the agent of a request of this group.
     pub fn sample(&self, slot: Slot, agent: &[u8]) {
         self.looked.fetch_add(1, Relaxed);
         if let Some(at) = monitors::known(agent) {
@@ -172,7 +173,7 @@ impl Groups {
         name.map_or(OTHERS, |name| name)
     }
 
-    /// What was counted since the last call. There is one reader.
+    /// The counts since the last call. There is one reader.
     pub fn read(&self) -> Vec<RouteCounts> {
         let mut counted: Vec<RouteCounts> = vec![];
         let mut others = [[0; 2]; 2];
@@ -193,7 +194,7 @@ impl Groups {
                         counts,
                     });
                 }
-                // Of a group that is being named right now too.
+                // Also for a group that is being named right now.
                 None => {
                     for (sum, more) in others.iter_mut().flatten().zip(counts.iter().flatten()) {
                         *sum += more;
@@ -213,7 +214,7 @@ impl Groups {
     fn take(&self, at: usize, color: Color) -> [u64; 2] {
         self.lanes.iter().fold([0; 2], |[requests, failed], lane| {
             let counter = &lane.0[color.index()][at];
-            // Most are empty most of the time: look before taking the line.
+            // Most counters are 0 most of the time: look before taking the cache line.
             let both = match counter.load(Relaxed) {
                 0 => 0,
                 _ => counter.swap(0, Relaxed),
@@ -225,7 +226,7 @@ impl Groups {
         })
     }
 
-    /// What was sampled since the last call.
+    /// The samples since the last call.
     pub fn read_sample(&self) -> Sample {
         let mut sample = Sample {
             all: u64::from(self.looked.swap(0, Relaxed)),

@@ -1,6 +1,6 @@
-//! What must survive a crash, in one SQLite file: services, rollouts, narration, evidence.
+//! The state that must survive a crash, in one SQLite file: services, rollouts, narration, evidence.
 //!
-//! What must be recorded before acting is written with `synchronous=FULL`: when a call returns, it
+//! State that must be recorded before acting is written with `synchronous=FULL`: when a call returns, it
 //! is on disk. Every stored value carries a checksum, so a flipped bit is noticed and the row is
 //! treated as absent instead of being believed. The file carries a format version.
 
@@ -16,35 +16,35 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The format of the file. A newer one is refused, an older one is brought up to date.
+/// The format of the file. A newer one is refused, an older one is migrated.
 pub(super) const FORMAT: i64 = 1;
 
-/// Narration that is kept: enough for months of rollouts, bounded for all that.
+/// Number of narration lines that are kept: enough for months of rollouts, and bounded.
 const NOTES_MAX: i64 = 100_000;
 
-/// Rollouts whose recorded seconds are kept for `shifter replay`.
+/// Number of rollouts with recorded seconds kept for `shifter replay`.
 const RECORDINGS_MAX: i64 = 50;
 
 /// Why the state could not be opened, read or written.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The folder cannot be made or written.
+    /// The folder cannot be created or written.
     #[error("cannot use the state folder {}: {source}. Give shifter a folder that it may write (`state = \"...\"` in the configuration)", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Another process has the folder.
+    /// Another process holds the folder.
     #[error("the state folder {} is in use by {holder}. One shifter for one folder: stop the other one, or give this one a folder of its own (`state = \"...\"` in its configuration)", path.display())]
     Locked {
         /// The folder.
         path: PathBuf,
-        /// Who holds it.
+        /// The process that holds it.
         holder: String,
     },
-    /// A newer shifter wrote it.
+    /// The file was written by a newer shifter.
     #[error("the state in {} has format {found}, this shifter knows {FORMAT}. Use the shifter that wrote it, or a newer one", path.display())]
     Newer {
         /// The file.
@@ -52,17 +52,17 @@ pub enum JournalError {
         /// Its format.
         found: i64,
     },
-    /// The file is sound as far as is known, and cannot be used now.
+    /// The file is sound as far as is known, but cannot be used now.
     #[error("the state in {} cannot be used now: {why}. {remedy}. Nothing was changed", path.display())]
     Unavailable {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         why: String,
         /// What a person can do.
         remedy: &'static str,
     },
-    /// SQLite says no: disk full, input or output failed, read-only.
+    /// An SQLite error: disk full, I/O error, read-only.
     #[error("the state could not be recorded: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A value cannot be written as JSON.
@@ -78,7 +78,7 @@ pub struct Journal {
     refused: Option<(PathBuf, String, &'static str)>,
 }
 
-/// What opening found out.
+/// The result of opening.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Opened {
     /// The file was damaged and was put aside under this name; the journal starts anew or from its copy.
@@ -91,7 +91,7 @@ impl Journal {
     /// Opens the journal for writing. A damaged file is put aside, never trusted and never deleted.
     ///
     /// # Errors
-    /// [`JournalError::Unavailable`] where the file is sound and cannot be used for the moment; nothing is changed then.
+    /// [`JournalError::Unavailable`] where the file is sound and cannot be used now; nothing is changed then.
     pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
         let path = folder.join("state.db");
         let mut opened = Opened::default();
@@ -136,15 +136,16 @@ impl Journal {
         })
     }
 
-    /// A journal that records nothing, for a file that is [`JournalError::Unavailable`]: what was promoted last can be
-    /// read where the file can be, and goes on serving. A rollout that was under way is not resumed. `None` for any other error.
+    /// A journal that records nothing, for a file that is [`JournalError::Unavailable`]: the last promoted version can
+    /// be read where the file can be, and goes on serving. A rollout that was under way is not resumed. `None` for any
+    /// other error.
     pub fn that_records_nothing(why: &JournalError) -> Option<Journal> {
         let JournalError::Unavailable { path, why, remedy } = why else {
             return None;
         };
         let mut journal = Journal::in_memory().ok()?;
         if let Some((_folder, known)) = soundness::snapshot(path) {
-            // What cannot be read is as if it were not remembered.
+            // A row that cannot be read counts as absent.
             let _ = copy_services(&known, &journal.db);
         }
         journal.refused = Some((path.clone(), why.clone(), *remedy));
@@ -202,13 +203,13 @@ impl Journal {
         Ok(id)
     }
 
-    /// The journal's name, which marks what is made elsewhere by what is recorded here. A journal that
-    /// starts anew has another one: it counts rollouts anew, and must not take the old ones' for its own.
+    /// The journal's name, which marks containers created under it. A journal that
+    /// starts anew has another name: it counts rollouts anew, and must not take containers of the old one for its own.
     pub fn instance(&self) -> Result<String, JournalError> {
         Ok(format!("{:08x}", self.id()?))
     }
 
-    /// What is remembered of a service; `None` also for a damaged row.
+    /// The saved state of a service; `None` also for a damaged row.
     pub fn service(&self, name: &str) -> Result<Option<SavedService>, JournalError> {
         let row = self
             .db
@@ -221,7 +222,7 @@ impl Journal {
         Ok(row.and_then(|(body, sum)| trusted(&body, sum)))
     }
 
-    /// Remembers a service.
+    /// Saves the state of a service.
     pub fn save_service(&self, name: &str, saved: &SavedService) -> Result<(), JournalError> {
         self.writable()?;
         let (body, sum) = summed(saved)?;
@@ -237,12 +238,12 @@ impl Journal {
     pub fn begin_rollout(&self, rollout: &mut SavedRollout) -> Result<(), JournalError> {
         self.writable()?;
         let transaction = self.db.unchecked_transaction()?;
-        // One rollout at a time: an older one that could not be read must not come back some day.
+        // One rollout at a time: an older one that could not be read must not return later.
         self.db.execute(
             "UPDATE rollout SET ended = 1 WHERE service = ?1 AND ended = 0",
             [&rollout.service],
         )?;
-        // The next number, and none below the one that is asked for.
+        // The next number, and none below the requested one.
         self.db.execute(
             "INSERT INTO rollout (id, service, body, sum) SELECT max(?2, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'rollout'), 0)), ?1, '', 0",
             params![rollout.service, rollout.id],
@@ -253,7 +254,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Records where a rollout stands. When this returns, it is on disk.
+    /// Records the state of a rollout. When this returns, it is on disk.
     pub fn save_rollout(&self, rollout: &SavedRollout) -> Result<(), JournalError> {
         self.writable()?;
         let (body, sum) = summed(rollout)?;
@@ -264,7 +265,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Records the end of a rollout together with what its service is from now on.
+    /// Records the end of a rollout together with the new state of its service.
     pub fn end_rollout(
         &mut self,
         rollout: &SavedRollout,
@@ -291,7 +292,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Copies the journal beside itself: the generation that a damaged file falls back to.
+    /// Copies the journal to a second file: the generation that replaces a damaged one.
     pub fn keep_copy(&self) -> Result<(), JournalError> {
         self.writable()?;
         if self.path.as_os_str().is_empty() {
@@ -314,7 +315,7 @@ impl Journal {
         fs::rename(&fresh, &copy).map_err(unusable)
     }
 
-    /// The rollout of a service that had not ended when the process did; `None` also for a damaged row.
+    /// The rollout of a service that was under way when the process ended; `None` also for a damaged row.
     pub fn unfinished(&self, service: &str) -> Result<Option<SavedRollout>, JournalError> {
         let row = self
             .db
@@ -397,7 +398,7 @@ impl Journal {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Records seconds of a rollout as the judge saw them, for `shifter replay`.
+    /// Records seconds of a rollout as the judge got them, for `shifter replay`.
     pub fn record_seconds(
         &mut self,
         rollout: i64,
@@ -435,7 +436,7 @@ impl Journal {
     }
 }
 
-/// A damaged row must not keep the others from being read, so nothing here insists on a type.
+/// Reads a row without requiring types: a damaged row must not keep the others from being read.
 fn body_and_sum(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Vec<u8>, i64)> {
     let body = match row.get_ref(0)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),

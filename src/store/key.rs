@@ -1,6 +1,6 @@
-//! The key by which shifter knows its own cookies again: random, made once, kept in the state folder.
+//! The key that signs shifter's cookies: random, generated once, kept in the state folder.
 //!
-//! It has a file of its own, which nobody else may read: whoever has the key can write cookies.
+//! It has a file that no other user may read: with the key one can forge cookies.
 
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
@@ -8,26 +8,26 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Bytes of a key of ours.
+/// Length of a generated key in bytes.
 const LENGTH: usize = 32;
 
 /// Its file in the state folder: lower-case hexadecimal digits and a line end.
 const FILE: &str = "cookie.key";
 
-/// What cookies are signed with; never shown.
+/// The key for cookies; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; LENGTH]);
 
 impl Key {
-    /// One that nobody else has, for as long as this process lives.
+    /// A random key for the lifetime of this process.
     pub fn random() -> Key {
         Key(rand::random())
     }
 
-    /// The one of this folder, which is made when there is none; nobody else may be making it.
+    /// The key of this folder, generated when there is none; no other process may generate it at the same time.
     ///
     /// # Errors
-    /// When it cannot be read or written; [`ErrorKind::InvalidData`] when what is there is no key.
+    /// When it cannot be read or written; [`ErrorKind::InvalidData`] when the file is no key.
     pub fn kept(folder: &Path) -> io::Result<Key> {
         match Key::found(folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -39,16 +39,16 @@ impl Key {
         }
     }
 
-    /// The one of this folder.
+    /// The key of this folder.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read; [`ErrorKind::InvalidData`] when what is there is no key.
+    /// When there is none, or it cannot be read; [`ErrorKind::InvalidData`] when the file is no key.
     pub fn found(folder: &Path) -> io::Result<Key> {
         let text = fs::read_to_string(folder.join(FILE))?;
         Key::read(text.trim_end()).ok_or(ErrorKind::InvalidData.into())
     }
 
-    /// Writes it in place of whatever key the folder has.
+    /// Writes it in place of the folder's key, if there is one.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -5,14 +5,14 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// Holds the state folder for this process; let go when dropped.
+/// Holds the lock of the state folder for this process; released on drop.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// Makes the folder when needed and takes it for this process.
+    /// Creates the folder when needed and locks it for this process.
     pub fn take(folder: &Path) -> Result<FolderLock, JournalError> {
         let unusable = |source| JournalError::Folder {
             path: folder.to_owned(),

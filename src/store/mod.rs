@@ -1,4 +1,4 @@
-//! What both planes share: the routing table in memory, the counts made under it, and the journal on disk.
+//! The state shared by both planes: the routing table in memory, its counts, and the journal on disk.
 //!
 //! The store is the only thing between the data plane and the control plane. The control plane
 //! publishes a table and reads counts; the data plane follows the table and counts.

@@ -1,27 +1,27 @@
-//! A request under way, as its window knows it.
+//! A request in flight, as its window knows it.
 
 use crate::core::table::Color;
 use crate::core::users::Caller;
 use crate::store::answers::Answering;
 use crate::store::groups::Slot as Group;
 
-/// What a request must hand back when it ends: the second in which it started.
+/// What a request hands back when it ends: the second in which it started, and where it is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestToken {
     pub(in crate::store) color: Color,
     pub(in crate::store) second: u64,
     pub(in crate::store) timed: bool,
     pub(in crate::store) caller: Caller,
-    /// It is the first one of its user that began in this second.
+    /// Whether it is the first request of its user that began in this second.
     pub(in crate::store) speaks: bool,
-    /// Its time is in the latency sample of its pool: beside a baseline not that of blue's own pool.
+    /// Whether its time is in the latency sample of its pool: beside a baseline, requests of blue's own pool are not.
     pub(in crate::store) compared: bool,
     pub(in crate::store) group: Option<Group>,
     pub(in crate::store) answer: Answering,
 }
 
 impl RequestToken {
-    /// The request that has just begun, counted by route too.
+    /// The token of the request that has just begun, counted by route too.
     pub fn of(self, group: Group) -> RequestToken {
         RequestToken {
             group: Some(group),
@@ -29,7 +29,7 @@ impl RequestToken {
         }
     }
 
-    /// The same, and nothing has come of it yet.
+    /// This token with an answer that has not begun yet.
     pub(in crate::store) fn anew(self) -> RequestToken {
         RequestToken {
             timed: false,
@@ -37,7 +37,7 @@ impl RequestToken {
         }
     }
 
-    /// As counted where it is not known whose it is.
+    /// This token for counters that do not know the user.
     pub(in crate::store) fn alone(self) -> RequestToken {
         RequestToken {
             caller: Caller::Anybody,

@@ -1,9 +1,9 @@
-//! What the journal keeps, as values.
+//! The values that the journal keeps.
 
 use crate::core::table::Pool;
 use serde::{Deserialize, Serialize};
 
-/// What is remembered of a service between rollouts.
+/// The state of a service between rollouts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedService {
     /// The epoch of pins (see `Route::epoch`).
@@ -14,7 +14,7 @@ pub struct SavedService {
     /// Ids of the containers that were replaced and are still to be stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<String>,
-    /// Greens that a person wants to look at while they run.
+    /// Released greens that a person wants to inspect while they run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
     /// Images that shifter fetched for it, oldest first.
@@ -28,12 +28,12 @@ pub struct SavedService {
     pub project: Option<String>,
 }
 
-/// A container that was taken off and runs on for a while, without users.
+/// A released container that runs on for a while, without users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Its id.
     pub id: String,
-    /// Wall time, RFC 3339.
+    /// Wall time until which it is kept, RFC 3339.
     pub until: String,
 }
 
@@ -42,22 +42,22 @@ pub struct Kept {
 pub struct Fetched {
     /// Its id.
     pub id: String,
-    /// As it was asked for.
+    /// The requested reference.
     pub image: String,
 }
 
-/// One line of what happened, in the order in which it happened.
+/// One line of narration, in the order of events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Note {
-    /// Its number: strictly rising.
+    /// Its number: strictly increasing.
     pub seq: i64,
     /// Wall time, RFC 3339.
     pub at: String,
     /// The service.
     pub service: String,
-    /// The rollout, 0 for none.
+    /// The rollout; 0 for none.
     pub rollout: i64,
-    /// What kind of thing: `weight`, `phase`, `verdict`, `health`, `state`, ...
+    /// The kind of line: `weight`, `phase`, `verdict`, `health`, `state`, ...
     pub kind: String,
     /// The line itself.
     pub text: String,
@@ -76,15 +76,15 @@ pub struct SavedRollout {
     pub ended_at: Option<String>,
     /// The strategy's name.
     pub strategy: String,
-    /// What blue was.
+    /// Blue's release.
     pub from: String,
-    /// What green was.
+    /// Green's release.
     pub to: String,
     /// The outcome's name, when it is known.
     pub outcome: Option<String>,
     /// The outcome's reason, when it has one.
     pub reason: Option<String>,
-    /// Everything needed to go on after a crash, as JSON.
+    /// The state to continue from after a crash, as JSON.
     pub state: String,
     /// The last evidence, as JSON.
     pub evidence: Option<String>,

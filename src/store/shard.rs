@@ -1,12 +1,12 @@
-//! The counters of a window: one shard for each thread, so that no two threads write to one line of the cache.
+//! The counters of a window: one shard for each thread, so that no two threads write to the same cache line.
 
 use crate::core::stats::Histogram;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Seconds that the ring of latency slots covers: the longest settling time (10) twice over, and then some.
+/// Seconds that the ring of latency slots covers: more than twice the longest settling time (10 s).
 pub(super) const RING: usize = 32;
 
-/// Shards of the counters: more than the worker threads of the machines that this runs on.
+/// Number of shards of the counters: more than the worker threads of the machines that this runs on.
 pub(super) const SHARDS: usize = 16;
 
 /// Counts of the requests that started in one second.

@@ -1,4 +1,4 @@
-//! The routing table in memory, with everything that outlives one table: windows and backends.
+//! The routing table in memory, with the state that outlives one table: windows and backends.
 
 use crate::config::Config;
 use crate::core::identity::Identity;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// What active checks say about a backend.
+/// The result of active checks on a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Not checked yet.
@@ -29,13 +29,13 @@ pub enum Health {
 /// One backend as both planes see it; it outlives the tables that name it.
 #[derive(Debug)]
 pub struct BackendState {
-    /// What the backend is.
+    /// The identity of the backend.
     pub id: String,
-    /// Where it listens.
+    /// The address that it listens on.
     pub addr: SocketAddr,
-    /// Requests under way on it, upgraded connections included.
+    /// Requests in flight on it, upgraded connections included.
     pub in_flight: AtomicI64,
-    /// Failures in a row that traffic saw, for passive ejection.
+    /// Failures in a row seen in traffic, for passive ejection.
     pub failures_in_a_row: AtomicU32,
     /// Until when passive ejection keeps new requests away, in milliseconds of the process's clock.
     pub ejected_until: AtomicU64,
@@ -44,13 +44,13 @@ pub struct BackendState {
     ill: Mutex<Option<String>>,
     gone: AtomicBool,
     identity: Mutex<Identity>,
-    /// As `identity` has it, for the path of requests.
+    /// The result of `identity`, for the request path.
     doubted: AtomicBool,
     leaving: watch::Sender<Option<Duration>>,
 }
 
 impl BackendState {
-    /// A backend that nobody has checked yet.
+    /// A backend that was not checked yet.
     pub fn new(id: &str, addr: SocketAddr) -> BackendState {
         BackendState {
             id: id.to_owned(),
@@ -67,7 +67,7 @@ impl BackendState {
         }
     }
 
-    /// What active checks say.
+    /// The result of active checks.
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             1 => Health::Up,
@@ -76,13 +76,13 @@ impl BackendState {
         }
     }
 
-    /// What the last check said against it.
+    /// Why the last check failed, if it did.
     pub fn ill(&self) -> Option<String> {
         let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
         ill.clone()
     }
 
-    /// Takes what a check says against it; `None`: nothing.
+    /// Sets why the last check failed; `None`: it succeeded.
     pub fn found(&self, ill: Option<&String>) {
         let mut known = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref() != ill {
@@ -90,12 +90,12 @@ impl BackendState {
         }
     }
 
-    /// Whether no table names it any more: by now somebody else may have its address.
+    /// Whether no table names it any more: its address may belong to another container by now.
     pub fn gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Whether it was ill when it left: what it has not answered by now it never will.
+    /// Whether it was unhealthy when it was removed: it will not answer its open requests.
     pub fn lost(&self) -> bool {
         self.gone() && (self.health() == Health::Down || self.doubted())
     }
@@ -105,7 +105,7 @@ impl BackendState {
         self.doubted.load(Ordering::Relaxed)
     }
 
-    /// Takes evidence on whether its address still is its own, or asks for it.
+    /// Adds evidence on whether its address still is its own, or reads it.
     pub fn identify<T>(&self, evidence: impl FnOnce(&mut Identity) -> T) -> T {
         let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = evidence(&mut identity);
@@ -113,12 +113,12 @@ impl BackendState {
         answer
     }
 
-    /// Within which time tunnels on it must end; `None` while it stays.
+    /// The time within which upgraded connections on it must end; `None` while it stays.
     pub fn leaving(&self) -> watch::Receiver<Option<Duration>> {
         self.leaving.subscribe()
     }
 
-    /// Says within which time tunnels on it must end, or that it stays; true when that is news.
+    /// Sets the time within which upgraded connections on it must end, or that it stays; true when it changed.
     pub fn let_go(&self, within: Option<Duration>) -> bool {
         self.leaving.send_if_modified(|known| {
             let news = *known != within;
@@ -127,7 +127,7 @@ impl BackendState {
         })
     }
 
-    /// Whether a new request may be sent there: not down, not doubted, and not ejected.
+    /// Whether a new request may be sent to it: not down, not doubted, and not ejected.
     pub fn usable(&self, now: Time) -> bool {
         self.health() != Health::Down
             && !self.doubted()
@@ -144,7 +144,7 @@ pub struct PublishedService {
     pub window: Arc<Window>,
     /// The backends of blue and green.
     pub pools: [Vec<Arc<BackendState>>; 2],
-    /// The backends of the baseline, where there is one: users of blue's, with a copy of blue's release.
+    /// The backends of the baseline, where there is one: they serve users of blue with a copy of blue's release.
     pub baseline: Vec<Arc<BackendState>>,
 }
 
@@ -155,14 +155,14 @@ impl PublishedService {
     }
 }
 
-/// All services as published, with the configuration that they are to be served under.
+/// All services as published, with the configuration to serve them under.
 #[derive(Debug)]
 pub struct PublishedState {
     /// The table.
     pub table: Arc<Table>,
     /// The configuration.
     pub config: Arc<Config>,
-    /// What cookies are signed with, where the configuration names nothing else.
+    /// The key that signs cookies, where the configuration has no secret for it.
     pub key: Arc<Key>,
     /// One entry for each route of the table, in its order.
     pub services: Vec<Arc<PublishedService>>,
@@ -182,7 +182,7 @@ type Follower = Box<dyn Fn(&Arc<PublishedState>) + Send + Sync>;
 /// The memory that both planes share.
 pub struct SharedState {
     snapshot: ArcSwap<PublishedState>,
-    /// Held while publishing, so that followers see snapshots in order.
+    /// Held while publishing, so that followers see states in order.
     publishing: Mutex<Publishing>,
     /// Wakes the controller when a backend's health changed.
     pub health_changed: Notify,
@@ -196,12 +196,12 @@ struct Publishing {
 }
 
 impl SharedState {
-    /// An empty table under a configuration, with a key that ends with the process.
+    /// An empty table under a configuration, with a key for the lifetime of the process.
     pub fn new(config: Arc<Config>) -> SharedState {
         SharedState::keyed(config, Key::random())
     }
 
-    /// The same with a key that is kept.
+    /// An empty table under a configuration, with a key that is kept.
     pub fn keyed(config: Arc<Config>, key: Key) -> SharedState {
         let snapshot = PublishedState {
             table: Arc::default(),
@@ -217,12 +217,12 @@ impl SharedState {
         }
     }
 
-    /// What is published now.
+    /// The current published state.
     pub fn snapshot(&self) -> Arc<PublishedState> {
         self.snapshot.load_full()
     }
 
-    /// Calls `follower` with the present snapshot, and with each later one before `publish` returns.
+    /// Calls `follower` with the current published state, and with each later one before `publish` returns.
     pub fn follow(&self, follower: impl Fn(&Arc<PublishedState>) + Send + Sync + 'static) {
         let mut publishing = self
             .publishing
@@ -263,24 +263,24 @@ impl SharedState {
         version
     }
 
-    /// Sets what active checks say, and wakes the controller when that is news.
+    /// Sets the result of active checks, and wakes the controller when it changed.
     pub fn set_health(&self, backend: &BackendState, health: Health) {
         if backend.health.swap(health as u8, Ordering::Relaxed) != health as u8 {
             self.health_changed.notify_one();
         }
     }
 
-    /// Whether the process is on its way out: answers then say `Connection: close`.
+    /// Whether the process is draining: answers then have `Connection: close`.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Starts the way out.
+    /// Starts draining.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Requests under way on all backends.
+    /// Requests in flight on all backends.
     pub fn in_flight(&self) -> i64 {
         let publishing = self
             .publishing
@@ -322,7 +322,8 @@ impl Publishing {
                     let fresh = || Arc::new(BackendState::new(&backend.id, backend.addr));
                     let state = known.or_insert_with(fresh);
                     if state.addr != backend.addr {
-                        // A container that was put on its network again: its former address is another's.
+                        // A container that was connected to its network again: its former address may belong to another
+                        // one.
                         state.gone.store(true, Ordering::Relaxed);
                         *state = fresh();
                     }
@@ -331,7 +332,7 @@ impl Publishing {
                         named.any(|named| Arc::ptr_eq(named, state))
                     });
                     if !named {
-                        // Nobody checked it while no table named it.
+                        // It was not checked while no table named it.
                         state.health.store(Health::Unknown as u8, Ordering::Relaxed);
                     }
                     state.clone()
@@ -347,7 +348,7 @@ impl Publishing {
         })
     }
 
-    /// Backends that no table names any more, once their last request has ended.
+    /// Drops backends that no table names any more, once their last request has ended.
     fn forget_unused(&mut self, table: &Table) {
         self.backends.retain(|(service, id), backend| {
             let named = table.route(service).is_some_and(|route| {
@@ -407,7 +408,7 @@ mod tests {
         board.set_health(&green, Health::Up);
         board.publish(table(true), None, Time(1));
         assert_eq!(green.health(), Health::Up);
-        // A request of before keeps it in memory.
+        // An earlier request keeps it in memory.
         green.in_flight.store(1, Ordering::Relaxed);
         board.publish(table(false), None, Time(2));
         assert!(green.gone());

@@ -1,7 +1,7 @@
-//! Whether the journal's file is sound, damaged, or only not usable for the moment.
+//! Whether the journal's file is sound, damaged, or only not usable at the moment.
 //!
-//! Only a file whose content is wrong is damage. A lock that another program holds, a full disk, missing rights, a file
-//! system without shared memory say nothing about the content: they end with words, and the file stays where it is.
+//! Only wrong content of the file is damage. A lock that another program holds, a full disk, missing rights, a file
+//! system without shared memory say nothing about the content: they end with a message, and the file stays where it is.
 
 use crate::store::journal::{FORMAT, JournalError};
 use rusqlite::{Connection, Error, ErrorCode};
@@ -11,22 +11,22 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long another program's lock is waited for.
+/// How long to wait for another program's lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether what is in the file can be believed.
+/// Whether the content of the file can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Soundness {
-    /// It can.
+    /// The content can be trusted.
     Sound,
-    /// It cannot: it is no database, or not whole.
+    /// The content cannot be trusted: it is no database, or incomplete.
     Damaged,
 }
 
-/// Looks at all of the file.
+/// Checks the whole file.
 ///
 /// # Errors
-/// [`JournalError::Unavailable`] when it cannot be looked at now.
+/// [`JournalError::Unavailable`] when it cannot be checked now.
 pub(super) fn of(path: &Path) -> Result<Soundness, JournalError> {
     match check(path) {
         Ok(true) => Ok(Soundness::Sound),
@@ -38,7 +38,8 @@ pub(super) fn of(path: &Path) -> Result<Soundness, JournalError> {
     }
 }
 
-/// An error of SQLite with the file and the remedy, where the trouble is not the file's content; any other as it is.
+/// An error of SQLite with the file and the remedy, where the problem is not the file's content; other errors are
+/// returned unchanged.
 pub(super) fn named(path: &Path, error: JournalError) -> JournalError {
     match error {
         JournalError::Sqlite(error) => match remedy(path, &error) {
@@ -49,7 +50,7 @@ pub(super) fn named(path: &Path, error: JournalError) -> JournalError {
     }
 }
 
-/// A connection that writes, and has on disk what it has written.
+/// A connection for writing, with every write on disk when it returns.
 ///
 /// Where the file system has no shared memory (network file systems, shared folders of virtual machines), the
 /// connection keeps the file for itself: SQLite then needs none (<https://sqlite.org/wal.html#noshm>). The lock of the
@@ -58,12 +59,12 @@ pub(super) fn connection(path: &Path) -> rusqlite::Result<Connection> {
     shared_or_alone(path, |db| {
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        // The first write is what needs the shared memory.
+        // Only the first write needs the shared memory.
         db.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
     })
 }
 
-/// Opens the file and does a first thing with it; where that needs shared memory and there is none, in exclusive mode.
+/// Opens the file and runs a first operation on it; in exclusive mode where that needs shared memory and there is none.
 fn shared_or_alone(
     path: &Path,
     first: impl Fn(&Connection) -> rusqlite::Result<()>,
@@ -85,7 +86,7 @@ fn shared_or_alone(
 }
 
 fn check(path: &Path) -> rusqlite::Result<bool> {
-    // A flipped byte can make a file "read-only" that is not.
+    // A flipped byte can make a writable file look "read-only".
     let db = shared_or_alone(path, |db| db.execute_batch("BEGIN IMMEDIATE; ROLLBACK"))?;
     let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     let tables: i64 = db.query_row(
@@ -114,7 +115,7 @@ fn no_shared_memory(error: &Error) -> bool {
     )
 }
 
-/// What to do about an error that says nothing about the file's content; `None`: it does.
+/// The remedy for an error that is not about the file's content; `None` where it is.
 fn remedy(path: &Path, error: &Error) -> Option<&'static str> {
     let rights = "Give the user that runs shifter the right to read and write the file and its folder, then start it again";
     Some(match code(error)? {
@@ -132,7 +133,7 @@ fn remedy(path: &Path, error: &Error) -> Option<&'static str> {
     })
 }
 
-/// A copy of a file that cannot be used, with what is not in it yet, in a folder of its own; `None` when it cannot be read either.
+/// A copy of an unusable file, with its write-ahead log, in a folder of its own; `None` when it cannot be read either.
 pub(super) fn snapshot(path: &Path) -> Option<(TempDir, Connection)> {
     let folder = tempfile::tempdir().ok()?;
     let copy = folder.path().join("state.db");
@@ -141,14 +142,14 @@ pub(super) fn snapshot(path: &Path) -> Option<(TempDir, Connection)> {
     if wal.exists() {
         fs::copy(&wal, copy.with_extension("db-wal")).ok()?;
     }
-    // It was perhaps written to while it was copied.
+    // It may have been written to during the copy.
     let sound = check(&copy).unwrap_or(false);
     let db = Connection::open(&copy).ok()?;
     sound.then_some((folder, db))
 }
 
-/// Whether the bytes that say how the file may be written are as SQLite writes them: 1 or 2 in both
-/// (<https://sqlite.org/fileformat.html>, offsets 18 and 19). Others make a file read-only by damage.
+/// Whether the header bytes for the file format version are as SQLite writes them: 1 or 2 in both
+/// (<https://sqlite.org/fileformat.html>, offsets 18 and 19). Other values make a file read-only by damage.
 fn header_is_plausible(path: &Path) -> bool {
     let mut header = [0; 20];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));

@@ -1,19 +1,20 @@
-//! Pinned users, each with one voice: who asked, failed, or was slow, for the first time in a share.
+//! Counts of pinned users, each counted once: first requests, first failures and first slowness in a share.
 //!
-//! What chance divides is users, so what may be counted of one is what its version decided first. A user is a point
-//! of the line; users who share one are one here. The counts hold under three rules:
+//! Chance divides users, so only a user's first event may be counted: only that is decided by its version alone. A user
+//! is a point of the line; users with the same point are one here. The counts hold under three rules:
 //!
-//! - **Once in a share.** A user's first failure counts, and whether it was slow counts once, after so many timed
-//!   requests as its point says ([`LOOKS`]); the number is a hash of the point and a secret, so it knows no version.
-//! - **Groups.** A user whose version was counted is no longer equally likely to be on either. Raising the weight
-//!   from `v` to `w` leaves users of green where they were: who was counted there is never counted again in this
-//!   rollout. Who was counted on blue in the share just before lies somewhere above `v`, like all of that group, and
-//!   is compared within it. All others who were never counted are as good as shuffled over the rest of the line.
-//!   Who was counted earlier and not in the share before is left out: that group would be of several draws.
-//! - **Newcomers apart.** A request that says of no user is placed by itself. Its user comes back pinned and is
+//! - **Once in a share.** A user's first failure counts, and whether it was slow counts once, after a number of timed
+//!   requests that depends on its point ([`LOOKS`]); the number is a hash of the point and a secret, so it is
+//!   independent of the version.
+//! - **Groups.** A user that was counted on one version is no longer equally likely to be on either. Raising the weight
+//!   from `v` to `w` leaves users of green where they were: users counted there are never counted again in this
+//!   rollout. Users counted on blue in the share just before lie somewhere above `v`, like all of that group, and are
+//!   compared within it. All others that were never counted are as good as shuffled over the rest of the line. Users
+//!   counted earlier and not in the share before are left out: that group would be of several draws.
+//! - **Newcomers apart.** A request without a user is placed by itself. Its user comes back pinned and is
 //!   counted there again, so the two are never multiplied with each other (see the judge).
 //!
-//! What is counted is lost with the process, and so is the judge's evidence.
+//! The counts are lost with the process, and so is the judge's evidence.
 
 use crate::core::baseline::Places;
 use crate::core::table::{Color, Route};
@@ -24,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 const POINTS: usize = Weight::FULL as usize;
 
-/// The bit of [`Cell::counts`] that says that a failure of this user was counted in this share.
+/// The bit of [`Cell::counts`] that is set when a failure of this user was counted in this share.
 const FAILED: u32 = 1 << 31;
 
 /// Bits for each of the numbers in [`Cell::counts`]: timed requests, then slow ones at each level. They stop at 8
@@ -33,14 +34,14 @@ const BITS: u32 = 5;
 
 const MASK: u32 = (1 << BITS) - 1;
 
-/// What is known of one point in this share.
+/// The counts of one point in this share.
 #[derive(Debug, Default)]
 struct Cell {
-    /// Second and one of the last request that spoke for this user; 0 before the first.
+    /// Second plus one of the last request that counted for this user; 0 before the first.
     asked: AtomicU32,
-    /// Second and one in which a request began that nothing has come of yet; 0 for none.
+    /// Second plus one in which the oldest request without a result began; 0 for none.
     waits: AtomicU32,
-    /// [`FAILED`], and how many timed requests there were, and how many slow ones at each level.
+    /// [`FAILED`], the number of timed requests, and the number of slow ones at each level.
     counts: AtomicU32,
 }
 
@@ -52,7 +53,7 @@ enum Known {
     Never,
     /// Counted on blue in the share before.
     OnBlue,
-    /// Counted otherwise: it says nothing new.
+    /// Counted otherwise: it is no new evidence.
     Spent,
 }
 
@@ -65,7 +66,7 @@ impl Known {
         }
     }
 
-    /// What it is in the next share: counted or not in this one, on this version.
+    /// The group in the next share: counted or not in this one, on this version.
     const fn then(self, counted: bool, color: Color) -> Known {
         match (counted, color, self) {
             (false, _, Known::Never) => Known::Never,
@@ -74,7 +75,8 @@ impl Known {
         }
     }
 
-    /// The same before a share that is not larger than the one before: the two say different things of where it lies.
+    /// Drops the group counted on blue before a share that is not larger than the last one: the two shares imply
+    /// different places of such a user.
     fn shrunk(&mut self) {
         if *self == Known::OnBlue {
             *self = Known::Spent;
@@ -87,7 +89,7 @@ impl Known {
 struct Past {
     failures: Known,
     latency: Known,
-    /// The version that it asked last.
+    /// The version of its last request.
     asked: Option<Color>,
 }
 
@@ -104,21 +106,21 @@ struct Tally {
 
 /// The users of one share of one service.
 ///
-/// About 150 kB, made with the first request of a sticky user; a request of such a user touches one cell of it.
+/// About 150 kB, allocated with the first request of a sticky user; a request of such a user touches one cell of it.
 #[derive(Debug)]
 pub struct Users {
     rollout: u64,
     mark: u64,
     weight: u16,
-    /// Where the users of a baseline are: then green's latency is compared with theirs alone.
+    /// The places of a baseline: then green's latency is compared with its users alone.
     places: Option<Places>,
-    /// Green's share when users were divided last, before this share.
+    /// Green's share when users were last divided before this share.
     divided_at: u16,
     key: u64,
     past: Option<Box<[Past]>>,
     cells: OnceLock<Box<[Cell]>>,
     tally: [Tally; 2],
-    /// Whether it counts how long requests take.
+    /// Whether latency is counted.
     times: AtomicBool,
 }
 
@@ -129,7 +131,7 @@ impl Default for Users {
 }
 
 impl Users {
-    /// The users under an entry of the table, after those of the entry before.
+    /// The users under an entry of the table, following those of the entry before.
     pub fn under(route: &Route, before: Option<&Arc<Users>>) -> Arc<Users> {
         let weight = route.weight.as_basis_points();
         let key = route.salt.rotate_left(17) ^ route.mark;
@@ -175,7 +177,7 @@ impl Users {
         }
     }
 
-    /// What the next share of the rollout must know; nothing where nobody was counted.
+    /// What the next share of the rollout must know; `None` where no user was counted.
     fn known(&self, weight: u16) -> Option<Box<[Past]>> {
         let mut known = match self.cells.get() {
             Some(cells) => self.counted(cells),
@@ -204,12 +206,12 @@ impl Users {
         (0..).zip(cells).map(known).collect()
     }
 
-    /// Whether both versions have a share: otherwise chance divides nobody.
+    /// Whether both versions have a share: otherwise chance divides no users.
     pub fn divided(&self) -> bool {
         0 < self.weight && self.weight < Weight::FULL
     }
 
-    /// From now on it is counted how long requests take, or no more.
+    /// Turns the counting of latency on or off.
     pub fn time(&self, times: bool) {
         self.times.store(times, Relaxed);
     }
@@ -234,7 +236,7 @@ impl Users {
         all || self.places.is_none_or(|places| places.cover(point))
     }
 
-    /// How many timed requests of this user are looked at.
+    /// The number of timed requests of this user before it counts as slow or not.
     fn looks(&self, point: u16) -> u32 {
         LOOKS[salted(u64::from(point), self.key) as usize % LOOKS.len()]
     }
@@ -244,7 +246,7 @@ impl Users {
         self.cells.get_or_init(make).get(usize::from(point))
     }
 
-    /// A request of this user begins; whether it speaks for the user in this second.
+    /// Begins a request of this user; returns whether it counts for the user in this second.
     pub fn begins(&self, point: u16, second: u64) -> bool {
         let Some(cell) = self.cell(point) else {
             return false;
@@ -264,7 +266,7 @@ impl Users {
         before != stamp
     }
 
-    /// An answer came, and there are no limits yet to hold it against.
+    /// An answer came while there are no limits to compare its time with.
     pub fn heard(&self, point: u16) {
         if let Some(cell) = self.cell(point) {
             cell.waits.store(0, Relaxed);
@@ -289,8 +291,8 @@ impl Users {
         let Some(group) = self.past(point).latency.group() else {
             return;
         };
-        // Users of blue's own pool are looked at as well, so that in the next share it says the same of every user
-        // that it was not looked at before.
+        // Users of blue's own pool are sampled as well, so that in the next share "not sampled before" means the same
+        // for every user.
         if counts & MASK != looks || !self.compares(point) {
             return;
         }
@@ -321,7 +323,7 @@ impl Users {
         }
     }
 
-    /// A request that nothing has come of in time is a slow one, at every level.
+    /// Counts a request without a result in time as slow, at every level.
     fn overdue(&self, second: u64, patience: u64) {
         let Some(cells) = self.cells.get().filter(|_| self.times.load(Relaxed)) else {
             return;
@@ -338,8 +340,8 @@ impl Users {
         }
     }
 
-    /// What was counted since the last call, at this second; a request that has waited longer than `patience`
-    /// seconds is slow. Blue's, then green's: users who asked first, and both groups.
+    /// The counts since the last call, at this second; a request that has waited longer than `patience`
+    /// seconds is slow. Blue's, then green's: users with their first request, and both groups.
     pub fn read(&self, second: u64, patience: Option<u64>) -> [(u64, [Group; 2]); 2] {
         if let Some(patience) = patience {
             self.overdue(second, patience);
@@ -425,7 +427,7 @@ mod tests {
             slow(&first, point);
         }
         assert_eq!(timed(&first), [[2, 0], [1, 0]]);
-        // Whoever was looked at is of the group of blue's users in the next share, wherever it was.
+        // A sampled user is of the group of blue's users in the next share, wherever it was.
         let second = next(&first, 5_000);
         second.time(true);
         for point in [2, 500, 1_000, 9_000, 9_001] {

@@ -1,8 +1,8 @@
-//! The counts of a window once more: with one voice for each user, and of newcomers alone.
+//! Further counts of a window: with one request per user and second, and of newcomers alone.
 //!
-//! That green is good enough is shown by requests, of which a busy user has no more than one a second: the first that
-//! it begins, so that how a request ends does not decide whether it counts. Newcomers are placed one by one, which
-//! makes their requests what requests are where nobody is pinned.
+//! That green is good enough is shown by requests, of which a busy user has no more than one per second: the first that
+//! it begins, so that how a request ends does not decide whether it counts. Newcomers are placed one by one, so their
+//! requests are like those of a service without pinned users.
 
 use crate::core::class::Class;
 use crate::core::stats::{PoolCounts, Tick};
@@ -12,7 +12,7 @@ use crate::store::answers::Answers;
 use crate::store::window::{Cursor, RequestToken, Window};
 use std::sync::{Mutex, PoisonError};
 
-/// Two more sets of counters beside a window, with its limits; about 150 kB.
+/// Two more sets of counters for a window, with its limits; about 150 kB.
 #[derive(Debug)]
 pub(super) struct Voices {
     one: Window,
@@ -21,7 +21,7 @@ pub(super) struct Voices {
 }
 
 impl Voices {
-    /// Nothing counted yet.
+    /// Empty counters.
     pub(super) fn beside(window: &Window) -> Box<Voices> {
         let again = || Window::new(window.mark, window.limits, window.ceilings, window.opened);
         let (one, fresh) = (again(), again());
@@ -49,7 +49,7 @@ impl Voices {
         }
     }
 
-    /// Counts what answers to newcomers are like.
+    /// The counters for contents of answers to newcomers.
     pub(super) fn newcomers(&self, begun: RequestToken) -> Option<&Answers> {
         (begun.caller == Caller::Newcomer).then_some(&self.fresh.answers)
     }
@@ -60,7 +60,7 @@ impl Voices {
         }
     }
 
-    /// Adds what users did to these seconds, the first of which is `first`.
+    /// Adds the counts of users to these seconds, the first of which is `first`.
     pub(super) fn read(
         &self,
         first: u64,

@@ -2,7 +2,7 @@
 //!
 //! A window belongs to one mark (step) of one service. Every request holds the window that was
 //! current when it was routed, so late ends and foreign numbers can never be mixed in (invariant
-//! I8): they are counted where nobody reads any more.
+//! I8): they are counted where no reader looks any more.
 //!
 //! Failures are stratified by the second in which a request *ended*, latency by the second in which
 //! it *started*: a second's latency sample is complete only when all its requests have ended or have
@@ -40,22 +40,22 @@ pub struct Window {
     pub mark: u64,
     /// The limits that latency is counted against.
     pub limits: Option<Limits>,
-    /// The absolute limits beside them.
+    /// The absolute latency limits.
     pub ceilings: Ceilings,
     pub(super) opened: Time,
     shards: Box<[Pair]>,
     users: Arc<Users>,
-    /// Made with the first request that came where users are pinned and divided.
+    /// Allocated with the first request where users are pinned and divided.
     pub(super) voices: OnceLock<Box<Voices>>,
     /// Times of the baseline, where there is one: then blue's latency sample is the baseline's alone.
     pub(super) baseline: Option<Times>,
     /// Counts by route.
     pub groups: Groups,
-    /// What answers are like.
+    /// Counts of answers.
     pub(super) answers: Answers,
-    /// Made with the first answer that is counted while green has users.
+    /// Allocated with the first answer that is counted while green has users.
     pub(super) contents: OnceLock<Box<Contents>>,
-    /// Where the failed ones failed, of both pools; nobody else waits for it.
+    /// Where the failed requests of both pools failed; other requests never wait for the lock.
     faults: Mutex<[Faults; 2]>,
 }
 
@@ -79,13 +79,13 @@ impl Window {
         }
     }
 
-    /// The same counters, where blue's latency sample is that of a baseline alone.
+    /// These counters with the baseline's times as blue's latency sample.
     pub fn beside(self, baseline: bool) -> Window {
         let baseline = baseline.then(|| Times::new(SHARDS));
         Window { baseline, ..self }
     }
 
-    /// The same counters, which know the users of this share.
+    /// These counters with the users of this share.
     pub fn of(self, users: Arc<Users>) -> Window {
         Window { users, ..self }
     }
@@ -95,7 +95,7 @@ impl Window {
         &self.users
     }
 
-    /// Counts for the judge of users whose request it is that has just begun.
+    /// Counts the request that has just begun for the judge of users.
     pub fn by(&self, begun: RequestToken, caller: Caller) -> RequestToken {
         if caller == Caller::Anybody || !self.users.divided() {
             return begun;
@@ -114,7 +114,7 @@ impl Window {
         begun
     }
 
-    /// Counts once more that a request began.
+    /// Counts the begin of a request in further counters.
     pub(super) fn count(&self, begun: RequestToken) {
         if begun.compared {
             self.slot(begun).started.fetch_add(1, Relaxed);
@@ -125,7 +125,7 @@ impl Window {
         &self.shard(begun.color).ring[begun.second as usize % RING]
     }
 
-    /// The same with the busier route groups of the window before.
+    /// These counters with the busier route groups of the window before.
     pub fn after(self, before: Option<&Window>) -> Window {
         let groups = before.map(|before| Groups::new(SHARDS, Some(&before.groups)));
         Window {
@@ -147,7 +147,7 @@ impl Window {
         self.begin_as(color, color == Color::Green || self.baseline.is_none(), now)
     }
 
-    /// Counts the start of a request of blue's that the baseline has.
+    /// Counts the start of a request of blue's that goes to the baseline.
     pub fn begin_on_baseline(&self, now: Time) -> RequestToken {
         self.begin_as(Color::Blue, true, now)
     }
@@ -213,11 +213,11 @@ impl Window {
         }
     }
 
-    /// Counts a request whose client gave up before its answer, after so many microseconds of waiting.
+    /// Counts a request that its client gave up before the answer, after `waited` microseconds.
     ///
-    /// Its time is known from below (it is right-censored). Above every limit it is a slow one of its pool; below, nothing
-    /// is known of it, and it stays in no count. Both pools go by the same bound, so that impatience alone does not make
-    /// their shares differ: the requests that are left out are as many of each.
+    /// Its time is known from below (it is right-censored). Above every limit it is a slow one of its pool; below, its
+    /// time is unknown, and it is in no count. The bound is the same for both pools, so that impatience alone does not
+    /// make their shares differ: as many requests are left out of each.
     pub fn gave_up(&self, begun: &mut RequestToken, waited: u64, now: Time) {
         begun.answer = Answering::gave_up();
         let Some(limits) = &self.limits else { return };
@@ -228,9 +228,9 @@ impl Window {
         }
     }
 
-    /// Counts a request's end on the pool that it was first given to (intention to treat).
+    /// Counts a request's end on the pool that first got it (intention to treat).
     ///
-    /// True when it was counted as a failure: then [`Window::blame`] says more.
+    /// True when it was counted as a failure: then [`Window::blame`] adds where it failed.
     pub fn end(&self, begun: RequestToken, class: Class, now: Time) -> bool {
         let shard = self.shard(begun.color);
         let mut blamed = false;
@@ -266,7 +266,7 @@ impl Window {
         let Caller::Pinned(point) = begun.caller else {
             return;
         };
-        // What blue's own pool does for a user of the baseline says nothing of the baseline.
+        // A result of blue's own pool for a user of the baseline is no evidence on the baseline.
         let stands_in = !begun.compared && self.users.compares(point);
         let Some(limits) = self.limits.as_ref().filter(|_| !stands_in) else {
             return self.users.heard(point);
@@ -279,7 +279,7 @@ impl Window {
             .answered(point, fail.map(|limit| first_byte > limit));
     }
 
-    /// Adds what users did to the seconds from this one on.
+    /// Adds the counts of users to the seconds from this one on.
     fn read_voices(&self, first: u64, now: Time, ticks: &mut [Tick]) {
         let Some(voices) = self.voices.get() else {
             return;
@@ -289,7 +289,7 @@ impl Window {
         voices.read(first, now, groups, ticks);
     }
 
-    /// Says where and how a request failed that was counted so.
+    /// Adds where and how a counted failure failed.
     pub fn blame(&self, color: Color, fault: Fault) {
         self.faults()[color.index()].add(fault);
     }
@@ -298,7 +298,7 @@ impl Window {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A second's slot is read after the settling time and then used again: who comes later was
+    /// A second's slot is read after the settling time and then used again: a later request was
     /// counted as slow already.
     fn settled(&self, second: u64, now: Time) -> bool {
         now.0 / 1000 > second + self.settle_seconds()
@@ -332,7 +332,7 @@ impl Window {
         }
         let open = started.saturating_sub(excluded + done);
         sum.timed = done + open;
-        // What is open when its second is read has waited for the settling time at least.
+        // A request that is open when its second is read has waited for the settling time at least.
         let waited = 1_000_000 * self.settle_seconds();
         if self.limits.is_some_and(|limits| limits.gross() <= waited) {
             sum.slow_gross += open;
@@ -359,7 +359,7 @@ impl Window {
         let mut sum = Histogram::default();
         for pair in &self.shards {
             for (bucket, counter) in pair.0[color.index()].latency.iter().enumerate() {
-                // Most buckets are empty most of the time: look before taking the line.
+                // Most buckets are 0 most of the time: look before taking the cache line.
                 if counter.load(Relaxed) > 0 {
                     sum.add(bucket, u64::from(counter.swap(0, Relaxed)));
                 }
@@ -369,12 +369,12 @@ impl Window {
     }
 }
 
-/// One reading of a window: whole seconds for the judge, and both pools' span for everybody else.
+/// One reading of a window: whole seconds for the judge, and both pools' span for all other uses.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// One entry for each second that passed since the last reading; empty within a second.
     pub ticks: Vec<Tick>,
-    /// What both pools did since the last reading, blue first.
+    /// Both pools' statistics since the last reading, blue first.
     pub spans: [SpanStats; 2],
     /// Times of the baseline's answers, which are among blue's; empty where there is none.
     pub baseline: Histogram,
@@ -382,13 +382,13 @@ pub struct Reading {
     pub faults: [Faults; 2],
     /// Both pools' requests since the last reading by route.
     pub groups: Vec<RouteCounts>,
-    /// What the answers of both were like since then, while green has users.
+    /// Contents of both pools' answers since then, while green has users.
     pub contents: Vec<ContentCounts>,
-    /// What sends them, as far as it was looked at.
+    /// Sampled agents of the requests.
     pub sample: Sample,
 }
 
-/// A reader's place in a window. There is one reader for each window: reading takes the counts away.
+/// A reader's position in a window. There is one reader for each window: reading takes the counts away.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     second: u64,
@@ -396,7 +396,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The same reader, with nothing before this second to tell.
+    /// This reader without the seconds before this one.
     pub(super) fn not_before(self, second: u64) -> Cursor {
         Cursor {
             second: self.second.max(second),
@@ -404,7 +404,7 @@ impl Cursor {
         }
     }
 
-    /// A reader that starts where the window starts.
+    /// A reader at the start of the window.
     pub fn new(window: &Window) -> Cursor {
         Cursor {
             second: window.opened.0 / 1000,
@@ -412,7 +412,7 @@ impl Cursor {
         }
     }
 
-    /// Reads what happened since the last call.
+    /// Reads the counts since the last call.
     pub fn read(&mut self, window: &Window, now: Time) -> Reading {
         let mut reading = Reading::default();
         let current = now.0 / 1000;
@@ -448,7 +448,7 @@ impl Cursor {
         reading.sample = window.groups.read_sample();
         let lag = window.settle_seconds() + 1;
         let opened = window.opened.0 / 1000;
-        // A reader that overslept must not read a slot twice: the ring has turned.
+        // After a late wake-up a slot must not be read twice: the ring has turned.
         let first = self
             .second
             .max(current.saturating_sub(RING as u64 - lag.max(LAST_LAG_MAX) - 1));

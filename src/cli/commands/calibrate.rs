@@ -1,4 +1,4 @@
-//! `shifter calibrate`: how far two equal versions of this app differ, and what the judge makes of it.
+//! `shifter calibrate`: how far two equal versions of this application differ, and how the judge rates that.
 
 use crate::cli::Global;
 use crate::cli::output::{self, Table, percent};
@@ -13,16 +13,16 @@ use crate::simulate::bootstrap::{self, Alarm, Spread, Stretch};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Share of false rollbacks that is promised.
+/// The promised limit of the share of false rollbacks.
 const PROMISED: f64 = 0.01;
 
 /// Confidences that are tried beside the recorded one.
 const LADDER: [f64; 4] = [0.99, 0.995, 0.999, 0.9999];
 
-/// The least that says something: minutes in which bursts come.
+/// The shortest recording in seconds: long enough for some bursts.
 const SECONDS_MIN: usize = 300;
 
-/// What a recording of two equal versions is made by.
+/// How to record two equal versions.
 const HOW: &str = "Record one: let green be the version that blue runs, with `on_worse = \"report\"` and \
                    `steps = [{ weight = 50, hold = \"30m\", deadline = \"31m\" }, { weight = 100 }]`, then `shifter run`, and `shifter abort` before 100%";
 
@@ -48,20 +48,20 @@ struct Calibration {
     api_version: &'static str,
     seconds: usize,
     rollouts: u64,
-    /// Users were pinned; what is judged in other orders is their requests.
+    /// Users were pinned; the reordered judgements count their requests instead.
     by_users: bool,
-    /// Not all of it is at 50 %, where the sides can change.
+    /// A part of it is not at 50 %, where the sides can be swapped.
     uneven: bool,
-    /// The share that the harm cap or an outage sends back, whatever the confidence.
+    /// The share that the harm cap or an outage rolls back, whatever the confidence.
     certain: f64,
-    /// The recorded judge took the equal green for worse.
+    /// The recorded judge found the equal green worse.
     recorded_as_worse: bool,
     metrics: Vec<MetricSpread>,
-    /// Of the recorded confidence first.
+    /// By confidence, the recorded one first.
     false_rollbacks: Vec<Share>,
     /// The metric behind most false rollbacks, where there are any.
     mostly: Option<Metric>,
-    /// The confidence that keeps the promise; none where none of those tried does.
+    /// The confidence that keeps the promise; `None` where none of those tried does.
     confidence: Option<f64>,
 }
 
@@ -82,7 +82,7 @@ struct Share {
     share: f64,
 }
 
-/// Calibrates.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let lines = match recording_source::lines(global, args.which.as_deref(), args.file.as_deref()) {
         Ok(lines) => lines,
@@ -188,9 +188,9 @@ fn mostly(alarms: &[Alarm]) -> Option<Metric> {
     (count(most) > 0).then_some(most)
 }
 
-// ---- for people
+// ---- output for people
 
-/// What is said of a recording of a service with `sticky`.
+/// The note on a recording of a service with `sticky`.
 const BY_USERS: &str = "  users were pinned here and are counted, not requests: the figures below are by requests, of which a busy user has many\n";
 
 fn text(calibration: &Calibration) -> String {
@@ -254,7 +254,7 @@ fn text(calibration: &Calibration) -> String {
     text
 }
 
-/// `0.99`, without the digits that a difference left behind.
+/// The number without rounding noise: `0.99`.
 fn ratio(confidence: f64) -> String {
     let text = format!("{confidence:.6}");
     text.trim_end_matches('0').to_owned()

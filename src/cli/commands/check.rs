@@ -1,4 +1,4 @@
-//! `shifter check`: whether the configuration is good, without a running shifter.
+//! `shifter check`: checks the configuration, without a running shifter.
 
 use crate::cli::commands::plan;
 use crate::cli::connect;
@@ -41,7 +41,7 @@ struct Faulty<'a> {
     how: &'a str,
 }
 
-/// Checks it.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let config = match Config::load(&global.config) {
         Ok(config) => config,
@@ -112,7 +112,7 @@ fn text(checked: &Checked, config: &Config) -> String {
     text
 }
 
-/// What the plans come to at today's traffic, where a shifter runs that measures it.
+/// Prints the outlook of the plans at today's traffic, where a running shifter measures it.
 fn tell_outlooks(global: &Global, config: &Config) {
     let Some(view) = connect::ask_if_there(global, async |client| client.status().await) else {
         return;
@@ -152,7 +152,7 @@ fn line(service: &Service) -> String {
     )
 }
 
-/// Where green comes from when the file does not say.
+/// How to get a green that the file does not name.
 fn none(service: &Service) -> String {
     match service.blue {
         PoolSpec::Addresses(_) => "none yet: a rollout needs `green`".to_owned(),
@@ -160,7 +160,7 @@ fn none(service: &Service) -> String {
     }
 }
 
-/// What the last share leaves on blue, and why.
+/// The share that stays on blue during the last share, and the reason.
 fn kept(service: &Service) -> String {
     let last = |step: &Step| match step {
         Step::Shift { weight, .. } => Some(weight.rest()),
@@ -174,7 +174,7 @@ fn kept(service: &Service) -> String {
     }
 }
 
-/// What people should know: keys that cannot do what they say, and what the dates of certificates say.
+/// Warnings: keys without effect, and the dates of certificates.
 fn worries(config: &Config) -> Vec<String> {
     let now = jiff::Timestamp::now().as_second();
     let shown = config.proxy.tls.iter().flat_map(|tls| &tls.certificates);
@@ -186,7 +186,7 @@ fn worries(config: &Config) -> Vec<String> {
     config.doubts().into_iter().chain(dates).collect()
 }
 
-/// The sources of a service that are told secrets in the open.
+/// Warnings on sources that get secrets over an unencrypted connection.
 fn overheard(service: &Service) -> impl Iterator<Item = String> {
     let sources = service.sources.iter();
     let sent = sources.filter(|source| source.endpoint().is_some_and(Endpoint::is_overheard));
@@ -198,7 +198,7 @@ fn overheard(service: &Service) -> impl Iterator<Item = String> {
     })
 }
 
-/// The addresses that cannot be listened on now.
+/// The addresses that cannot be bound now.
 fn taken(config: &Config) -> Vec<(SocketAddr, String)> {
     let all = config
         .proxy

@@ -12,7 +12,7 @@ pub struct Args {
     pub service: Option<String>,
 }
 
-/// Rehearses and tells what was measured.
+/// Runs the drill and prints its measurements.
 pub fn run(global: &Global, args: Args) -> Exit {
     output::narrate(
         "rehearsing a rollback with blue's own backends as green: no user can notice it, it takes some seconds",

@@ -38,7 +38,7 @@ struct Explained {
     notes: Vec<Note>,
 }
 
-/// Explains it.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let found = connect::ask(global, async |client| {
         let Some(rollout) = find(client, args.which.as_deref()).await? else {
@@ -80,7 +80,7 @@ pub async fn find(
         return client.rollout(id).await.map(Some);
     }
     if let Some(name) = which {
-        // A name that there is not must not look like a service without rollouts.
+        // An unknown name must not look like a service without rollouts.
         client.service(Some(name)).await?;
     }
     Ok(client.rollouts(which, 1).await?.into_iter().next())
@@ -127,7 +127,7 @@ fn text(rollout: &RolloutRecord, notes: &[Note]) -> String {
 }
 
 fn evidence(title: &str, report: &Report) -> String {
-    // 99.5, and 99 without a useless digit.
+    // Prints 99.5, and 99 without a trailing digit.
     let sure = (1_000.0 * (1.0 - (-report.ln_limit).exp())).round() / 10.0;
     let interval = format!("odds, {sure}% sure");
     let mut table = Table::new(&[
@@ -175,7 +175,7 @@ fn evidence(title: &str, report: &Report) -> String {
     text
 }
 
-/// What answers were like besides, where green had more of something than blue.
+/// Further properties of answers that green had more often than blue.
 fn answers(report: &Report) -> String {
     let mut text = String::new();
     for one in &report.answers {
@@ -196,7 +196,7 @@ fn answers(report: &Report) -> String {
     text
 }
 
-/// The routes that say most, or have most requests.
+/// The routes with most evidence, or with most requests.
 fn routes(found: &[RouteFinding]) -> String {
     let mut text = String::new();
     for (at, one) in found.iter().take(ROUTES_SHOWN).enumerate() {
@@ -222,7 +222,7 @@ fn routes(found: &[RouteFinding]) -> String {
     text
 }
 
-/// Where green failed: the names that stand for most of it.
+/// Where green failed: the names that cover most failures.
 fn faults(faults: &Faults) -> String {
     if faults.total == 0 {
         return String::new();

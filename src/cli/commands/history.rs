@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(global: &Global, args: Args) -> Exit {
     let asked = connect::ask(global, async |client| {
         if let Some(name) = args.service.as_deref() {
-            // A name that there is not must not look like a service without rollouts.
+            // An unknown name must not look like a service without rollouts.
             client.service(Some(name)).await?;
         }
         client.rollouts(args.service.as_deref(), args.limit).await
@@ -62,7 +62,7 @@ fn text(rollouts: &[RolloutRecord]) -> String {
     table.render("")
 }
 
-/// How it ended, in words.
+/// The outcome, in words.
 pub fn outcome(rollout: &RolloutRecord) -> String {
     match (&rollout.outcome, &rollout.ended_at) {
         (Some(outcome), Some(_)) => outcome.replace('_', " "),
@@ -71,7 +71,7 @@ pub fn outcome(rollout: &RolloutRecord) -> String {
     }
 }
 
-/// How long it took, or takes so far.
+/// The duration, so far for a rollout under way.
 pub fn took(rollout: &RolloutRecord) -> String {
     let Ok(start) = rollout.started_at.parse::<Timestamp>() else {
         return "?".to_owned();
@@ -83,7 +83,7 @@ pub fn took(rollout: &RolloutRecord) -> String {
     crate::core::time::span(end.duration_since(start).as_secs_f64())
 }
 
-/// When it started, to the second, in UTC.
+/// The start time, to the second, in UTC.
 pub fn started(rollout: &RolloutRecord) -> String {
     match rollout.started_at.parse::<Timestamp>() {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),

@@ -53,7 +53,7 @@ pub struct Args {
     pub force: bool,
 }
 
-/// Writes it.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let path = &global.config;
     let pools = match pools(&args) {
@@ -93,7 +93,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     }
 }
 
-/// All or nothing: what was there stays whole until the new text is on disk.
+/// Writes all or nothing: the existing file stays whole until the new text is on disk.
 fn write(path: &Path, text: &str, force: bool) -> io::Result<()> {
     if !force {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -131,7 +131,7 @@ fn next(args: &Args) -> String {
     }
 }
 
-/// What is said of blue and green: addresses, or a container as it runs.
+/// The settings of blue and green: addresses, or a running container.
 fn pools(args: &Args) -> Result<String, String> {
     let Some(name) = &args.container else {
         return Ok(format!(
@@ -191,7 +191,7 @@ fn look(name: &str) -> Result<Container, String> {
 }
 
 fn text(args: &Args, pools: &str) -> String {
-    // A name that is no bare key is quoted, so that the check of the file can say what is wrong with it.
+    // A name that is no bare TOML key is quoted, so that the check of the file can report its problem.
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let service = &args.service;
     let key = if !service.is_empty() && service.bytes().all(bare) {
@@ -213,7 +213,7 @@ fn text(args: &Args, pools: &str) -> String {
         Some(Strategy::BlueGreen) => {
             "# How long green is watched after the swap, with the judge on.\nmonitor = \"10m\""
         }
-        // The command line takes no other name; the check of the file would refuse it.
+        // The argument parser allows no other name; the check of the file would refuse it.
         None => "",
     };
     format!(

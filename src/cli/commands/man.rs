@@ -36,7 +36,7 @@ fn page() -> io::Result<String> {
 /// One command as a section, its own sections one level down.
 fn section(sub: &clap::Command) -> io::Result<String> {
     let name = sub.get_name().to_owned();
-    // What every command takes is told once, at the top.
+    // Options of every command are described once, at the top.
     let sub = sub.clone().mut_args(|arg| {
         let hide = arg.is_global_set();
         arg.hide(hide)

@@ -1,4 +1,4 @@
-//! `shifter plan`: what a rollout would do, and whether its steps can see a regression at this traffic.
+//! `shifter plan`: the steps of a rollout, and whether they can detect a regression at this traffic.
 
 use crate::cli::connect;
 use crate::cli::output::{self, Table, percent, tame};
@@ -72,20 +72,20 @@ struct Facts {
     shortest_seconds: f64,
     longest_seconds: f64,
     traffic: Option<Traffic>,
-    /// A green as good as blue first, then worse ones.
+    /// The outlook for a green as good as blue first, then for worse ones.
     outlooks: Vec<Outlook>,
     steps: Vec<StepFacts>,
-    /// Requests of shifter's own are judged too; they are not simulated.
+    /// Whether shifter's own probe requests are judged too; they are not simulated.
     probes: bool,
-    /// Users are pinned: they are counted, and requests are simulated.
+    /// Whether users are pinned: the judge counts users, and the simulation requests.
     sticky: bool,
-    /// What is found of harm that green does to blue, and how fast; none where it is not looked for.
+    /// What a search for harm that green does to blue can find, and how fast; `None` where there is no search.
     shared_harm: Option<String>,
-    /// What does not go from one version to the other with the requests.
+    /// State that does not move from one version to the other with the requests.
     checklist: Vec<String>,
 }
 
-/// Shows the plan.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let config = match process::load(&global.config) {
         Ok(config) => config,
@@ -125,7 +125,7 @@ fn pick<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a Service, Strin
     }
 }
 
-/// As the command line says, else as a running shifter measures.
+/// The traffic from the command line, else as a running shifter measures it.
 fn traffic(args: &Args, view: Option<&ServiceView>) -> Option<Traffic> {
     let usual = 0.1;
     if let Some(rps) = args.rps {
@@ -144,7 +144,7 @@ fn traffic(args: &Args, view: Option<&ServiceView>) -> Option<Traffic> {
     })
 }
 
-/// As a running shifter measures, where there is traffic.
+/// The traffic that a running shifter measures, where there is some.
 fn measured(view: &ServiceView) -> Option<Traffic> {
     let green = view
         .green
@@ -159,7 +159,7 @@ fn measured(view: &ServiceView) -> Option<Traffic> {
     })
 }
 
-/// What the plan of a service comes to at the traffic that a running shifter measures, in a line.
+/// The outlook of a service's plan at the traffic that a running shifter measures, in a line.
 pub(crate) fn in_a_line(service: &Service, view: &ServiceView) -> Option<String> {
     Some(line(service, measured(view)?))
 }
@@ -200,7 +200,7 @@ fn line(service: &Service, traffic: Traffic) -> String {
     line
 }
 
-// ---- what it would come to
+// ---- the outlook
 
 fn facts(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Facts {
     let policy = service.policy();
@@ -278,7 +278,7 @@ fn step_facts(step: &Step, plan: &Plan, traffic: Option<Traffic>, policy: &Polic
     }
 }
 
-/// What a switchback finds; nothing where no share leaves blue enough to be compared with itself.
+/// What a switchback can find; `None` where no share leaves blue enough requests to be compared with itself.
 fn shared_harm(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Option<String> {
     let watched = |step: &Step| matches!(step, Step::Shift { weight, .. } if *weight <= SHARE_MAX);
     let settings = service.switchback?;
@@ -286,7 +286,7 @@ fn shared_harm(service: &Service, plan: &Plan, traffic: Option<Traffic>) -> Opti
     any.then(|| settings.outlook(traffic.map(|traffic| traffic.rps)))
 }
 
-// ---- in words
+// ---- output for people
 
 fn text(facts: &Facts, plan: &Plan) -> String {
     let mut text = format!("{}: {}\n", facts.service, facts.strategy);
@@ -340,7 +340,7 @@ fn undecided(undecided: Undecided) -> &'static str {
     }
 }
 
-/// What is said of a service with `sticky`.
+/// The note on a service with `sticky`.
 const BY_USERS: &str = "  simulated by requests; with `sticky` harm is counted by users, each once in a share: with few users it is found later\n";
 
 fn sight_text(facts: &Facts, plan: &Plan) -> String {
@@ -451,7 +451,7 @@ mod tests {
             .iter()
             .find(|step| step.name == "shift 5%")
             .unwrap();
-        // 0.4 requests a second: 24 in the minute, 360 in the quarter of an hour.
+        // 0.4 requests per second: 24 in a minute, 360 in a quarter of an hour.
         assert_eq!(five.green_requests, Some([24, 360]));
         assert!(
             five.sees[0].most_seconds.is_none() && five.sees[1].half_seconds.is_some(),

@@ -45,11 +45,11 @@ fn confidence(text: &str) -> Result<f64, String> {
 struct Facts<'a> {
     api_version: &'static str,
     same: bool,
-    /// Names of the kinds of evidence that the recording cannot have.
+    /// The kinds of evidence that the recording cannot have.
     missing_evidence: EvidenceKinds,
     #[serde(flatten)]
     users: Replayed<'a>,
-    /// By requests of shifter's own, where there were some.
+    /// The judgement by shifter's own probe requests, where there were some.
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<Replayed<'a>>,
 }
@@ -73,7 +73,7 @@ impl Replayed<'_> {
     }
 }
 
-/// Judges it again.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let lines = match recording_source::lines(global, args.which.as_deref(), args.file.as_deref()) {
         Ok(lines) => lines,
@@ -98,7 +98,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     }
 }
 
-/// The recorded margins with what was asked for instead; `None` when nothing was.
+/// The recorded margins with the changes from the command line; `None` without changes.
 fn policy(args: &Args, lines: &[Line]) -> Option<Policy> {
     if args.confidence.is_none() && args.max_excess_failures.is_none() {
         return None;
@@ -121,7 +121,7 @@ fn policy(args: &Args, lines: &[Line]) -> Option<Policy> {
     Some(policy)
 }
 
-/// Whether green was to go in both, or in neither.
+/// Whether green failed in both judgements, or in neither.
 fn same(replay: &Replay) -> bool {
     replay.recorded.is_some() == replay.replayed.is_some()
 }
@@ -172,7 +172,7 @@ pub(crate) mod tests {
     use crate::core::judge::{Control, Judge};
     use crate::core::stats::{PoolCounts, Tick};
 
-    /// A green that fails every tenth request.
+    /// A recording of a green that fails every tenth request.
     pub(crate) fn recording() -> Vec<Line> {
         let mut judge = Judge::new(Policy::default());
         let start = Line::Start {

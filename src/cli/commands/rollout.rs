@@ -1,4 +1,4 @@
-//! The orders: promote, approve, pause, resume, abort, rollback, set-weight, reload.
+//! The commands on a rollout: promote, approve, pause, resume, abort, rollback, set-weight, reload.
 
 use crate::admin::Client;
 use crate::admin::body::Done;
@@ -44,7 +44,7 @@ fn weight(text: &str) -> Result<Weight, String> {
         .ok_or_else(|| "give a share from 0 to 100, such as 25 or 0.5".to_owned())
 }
 
-/// Gives an order that needs no more than a service.
+/// Sends a command that needs only a service.
 pub fn run(global: &Global, verb: &str, args: Args) -> Exit {
     told(
         global,
@@ -54,7 +54,7 @@ pub fn run(global: &Global, verb: &str, args: Args) -> Exit {
     )
 }
 
-/// Goes back to blue.
+/// Rolls back to blue.
 pub fn rollback(global: &Global, args: RollbackArgs) -> Exit {
     let RollbackArgs { service, keep } = args;
     let asked = async |client: &Client| client.rollback(service.as_deref(), keep).await;
@@ -72,7 +72,7 @@ pub fn set_weight(global: &Global, args: WeightArgs) -> Exit {
     )
 }
 
-/// Lets the configuration be read again.
+/// Makes shifter read its configuration again.
 pub fn reload(global: &Global) -> Exit {
     told(
         global,

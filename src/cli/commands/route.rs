@@ -1,6 +1,6 @@
-//! `shifter route`: where a request would go, and why, by the code that decides it for users.
+//! `shifter route`: where a request would go, and why, by the code that routes users' requests.
 //!
-//! The table is that of the shifter that runs; without one it is the file's, where blue serves alone.
+//! The table is that of the running shifter; without one it is the file's, where blue serves alone.
 
 use crate::cli::Global;
 use crate::cli::conditions::{of_unjudged, shown};
@@ -64,7 +64,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     pair.ok_or_else(|| "give a header as 'Name: value'".to_owned())
 }
 
-/// What is told.
+/// The explanation of a request's route.
 #[derive(Debug, Default, Serialize)]
 struct Explained {
     api_version: &'static str,
@@ -76,32 +76,32 @@ struct Explained {
     /// The version of the routing table; 0 without a running shifter.
     table_version: u64,
     service: Option<String>,
-    /// The entry of `hosts` that fits.
+    /// The entry of `hosts` that matches.
     by_host: Option<String>,
-    /// The entry of `paths` that fits.
+    /// The entry of `paths` that matches.
     by_path: Option<String>,
     /// `preview`, `rule` or `weight`.
     decided_by: Option<&'static str>,
     /// The number of the rule that decides, from 1.
     rule: Option<usize>,
-    /// The number of a rule that fits and does not decide, from 1.
+    /// The number of a rule that matches and does not decide, from 1.
     passed_rule: Option<usize>,
-    /// The caller's place on the line from 0 to 9,999, where the request says it.
+    /// The client's position on the line from 0 to 9,999, where the request gives it.
     point: Option<u16>,
     weight_percent: Option<f64>,
-    /// `blue` or `green`; absent for a newcomer whose place is not drawn yet.
+    /// `blue` or `green`; absent for a newcomer without a drawn position.
     pool: Option<&'static str>,
     release: Option<String>,
     backends: Vec<Member>,
     /// Whether the judge counts it.
     judged: bool,
-    /// The number of the entry of `unjudged` that fits, from 1.
+    /// The number of the entry of `unjudged` that matches, from 1.
     unjudged: Option<usize>,
     /// Whether the answer sets a cookie.
     sets_cookie: bool,
-    /// What shifter answers itself, where it does.
+    /// The status that shifter answers itself, where it does.
     status: Option<u16>,
-    /// The host that is most like the one asked for, where no service answers.
+    /// The host most similar to the requested one, where no service answers.
     nearest_host: Option<String>,
     /// The reasons, for people.
     why: Vec<String>,
@@ -113,7 +113,7 @@ struct Member {
     health: &'static str,
 }
 
-/// Explains it.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     let config = match process::load(&global.config) {
         Ok(config) => Arc::new(config),
@@ -177,7 +177,7 @@ fn request(args: &Args) -> Result<RequestHeader, Box<pingora::Error>> {
     Ok(request)
 }
 
-/// Puts up what is routed now, or what would be after a start.
+/// Publishes the current routes, or those after a start.
 fn publish(
     board: &SharedState,
     config: &Config,
@@ -270,7 +270,7 @@ fn explain(live: &RoutingSnapshot, config: &Config, request: &RequestHeader, tol
     destination(service, &decision, told);
 }
 
-/// No service answers: what is told instead, and what may have been meant.
+/// No service answers: explains shifter's own answer, and suggests a similar host.
 fn nobody(config: &Config, told: &mut Explained) {
     told.status = Some(404);
     let bare = told.host.to_ascii_lowercase();
@@ -447,7 +447,7 @@ mod tests {
         unjudged = [{ path = \"/up\" }, { agent = \"kube-probe/*\" }]\n\
         [service.api]\nhosts = [\"api.example.com\"]\npaths = [\"/v1\"]\nblue = \"127.0.0.1:3\"\n";
 
-    /// What is told of a request while green of `web` has this share.
+    /// The explanation of a request while green of `web` has this share.
     fn told(points: u16, url: &str, headers: &[&str]) -> Explained {
         let config = Arc::new(Config::parse("test.toml", FILE).unwrap());
         let board = SharedState::new(config.clone());

@@ -1,4 +1,4 @@
-//! `shifter run`: a rollout, followed to its end, by a running shifter or by this very process.
+//! `shifter run`: a rollout, followed to its end, by a running shifter or by this process itself.
 
 use crate::admin::body::RunRequest;
 use crate::admin::client::{Client, ClientError};
@@ -20,10 +20,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
-/// How long a follower waits for a shifter that went away.
+/// How long a follower waits for a shifter that is gone.
 const RESTART: Duration = Duration::from_secs(60);
 
-/// How often the state is looked at while notes are awaited.
+/// Interval of reading the state while waiting for notes.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Options of `shifter run`.
@@ -109,7 +109,7 @@ impl Args {
     }
 }
 
-/// What is printed at the end of a followed rollout.
+/// The output at the end of a followed rollout.
 #[derive(Debug, Serialize)]
 struct Ended<'a> {
     service: &'a str,
@@ -119,7 +119,7 @@ struct Ended<'a> {
     exit_code: u8,
 }
 
-/// Runs a rollout: by the shifter that answers on the socket, or by being one.
+/// Runs a rollout: by the shifter on the socket, or in this process.
 pub fn run(global: &Global, args: Args) -> Exit {
     let config = if global.socket.is_some() && !global.config.exists() {
         None
@@ -146,7 +146,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
 
 // ---- by a running shifter
 
-/// The code of a rollout that a running shifter did; none when nobody answers.
+/// The exit code of a rollout by a running shifter; `None` when none answers.
 fn ask_the_daemon(global: &Global, args: &Args, socket: Option<PathBuf>) -> Option<Exit> {
     let socket = socket?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -180,7 +180,7 @@ async fn follow_remote(global: &Global, args: &Args, client: &Client) -> Result<
     }
 }
 
-/// Waits for a shifter that went away; false when it does not come back in time.
+/// Waits for a shifter that is gone; false when it does not come back in time.
 async fn back_again(client: &Client, rollout: i64) -> bool {
     anstream::eprintln!(
         "shifter: the shifter went away; rollout r-{rollout} is saved and goes on when it is started again. Waiting {} s for it",
@@ -241,7 +241,7 @@ fn find(view: &View, rollout: i64) -> Option<(&ServiceView, &RolloutView)> {
     })
 }
 
-/// Says how it ended, and which code that is.
+/// Prints the outcome, and returns its exit code.
 fn ended(global: &Global, service: &ServiceView, rollout: &RolloutView) -> Exit {
     let outcome = rollout.outcome.as_deref().unwrap_or_default();
     let exit = progress::exit(outcome).unwrap_or(Exit::Internal);
@@ -297,14 +297,14 @@ fn be_the_daemon(global: &Global, args: &Args, config: Config) -> Exit {
     })
 }
 
-/// What the process tells on standard error: every note, each once.
+/// The process's narration on standard error: every note, each once.
 struct Narration {
     notes: broadcast::Receiver<Note>,
     teller: ProgressPrinter,
 }
 
 impl Narration {
-    /// Tells what happens after the verdict as well: the end of blue's warm time, what is stopped, what goes wrong.
+    /// Narrates what follows the verdict as well: the end of blue's warm time, stopped containers, problems.
     async fn go_on(mut self) {
         loop {
             match self.notes.recv().await {
@@ -362,7 +362,7 @@ async fn follow_local(
     let Narration { notes, teller } = narration;
     let service = args.service.as_deref();
     let rollout = match unfinished(&process.handle.view(), service) {
-        // The process ended in the middle of it; it goes on where it was.
+        // The process ended in the middle of it; the rollout continues from there.
         Some(rollout) if !args.supersede => rollout,
         _ => {
             let receipt = process.handle.order(service, args.order()).await?;
@@ -377,7 +377,7 @@ async fn follow_local(
                 let view = process.handle.view();
                 let Some((service, view)) = find(&view, rollout) else { continue };
                 teller.heartbeat(service, view);
-                // Who serves on may say it at once; who leaves waits until the pool has drained.
+                // A process that goes on serving reports at once; one that exits waits until the pool has drained.
                 let settled = view.phase == "finished" || view.phase == "promoted";
                 if view.outcome.is_some() && (!args.exit || settled) {
                     while let Ok(note) = notes.try_recv() {

@@ -14,7 +14,7 @@ pub struct Args {
     take_over: bool,
 }
 
-/// Serves until told to stop.
+/// Serves until the process is told to stop.
 pub fn run(global: &Global, args: Args) -> Exit {
     let config = match process::load(&global.config) {
         Ok(config) => config,

@@ -1,4 +1,4 @@
-//! `shifter status`: how things stand, and what to do next.
+//! `shifter status`: the current state, and what to do next.
 
 use crate::admin::{Client, ClientError};
 use crate::cli::Global;
@@ -14,10 +14,10 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// From one look to the next with `--watch`.
+/// Interval of the updates with `--watch`.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Characters of the bar that shows green's share.
+/// Width of the bar that shows green's share, in characters.
 const BAR: usize = 30;
 
 /// Options of `shifter status`.
@@ -31,7 +31,7 @@ pub struct Args {
     pub watch: bool,
 }
 
-/// Shows it once, or until Ctrl-C.
+/// Prints the state once, or until Ctrl-C.
 pub fn run(global: &Global, args: Args) -> Exit {
     if args.watch {
         return match connect::ask(global, async |client| {
@@ -49,7 +49,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
     output::facts(global.output, &view, &text(&view))
 }
 
-/// The view, of one service when one is named.
+/// The view, limited to one service when one is named.
 async fn seen(client: &Client, service: Option<&str>) -> Result<View, ClientError> {
     let view = client.status().await?;
     match service {
@@ -72,7 +72,7 @@ async fn watch(
     loop {
         let view = match seen(client, service).await {
             Ok(view) => view,
-            // A restart of the daemon is no reason to stop looking at it.
+            // A restart of the daemon does not end the watch.
             Err(error @ ClientError::Unreachable { .. }) if draws && !first => {
                 let flow = output::print(&format!(
                     "\x1b[2J\x1b[H{}\ntrying again",
@@ -99,7 +99,7 @@ async fn watch(
     }
 }
 
-/// Draws over what was there, line by line, so that nothing flickers.
+/// Overwrites the previous output line by line, without flicker.
 fn draw(view: &View, first: bool) -> ControlFlow<Exit> {
     let clear = if first { "\x1b[2J" } else { "" };
     let body = text(view).replace('\n', "\x1b[K\n");
@@ -108,7 +108,7 @@ fn draw(view: &View, first: bool) -> ControlFlow<Exit> {
     ))
 }
 
-/// One line for each service that stands differently from what is known.
+/// Prints one line for each service with a changed state.
 fn tell_changes(
     view: &View,
     format: Format,
@@ -135,7 +135,7 @@ fn tell_changes(
     ControlFlow::Continue(())
 }
 
-/// What counts as a change.
+/// The state of a service for the comparison with the last one.
 fn key(service: &ServiceView) -> String {
     let rollout = service.rollout.as_ref();
     let stands = rollout.map(|rollout| {
@@ -168,7 +168,7 @@ fn line(service: &ServiceView) -> String {
     )
 }
 
-/// Everything, for people.
+/// The whole state, as text for people.
 fn text(view: &View) -> String {
     let mut text = format!(
         "shifter {} · process {} · up {} · routing table {}\n",
@@ -248,7 +248,7 @@ fn service_text(service: &ServiceView) -> String {
 
 fn bar(share: f64) -> String {
     let full = (share / 100.0 * BAR as f64).round().clamp(0.0, BAR as f64) as usize;
-    // A share that there is must be seen, and one that is not whole must not look whole.
+    // A share above 0 must be visible, and one below 100 % must not look full.
     let full = match share {
         s if s > 0.0 && full == 0 => 1,
         s if s < 100.0 && full == BAR => BAR - 1,
@@ -271,7 +271,7 @@ fn pool_row(color: &str, pool: &PoolView) -> [String; 9] {
     ]
 }
 
-/// Where it stands: its phase, or how it ended.
+/// The phase of a rollout, or its outcome.
 fn stand(rollout: &RolloutView) -> String {
     let phase = rollout.phase.replace('_', " ");
     match &rollout.outcome {
@@ -283,7 +283,7 @@ fn stand(rollout: &RolloutView) -> String {
     }
 }
 
-/// Blue is down in a rollout that is not decided.
+/// Whether blue is down in a rollout that is not decided.
 fn stranded(rollout: &RolloutView) -> bool {
     rollout.degraded && rollout.outcome.is_none()
 }
@@ -316,7 +316,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     for step in &rollout.steps {
         steps.row(step_row(step, rollout.step_seconds));
     }
-    // The steps say what they are by themselves: the empty headings are left out.
+    // The steps need no headings: the empty ones are left out.
     text.push_str(
         steps
             .render("    ")
@@ -324,7 +324,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
             .map_or("", |(_, rows)| rows),
     );
     text.push_str(&judged(rollout));
-    // Where the probes make the verdict it has their words already.
+    // Where the probes make the verdict it has their text already.
     let probes = rollout.probes.as_ref();
     if let Some(probes) = probes.filter(|probes| rollout.line.as_ref() != Some(probes)) {
         text.push_str(&format!("  {}\n", tame(probes)));
@@ -347,7 +347,7 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     text
 }
 
-/// What the judge says, and how green's answers differ.
+/// The judge's line, and how green's answers differ.
 fn judged(rollout: &RolloutView) -> String {
     let line = rollout.line.iter();
     let line = line.map(|line| format!("  judge: {}\n", tame(line)));
@@ -383,7 +383,7 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
     ]
 }
 
-/// What a person may do now.
+/// The possible next commands.
 fn next(service: &str, rollout: &RolloutView) -> String {
     match rollout.phase.as_str() {
         _ if stranded(rollout) => format!(

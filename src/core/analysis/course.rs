@@ -12,7 +12,7 @@ use crate::core::table::Ramp;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 
-/// Where simulated seconds come from.
+/// A source of simulated seconds.
 pub trait World {
     /// The next second with this share on green, slow requests counted against these limits.
     ///
@@ -25,12 +25,13 @@ pub trait World {
     /// The places of the line that a baseline serves in the next second.
     fn beside(&mut self, _baseline: Option<Places>) {}
 
-    /// The times of the baseline's answers in the last second, where there is one.
+    /// The times to first byte of the baseline's answers in the last second, where there is a baseline.
     fn baseline(&mut self) -> Option<Histogram> {
         None
     }
 
-    /// What blue's own callers had in the last second, where the world knows: without it no switchback begins.
+    /// Statistics of blue's own requests in the last second, where the world knows them: without them no switchback
+    /// begins.
     fn blue(&mut self) -> Option<SpanStats> {
         None
     }
@@ -39,25 +40,25 @@ pub trait World {
 /// How a simulated rollout ended.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// Its outcome; a promotion counts from its decision. None where it waits for a person.
+    /// The outcome; a promotion counts from its decision. `None` while the rollout waits for a person.
     pub outcome: Option<Outcome>,
     /// Seconds since green's first share.
     pub seconds: u64,
-    /// A share was left at its deadline, by policy and not by evidence.
+    /// A share ended at its deadline by policy, without proof.
     pub silent: bool,
-    /// How often blue was asked whether it does better.
+    /// How often the rollout went back to blue to confirm a suspicion.
     pub challenges: u32,
-    /// Seconds in which blue had a share again while it was asked.
+    /// Seconds in which blue had a share again to confirm a suspicion.
     pub challenged_seconds: u64,
     /// How often green was suspected to harm blue.
     pub switchbacks: u32,
     /// Seconds of switchbacks.
     pub switched_seconds: u64,
-    /// Green's requests, and those of them that failed.
+    /// Green's requests, and how many of them failed.
     pub green: (u64, u64),
-    /// Green's last share above none.
+    /// Green's last share above 0.
     pub share: Weight,
-    /// Lines of the recording; empty unless they were asked for.
+    /// Lines of the recording; empty unless they were requested.
     pub lines: Vec<Line>,
 }
 
@@ -69,12 +70,12 @@ pub struct Course {
     trial: Trial,
     past: History,
     actions: Vec<Action>,
-    /// What is routed, and how it grows to it.
+    /// The routed weight, and the steps by which it grows.
     weight: Weight,
     ramp: Option<Ramp>,
     withheld: bool,
     salt: u64,
-    /// Simulated seconds, and those of them before green's first share.
+    /// The simulated second, and the seconds before green's first share.
     second: u64,
     unexposed: u64,
     recorded: bool,
@@ -83,7 +84,7 @@ pub struct Course {
 }
 
 impl Course {
-    /// A rollout that begins, with what is known of blue.
+    /// Begins a rollout with what is known of blue's past.
     pub fn new(plan: &Plan, policy: &Policy, past: History) -> Course {
         let (rollout, actions) = Rollout::start(plan.clone(), Time(0));
         let trial = Trial::new(rollout, policy.clone(), false, Sources::default());
@@ -114,7 +115,7 @@ impl Course {
         }
     }
 
-    /// Looks for harm that green does to blue; the order of windows follows from `salt`.
+    /// Enables the search for harm that green does to blue; the order of the windows follows from `salt`.
     pub fn switch_back(mut self, settings: Settings, salt: u64) -> Course {
         self.trial.switch_back(Some(settings));
         self.salt = salt;
@@ -132,7 +133,7 @@ impl Course {
         &self.trial
     }
 
-    /// Runs it to its end; the rollout with its evidence as it was then.
+    /// Runs the rollout to its end; returns the rollout with its evidence at that moment.
     pub fn run(mut self, world: &mut impl World) -> (End, Trial) {
         loop {
             self.act();
@@ -151,7 +152,7 @@ impl Course {
         Time(1_000 * self.second)
     }
 
-    /// Does what the machine says. What takes no time here is done at once.
+    /// Does the actions of the state machine. What takes no time here is done at once.
     fn act(&mut self) {
         let now = self.now();
         while let Some(at) = self.actions.iter().position(|one| done(one).is_some()) {
@@ -246,13 +247,14 @@ impl Course {
         }
     }
 
-    /// Whether only a person, or more evidence after the deadline of its share, moves it.
+    /// Whether the rollout waits for a person, or for more evidence after the deadline of its share.
     fn waits(&self) -> bool {
         let paused = matches!(self.trial.rollout().phase(), Phase::Paused { .. });
         self.undecided || paused
     }
 
-    /// Whether the share has had its time. A switchback and an equal share have times of their own, which it does not cut.
+    /// Whether the share's time is over. A switchback and an equal share have their own time, which the deadline does
+    /// not cut.
     fn is_late(&self) -> bool {
         let rollout = self.trial.rollout();
         let apart = rollout.switching().is_some() || rollout.confirming();
@@ -265,7 +267,7 @@ impl Course {
     }
 }
 
-/// What ends an action that takes no time here.
+/// The event that ends an action that takes no time here.
 fn done(action: &Action) -> Option<Event> {
     match action {
         Action::StartBaseline => Some(Event::BaselineReady),

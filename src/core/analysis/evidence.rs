@@ -14,22 +14,22 @@ use crate::core::weight::Weight;
 pub struct Past<'a> {
     /// Blue's last ten minutes in this process.
     pub history: &'a History,
-    /// Blue's past as it was before a restart of the process.
+    /// Blue's past as saved before a restart of the process.
     pub kept: Option<Baseline>,
 }
 
 impl Past<'_> {
-    /// Blue's past, where there is enough of it: its own of the last minutes, else the one from before a restart.
+    /// Blue's past, where there is enough of it: of the last minutes, else the one saved before a restart.
     pub fn known(&self) -> Option<Baseline> {
         self.enough().then(|| self.history.baseline()).or(self.kept)
     }
 
-    /// What convicts a green that serves alone.
+    /// The baseline that can convict a green that serves alone.
     pub fn baseline(&self) -> Baseline {
         self.known().unwrap_or_else(|| self.history.baseline())
     }
 
-    /// What raises suspicion of a green that serves alone.
+    /// The baseline that can raise suspicion of a green that serves alone.
     pub fn suspicion(&self) -> Baseline {
         let kept = self.kept.filter(|_| !self.enough());
         kept.unwrap_or_else(|| self.history.suspicion())
@@ -47,7 +47,7 @@ pub struct Share {
     pub weight: Weight,
     /// The last share of the plan.
     pub last: bool,
-    /// Blue can be asked again when a green that has everything is under suspicion.
+    /// Blue can be compared again when a green with the whole share is under suspicion.
     pub blue_can_answer: bool,
     /// How it begins.
     pub terms: Terms,
@@ -77,7 +77,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Judges that have seen nothing; `probed` when requests of shifter's own are judged beside users'.
+    /// Judges without evidence; `probed` when shifter's own probe requests are judged beside users' requests.
     pub fn new(policy: Policy, probed: bool) -> Evidence {
         let probes = probed.then(|| Probes::new(probes::beside(&policy)));
         Evidence {
@@ -89,7 +89,8 @@ impl Evidence {
         }
     }
 
-    /// Leaves out the intervals of the odds ratio. They are for people alone and most of the work: for simulations.
+    /// Leaves out the intervals of the odds ratio, which serve display only and cost most of the computing time: for
+    /// simulations.
     pub fn without_intervals(mut self) -> Evidence {
         self.judge = self.judge.without_intervals();
         self
@@ -105,7 +106,7 @@ impl Evidence {
         self.probes.as_ref()
     }
 
-    /// The judge of probes, for what is not judged: blue's spans and green's faults.
+    /// The judge of probes, to update what it does not judge: blue's spans and green's faults.
     pub fn probes_mut(&mut self) -> Option<&mut Probes> {
         self.probes.as_mut()
     }
@@ -120,7 +121,7 @@ impl Evidence {
         &self.control
     }
 
-    /// Takes one recorded line; the verdict of the judge that it was for, after a second.
+    /// Takes one recorded line; returns the verdict of the judge that the line is for, after a second.
     pub fn take(&mut self, line: &Line) -> Option<Verdict> {
         match line {
             Line::Policy(policy) => {
@@ -156,7 +157,8 @@ impl Evidence {
                 self.judge.tick(tick);
                 return Some(self.judge.verdict());
             }
-            // A replay has not what blue did in the windows: it judges what was staked away, and takes the end as told.
+            // A replay lacks blue's counts of the windows: it gives up the staked evidence and takes the recorded
+            // result.
             Line::Suspected { part, .. } => {
                 self.stake(*part);
             }
@@ -183,7 +185,7 @@ impl Evidence {
         lines
     }
 
-    /// Gives this part of the evidence of harm to a switchback; its logarithm.
+    /// Stakes this part of the evidence of harm on a switchback; returns the natural logarithm of the stake, in nats.
     pub fn stake(&mut self, part: f64) -> f64 {
         self.judge.stake(part)
     }
@@ -237,8 +239,8 @@ impl Evidence {
         Some(line)
     }
 
-    /// Counts what answers were like in the second of users' requests that comes next; the line to record. Green alone
-    /// is compared with nothing.
+    /// Counts the contents of answers in the next second of users' requests; the line to record. A green that serves
+    /// alone is not compared.
     pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
         let beside = self.control == Control::Concurrent;
         let second = beside.then(|| self.judge.sort_contents(counted))?;

@@ -16,7 +16,7 @@ pub(super) struct Fair {
 }
 
 impl Fair {
-    /// Adds times; all so far, while they are wanted: beside a baseline, after the grace, and once.
+    /// Adds times; returns all so far when they are needed: once, beside a baseline, after the latency grace.
     pub(super) fn add(&mut self, judge: &Judge, times: &Histogram) -> Option<&Histogram> {
         if self.frozen || !judge.terms().baseline || !judge.hears_latency() {
             return None;
@@ -25,7 +25,7 @@ impl Fair {
         Some(&self.times)
     }
 
-    /// The limits are frozen from them.
+    /// Notes that the limits have been frozen.
     pub(super) fn freeze(&mut self) {
         *self = Fair {
             times: Histogram::default(),
@@ -48,7 +48,7 @@ mod tests {
         times
     }
 
-    /// A share of 5 % that begins beside a warm blue.
+    /// A share of 5 % beside a warm blue.
     fn share(baseline: bool) -> (Evidence, History) {
         let mut blue = History::default();
         blue.push(&SpanStats {

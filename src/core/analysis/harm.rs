@@ -1,4 +1,4 @@
-//! Harm that green does to blue: the suspicion, the switchback, and what they tell the machine.
+//! Harm that green does to blue: the suspicion, the switchback, and their events for the state machine.
 
 use super::{Line, Trial};
 use crate::core::judge::{Reference, Shared, Verdict};
@@ -7,14 +7,14 @@ use crate::core::stats::{History, SpanStats};
 use crate::core::switchback::{Settings, Standing, Switchback};
 use crate::core::weight::{Weight, salted};
 
-/// Part of the judge's evidence that one switchback bets. The judge gives up 0.3 nats for each, the switchback needs one pair
-/// of windows more than with half of it.
+/// Part of the judge's evidence that one switchback bets. The judge gives up 0.3 nats for each; the switchback needs
+/// one pair of windows more than with twice the stake.
 pub const STAKE: f64 = 0.25;
 
-/// Switchbacks of one rollout, at most: each costs the judge a part of its evidence, and everybody time.
+/// Highest number of switchbacks of one rollout: each costs the judge a part of its evidence, and the rollout time.
 const TIMES_MAX: u32 = 3;
 
-/// Turns the rollout's salt into that of the windows.
+/// Derives the salt of the windows from the rollout's salt.
 const WINDOWS: u64 = 0x5711_7C4B_AC4B_0001;
 
 /// Looks for harm that green does to blue in one rollout.
@@ -30,17 +30,17 @@ pub struct Harm {
 }
 
 impl Trial {
-    /// Looks for harm that green does to blue; without settings it does not.
+    /// Enables the search for harm that green does to blue; `None` disables it.
     pub fn switch_back(&mut self, settings: Option<Settings>) {
         self.harm.settings = settings;
     }
 
-    /// What blue did before green's first share, to be kept over a restart.
+    /// Blue's statistics before green's first share, to be saved over a restart.
     pub fn reference(&self) -> Option<Reference> {
         self.harm.reference
     }
 
-    /// The same, as it was kept.
+    /// Restores the saved reference of blue.
     pub fn keep_reference(&mut self, reference: Option<Reference>) {
         self.harm.reference = reference;
     }
@@ -74,13 +74,14 @@ impl Trial {
         self.harm.shared = self.harm.reference.map(shared);
     }
 
-    /// Whether the second under way is one in which green's requests are served by blue.
+    /// Whether blue serves green's requests in the current second.
     pub fn withheld(&self) -> bool {
         let switching = self.rollout.switching();
         switching.is_some_and(|switching| !switching.green)
     }
 
-    /// Takes what blue's own callers had in so many seconds; events for the machine and lines to record.
+    /// Takes the statistics of blue's own requests over a number of seconds; events for the state machine and lines to
+    /// record.
     ///
     /// `salt` is the secret of the rollout from which the order of the windows follows. Call it once for each second that
     /// [`Trial::second`] was called for, after it.
@@ -96,7 +97,7 @@ impl Trial {
         }
         match (self.harm.switchback.is_some(), self.rollout.switching()) {
             (true, Some(_)) => self.window_second(blue, seconds),
-            // Something else ended it.
+            // Another event ended the switchback.
             (true, None) => {
                 self.harm.switchback = None;
                 self.suspect_anew();
@@ -121,7 +122,7 @@ impl Trial {
         let Some(reason) = shared.suspicion() else {
             return nothing;
         };
-        // What speaks against green itself is decided first.
+        // Evidence against green itself is decided first.
         let leans = |verdict: &Verdict| {
             verdict.leans_worse()
                 || !matches!(verdict, Verdict::Pass | Verdict::Inconclusive { .. })
@@ -155,7 +156,7 @@ impl Trial {
         };
         let green = switchback.green_on();
         if green == withheld {
-            // The window could not be routed: what was seen belongs to none.
+            // The window could not be routed: its counts belong to no window.
             return (vec![Event::Window { green }], None);
         }
         let (event, reason, harmed) = match switchback.second(blue, seconds) {

@@ -20,7 +20,7 @@ macro_rules! kinds {
         }
 
         impl EvidenceKind {
-            /// Every kind, in the order in which people are told.
+            /// Every kind, in the order of reports.
             pub const ALL: &[EvidenceKind] = &[$(EvidenceKind::$kind,)+];
 
             /// The name in recordings and in the output of `replay`.
@@ -30,7 +30,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// What a recording without it lacks, after "no".
+            /// What a recording without this kind lacks, worded to follow "no".
             pub const fn words(self) -> &'static str {
                 match self {
                     $(EvidenceKind::$kind => $words,)+
@@ -47,40 +47,40 @@ kinds! {
     Users = "users", "counts by user";
     /// Requests above ten times blue's median.
     GrossSlowness = "gross_slowness", "count of requests above ten times blue's median";
-    /// Requests that their clients gave up above every limit, counted as slow.
+    /// Requests slower than every limit when the client gave up, counted as slow.
     GivenUp = "given_up", "clients who gave up among the slow ones";
-    /// Errors that last count beyond what a burst may add, and mild slowness less than other evidence.
+    /// Errors that last count beyond the burst limit; mild slowness counts less than other evidence.
     Lasting = "lasting", "full weight for errors that last";
-    /// Slowness of a small share, looked at in an equal one.
+    /// Slowness in a small share, confirmed in an equal share.
     EqualShare = "equal_share", "equal share to confirm slowness";
-    /// Latency waits in each raised share.
+    /// A latency grace in each raised share.
     GraceEachShare = "grace_each_share", "grace for latency in each raised share";
-    /// Blue fails grossly itself.
+    /// A blue that fails grossly itself.
     BrokenBlue = "broken_blue", "finding on a blue that fails itself";
-    /// Blue beside its own past, and windows without green.
+    /// Blue compared with its own past, and windows without green.
     HarmToBlue = "harm_to_blue", "comparison of blue with its own past";
-    /// Redirects, 4xx, clients that leave and the last byte beside blue's.
+    /// Redirects, 4xx, clients that give up and the time to the last byte, compared with blue's.
     Answers = "answers", "comparison of answers by status, giving up and last byte";
     /// Sizes and types of bodies by route group.
     Contents = "contents", "sizes and content types of bodies";
 }
 
-/// Some of the kinds.
+/// A set of kinds of evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceKinds(u64);
 
 impl EvidenceKinds {
-    /// All that this build gathers.
+    /// All kinds that this build gathers.
     pub fn all() -> EvidenceKinds {
         EvidenceKind::ALL.iter().copied().collect()
     }
 
-    /// Whether this one is among them.
+    /// Whether the set contains this kind.
     pub fn has(self, kind: EvidenceKind) -> bool {
         self.0 & (1 << kind as u64) != 0
     }
 
-    /// Those that are among them, in the order of [`EvidenceKind::ALL`].
+    /// The kinds in the set, in the order of [`EvidenceKind::ALL`].
     pub fn iter(self) -> impl Iterator<Item = EvidenceKind> {
         let all = EvidenceKind::ALL.iter().copied();
         all.filter(move |kind| self.has(*kind))
@@ -125,7 +125,7 @@ pub fn lacking(lines: &[Line]) -> EvidenceKinds {
     EvidenceKinds(lacks & EvidenceKinds::all().0)
 }
 
-/// What is said of a recording that lacks some: `recorded by an older version: no counts by route, ...`; none else.
+/// The note on a recording that lacks kinds: `recorded by an older version: no counts by route, ...`; `None` otherwise.
 pub fn words_on(lacking: EvidenceKinds) -> Option<String> {
     let each: Vec<String> = lacking
         .iter()
@@ -173,7 +173,7 @@ mod tests {
         }
     }
 
-    /// The same for the policy.
+    /// The fields of the policy, as [`fields_of_a_tick`] lists those of a tick.
     fn fields_of_a_policy() -> Vec<Field> {
         macro_rules! fields {
             ($($name:ident: $kind:expr,)+) => {{
@@ -290,7 +290,7 @@ mod tests {
             EvidenceKinds::default()
         );
         assert_eq!(lacking(&[line(EvidenceKinds::default())]), all);
-        // It went on in a newer build.
+        // The rollout continued in a newer build.
         let both = lacking(&[line(some), line(all)]);
         assert_eq!(both.iter().count(), Kind::ALL.len() - 2);
         assert!(!both.has(Kind::Routes) && both.has(Kind::HarmToBlue));

@@ -6,7 +6,7 @@ use crate::core::routes::{RoutePast, RouteSecond};
 use crate::core::stats::{Limits, Tick};
 use serde::{Deserialize, Serialize};
 
-/// One recorded line: what the judges were told, in order. Enough to judge a rollout again, byte for byte.
+/// One recorded line: an input of the judges, in order. Enough to judge a rollout again with byte-identical results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
@@ -20,42 +20,42 @@ pub enum Line {
         control: Control,
         /// Its weight in basis points.
         weight: u16,
-        /// How it began; the terms of before there were any where a recording has none.
+        /// How it began; recordings from before there were terms get the default.
         #[serde(default)]
         terms: Terms,
     },
     /// The latency limits were frozen.
     Limits(Limits),
-    /// What blue did by route before green had users.
+    /// Blue's counts by route before green had users.
     Past(Vec<RoutePast>),
     /// The counts by route of the second of users' requests that comes next, where there were some.
     Routes(RouteSecond),
-    /// What answers were like in the second of users' requests that comes next, where there were some.
+    /// Sizes and content types of answers in the next second of users' requests, where there were some.
     Contents(ContentSecond),
     /// One second of users' requests.
     Second {
         /// The counts.
         tick: Tick,
-        /// What the judge of users' requests said after them.
+        /// The verdict of the judge of users' requests after this second.
         verdict: Verdict,
     },
     /// One second of requests of shifter's own.
     Probed {
         /// The counts.
         tick: Tick,
-        /// What the judge of probes said after them.
+        /// The verdict of the judge of probes after this second.
         verdict: Verdict,
     },
-    /// Blue beside green was worse than its past: a switchback began.
+    /// Blue was worse beside green than in its past: a switchback began.
     Suspected {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
-        /// The part of the judge's evidence that it was given.
+        /// The part of the judge's evidence that the switchback was given, 0 to 1.
         part: f64,
     },
-    /// The switchback was over.
+    /// The switchback ended.
     Switched {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
         /// Green harms blue.
         harmed: bool,

@@ -9,9 +9,9 @@ use serde::Serialize;
 pub struct Difference {
     /// Index of the recorded line.
     pub at: usize,
-    /// What was said then.
+    /// The verdict then.
     pub recorded: Verdict,
-    /// What is said now.
+    /// The verdict now.
     pub replayed: Verdict,
 }
 

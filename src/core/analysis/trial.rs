@@ -12,7 +12,7 @@ use crate::core::stats::{Baseline, Histogram, History, Limits, Tick};
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 
-/// The machine, the evidence, the sources, and what they come to together.
+/// The state machine, the evidence and the sources, and the verdict that follows from all of them.
 ///
 /// It holds no clock and does no I/O: seconds of counts, answers of sources and events are handed in, actions and lines
 /// to record come out.
@@ -21,17 +21,17 @@ pub struct Trial {
     pub(super) rollout: Rollout,
     pub(super) evidence: Evidence,
     sources: Sources,
-    /// Blue's past as it was before a restart of the process.
+    /// Blue's past as saved before a restart of the process.
     kept: Option<Baseline>,
-    /// Where green's failed requests failed, since its first share or a restart.
+    /// Where green's requests failed, since its first share or a restart.
     faults: Faults,
-    /// What the judge of users' requests said last, weighed with what probes and sources say.
+    /// The last verdict of the judge of users' requests, combined with probes and sources.
     pub(super) verdict: Option<Verdict>,
     pub(super) harm: Harm,
 }
 
 impl Trial {
-    /// A rollout whose evidence begins; `probed` when requests of shifter's own are judged beside users'.
+    /// A rollout without evidence; `probed` when shifter's own probe requests are judged beside users' requests.
     pub fn new(rollout: Rollout, policy: Policy, probed: bool, sources: Sources) -> Trial {
         Trial {
             rollout,
@@ -50,12 +50,12 @@ impl Trial {
         self
     }
 
-    /// Blue's past as it was before a restart of the process.
+    /// Sets blue's past as saved before a restart of the process.
     pub fn keep(&mut self, past: Option<Baseline>) {
         self.kept = past;
     }
 
-    /// The machine.
+    /// The state machine.
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
     }
@@ -70,12 +70,12 @@ impl Trial {
         self.evidence.probes()
     }
 
-    /// The judge of probes, for what is not judged: blue's spans and green's faults.
+    /// The judge of probes, to update what it does not judge: blue's spans and green's faults.
     pub fn probes_mut(&mut self) -> Option<&mut Probes> {
         self.evidence.probes_mut()
     }
 
-    /// The sources, to be asked.
+    /// The sources, to be queried.
     pub fn sources_mut(&mut self) -> &mut Sources {
         &mut self.sources
     }
@@ -85,12 +85,12 @@ impl Trial {
         self.evidence.limits()
     }
 
-    /// The last verdict in this share, weighed with what probes and sources say.
+    /// The last verdict in this share, combined with probes and sources.
     pub fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_ref()
     }
 
-    /// Blue's past beside what is kept from before a restart.
+    /// Blue's past of this process, with the one saved before a restart.
     pub fn past<'a>(&self, blue: &'a History) -> Past<'a> {
         Past {
             history: blue,
@@ -98,12 +98,12 @@ impl Trial {
         }
     }
 
-    /// Gives the machine an event; what is to be done about it.
+    /// Gives the state machine an event; returns the actions to take.
     pub fn on(&mut self, event: Event, now: Time) -> Vec<Action> {
         self.rollout.on(event, now)
     }
 
-    /// Puts the machine back to what it was: its last change could not be recorded.
+    /// Resets the state machine to `rollout`: its last change could not be recorded.
     pub fn revert(&mut self, rollout: Rollout) {
         self.rollout = rollout;
     }
@@ -113,7 +113,8 @@ impl Trial {
         self.rollout.weight() > Weight::NONE && self.rollout.step_index().is_some()
     }
 
-    /// Green has this share from now on, and had another one before: verdict and limits begin anew. The lines to record.
+    /// Green has a new share from now on: verdict and limits start anew. `before` is the weight until now. Returns the
+    /// lines to record.
     pub fn start_share(
         &mut self,
         before: Weight,
@@ -171,27 +172,28 @@ impl Trial {
         judged.then(|| self.evidence.freeze_fairly(baseline))?
     }
 
-    /// Tells what blue did by route before green has a share, once; the line to record.
+    /// Records blue's counts by route once, before green has a share; the line to record.
     pub fn remember_routes(&mut self, weight: Weight, usual: &Usual) -> Option<Line> {
         let begins = weight > Weight::NONE && self.rollout.step_index().is_some();
         begins.then(|| self.evidence.remember_routes(usual))?
     }
 
-    /// Counts by route what comes in the second that is judged next; the line to record.
+    /// Counts the second that is judged next by route; the line to record.
     pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
         let judged = self.judges() && !self.rollout.degraded();
         judged.then(|| self.evidence.routes(counted))?
     }
 
-    /// Counts what answers were like in the second that is judged next; the line to record.
+    /// Counts sizes and content types of answers in the second that is judged next; the line to record.
     pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
         let judged = self.judges() && !self.rollout.degraded();
         judged.then(|| self.evidence.contents(counted))?
     }
 
-    /// Judges one second of users' requests; the line to record. Green has so many members.
+    /// Judges one second of users' requests; the line to record. `members` is the number of green's backends.
     ///
-    /// In a window without green there is nothing of green's to judge. Beside a dead blue every green looks good: such seconds say nothing, and are not judged.
+    /// A window without green has no requests of green to judge. Beside a dead blue every green looks good: such
+    /// seconds are no evidence, and are not judged.
     pub fn second(&mut self, tick: &Tick, members: usize) -> Option<Line> {
         if !self.judges() || self.rollout.degraded() || self.withheld() {
             return None;
@@ -211,9 +213,9 @@ impl Trial {
         self.faults.merge(faults);
     }
 
-    /// What the verdict on users' requests comes to beside probes and sources.
+    /// The verdict on users' requests, combined with probes and sources.
     ///
-    /// Probes first: they stand in for users. Sources last: they can only hold up or end what the requests say.
+    /// Probes first: they stand in for users. Sources last: they can only delay or end what the requests say.
     fn weighed(&self, verdict: Verdict, members: usize) -> Verdict {
         let told = self.with_faults(verdict, members);
         let weighed = match self.evidence.probes() {
@@ -223,7 +225,7 @@ impl Trial {
         self.sources.weigh(weighed)
     }
 
-    /// What users say, for probes to be held against.
+    /// The evidence of users' requests, for comparison with the probes.
     fn users(&self, verdict: Verdict) -> Users {
         Users {
             verdict,
@@ -239,7 +241,7 @@ impl Trial {
         };
         let report = self.report();
         if report.answer.is_some() && report.cause == Some(Cause::Evidence) {
-            // Statuses and routes of answers are known here alone.
+            // Only here are statuses and routes of answers known.
             return Verdict::Fail {
                 reason: report.failure(),
             };
@@ -252,7 +254,7 @@ impl Trial {
         Verdict::Fail { reason }
     }
 
-    /// What the verdict rests on, and where green failed.
+    /// The evidence behind the verdict, and where green failed.
     pub fn report(&self) -> Report {
         Report {
             faults: self.faults.clone(),

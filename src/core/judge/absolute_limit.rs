@@ -1,4 +1,4 @@
-//! Absolute limits beside the comparison: what green may not do, however blue does.
+//! Absolute limits beside the comparison: what green may not exceed, whatever blue does.
 
 use super::{Metric, Policy};
 use crate::core::sequential::HistoryFail;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Slo {
     /// Share of requests that may fail, above 0 and below 1.
     pub error_rate: Option<f64>,
-    /// Times to the first byte that a half, a tenth and a hundredth of the requests may exceed.
+    /// Times to the first byte that 50 %, 10 % and 1 % of the requests may exceed.
     pub latency: Ceilings,
 }
 
 impl Slo {
-    /// The key in the file that limits a metric.
+    /// The key of a metric's limit in the file.
     pub const fn key(metric: Metric) -> &'static str {
         match metric {
             Metric::Err => "max_error_rate",
@@ -26,7 +26,7 @@ impl Slo {
         }
     }
 
-    /// The share of requests that a metric's limit allows to be bad; none where there is no limit.
+    /// The share of requests that a metric's limit allows to be bad; `None` without a limit.
     fn allowed(&self, metric: Metric) -> Option<f64> {
         match metric.level() {
             None => self.error_rate,
@@ -46,20 +46,20 @@ pub(in crate::core::judge) struct AbsoluteLimit {
     bad: u64,
 }
 
-/// What is known about one absolute limit. Counts are of the whole rollout; latency without the warm-up.
+/// The result of one absolute limit. Counts are of the whole rollout; latency without the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LimitFinding {
     /// What is limited.
     pub metric: Metric,
     /// The share of bad requests that is allowed.
     pub allowed: f64,
-    /// Microseconds above which a request is bad; none for failures.
+    /// Microseconds above which a request is bad; `None` for failures.
     pub ceiling: Option<u64>,
     /// Green's requests.
     pub requests: u64,
-    /// Of these, the failed or slow ones.
+    /// Green's failed or slow requests.
     pub bad: u64,
-    /// Evidence that green is beyond the limit.
+    /// Evidence that green is beyond the limit, as a natural logarithm, in nats.
     pub ln_e: f64,
 }
 
@@ -80,7 +80,7 @@ impl AbsoluteLimit {
         Metric::ALL.into_iter().filter_map(rail).collect()
     }
 
-    /// Takes a second; latency is not looked at before green is `warm`.
+    /// Takes a second; latency is ignored before green is `warm`.
     pub(in crate::core::judge) fn tick(&mut self, tick: &Tick, warm: bool) {
         let green = &tick.green;
         let (requests, bad) = match self.metric.level() {
@@ -98,7 +98,7 @@ impl AbsoluteLimit {
         self.bad += bad;
     }
 
-    /// Evidence that green is beyond the limit.
+    /// Evidence that green is beyond the limit, as a natural logarithm, in nats.
     pub(in crate::core::judge) fn ln_e(&self) -> f64 {
         self.fail.ln_e()
     }

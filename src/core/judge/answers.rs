@@ -1,4 +1,4 @@
-//! Green's answers beside blue's in more than failures and the first byte: redirects, 4xx, clients that leave before
+//! Compares green's answers with blue's beyond failures and the first byte: redirects, 4xx, clients that leave before
 //! the answer, and the time until the last byte.
 //!
 //! Each kind has a FAIL process of its own on the two-by-two tables of its requests in one second. Chance gives both
@@ -11,13 +11,15 @@
 //! other (Vovk, Wang, "E-values", Annals of Statistics 2021, section 3), and here they do: a green that hangs is slow
 //! and given up. A kind that is not judged gives its weight back to the rest.
 //!
-//! What is taken for granted beyond the comparison of failures:
+//! Assumptions beyond those of the comparison of failures:
 //!
-//! - **Alike is right.** A release that redirects or refuses on purpose is worse by this measure; it says so
-//!   (`answers`, `--expect`). 304 is no redirect here: whether a client asks with a condition depends on the version that answered it before.
-//! - **Giving up is caused by waiting, or falls on both.** Compared is the share of all begun requests that the client
-//!   ended before the header. A request that is still being sent is left out: its sender may be slow. Requests count in the second of
-//!   their end, so a green within the latency margin shifts a part of its requests to a later second, of both outcomes alike.
+//! - **Alike is right.** A release that redirects or refuses on purpose is worse by this measure; such a release
+//!   declares it (`answers`, `--expect`). 304 is no redirect here: whether a client sends a conditional request depends
+//!   on the version that answered it before.
+//! - **Giving up is caused by waiting, or falls on both.** The compared figure is the share of all begun requests that
+//!   the client ended before the header. A request that is still being sent is left out: its sender may be slow.
+//!   Requests count in the second of their end, so a green within the latency margin shifts a part of its requests to a
+//!   later second, of both outcomes alike.
 //! - **A client's line falls on both.** The time until the last byte has the client's own line in it, on both versions
 //!   with the same distribution. It is compared at one level, nine of ten of blue's: at the median most answers end
 //!   with their first byte, which is compared already, and at 99 of 100 the slowest lines decide, so that a green that
@@ -41,23 +43,23 @@ use crate::core::stats::{PoolCounts, Tick};
 use serde::{Deserialize, Serialize};
 
 /// Odds of leaving that are tolerated on top while latency is not judged: a cold start makes some clients leave, a
-/// green that hangs makes all of them. As gross slowness is ten times blue's median.
+/// green that hangs makes all of them leave. The factor is that of gross slowness, ten times blue's median.
 const COLD: f64 = 10.0;
 
-/// One kind.
+/// The processes and counts of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct One {
     kind: AnswerKind,
     fail: FailProcess,
-    /// Evidence from a share that is too small for a fair comparison: it convicts nothing.
+    /// Evidence from a share that is too small for a fair comparison: it never convicts.
     small: Option<FailProcess>,
-    /// Evidence from the time in which latency is not judged, of clients that left: with a wider tolerance.
+    /// Evidence on clients that gave up while latency is not judged: with a wider tolerance.
     cold: Option<FailProcess>,
-    /// It is not asked in this share ([`Terms::cleared`]).
+    /// The kind is not judged in this share ([`Terms::cleared`]).
     cleared: bool,
     open: Block,
     seen: Block,
-    /// The evidence has reached the limit that a whole verdict has.
+    /// The evidence has reached the threshold of a whole verdict.
     told: bool,
 }
 
@@ -65,29 +67,29 @@ struct One {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answers(Vec<One>);
 
-/// What is known of one kind. Counts are of the whole rollout beside blue; the last byte without its grace.
+/// The result of one kind. Counts are of the whole rollout beside blue; the last byte without its grace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnswerFinding {
-    /// What was compared.
+    /// The compared kind.
     pub kind: AnswerKind,
     /// What it leads to.
     pub hearing: Hearing,
-    /// Blue's requests; of clients that left, all that were begun.
+    /// Blue's requests; for clients that gave up, all requests that were begun.
     pub blue_requests: u64,
-    /// Of these, those of this kind.
+    /// Blue's requests of this kind.
     pub blue_bad: u64,
     /// Green's requests.
     pub green_requests: u64,
-    /// Of these, those of this kind.
+    /// Green's requests of this kind.
     pub green_bad: u64,
-    /// Evidence that green has more of them.
+    /// Evidence that green has more of them, as a natural logarithm, in nats.
     pub ln_e: f64,
-    /// It has reached `1 / alpha` by itself.
+    /// Whether the evidence has reached `1 / alpha` by itself.
     pub told: bool,
 }
 
 impl Policy {
-    /// What each kind has of the evidence of harm.
+    /// The weight of a kind in the evidence of harm.
     fn answer_share(&self, kind: AnswerKind) -> f64 {
         match self.answers[kind as usize] {
             Hearing::Judge => self.answers_share / AnswerKind::ALL.len() as f64,
@@ -95,7 +97,7 @@ impl Policy {
         }
     }
 
-    /// What all kinds have of it.
+    /// The weight of all kinds in the evidence of harm.
     pub(super) fn answers_part(&self) -> f64 {
         AnswerKind::ALL
             .map(|kind| self.answer_share(kind))
@@ -108,7 +110,7 @@ impl Policy {
         self.answers[kind as usize] != Hearing::Off
     }
 
-    /// This policy for a release that changes these on purpose: what would be judged is told.
+    /// This policy for a release that changes these on purpose: kinds that would be judged are only reported.
     pub fn expecting(mut self, expected: &[Expected]) -> Policy {
         for kind in AnswerKind::ALL {
             let hearing = &mut self.answers[kind as usize];
@@ -121,7 +123,7 @@ impl Policy {
     }
 }
 
-/// This kind's counts in a second; the last byte is not looked at before green is `warm`.
+/// The counts of this kind in a second; the last byte is ignored before green is `warm`.
 fn counted_in(kind: AnswerKind, tick: &Tick, unit: Unit, warm: bool) -> Block {
     let of = |pool: &PoolCounts| {
         let requests = match unit {
@@ -177,7 +179,7 @@ impl One {
         }
     }
 
-    /// A second beside blue; a block closes once each pool had a request in it.
+    /// Adds a second beside blue; a block closes once each pool had a request in it.
     fn tick(&mut self, second: &Block, warm: bool) {
         add(&mut self.seen, second);
         add(&mut self.open, second);
@@ -206,7 +208,7 @@ impl Answers {
         Answers(compared.map(|kind| One::new(policy, kind)).collect())
     }
 
-    /// Of a judge that was saved before they were compared.
+    /// The comparisons of a judge that was saved before they existed.
     pub(super) fn unknown() -> Answers {
         Answers(vec![])
     }
@@ -245,7 +247,7 @@ impl Answers {
 }
 
 impl Judge {
-    /// What each judged kind weighs in the evidence of harm; `small` with what a small share has shown.
+    /// The weighted evidence of each judged kind; with `small` it includes a small share's evidence.
     pub(super) fn by_answers(&self, small: bool) -> impl Iterator<Item = (AnswerKind, f64)> {
         let weigh = move |one: &One| {
             let share = self.policy.answer_share(one.kind);
@@ -254,13 +256,13 @@ impl Judge {
         self.answers.0.iter().filter_map(weigh)
     }
 
-    /// The kind that weighs more than everything else, if one does.
+    /// The kind with more weighted evidence than everything else, if there is one.
     pub(super) fn answered_worse(&self) -> Option<AnswerKind> {
         let most = self.by_answers(true).max_by(|a, b| a.1.total_cmp(&b.1))?;
         (most.1 > self.heaviest_other()).then_some(most.0)
     }
 
-    /// The heaviest comparison, limit, route or gross slowness.
+    /// The heaviest evidence of a comparison, limit, route or gross slowness.
     pub(super) fn heaviest_other(&self) -> f64 {
         let gross = self.gross.as_ref();
         let gross = gross.map(|gross| self.policy.gross_share.ln() + gross.ln_e());
@@ -270,21 +272,21 @@ impl Judge {
         others.fold(by_route, f64::max)
     }
 
-    /// Whether something is told that is not judged.
+    /// Whether a kind is reported that is not judged.
     pub fn has_told(&self) -> bool {
         let hearing = |one: &One| self.policy.answers[one.kind as usize];
         let mut all = self.answers.0.iter();
         all.any(|one| one.told && hearing(one) == Hearing::Report)
     }
 
-    /// What is known by kind.
+    /// The result of each kind.
     pub(super) fn answer_findings(&self) -> Vec<AnswerFinding> {
         self.answers.findings(&self.policy)
     }
 }
 
 impl AnswerFinding {
-    /// Green against blue, for people; `alike` is where green's were, as far as it is known:
+    /// Green against blue, in words; `alike` says where green's answers were, as far as it is known:
     /// `green answers 404 to 100% (414 of 414), blue to 0% (0 of 420): most of them GET / (400 of 414)`.
     pub fn words(&self, alike: Option<&Alike>, limits: Option<[u64; 2]>) -> String {
         let (green, green_of) = counted(self.green_bad, self.green_requests);
@@ -320,20 +322,20 @@ impl AnswerFinding {
 }
 
 impl Report {
-    /// Words on a kind of answers.
+    /// Describes a kind of answers.
     pub fn answer_words(&self, finding: &AnswerFinding) -> String {
         let limits = self.limits.and_then(|limits| limits.last_byte);
         finding.words(self.faults.answers.get(&finding.kind), limits)
     }
 
-    /// Words on the kind that weighs more than everything else, if one does.
+    /// Describes the kind with more weighted evidence than everything else, if there is one.
     pub(super) fn blamed_answers(&self) -> Option<String> {
         let kind = self.answer?;
         let found = self.answers.iter().find(|finding| finding.kind == kind)?;
         Some(self.answer_words(found))
     }
 
-    /// Words on what is told and not judged.
+    /// Describes a kind that is reported and not judged.
     pub fn finding_words(&self, finding: &AnswerFinding) -> String {
         format!(
             "{}, evidence {}: told, and not judged in this rollout",
@@ -342,7 +344,7 @@ impl Report {
         )
     }
 
-    /// What is told and not judged, and is worse on green with evidence of `1 / alpha`.
+    /// Kinds that are reported and not judged, and are worse on green with evidence of `1 / alpha`.
     pub fn told(&self) -> impl Iterator<Item = &AnswerFinding> {
         let told = |finding: &&AnswerFinding| finding.told && finding.hearing == Hearing::Report;
         self.answers.iter().filter(told)
@@ -371,7 +373,7 @@ mod tests {
         }
     }
 
-    /// The second in which green fails, of so many.
+    /// The second in which green fails, out of `seconds`.
     fn fails(judge: &mut Judge, seconds: u64, blue: PoolCounts, green: PoolCounts) -> Option<u64> {
         (1..=seconds).find(|_| {
             judge.tick(&Tick { blue, green });
@@ -611,7 +613,7 @@ mod tests {
         );
     }
 
-    /// What `tests/reference/answers.py` says of one case.
+    /// The result of `tests/reference/answers.py` for one case.
     #[derive(Deserialize)]
     struct Golden {
         name: String,
@@ -658,7 +660,7 @@ mod tests {
     }
 
     proptest! {
-        /// The whole is the fixed average of what it was and of the four.
+        /// The whole evidence is the fixed average of the former evidence and the four kinds.
         #[test]
         fn the_evidence_is_an_average_with_fixed_weights(
             seconds in prop::collection::vec((1u64..30, 1u64..30, [0u64..20, 0u64..20, 0u64..20], [0u64..20, 0u64..20, 0u64..20], 0u64..20, 0u64..20), 1..60),
@@ -681,7 +683,7 @@ mod tests {
                 .map(|one| each * one.ln_e.exp())
                 .sum();
             let judged = hearing.iter().filter(|one| **one == Hearing::Judge).count() as f64;
-            // The others lose weight to these in proportion to what they had beside routes.
+            // The other metrics lose weight to these in proportion to their weight beside routes.
             let apart = policy.routes_share;
             let kept = (1.0 - apart - each * judged) / (1.0 - apart);
             let before = without.ln_e().exp();

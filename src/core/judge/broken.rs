@@ -1,8 +1,8 @@
-//! Where blue itself fails grossly: then "not worse than blue" is no praise.
+//! Gross failure of blue itself: then "not worse than blue" is no praise.
 //!
 //! The comparison with blue asks whether green is worse. Beside a blue that fails every third request it finds nothing
 //! wrong with a green that does too, and silence at a deadline would promote it. So while blue's failure rate in a share
-//! is at or above [`Policy::gross_failures`], what is not proven is [`Verdict::BlueFails`]: no policy promotes on it. It
+//! is at or above [`Policy::gross_failures`](crate::core::judge::Policy::gross_failures), what is not proven is [`Verdict::BlueFails`]: no policy promotes on it. It
 //! convicts nothing, so no chance of a false rollback is spent on it, and a proven pass stays one: a green that is shown to
 //! be within the margin of blue, or to be better, takes over as before.
 
@@ -10,16 +10,16 @@ use super::words::counted;
 use super::{Judge, Verdict};
 use crate::core::sequential::Block;
 
-/// Requests of blue in a share below which its failure rate is not spoken of.
+/// Requests of blue in a share below which its failure rate is not reported.
 const REQUESTS_MIN: u64 = 20;
 
-/// Whether so many bad ones are a gross part.
+/// Whether `bad` of `requests` is a gross part.
 fn gross(bad: u64, requests: u64, limit: f64) -> bool {
     bad > 0 && bad as f64 >= limit * requests as f64
 }
 
 impl Judge {
-    /// What is said of a share in which nothing is proven, where blue fails grossly.
+    /// The verdict on a share without proof in which blue fails grossly.
     pub(super) fn blue_fails(&self) -> Option<Verdict> {
         let Block {
             blue,
@@ -71,7 +71,7 @@ mod tests {
         judge
     }
 
-    /// `None` where it is not spoken of, else whether green fails too.
+    /// `None` where blue's failures are not reported, else whether green fails too.
     fn broken(seconds: u64, blue: (u64, u64), green: (u64, u64)) -> Option<bool> {
         match judged(Policy::default(), seconds, blue, green).verdict() {
             Verdict::BlueFails { green_too, .. } => Some(green_too),

@@ -1,4 +1,4 @@
-//! What is compared of answers, what a difference leads to, and its words.
+//! What is compared of the contents of answers, what a difference leads to, and its wording.
 
 use super::Report;
 use super::words::{against_one, grouped};
@@ -12,10 +12,10 @@ const PAIRS: usize = SIZES / 2 + 1;
 /// Categories of types: none, the named ones, all others.
 pub(super) const KINDS: usize = TYPES + 2;
 
-/// The part of green's answers from which all are said to be so, in tenths.
+/// The part of green's answers from which the text speaks of all of them, in tenths.
 const ALL: u64 = 9;
 
-/// How sizes and content types of answers are compared. The default is that of recordings from before they were.
+/// How sizes and content types of answers are compared. The default fits recordings from before they were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContentPolicy {
     /// Sizes of bodies.
@@ -23,7 +23,7 @@ pub struct ContentPolicy {
     /// Content types.
     #[serde(rename = "type")]
     pub media: Hearing,
-    /// The part of what is judged of it in the evidence of harm; all else has the rest.
+    /// The weight of the judged comparisons in the evidence of harm; all else has the rest.
     pub share: f64,
 }
 
@@ -38,14 +38,14 @@ impl Default for ContentPolicy {
 }
 
 impl ContentPolicy {
-    /// Both are told.
+    /// Both are reported.
     pub const REPORT: ContentPolicy = ContentPolicy {
         size: Hearing::Report,
         media: Hearing::Report,
         share: 0.05,
     };
 
-    /// This policy for a release that changes these on purpose: what would be judged is told.
+    /// This policy for a release that changes these on purpose: what would be judged is only reported.
     pub(super) fn expecting(mut self, expected: &[Expected]) -> ContentPolicy {
         for (hearing, one) in [
             (&mut self.size, Expected::Size),
@@ -58,7 +58,7 @@ impl ContentPolicy {
         self
     }
 
-    /// Nothing is looked at.
+    /// Whether nothing is compared.
     pub fn is_off(&self) -> bool {
         self.size == Hearing::Off && self.media == Hearing::Off
     }
@@ -74,7 +74,7 @@ impl ContentPolicy {
         self.level(what) == Hearing::Judge
     }
 
-    /// Comparisons that are judged of one group.
+    /// The number of judged comparisons of one group.
     pub(super) fn judged(&self) -> usize {
         Content::BOTH
             .iter()
@@ -82,13 +82,13 @@ impl ContentPolicy {
             .count()
     }
 
-    /// The part of the evidence of harm, where something is judged.
+    /// The weight in the evidence of harm, where something is judged.
     pub(super) fn judged_share(&self) -> f64 {
         if self.judged() == 0 { 0.0 } else { self.share }
     }
 }
 
-/// What is compared.
+/// A compared property of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
@@ -134,25 +134,25 @@ pub struct ContentFinding {
     pub route: String,
     /// What differs.
     pub what: Content,
-    /// What green's answers are, or are more often than blue's: `empty`, `2 to 4 kB`, `text/html`.
+    /// A value that green's answers have more often than blue's: `empty`, `2 to 4 kB`, `text/html`.
     pub green_is: String,
-    /// Green's answers like that,
+    /// Green's answers with the value of `green_is`.
     pub green_like: u64,
-    /// of so many.
+    /// Green's answers in all.
     pub green_answers: u64,
-    /// Blue's answers like green's.
+    /// Blue's answers with the value of `green_is`.
     pub blue_like: u64,
-    /// What blue's answers are most often.
+    /// The most frequent value of blue's answers.
     pub blue_is: String,
-    /// So many of them,
+    /// Blue's answers with the value of `blue_is`.
     pub blue_most: u64,
-    /// of so many.
+    /// Blue's answers in all.
     pub blue_answers: u64,
-    /// The highest evidence so far that answers differ, divided by the number of comparisons.
+    /// Highest evidence so far that answers differ, divided by the number of comparisons: a natural logarithm, in nats.
     pub ln_e: f64,
-    /// It has reached the limit: it is told.
+    /// The evidence has reached the threshold: it is reported.
     pub told: bool,
-    /// It is evidence of harm.
+    /// It counts as evidence of harm.
     pub judged: bool,
 }
 
@@ -178,7 +178,7 @@ impl ContentFinding {
         )
     }
 
-    /// The same with its evidence, and whether it convicts.
+    /// [`ContentFinding::words`] with the evidence, and whether it convicts.
     pub fn line(&self) -> String {
         let judged = match self.judged {
             true => "",
@@ -190,7 +190,7 @@ impl ContentFinding {
 }
 
 impl Report {
-    /// Words on what is told: what is worse and not judged, and how sizes and types differ.
+    /// Describes what is reported: what is worse and not judged, and how sizes and types differ.
     pub fn found(&self) -> Vec<String> {
         let told = self.told().map(|one| self.finding_words(one));
         told.chain(self.contents.iter().map(ContentFinding::line))

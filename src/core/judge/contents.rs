@@ -1,4 +1,4 @@
-//! What answers are like, green beside blue: size of bodies and content type by route group.
+//! Compares sizes of bodies and content types by route group, green beside blue.
 //!
 //! Chance gives both versions the same requests. So, if their answers are alike, each partition of a second's 2xx
 //! answers of one route group into categories falls on the pools like drawn balls: given how many answers each
@@ -13,20 +13,20 @@
 //!   depend on each other (Vovk, Wang, "E-values", Annals of Statistics 2021, section 3).
 //! - Sizes have two partitions: pairs of neighbouring powers of two, and pairs shifted by one. Their evidence is the
 //!   lesser of the two, which is dominated by either. So a page of one size that grows or shrinks by less than a factor
-//!   of two is never told: it crosses one edge at most, which lies within a pair of the other partition.
-//! - A finding is *told* when its evidence, divided by the number of comparisons ([`PLACES`] groups times two), has
-//!   reached `1 / alpha` at some moment: by Ville's inequality and the union bound the chance that anything is told in
-//!   a rollout where answers are alike is at most `alpha`, and so is the chance that a route whose answers are alike
-//!   is told among others that differ. What is told convicts no version.
+//!   of two is never reported: it crosses one edge at most, which lies within a pair of the other partition.
+//! - A finding is *reported* when its evidence, divided by the number of comparisons ([`PLACES`] groups times two), has
+//!   reached `1 / alpha` at some moment: by Ville's inequality and the union bound the chance that anything is reported
+//!   in a rollout with equal answers is at most `alpha`, and so is the chance that a route with equal answers
+//!   is reported among others that differ. A report alone convicts no version.
 //! - Where it is *judged*, the mean over all places enters the evidence of harm with the fixed weight
 //!   [`super::ContentPolicy::share`], as an average of e-values; the chance of a false rollback is still at most `alpha`.
 //!
 //! What is assumed beyond the whole: which requests are left out (HEAD, `Range`, conditional ones, those of pinned
 //! users) depends on the request alone. Where users are pinned, only the first answer to a newcomer counts: later ones
 //! follow the user. Only 2xx answers are compared: where green fails requests that have large answers, its other
-//! answers differ in size, and that is told too.
+//! answers differ in size, and that is reported too.
 //!
-//! A change that began long after green got users is found later: the stake that is kept for it is as in `wealth.rs`.
+//! A change that began long after green got users is found later: the stake kept for it is as in `wealth.rs`.
 
 use super::content::KINDS;
 use super::{Content, ContentFinding, Control, Judge, Metric, Policy};
@@ -35,20 +35,20 @@ use crate::core::contents::{ContentCounts, ContentSecond, SIZES, TYPES, UNTYPED,
 use crate::core::sequential::{Block, FailProcess, ln_sum};
 use serde::{Deserialize, Serialize};
 
-/// Groups that have a place; what has none is not compared.
+/// Highest number of groups that are compared.
 const PLACES: usize = 20;
 
-/// Odds ratio of a category up to which answers are taken for alike.
+/// Odds ratio of a category up to which answers count as alike.
 const TOLERATED: f64 = 2.0;
 
 /// Answers by bucket or type.
 type Counts = Vec<[u64; 2]>;
 
-/// One comparison of one group.
+/// One comparison of one group: sizes or types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Aspect {
     what: Content,
-    /// By partition and category; none before its first answer.
+    /// By partition and category; `None` before the first answer of the category.
     processes: Vec<Vec<Option<FailProcess>>>,
     seconds: u64,
     /// Answers since the last block was closed, blue's first.
@@ -87,7 +87,7 @@ impl Aspect {
         self.open.fill([0; 2]);
     }
 
-    /// By category of a partition.
+    /// The counts by category of a partition.
     fn folded(&self, partition: usize, counts: &Counts) -> Counts {
         let mut folded = vec![[0; 2]; self.what.categories()];
         for (at, [blue, green]) in counts.iter().enumerate() {
@@ -97,7 +97,7 @@ impl Aspect {
         folded
     }
 
-    /// A second is over; a block closes once both pools had an answer in it.
+    /// Ends a second; a block closes once both pools had an answer in it.
     fn second(&mut self, policy: &Policy) {
         self.seconds += 1;
         let [blue, green] = total(&self.open);
@@ -125,20 +125,20 @@ impl Aspect {
         self.ln_max = self.ln_max.max(self.ln_e());
     }
 
-    /// The evidence of a partition: the mean of its categories.
+    /// The evidence of a partition, the mean of its categories: a natural logarithm, in nats.
     fn ln_mean(&self, partition: usize) -> f64 {
         let processes = &self.processes[partition];
         let terms: Vec<f64> = processes.iter().map(ln_of).collect();
         ln_sum(&terms) - (terms.len() as f64).ln()
     }
 
-    /// The evidence that answers differ.
+    /// The evidence that answers differ, as a natural logarithm, in nats.
     fn ln_e(&self) -> f64 {
         let partitions = (0..self.what.partitions()).map(|at| self.ln_mean(at));
         partitions.fold(f64::INFINITY, f64::min)
     }
 
-    /// The highest evidence so far, divided by the number of comparisons.
+    /// The highest evidence so far, divided by the number of comparisons: a natural logarithm, in nats.
     fn ln_told(&self) -> f64 {
         self.ln_max - comparisons().ln()
     }
@@ -147,7 +147,7 @@ impl Aspect {
         self.ln_told() >= policy.ln_limit()
     }
 
-    /// In words: by the partition that says less, the category that says most.
+    /// The finding: from the partition with less evidence, its category with most evidence.
     fn finding(&self, group: &Group, policy: &Policy) -> ContentFinding {
         let weaker = |a: &usize, b: &usize| self.ln_mean(*a).total_cmp(&self.ln_mean(*b));
         let partition = (0..self.what.partitions()).min_by(weaker).unwrap_or(0);
@@ -176,7 +176,7 @@ impl Aspect {
         }
     }
 
-    /// A category as a pool had it: sizes as narrow as they were seen.
+    /// Names a category by the sizes seen in one pool, as narrow as they were.
     fn words(&self, partition: usize, category: usize, pool: usize, types: &[String]) -> String {
         let within = (0..self.seen.len()).filter(|at| {
             self.what.category(partition, *at) == category && self.seen[*at][pool] > 0
@@ -193,7 +193,7 @@ impl Aspect {
     }
 }
 
-/// A process that has not begun is worth 1.
+/// The evidence of a process, in nats; one that has not begun has e-value 1.
 fn ln_of(process: &Option<FailProcess>) -> f64 {
     process.as_ref().map_or(0.0, FailProcess::ln_e)
 }
@@ -204,7 +204,7 @@ fn total(counts: &Counts) -> [u64; 2] {
         .fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
 }
 
-/// Comparisons that may be told.
+/// Number of comparisons that may be reported.
 fn comparisons() -> f64 {
     (PLACES * Content::BOTH.len()) as f64
 }
@@ -213,7 +213,7 @@ fn comparisons() -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Group {
     route: String,
-    /// The content types that have categories, in their order.
+    /// The content types with a category, in order.
     types: Vec<String>,
     aspects: [Aspect; 2],
 }
@@ -228,14 +228,14 @@ impl Group {
     }
 }
 
-/// What is known of answers by route.
+/// The evidence on contents of answers by route.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Contents {
     groups: Vec<Group>,
 }
 
 impl Contents {
-    /// What was counted, by places; what has none is left out.
+    /// Counts by the indices of groups and types; groups without an index are left out.
     pub(super) fn sorted(&self, policy: &Policy, counted: &[ContentCounts]) -> ContentSecond {
         let mut second = ContentSecond::default();
         for one in counted {
@@ -301,7 +301,7 @@ impl Contents {
         }
     }
 
-    /// Takes what was counted in a second that is not over yet.
+    /// Adds the counts of a second that is not over yet.
     pub(super) fn count(&mut self, second: &ContentSecond) {
         for route in &second.new {
             if self.groups.len() < PLACES {
@@ -328,13 +328,13 @@ impl Contents {
         }
     }
 
-    /// Half-open blocks are dropped: they mix two shares.
+    /// Drops half-open blocks: they mix two shares.
     pub(super) fn start_step(&mut self) {
         let aspects = self.groups.iter_mut().flat_map(|group| &mut group.aspects);
         aspects.for_each(Aspect::clear);
     }
 
-    /// A second beside blue is over.
+    /// Ends a second beside blue.
     pub(super) fn tick(&mut self, policy: &Policy) {
         for aspect in self.groups.iter_mut().flat_map(|group| &mut group.aspects) {
             aspect.second(policy);
@@ -351,14 +351,14 @@ impl Contents {
         self.groups.iter().flat_map(aspects)
     }
 
-    /// What is judged, with the logarithm of its weight within the evidence of harm.
+    /// The judged comparisons.
     fn judged(&self, policy: &Policy) -> impl Iterator<Item = (&Group, &Aspect)> {
         let contents = policy.contents;
         self.aspects()
             .filter(move |(_, aspect)| contents.judges(aspect.what))
     }
 
-    /// What is judged weighs so much of the evidence of harm; none where nothing is judged.
+    /// The weighted evidence of the judged comparisons, in nats; `None` where nothing is judged.
     pub(super) fn ln_weighted(&self, policy: &Policy) -> Option<f64> {
         let all = PLACES * policy.contents.judged();
         if all == 0 {
@@ -372,7 +372,7 @@ impl Contents {
         Some(policy.contents.share.ln() + ln_sum(&terms) - (all as f64).ln())
     }
 
-    /// The heaviest of what is judged, as it weighs in the evidence of harm, with its words.
+    /// The judged comparison with most evidence: its weighted evidence, in nats, and its finding.
     pub(super) fn heaviest(&self, policy: &Policy) -> Option<(f64, ContentFinding)> {
         let heavier =
             |a: &(&Group, &Aspect), b: &(&Group, &Aspect)| a.1.ln_e().total_cmp(&b.1.ln_e());
@@ -382,7 +382,7 @@ impl Contents {
         Some((weight + aspect.ln_e(), aspect.finding(group, policy)))
     }
 
-    /// What is told.
+    /// The findings that are reported.
     pub(super) fn findings(&self, policy: &Policy) -> Vec<ContentFinding> {
         let told = self.aspects().filter(|(_, aspect)| aspect.is_told(policy));
         told.map(|(group, aspect)| aspect.finding(group, policy))
@@ -391,19 +391,20 @@ impl Contents {
 }
 
 impl Judge {
-    /// What answers were like, in the form that this judge takes and that is recorded.
+    /// Counts of contents in the form that this judge takes and that is recorded.
     pub fn sort_contents(&self, counted: &[ContentCounts]) -> ContentSecond {
         self.contents.sorted(&self.policy, counted)
     }
 
-    /// Takes what answers were like in the second whose [`Judge::tick`] comes next. Green alone is compared with nothing.
+    /// Takes the contents of answers of the second that the next [`Judge::tick`] judges. A green that serves alone is
+    /// not compared.
     pub fn count_contents(&mut self, second: &ContentSecond) {
         if self.control == Control::Concurrent {
             self.contents.count(second);
         }
     }
 
-    /// What answers are like, where that is judged and weighs more than all else.
+    /// The finding on contents that is judged and has more evidence than all else.
     pub(super) fn by_contents(&self) -> Option<ContentFinding> {
         let (weight, finding) = self.contents.heaviest(&self.policy)?;
         let answers = self.by_answers(true).map(|(_, ln_e)| ln_e);
@@ -411,7 +412,7 @@ impl Judge {
         (weight > most).then_some(finding)
     }
 
-    /// How answers differ, as far as that is told.
+    /// The reported differences of answers.
     pub fn content_findings(&self) -> Vec<ContentFinding> {
         self.contents.findings(&self.policy)
     }
@@ -440,7 +441,7 @@ mod tests {
         }
     }
 
-    /// So many answers of blue, then of green, each with its bytes and type.
+    /// Answers of one route, each entry with the numbers of blue and green, the bytes and the type.
     fn counts(route: &str, answers: &[([u64; 2], u64, &str)]) -> ContentCounts {
         let mut sizes = [[0; SIZES]; 2];
         let mut types: BTreeMap<String, [u64; 2]> = BTreeMap::new();
@@ -474,7 +475,7 @@ mod tests {
         found.iter().map(ContentFinding::words).collect()
     }
 
-    /// What is told, and after how many answers of green, when this many come each second.
+    /// The findings, and the number of green's answers until then, with this many answers each second.
     fn found(blue: u64, green: u64, differs: fn(u64, u64) -> ContentCounts) -> (u64, Vec<String>) {
         let mut judge = Judge::new(Policy::default());
         for second in 1..300 {
@@ -686,7 +687,8 @@ mod tests {
     }
 
     /// One second of answers that chance gives to green with this share. A fifth of blue's are errors with a page of
-    /// their own; all others have sizes over four powers of two, compressed or not. `odds` are green's of an error.
+    /// their own; all others have sizes over four powers of two, compressed or not. `odds` is green's odds ratio of an
+    /// error.
     fn drawn(state: &mut u64, share: f64, odds: f64) -> ContentCounts {
         let errors = [0.2, odds / (4.0 + odds)];
         let mut answers = vec![];
@@ -703,7 +705,7 @@ mod tests {
         counts("GET /", &answers)
     }
 
-    /// Of so many rollouts of so many seconds those in which something was told.
+    /// The number of rollouts, out of `rollouts` of `seconds` seconds each, in which something was reported.
     fn false_findings(rollouts: u64, seconds: u64, share: f64, odds: f64) -> usize {
         let tells = |run: &u64| {
             let (mut state, mut contents) = (*run << 20, Contents::default());
@@ -770,7 +772,7 @@ mod tests {
                 contents.count(&contents.sorted(&policy, &[counts("GET /", &answers)]));
                 contents.tick(&policy);
                 let aspect = &contents.groups[0].aspects[0];
-                // Each partition by itself, not the lesser of the two alone.
+                // Each partition by itself, not only the lesser of the two.
                 for (at, mean) in means.iter_mut().enumerate() {
                     *mean += likely * aspect.ln_mean(at).exp();
                 }
@@ -780,7 +782,7 @@ mod tests {
             prop_assert!(means.iter().all(|mean| mean / chances <= 1.0 + 1e-9), "{:?} of {}", means, chances);
         }
 
-        /// Where it is judged the whole evidence is the average of what it is without and of this.
+        /// Where it is judged, the whole evidence is the average of the evidence without it and of this.
         #[test]
         fn the_evidence_is_an_average(seconds in prop::collection::vec((0u64..9, 0u64..9, 0u64..9, 0u64..9), 1..40)) {
             let plain = |contents| Policy { gross_share: 0.0, answers_share: 0.0, contents, ..Policy::default() };

@@ -1,12 +1,12 @@
-//! What is still to be shown when nothing is decided, and how long that takes.
+//! What is still to be proven while nothing is decided, and the time until then.
 
 use super::words::{against_one, grouped};
 use super::{Finding, Metric, Report};
 
-/// Seconds of a step before which it cannot be said how its evidence grows.
+/// Seconds of a step before which the growth of its evidence cannot be estimated.
 const YOUNG: u64 = 20;
 
-/// Seconds of a step after which evidence that has not grown is not expected to.
+/// Seconds of a step after which evidence that has not grown is expected to stay so.
 const OLD: u64 = 600;
 
 impl Report {
@@ -78,7 +78,7 @@ impl Report {
         )
     }
 
-    /// From when on latency is judged, while it is not.
+    /// When the judging of latency begins, while it is off.
     fn grace(&self) -> String {
         let latency = |f: &Finding| f.metric != Metric::Err && f.ln_e_pass.is_some();
         if self.grace_left == 0 || !self.findings.iter().any(latency) {
@@ -95,8 +95,8 @@ impl Report {
 }
 
 impl Report {
-    /// Seconds until every metric is shown to be within the margin, should the evidence grow as it did in this
-    /// step; none where one has not grown, or where the step is too young to say.
+    /// Seconds until every metric is proven to be within the margin, if the evidence keeps growing as in this step;
+    /// `None` where the evidence of a metric has not grown, or where the step is too young.
     pub fn seconds_left(&self) -> Option<f64> {
         if self.step_seconds < YOUNG {
             return None;

@@ -15,18 +15,18 @@ pub(super) struct Gross {
     seen: Block,
 }
 
-/// What is known about gross slowness. Counts are of the whole rollout.
+/// The result on gross slowness. Counts are of the whole rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GrossFinding {
     /// Blue's requests while it served beside green.
     pub blue_requests: u64,
-    /// Of these, the grossly slow ones.
+    /// Blue's grossly slow requests.
     pub blue_bad: u64,
     /// Green's requests.
     pub green_requests: u64,
-    /// Of these, the grossly slow ones.
+    /// Green's grossly slow requests.
     pub green_bad: u64,
-    /// Evidence that green is worse.
+    /// Evidence that green is worse, as a natural logarithm, in nats.
     pub ln_e: f64,
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of verdicts: one list for labels, the API and files, which no other list can fall behind.
+//! The kinds of verdicts: one list for labels, the API and files, which no other list can contradict.
 
 use super::Verdict;
 
@@ -11,7 +11,7 @@ macro_rules! kinds {
         }
 
         impl VerdictKind {
-            /// Every kind; its place is `kind as usize`.
+            /// Every kind; its index is `kind as usize`.
             pub const ALL: &[VerdictKind] = &[$(VerdictKind::$kind,)+];
 
             /// The name in labels and in the API.
@@ -42,7 +42,7 @@ kinds! {
 }
 
 impl Verdict {
-    /// Which kind it is.
+    /// The kind of this verdict.
     pub const fn kind(&self) -> VerdictKind {
         match self {
             Verdict::Pass => VerdictKind::Pass,

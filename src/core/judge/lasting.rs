@@ -1,18 +1,18 @@
-//! First failures that came at once, counted as slowly as harm goes on.
+//! First failures that came at once, counted at the pace at which harm goes on.
 
 use crate::core::sequential::{Block, ln_sum};
 use serde::{Deserialize, Serialize};
 
-/// Seconds that are looked back.
+/// Number of past seconds that are considered.
 const WINDOW: usize = 10;
 
-/// Seconds of these with harm from which it goes on: a pause of three seconds touches at most four.
+/// Seconds with harm in the window from which harm counts as lasting: a pause of three seconds touches at most four.
 const GOES_ON: usize = 5;
 
-/// Evidence in nats that a second adds to what may count, where harm goes on.
+/// Evidence in nats that a second adds to the budget, where harm goes on.
 const RATE: f64 = 1.0;
 
-/// The evidence of first failures without any guard, and how much of it may count.
+/// The evidence of first failures without any guard, and the budget that limits it.
 ///
 /// The product of likelihood ratios, averaged over the six alternatives, is a nonnegative supermartingale under "green is not
 /// worse" (see [`super::users`]). What counts is the smaller of it and a budget. A process that is never above such a
@@ -20,9 +20,9 @@ const RATE: f64 = 1.0;
 /// may go by later requests of users that have failed already, which is no evidence itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lasting {
-    /// Logarithm of the wealth on each alternative.
+    /// Natural logarithm of the wealth on each alternative, in nats.
     ln_raw: [f64; 6],
-    /// Logarithm of what may count.
+    /// The budget: natural logarithm of the evidence that may count, in nats.
     budget: f64,
     /// Whether there was harm in each of the last seconds.
     recent: [bool; WINDOW],
@@ -43,7 +43,7 @@ impl Default for Lasting {
 impl Lasting {
     /// Takes a second: its log likelihood ratios, and the requests of both pools, one for each user.
     ///
-    /// There is harm in it when green failed some, and at least twice as large a part of them as blue.
+    /// The second has harm when green failed some of them, and at least twice as large a part as blue.
     pub(super) fn second(&mut self, raw: &[f64; 6], requests: &Block) {
         for (ln_raw, more) in self.ln_raw.iter_mut().zip(raw) {
             *ln_raw += more;
@@ -61,7 +61,7 @@ impl Lasting {
         }
     }
 
-    /// The evidence so far.
+    /// The evidence so far, as a natural logarithm, in nats.
     pub(super) fn ln_e(&self) -> f64 {
         ln_sum(&self.ln_raw).min(self.budget)
     }

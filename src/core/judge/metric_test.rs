@@ -1,4 +1,4 @@
-//! One metric: its processes, its open block, and what it counts in a second.
+//! One metric: its processes, its open block, and its counts in a second.
 
 use super::users::{ByUsers, SeenUsers, Spoken, Unit};
 use super::{Control, Metric, Policy, Terms};
@@ -8,12 +8,12 @@ use crate::core::sequential::{
 use crate::core::stats::{Baseline, PoolCounts, QUANTILES, Tick};
 use serde::{Deserialize, Serialize};
 
-/// What shows within a step that green is good enough.
+/// The process that shows within a step that green is good enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::core::judge) enum Pass {
     Concurrent(PassProcess),
     History(AbsoluteTest),
-    /// Nothing to compare with: the metric is not asked.
+    /// There is nothing to compare with: the metric is not required.
     LeftOut,
 }
 
@@ -21,7 +21,7 @@ pub(in crate::core::judge) enum Pass {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::core::judge) struct MetricTest {
     fail: FailProcess,
-    /// Evidence from shares that are too small for a fair comparison: it convicts nothing, and is no part of the product.
+    /// Evidence from shares that are too small for a fair comparison: it never convicts, and is no part of the product.
     #[serde(default)]
     small: Option<FailProcess>,
     /// Evidence from steps in which green served alone.
@@ -30,11 +30,11 @@ pub(in crate::core::judge) struct MetricTest {
     /// under "green is not worse" while its kind of step runs, and stands still while the other kind
     /// does; so in every second at most one factor moves, and the product is a supermartingale too.
     history: Option<HistoryFail>,
-    /// Evidence against blue's past of this step, where it may only raise suspicion: no part of the product.
+    /// Evidence of this step against blue's past, where it may only raise suspicion: no part of the product.
     #[serde(default)]
     suspicion: Option<HistoryFail>,
     pub(in crate::core::judge) pass: Pass,
-    /// Where users are the unit: then `fail` has the evidence of newcomers.
+    /// The test by users, where they are the unit: then `fail` has the evidence of newcomers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::core::judge) users: Option<Box<ByUsers>>,
     open: Block,
@@ -53,7 +53,7 @@ pub(in crate::core::judge) struct Seen {
 }
 
 impl Seen {
-    /// The counts by the PASS limits.
+    /// The counts by the PASS limits, as a block.
     pub(in crate::core::judge) fn good_enough(&self) -> Block {
         let (blue_bad, green_bad) = self.good_enough;
         Block {
@@ -86,7 +86,7 @@ impl MetricTest {
         }
     }
 
-    /// Drops the half-open block, and starts to show anew that green is good enough.
+    /// Drops the half-open block, and starts the PASS process anew.
     pub(in crate::core::judge) fn start_step(
         &mut self,
         policy: &Policy,
@@ -160,7 +160,7 @@ impl MetricTest {
                     return;
                 }
                 pass.block(block.seconds, block.green, block.green_bad);
-                // Both are there when a rollout was judged by blue's past before blue could be asked.
+                // Both exist when a rollout was judged by blue's past before blue could be compared again.
                 if let Some(alone) = self.suspicion.as_mut().or(self.history.as_mut()) {
                     alone.block(block.seconds, block.green, block.green_bad);
                 }
@@ -184,12 +184,12 @@ impl MetricTest {
         self.open_good_enough = (0, 0);
     }
 
-    /// Whether seconds are taken by users: beside blue, where they are the unit.
+    /// Whether seconds are judged by users: beside blue, where users are the unit.
     pub(in crate::core::judge) fn is_by_users(&self) -> bool {
         self.users.is_some() && matches!(self.pass, Pass::Concurrent(_))
     }
 
-    /// Adds a second beside blue by users.
+    /// Adds a second beside blue, judged by users.
     pub(in crate::core::judge) fn tick_users(
         &mut self,
         metric: Metric,
@@ -215,30 +215,30 @@ impl MetricTest {
         self.crossed.1 += block.blue_bad as f64 * good(block.green, block.green_bad) / all;
     }
 
-    /// Evidence that green is worse.
+    /// Evidence that green is worse, as a natural logarithm, in nats.
     pub(in crate::core::judge) fn ln_e(&self) -> f64 {
         let fail = self.fail.ln_e();
         let beside = self.users.as_ref().map_or(fail, |users| users.ln_e(fail));
         beside + self.history.as_ref().map_or(0.0, HistoryFail::ln_e)
     }
 
-    /// What is counted where users are the unit.
+    /// The counts where users are the unit.
     pub(in crate::core::judge) fn spoken(&self) -> Option<Spoken> {
         let users = self.users.as_ref()?;
         Some(users.spoken(self.fail.ln_e()))
     }
 
-    /// Evidence that green is worse, with what a small share has shown.
+    /// Evidence that green is worse, including that of a small share, in nats.
     pub(in crate::core::judge) fn ln_small(&self) -> f64 {
         self.ln_e() + self.small.as_ref().map_or(0.0, FailProcess::ln_e)
     }
 
-    /// Evidence of this step that green is worse than blue's past, where that is no evidence of harm.
+    /// Evidence of this step that green is worse than blue's past, in nats, where that is no evidence of harm.
     pub(in crate::core::judge) fn ln_suspicion(&self) -> f64 {
         self.suspicion.as_ref().map_or(0.0, HistoryFail::ln_e)
     }
 
-    /// Evidence that green is good enough, where that is asked.
+    /// Evidence that green is good enough, in nats, where that is required.
     pub(in crate::core::judge) fn ln_e_pass(&self) -> Option<f64> {
         match &self.pass {
             Pass::Concurrent(pass) => Some(pass.ln_e()),
@@ -265,7 +265,7 @@ impl Metric {
         }
     }
 
-    /// This metric's counts in a tick; latency is not looked at before green is `warm`.
+    /// The counts of this metric in a tick; latency is ignored before green is `warm`.
     pub(in crate::core::judge) fn seen(self, tick: &Tick, warm: bool) -> Seen {
         let Some(level) = self.level() else {
             let (blue, green) = (&tick.blue, &tick.green);

@@ -4,8 +4,8 @@
 //! a FAIL process gathers evidence that green is worse over the whole rollout, and a PASS process that
 //! it is good enough in this step. The evidence of harm is the weighted average of the four, and of one
 //! process more for each absolute limit: an average of e-values is an e-value however they depend on
-//! each other. Evidence by route group ([`routes`]), what answers are like besides ([`answers`]) and, where that is judged, their
-//! sizes and types ([`contents`]) have a fixed share of that average.
+//! each other. Evidence by route group ([`routes`]), by further properties of answers ([`answers`]) and, where they are
+//! judged, by sizes and content types ([`contents`]) have a fixed share of that average.
 
 pub mod absolute_limit;
 mod answers;
@@ -55,11 +55,11 @@ use users::SeenUsers;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Blue, which serves beside it: whatever happens outside happens to both and cancels.
+    /// Blue, which serves beside green: whatever happens outside happens to both and cancels.
     Concurrent,
     /// Blue's past, because green serves alone: an incident outside looks like green's fault.
     History(Baseline),
-    /// Blue's past, which may only raise suspicion: blue is warm and can be asked again.
+    /// Blue's past, which may only raise suspicion: blue is warm and can be compared again.
     Suspicion(Baseline),
 }
 
@@ -75,7 +75,7 @@ impl Control {
 
 /// Judges one rollout, second by second.
 ///
-/// Equal ticks give equal verdicts: there is no clock and no chance in here. How long a step may last is
+/// Equal ticks give equal verdicts: the judge reads no clock and draws no random numbers. How long a step may last is
 /// not the judge's matter. One judge serves one rollout; a new rollout needs a new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judge {
@@ -106,16 +106,16 @@ pub struct Judge {
     step_seconds: u64,
     total_requests: u64,
     excess_before: f64,
-    /// Logarithm of the part of the evidence that is left after [`Judge::stake`].
+    /// Natural logarithm of the part of the evidence that is left after [`Judge::stake`], in nats.
     #[serde(default)]
     ln_kept: f64,
 }
 
 impl Judge {
-    /// Seconds that the outage guard looks at.
+    /// Seconds that the outage guard considers.
     const RECENT: usize = 5;
 
-    /// A judge that has seen nothing, in a first step beside blue that is not the last one.
+    /// A judge without evidence, in a first step beside blue that is not the last one.
     pub fn new(policy: Policy) -> Judge {
         let tracks = Metric::ALL.map(|metric| MetricTest::new(&policy, metric));
         let mut judge = Judge {
@@ -144,7 +144,8 @@ impl Judge {
         judge
     }
 
-    /// The same judge without intervals of the odds ratio. They are for people alone and most of the work: for simulations.
+    /// This judge without intervals of the odds ratio, which serve display only and cost most of the computing time:
+    /// for simulations.
     pub fn without_intervals(mut self) -> Judge {
         for track in &mut self.tracks {
             track.odds = OddsGrid::off();
@@ -152,7 +153,7 @@ impl Judge {
         self
     }
 
-    /// Begins a step. What speaks against green is kept; what speaks for it starts anew, because green
+    /// Begins a step. Evidence against green is kept; evidence for it starts anew, because green
     /// must be shown good enough at this share. Half-open blocks are dropped: they mix two shares.
     pub fn start_step(&mut self, last: bool, control: Control) {
         self.start_share(last, control, Terms::default());
@@ -181,12 +182,12 @@ impl Judge {
         self.contents.start_step();
     }
 
-    /// The latency limits by which slow requests are counted from now on; the judge only tells people.
+    /// Sets the latency limits by which slow requests are counted from now on; the judge only shows them.
     pub fn set_limits(&mut self, limits: Option<Limits>) {
         self.limits = limits;
     }
 
-    /// The latency margins by which limits are to be frozen for this step: FAIL, PASS.
+    /// The latency margins for freezing the limits of this step: FAIL, PASS.
     pub fn margins(&self) -> (Margin, Margin) {
         let pass = if self.last {
             self.policy.lat_pass_final
@@ -206,22 +207,22 @@ impl Judge {
         self.terms
     }
 
-    /// Nothing is known by route yet: [`Judge::remember_routes`] may say what blue did before.
+    /// Whether nothing is known by route yet: [`Judge::remember_routes`] may add blue's past.
     pub fn knows_no_route(&self) -> bool {
         self.routes.is_empty()
     }
 
-    /// What blue did by route before green had users.
+    /// Takes blue's counts by route before green had users.
     pub fn remember_routes(&mut self, past: &[RoutePast]) {
         self.routes.remember(&self.policy, past);
     }
 
-    /// What was counted by route, in the form that this judge takes and that is recorded.
+    /// Counts by route in the form that this judge takes and that is recorded.
     pub fn sort_routes(&self, counted: &[RouteCounts]) -> RouteSecond {
         self.routes.sorted(counted)
     }
 
-    /// Takes what was counted by route in the second whose [`Judge::tick`] comes next.
+    /// Takes the counts by route of the second that the next [`Judge::tick`] judges.
     pub fn count_routes(&mut self, second: &RouteSecond) {
         self.routes.count(&self.policy, second);
     }
@@ -281,7 +282,7 @@ impl Judge {
         self.cold
     }
 
-    /// Whether latency is looked at by now.
+    /// Whether latency is judged by now.
     pub fn hears_latency(&self) -> bool {
         self.cold == 0
     }
@@ -291,12 +292,12 @@ impl Judge {
         self.step.green
     }
 
-    /// Evidence that green is worse, now.
+    /// Evidence that green is worse, now: a natural logarithm, in nats.
     pub fn ln_e(&self) -> f64 {
         self.whole(MetricTest::ln_e, false)
     }
 
-    /// Evidence that green is worse, with what a small share has shown of its latency: that convicts nothing.
+    /// Evidence that green is worse, including the latency evidence of a small share, which never convicts; in nats.
     pub fn ln_small(&self) -> f64 {
         self.whole(MetricTest::ln_small, true)
     }
@@ -316,7 +317,7 @@ impl Judge {
         ln_sum(&terms) + self.ln_kept
     }
 
-    /// Takes this part of the evidence of harm away, for another test to go on with; its logarithm.
+    /// Takes this part of the evidence of harm away as the stake of another test; its natural logarithm, in nats.
     ///
     /// From now on the wealth is `(1 - part) * E(t) + part * E(now) * S(t)`, where `S` starts at 1 and is a
     /// nonnegative supermartingale itself: so is the sum, and it started with the wealth that there was. Each
@@ -328,14 +329,14 @@ impl Judge {
         staked
     }
 
-    /// What comparisons and limits have of the whole: gross slowness, routes and answers have the rest.
+    /// The weight of comparisons and limits in the whole: gross slowness, routes and answers have the rest.
     fn rest(&self) -> f64 {
         let gross = self.gross.as_ref().map_or(0.0, |_| self.policy.gross_share);
         let answers = self.policy.answers_part() + self.policy.contents.judged_share();
         1.0 - gross - self.policy.routes_share - answers
     }
 
-    /// Evidence that green, which serves alone, is worse than blue's past; it began with this step.
+    /// Evidence that green, which serves alone, is worse than blue's past, in nats; it starts anew with each step.
     ///
     /// It is no verdict: what happens outside looks the same. So it may be gathered as often as one
     /// likes, and the chance of a false rollback is still that of [`Judge::ln_e`].
@@ -344,7 +345,7 @@ impl Judge {
         ln_sum(&self.weighted(MetricTest::ln_suspicion)) - (1.0 - others).ln()
     }
 
-    /// What each comparison weighs in the evidence. The limits' and routes' shares are taken off all alike.
+    /// The weighted evidence of each comparison, in nats. The shares of limits and routes are taken off all alike.
     fn weighted(&self, ln_e: fn(&MetricTest) -> f64) -> [f64; 4] {
         let mut terms = [f64::NEG_INFINITY; 4];
         let rails = self.policy.rails_share(self.rails.len());
@@ -357,14 +358,14 @@ impl Judge {
         terms
     }
 
-    /// What each absolute limit weighs in it.
+    /// The weighted evidence of each absolute limit, in nats.
     fn limited(&self) -> impl Iterator<Item = f64> {
         let share = self.rest() * self.policy.rails_share(self.rails.len());
         let each = (share / self.rails.len().max(1) as f64).ln();
         self.rails.iter().map(move |rail| each + rail.ln_e())
     }
 
-    /// The absolute limit that weighs more than every comparison, if one does.
+    /// The absolute limit with more weighted evidence than every comparison, if there is one.
     fn broken(&self) -> Option<usize> {
         let compared = self
             .weighted(MetricTest::ln_e)
@@ -375,7 +376,7 @@ impl Judge {
         (most.1 > compared).then_some(most.0)
     }
 
-    /// Whether gross slowness weighs more than every comparison and limit.
+    /// Whether gross slowness has more weighted evidence than every comparison and limit.
     fn grossly_slow(&self) -> bool {
         let compared = self.weighted(MetricTest::ln_small).into_iter();
         let others = compared.chain(self.limited()).fold(0.0, f64::max);
@@ -383,7 +384,7 @@ impl Judge {
         gross.is_some_and(|gross| self.policy.gross_share.ln() + gross.ln_e() > others)
     }
 
-    /// Whether one route weighs more than every comparison and every limit.
+    /// Whether one route has more weighted evidence than every comparison and every limit.
     fn by_route(&self) -> bool {
         let compared = self.weighted(MetricTest::ln_e).into_iter();
         let most = compared.chain(self.limited()).fold(0.0, f64::max);
@@ -411,7 +412,7 @@ impl Judge {
         }
     }
 
-    /// What the evidence says now.
+    /// The verdict on the evidence now.
     pub fn verdict(&self) -> Verdict {
         if self.cause().is_some() {
             return Verdict::Fail {
@@ -447,7 +448,7 @@ impl Judge {
         }
     }
 
-    /// Whether a small share has shown slowness, and no failures: those would become more in an equal share.
+    /// Whether a small share has shown slowness but no failures: an equal share would have more of those.
     fn is_to_be_confirmed(&self) -> bool {
         let [failures, p50, p90, p99] = self.weighted(MetricTest::ln_small);
         let (mut failures, mut latency) = (vec![failures], vec![p50, p90, p99]);
@@ -463,7 +464,7 @@ impl Judge {
             && ln_sum(&failures) <= self.policy.amber.ln()
     }
 
-    /// Whether every metric that is asked is shown to be within the margin.
+    /// Whether every required metric is proven to be within the margin.
     fn shown(&self) -> bool {
         let needed = self.policy.ln_pass();
         let mut asked = Metric::ALL
@@ -472,14 +473,14 @@ impl Judge {
         asked.all(|ln_e| ln_e >= needed)
     }
 
-    /// Evidence that green is good enough in this metric; none where that is not asked.
+    /// Evidence that green is good enough in this metric, in nats; `None` where that is not required.
     fn ln_e_pass(&self, metric: Metric) -> Option<f64> {
         let m = metric as usize;
         let weighs = self.policy.weights[m] > 0.0;
         self.tracks[m].ln_e_pass().filter(|_| weighs)
     }
 
-    /// Green fails nearly everything, and blue (where it serves) much less: no statistics needed.
+    /// Whether green fails nearly everything, and blue (where it serves) much less: no statistics needed.
     fn outage(&self) -> bool {
         if self.seconds < Judge::RECENT as u64 {
             return false;
@@ -658,7 +659,7 @@ pub(crate) mod tests {
     #[test]
     fn green_under_suspicion_never_passes() {
         let mut judge = Judge::new(Policy::default());
-        // Bursts, apart from each other.
+        // Separate bursts.
         for _ in 0..4 {
             feed(&mut judge, 1, pool(475, 0), pool(25, 3));
             feed(&mut judge, 2, pool(475, 0), pool(25, 0));

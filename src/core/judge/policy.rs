@@ -1,4 +1,4 @@
-//! How much worse green may be, how sure the judge must be, and how it bets.
+//! The judge's settings: margins, error probabilities and betting.
 
 use super::{ContentPolicy, Metric, Slo, Unit};
 use crate::core::analysis::EvidenceKinds;
@@ -17,47 +17,48 @@ pub struct Policy {
     pub alpha: f64,
     /// Chance of a false promotion that is accepted: PASS at evidence `1 / alpha_pass` for every metric.
     pub alpha_pass: f64,
-    /// Evidence of harm above which green is never promoted.
+    /// Evidence of harm (an e-value) above which green is never promoted.
     pub amber: f64,
-    /// Evidence against blue's past from which blue is asked whether it would do better.
+    /// Evidence against blue's past from which blue is compared again.
     pub suspicion: f64,
-    /// Weight of each metric in the evidence of harm; they add up to 1. What weighs nothing is not asked for PASS either.
+    /// Weight of each metric in the evidence of harm; they add up to 1. A metric with weight 0 is not required for PASS
+    /// either.
     pub weights: [f64; 4],
     /// Odds ratio that is tolerated before green counts as worse.
     pub omega0: [f64; 4],
-    /// Share of requests, in a million, that is tolerated on top.
+    /// Share of requests, in parts per million, that is tolerated on top.
     pub delta0_ppm: [u64; 4],
     /// Alternatives that are bet on, as multiples of `omega0`.
     pub fail_ratios: [f64; 6],
-    /// Share of the wealth that is bet from the first second.
+    /// Share of the wealth that is bet from the first second, 0 to 1.
     pub initial_stake: f64,
     /// Seconds over which the rest is bet: about the planned length of a rollout.
     pub horizon_s: f64,
     /// Evidence (in nats) that one second may add in the long run.
     pub rho: f64,
-    /// The same for errors, with `persistence`.
+    /// `rho` for errors, with `persistence`, in nats.
     pub error_rho: f64,
-    /// The same for the mildest alternative of latency: a pool that wanders by itself looks like it.
+    /// `rho` for the mildest alternative of latency, in nats: a pool that wanders by itself looks like it.
     #[serde(default = "plain_rho")]
     pub mild_rho: f64,
-    /// The same while green serves alone and is compared with the past.
+    /// `rho` while green serves alone and is compared with the past, in nats.
     pub history_rho: f64,
-    /// The same where that only raises suspicion.
+    /// `rho` where the comparison with the past only raises suspicion, in nats.
     pub suspicion_rho: f64,
     /// Evidence (in nats) that one burst may add below `burst_rps`.
     pub burst_low: f64,
-    /// The same from `burst_rps` on.
+    /// Evidence (in nats) that one burst may add from `burst_rps` on.
     pub burst_high: f64,
-    /// The same for errors, with `persistence`.
+    /// Evidence (in nats) that one burst of errors may add, with `persistence`.
     pub error_burst: f64,
-    /// The same for the mildest alternative of latency.
+    /// Evidence (in nats) that one burst may add to the mildest alternative of latency.
     #[serde(default = "plain_burst")]
     pub mild_burst: f64,
     /// Successive seconds from which errors count beyond what bursts may add, apart from the worst of them
     /// (`core::sequential`); 0: never. A pause of up to three seconds touches four.
     #[serde(default)]
     pub persistence: usize,
-    /// Green requests a second from which one second says a lot.
+    /// Green requests per second from which one second is strong evidence.
     pub burst_rps: f64,
     /// Alternatives for PASS, as multiples of the margin.
     pub pass_ratios: [f64; 4],
@@ -69,7 +70,7 @@ pub struct Policy {
     pub pass_dt_max: f64,
     /// Odds ratio of errors within which green is good enough.
     pub pass_omega1: f64,
-    /// Share of requests, in a million, on top.
+    /// Share of requests, in parts per million, on top of `pass_omega1`.
     pub pass_delta1_ppm: u64,
     /// `pass_omega1` of the last step.
     pub final_omega1: f64,
@@ -83,46 +84,50 @@ pub struct Policy {
     pub lat_pass_final: Margin,
     /// Seconds at the start in which latency is not judged, so that caches may fill.
     pub warmup_s: u64,
-    /// Harm cap: FAIL when green cost more than so many failed requests beyond blue's rate.
+    /// Harm cap: FAIL when green's failed requests beyond blue's rate exceed this number.
     pub max_excess_failures: Option<u64>,
-    /// Share of blue's requests in a step that fail, from which silence is no reason to promote green.
+    /// Share of blue's requests in a step that fail, from which missing proof is no reason to promote green.
     #[serde(default = "never_gross")]
     pub gross_failures: f64,
     /// Absolute limits of green.
     pub slo: Slo,
-    /// Their part in the evidence of harm, shared alike, where there are some; the comparisons have the rest.
+    /// Weight of the absolute limits in the evidence of harm, split evenly, where there are some; the comparisons have
+    /// the rest.
     pub slo_share: f64,
     /// Latency waits for `warmup_s` in each share that is raised, not in the first alone.
     #[serde(default)]
     pub warms_up_each_share: bool,
-    /// Share of all requests from which latency is compared fairly, 0 to 0.5: slowness in a smaller one convicts nothing
-    /// and is looked at in an equal share. 0: every share is fair.
+    /// Share of all requests from which latency is compared fairly, 0 to 0.5: slowness in a smaller share never
+    /// convicts and is confirmed in an equal share. 0: every share is fair.
     #[serde(default)]
     pub fair_share: f64,
-    /// Evidence of harm in a small share, slowness included, from which it is looked at in an equal share.
+    /// Evidence of harm in a small share, slowness included, from which an equal share confirms it.
     #[serde(default = "never")]
     pub confirm: f64,
-    /// Part of gross slowness in the evidence of harm: requests of more than ten times blue's median.
+    /// Weight of gross slowness (requests above ten times blue's median) in the evidence of harm.
     #[serde(default)]
     pub gross_share: f64,
-    /// What one piece of evidence of harm is.
+    /// The unit of evidence of harm.
     #[serde(skip_serializing_if = "Unit::is_requests")]
     pub unit: Unit,
-    /// The part of route groups in the evidence of harm, shared alike; all else has the rest. Recordings from before have none.
+    /// Weight of route groups in the evidence of harm, split evenly; all else has the rest. Older recordings have no
+    /// such weight.
     #[serde(default)]
     pub routes_share: f64,
-    /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0: that is not asked.
+    /// Evidence of one route, divided by the number of routes, above which green is never promoted; 0 disables the
+    /// check.
     #[serde(default)]
     pub routes_amber: f64,
-    /// Kinds of evidence that are gathered under this policy; the oldest recordings name none.
+    /// Kinds of evidence that are gathered under this policy; the oldest recordings name no kinds.
     #[serde(default)]
     pub evidence: EvidenceKinds,
-    /// The part of the further comparisons of answers in the evidence of harm, a quarter for each kind; recordings from before have none.
+    /// Weight of the further comparisons of answers in the evidence of harm, a quarter for each kind; older recordings
+    /// have no such weight.
     #[serde(default)]
     pub answers_share: f64,
-    /// What each of [`crate::core::answers::AnswerKind::ALL`] leads to.
+    /// What a difference in each kind of [`crate::core::answers::AnswerKind::ALL`] leads to.
     pub answers: [Hearing; 4],
-    /// What sizes and content types of answers lead to. In recordings from before they are not looked at.
+    /// What differences in sizes and content types lead to. Older recordings did not compare them.
     #[serde(default)]
     pub contents: ContentPolicy,
 }
@@ -182,12 +187,12 @@ impl Default for Policy {
     }
 }
 
-/// Policies that were recorded before there was an equal share never ask for one.
+/// The threshold of policies recorded before there was an equal share: never reached.
 fn never() -> f64 {
     f64::MAX
 }
 
-/// `rho` and `burst_high` of every policy that was recorded before the mildest alternative had its own.
+/// `rho` and `burst_high` of every policy that was recorded before the mildest alternative had values of its own.
 fn plain_rho() -> f64 {
     0.5
 }
@@ -196,18 +201,18 @@ fn plain_burst() -> f64 {
     1.0
 }
 
-/// Policies that were recorded before a blue could be called broken never call it so.
+/// The threshold of policies recorded before gross failure of blue was detected: never reached.
 fn never_gross() -> f64 {
     Policy::NEVER_GROSS
 }
 
 impl Policy {
-    /// `gross_failures` of a service whose failures are its clients' own.
+    /// `gross_failures` of a service that counts failures caused by its clients: never reached.
     pub const NEVER_GROSS: f64 = 2.0;
 
     /// This policy with the request as the unit of evidence.
     pub fn by_requests(&self) -> Policy {
-        // Answers to newcomers are no part of all requests that says something of the rest.
+        // Answers to newcomers are a part of all requests that represents the rest poorly.
         let answers_share = match self.unit {
             Unit::Requests => self.answers_share,
             Unit::Users => 0.0,
@@ -219,17 +224,17 @@ impl Policy {
         }
     }
 
-    /// Evidence of harm at which green fails.
+    /// Natural logarithm of the evidence of harm at which green fails, in nats.
     pub fn ln_limit(&self) -> f64 {
         -self.alpha.ln()
     }
 
-    /// Evidence that every metric needs for PASS.
+    /// Natural logarithm of the evidence that every metric needs for PASS, in nats.
     pub fn ln_pass(&self) -> f64 {
         -self.alpha_pass.ln()
     }
 
-    /// What so many absolute limits have of the evidence of harm.
+    /// The weight of `limits` absolute limits in the evidence of harm.
     pub(super) fn rails_share(&self, limits: usize) -> f64 {
         if limits == 0 { 0.0 } else { self.slo_share }
     }
@@ -254,7 +259,7 @@ impl Policy {
         }
     }
 
-    /// The guard without grants for what lasts.
+    /// The guard without grants for lasting harm.
     fn bursts(&self) -> Betting {
         Betting {
             ratios: self.fail_ratios,
@@ -277,7 +282,7 @@ impl Policy {
         }
     }
 
-    /// How wealth is bet while green serves alone and blue can be asked: a burst may raise suspicion.
+    /// How wealth is bet while green serves alone and blue can be compared again: a burst may raise suspicion.
     pub fn suspicion_betting(&self) -> Betting {
         Betting {
             rho: self.suspicion_rho,

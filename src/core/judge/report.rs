@@ -13,7 +13,7 @@ use crate::core::fault::Faults;
 use crate::core::stats::Limits;
 use serde::{Deserialize, Serialize};
 
-/// What is compared.
+/// A compared metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -21,9 +21,9 @@ pub enum Metric {
     Err,
     /// Requests slower than blue's median.
     P50,
-    /// Requests slower than nine of ten of blue's.
+    /// Requests slower than blue's 90th percentile.
     P90,
-    /// Requests slower than 99 of 100 of blue's.
+    /// Requests slower than blue's 99th percentile.
     P99,
 }
 
@@ -41,7 +41,7 @@ impl Metric {
         }
     }
 
-    /// The place of a latency metric in [`crate::core::stats::QUANTILES`].
+    /// The index of a latency metric in [`crate::core::stats::QUANTILES`].
     pub const fn level(self) -> Option<usize> {
         match self {
             Metric::Err => None,
@@ -60,38 +60,38 @@ pub enum Cause {
     Outage,
     /// The evidence of harm reached its limit.
     Evidence,
-    /// It did, and most of it is that green is beyond an absolute limit.
+    /// The evidence of harm reached its limit, and most of it is that green is beyond an absolute limit.
     Slo,
-    /// Green cost more failed requests than allowed.
+    /// Green's failed requests beyond blue's rate exceed the harm cap.
     HarmCap,
 }
 
 /// One metric's evidence. Counts are of the whole rollout; latency without the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was compared.
+    /// The compared metric.
     pub metric: Metric,
     /// Blue's requests while it served beside green.
     pub blue_requests: u64,
-    /// Of these, the failed or slow ones.
+    /// Blue's failed or slow requests.
     pub blue_bad: u64,
     /// Green's requests.
     pub green_requests: u64,
-    /// Of these, the failed or slow ones.
+    /// Green's failed or slow requests.
     pub green_bad: u64,
-    /// Mantel-Haenszel odds ratio of the two; none where blue had no bad request beside green's.
+    /// Mantel-Haenszel odds ratio of the two; `None` where blue had no bad request beside green's.
     pub odds: Option<f64>,
-    /// Lowest odds ratio that the data leave.
+    /// Lower bound of the odds ratio.
     pub odds_low: f64,
-    /// Highest odds ratio that the data leave; none where they leave any.
+    /// Upper bound of the odds ratio; `None` where there is no bound.
     pub odds_high: Option<f64>,
     /// The share of bad requests that is tolerated while green serves alone.
     pub tolerated: Option<f64>,
-    /// Evidence that green is worse.
+    /// Evidence that green is worse, as a natural logarithm, in nats.
     pub ln_e_fail: f64,
-    /// Evidence that green is good enough in this step; none where that is not asked.
+    /// Evidence that green is good enough in this step, in nats; `None` where that is not required.
     pub ln_e_pass: Option<f64>,
-    /// What is counted instead of requests where users are pinned.
+    /// Counts of users, where users are pinned and are counted instead of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spoken: Option<Spoken>,
 }
@@ -112,52 +112,53 @@ impl Finding {
 /// Everything that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Evidence that green is worse, now.
+    /// Evidence that green is worse, now: a natural logarithm, in nats.
     pub ln_e: f64,
-    /// The highest that it was.
+    /// The highest value of `ln_e` so far, in nats.
     pub ln_e_max: f64,
-    /// Evidence of this step that green, serving alone, is worse than blue's past.
+    /// Evidence of this step that green, serving alone, is worse than blue's past, in nats.
     #[serde(default)]
     pub ln_suspicion: f64,
-    /// Where blue is asked again.
+    /// Threshold of `ln_suspicion` at which blue is compared again, in nats.
     #[serde(default)]
     pub ln_suspect: f64,
-    /// Where green fails: `ln(1 / alpha)`.
+    /// Threshold of `ln_e` at which green fails: `ln(1 / alpha)`, in nats.
     pub ln_limit: f64,
-    /// Where a metric passes: `ln(1 / alpha_pass)`.
+    /// Threshold of `ln_e_pass` at which a metric passes: `ln(1 / alpha_pass)`, in nats.
     pub ln_pass: f64,
-    /// The chance of seeing this much evidence, at any time, from a green that is not worse.
+    /// The chance of this much evidence, at any time, from a green that is not worse: 0 to 1.
     pub p_anytime: f64,
     /// One finding for each metric.
     pub findings: Vec<Finding>,
-    /// The metric that weighs most in the evidence of harm, of those that are compared.
+    /// The compared metric with most weight in the evidence of harm.
     pub blamed: Metric,
-    /// The metric that weighs most in the suspicion.
+    /// The metric with most weight in the suspicion.
     #[serde(default = "errors")]
     pub suspected: Metric,
     /// One finding for each absolute limit.
     #[serde(default)]
     pub rails: Vec<LimitFinding>,
-    /// The place in `rails` of the limit that weighs more than every comparison.
+    /// The index in `rails` of the limit with more weighted evidence than every comparison.
     #[serde(default)]
     pub broken: Option<usize>,
     /// Gross slowness, where it is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<GrossFinding>,
-    /// Gross slowness weighs more than every comparison and limit.
+    /// Whether gross slowness has more weighted evidence than every comparison and limit.
     #[serde(default)]
     pub grossly_slow: bool,
-    /// Latency is compared with a fresh copy of blue's release, not with blue's pool.
+    /// Whether latency is compared with a fresh copy of blue's release, not with blue's pool.
     #[serde(default)]
     pub baseline: bool,
-    /// Evidence that green is worse, with what a share too small for a fair comparison has shown of its latency.
+    /// Evidence that green is worse, including the latency evidence of a share too small for a fair comparison, in
+    /// nats.
     #[serde(default)]
     pub ln_small: f64,
     /// The rule that makes green fail.
     pub cause: Option<Cause>,
     /// Failed requests that green cost beyond blue's rate.
     pub excess_failures: f64,
-    /// The most that it may cost.
+    /// The limit of `excess_failures`.
     pub max_excess_failures: Option<u64>,
     /// Latency limits in force.
     pub limits: Option<Limits>,
@@ -166,10 +167,10 @@ pub struct Report {
     /// Seconds judged in this step.
     #[serde(default)]
     pub step_seconds: u64,
-    /// Seconds from green's first request until latency is judged,
+    /// Seconds from green's first request until latency is judged.
     #[serde(default)]
     pub grace_seconds: u64,
-    /// and how many of them are left.
+    /// Seconds left until latency is judged.
     #[serde(default)]
     pub grace_left: u64,
     /// Green requests judged in the whole rollout.
@@ -177,30 +178,30 @@ pub struct Report {
     /// The routes with most evidence, then with most requests, where requests were counted by route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteFinding>,
-    /// The route that speaks most against green, where it weighs most of all or leans worse.
+    /// The route with most evidence against green, where it weighs most of all or leans worse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Blamed>,
-    /// What answers were like besides.
+    /// The results of the further comparisons of answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<AnswerFinding>,
-    /// The kind of them that weighs more than everything else.
+    /// The kind of answers with more weighted evidence than everything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerKind>,
-    /// How green's answers differ from blue's, as far as that is told.
+    /// The reported differences of contents between green's answers and blue's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<ContentFinding>,
-    /// What answers are like, where that is judged and weighs most of all.
+    /// The judged difference of contents that has most evidence of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentFinding>,
     /// Where green's failed requests failed, as far as the caller knows it.
     #[serde(default)]
     pub faults: Faults,
-    /// What requests of shifter's own have shown, where the caller sends some.
+    /// The report on shifter's own probe requests, where the caller sends some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probes: Option<Box<Report>>,
     /// Requests and failures of the last seconds: blue, blue failed, green, green failed.
     pub recent: [u64; 4],
-    /// What one piece of evidence of harm is.
+    /// The unit of evidence of harm.
     #[serde(default, skip_serializing_if = "Unit::is_requests")]
     pub unit: Unit,
 }
@@ -343,7 +344,7 @@ impl Report {
         }
     }
 
-    /// Why blue is asked again, in numbers.
+    /// Why blue is compared again, in numbers.
     pub fn suspicion(&self) -> String {
         format!(
             "{}, suspicion {}, blue is asked from {} on",
@@ -436,7 +437,7 @@ impl Report {
             Some(odds) => format!("{} the odds", times(odds)),
             None if counts[0] == 0 => "neither had any".to_owned(),
             None if counts[2] == 0 => "blue had none".to_owned(),
-            // Blue's came in blocks in which green had no request: the plain ratio of what is shown.
+            // Blue's bad requests came in blocks in which green had no request: the plain ratio of the counts.
             None => format!("{} the odds", times(finding.plain_odds())),
         };
         let control = match finding.metric {

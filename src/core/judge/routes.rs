@@ -1,20 +1,21 @@
-//! Evidence by route group: one page that breaks alone is found under the noise of the others.
+//! Evidence by route group: finds a single broken page under the noise of the others.
 //!
 //! Each of the [`PLACES`] groups, and the rest together, has a FAIL process of its own on the two-by-two tables of
 //! its requests. Whether a request fails decides neither its group nor its pool: the group is what it asks for, and
 //! a group gets its place by traffic alone, before anything of it was judged. So each process is dominated by a
 //! nonnegative supermartingale under "green is not worse on this route" (Turner, Ly, Grünwald, arXiv 2106.02693; the
 //! guard only lowers it: `sequential/wealth.rs`), with respect to all that is known before a second. A place without a
-//! group is worth 1, and the mean over a fixed number of places is dominated by an e-process too, however groups depend on each other (Vovk, Wang, "E-values", Annals of Statistics
-//! 2021, section 3: arithmetic means of e-values are e-values). It enters the evidence of harm with the fixed weight
+//! group is worth 1, and the mean over a fixed number of places is dominated by an e-process too, however groups depend
+//! on each other (Vovk, Wang, "E-values", Annals of Statistics 2021, section 3: arithmetic means of e-values are
+//! e-values). It enters the evidence of harm with the fixed weight
 //! [`super::Policy::routes_share`], so the chance of a false rollback is still at most `alpha`.
 //!
-//! What is assumed beyond the whole: requests of one route fall on the pools by chance given the route. Where they
+//! Assumed beyond the whole: requests of one route fall on the pools by chance given the route. Where they
 //! do not (a rule with a weight, a client that keeps its pool), such requests are not judged, or the assumption of
 //! the whole is broken too.
 //!
-//! Beside that, a route on which green fails at least half may *lean* worse by all that is known of it, blue's past
-//! before green had users included: that convicts nothing, it only keeps silence from promoting.
+//! A route on which green fails at least half may also *lean* worse by all its counts, blue's past before green had
+//! users included: that never convicts; it only prevents a promotion without proof.
 
 use super::metric_test::add;
 use super::words::grouped;
@@ -23,16 +24,16 @@ use crate::core::routes::{OTHERS, RouteCounts, RoutePast, RouteSecond};
 use crate::core::sequential::{Block, FailProcess, TwoByTwo, ln_sum, times_ln};
 use serde::{Deserialize, Serialize};
 
-/// Groups that have a process of their own. One more is the rest.
+/// Number of groups that have a process of their own. One more process is for the rest.
 pub const PLACES: usize = 20;
 
 /// Failed requests on a route below which it does not lean worse by its counts alone.
 const LEANING_FAILURES: u64 = 3;
 
-/// Evidence (in nats) of a route above which it is told of first.
+/// Evidence (in nats) of a route from which it is reported first.
 const TELLING: f64 = 0.7;
 
-/// Findings that a report has at most.
+/// Highest number of findings in a report.
 const REPORTED: usize = 10;
 
 /// One group.
@@ -40,18 +41,18 @@ const REPORTED: usize = 10;
 struct Group {
     route: String,
     fail: FailProcess,
-    /// Requests since the last block was closed, blue and green beside each other.
+    /// Requests since the last block was closed, while blue and green served together.
     open: Block,
-    /// The whole rollout.
+    /// Counts of the whole rollout.
     seen: Block,
     /// Blue's requests before green had users, and how many of them failed.
     past: [u64; 2],
 }
 
-/// What is known by route.
+/// The evidence by route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Routes {
-    /// Up to [`PLACES`], in the order of their first request; a place that is taken stays so.
+    /// Up to [`PLACES`], in the order of their first request; a group keeps its place.
     groups: Vec<Group>,
     rest: Group,
 }
@@ -59,36 +60,36 @@ pub(super) struct Routes {
 /// One route's evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteFinding {
-    /// Method and template of the path; `others` for all without a place of their own.
+    /// Method and template of the path; `others` for all groups without a place.
     pub route: String,
     /// Blue's requests beside green.
     pub blue_requests: u64,
-    /// Of these, the failed ones.
+    /// Blue's failed requests beside green.
     pub blue_failed: u64,
     /// Blue's requests in the minutes before green had users.
     pub past_requests: u64,
-    /// Of these, the failed ones.
+    /// Blue's failed requests in those minutes.
     pub past_failed: u64,
     /// Green's requests.
     pub green_requests: u64,
-    /// Of these, the failed ones.
+    /// Green's failed requests.
     pub green_failed: u64,
-    /// Evidence that green is worse on this route.
+    /// Evidence that green is worse on this route, as a natural logarithm, in nats.
     pub ln_e: f64,
-    /// Evidence by all counts together, blue's past included; 0 where green does not fail at least half.
+    /// Evidence by all counts together, blue's past included, in nats; 0 where green does not fail at least half.
     pub ln_lean: f64,
 }
 
-/// The route that speaks most against green.
+/// The route with most evidence against green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blamed {
-    /// What is known of it.
+    /// The finding on the route.
     pub finding: RouteFinding,
-    /// It weighs more than every comparison of the whole and every limit.
+    /// It has more weighted evidence than every comparison of the whole and every limit.
     pub heaviest: bool,
     /// It leans worse.
     pub leaning: bool,
-    /// Routes that green had requests of: the evidence of one is divided by so many before it leans.
+    /// Number of routes with requests of green: the evidence of one is divided by this number before it leans.
     pub among: u64,
 }
 
@@ -150,7 +151,7 @@ impl Group {
         add(&mut self.seen, &counts);
     }
 
-    /// A second is over; beside blue a block closes once both pools had a request in it.
+    /// Ends a second; beside blue a block closes once both pools had a request in it.
     fn second(&mut self, beside: bool) {
         self.open.seconds += 1;
         if !beside {
@@ -161,7 +162,7 @@ impl Group {
         }
     }
 
-    /// Evidence by one table of all counts, where green fails at least half: the mean over all alternatives.
+    /// Evidence by one table of all counts, in nats, where green fails at least half: the mean over all alternatives.
     ///
     /// At any moment that does not depend on the counts its mean is at most 1 if blue's past is of one kind with what
     /// it serves now (each ratio is one of hypergeometric likelihoods); it is no e-process over time.
@@ -199,7 +200,7 @@ impl Group {
         }
     }
 
-    /// The more of its own evidence and that of its counts.
+    /// The greater of the evidence by seconds and that by all counts, in nats.
     fn ln_worst(&self, policy: &Policy) -> f64 {
         self.fail.ln_e().max(self.ln_lean(policy))
     }
@@ -213,17 +214,17 @@ impl Routes {
         }
     }
 
-    /// Of a judge that was saved before there were routes.
+    /// The routes of a judge that was saved before they existed.
     pub(super) fn unknown() -> Routes {
         Routes::new(&Policy::default())
     }
 
-    /// Nothing is known by route.
+    /// Whether nothing is known by route.
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.rest.seen == Block::default()
     }
 
-    /// The groups that have places before green has users: those with most requests of blue.
+    /// Gives the groups with most requests of blue a place before green has users.
     pub(super) fn remember(&mut self, policy: &Policy, past: &[RoutePast]) {
         for one in past {
             if let Some(at) = self.place(policy, &one.route) {
@@ -232,7 +233,7 @@ impl Routes {
         }
     }
 
-    /// The place of a group, which it gets when there is one left.
+    /// The index of a group, which it is given when one is left.
     fn place(&mut self, policy: &Policy, route: &str) -> Option<usize> {
         let known = self.groups.iter().position(|group| group.route == route);
         if known.is_none() && self.groups.len() < PLACES && route != OTHERS {
@@ -242,7 +243,7 @@ impl Routes {
         known
     }
 
-    /// What was counted, by places: what has none is in the last one.
+    /// Counts by the indices of groups; groups without an index are counted in the last one.
     pub(super) fn sorted(&self, counted: &[RouteCounts]) -> RouteSecond {
         let mut second = RouteSecond::default();
         let mut rest = [0; 4];
@@ -277,7 +278,7 @@ impl Routes {
         second
     }
 
-    /// Takes what was counted in a second that is not over yet.
+    /// Adds the counts of a second that is not over yet.
     pub(super) fn count(&mut self, policy: &Policy, second: &RouteSecond) {
         for route in &second.new {
             self.place(policy, route);
@@ -292,14 +293,14 @@ impl Routes {
         }
     }
 
-    /// Half-open blocks are dropped: they mix two shares.
+    /// Drops half-open blocks: they mix two shares.
     pub(super) fn start_step(&mut self) {
         for group in self.all_mut() {
             group.open = Block::default();
         }
     }
 
-    /// A second is over. While green serves alone nothing is compared.
+    /// Ends a second. While green serves alone nothing is compared.
     pub(super) fn tick(&mut self, beside: bool) {
         for group in self.all_mut() {
             group.second(beside);
@@ -314,7 +315,7 @@ impl Routes {
         self.groups.iter().chain([&self.rest])
     }
 
-    /// The mean of all places' evidence.
+    /// The mean of all places' evidence, as a natural logarithm, in nats.
     pub(super) fn ln_e(&self) -> f64 {
         let free = (PLACES - self.groups.len().min(PLACES)) as f64;
         let mut terms = vec![free.ln()];
@@ -322,18 +323,18 @@ impl Routes {
         ln_sum(&terms) - places().ln()
     }
 
-    /// Groups that green had requests of.
+    /// Number of groups with requests of green.
     fn among(&self) -> u64 {
         self.all().filter(|group| group.seen.green > 0).count() as u64
     }
 
-    /// The group that speaks most against green.
+    /// The group with most evidence against green.
     fn worst(&self, policy: &Policy) -> Option<&Group> {
         let asked = self.all().filter(|group| group.seen.green > 0);
         asked.max_by(|a, b| a.ln_worst(policy).total_cmp(&b.ln_worst(policy)))
     }
 
-    /// Whether a group leans worse: its evidence, divided by the number of groups, is above the line.
+    /// Whether a group leans worse: its evidence, divided by the number of groups, is above the threshold.
     pub(super) fn leaning(&self, policy: &Policy) -> bool {
         let limit = policy.routes_amber;
         if limit <= 0.0 {
@@ -343,13 +344,13 @@ impl Routes {
         worst.is_some_and(|worst| worst - (self.among() as f64).ln() >= limit.ln())
     }
 
-    /// The heaviest group's evidence as it weighs in the whole, without the routes' share.
+    /// The heaviest group's weighted evidence in the whole, in nats, without the routes' share.
     pub(super) fn ln_heaviest(&self) -> f64 {
         let evidence = self.all().map(|group| group.fail.ln_e());
         evidence.fold(f64::NEG_INFINITY, f64::max) - places().ln()
     }
 
-    /// The group that speaks most against green, where one speaks at all.
+    /// The group with most evidence against green, where there is such evidence.
     pub(super) fn blamed(&self, policy: &Policy, heaviest: bool) -> Option<Blamed> {
         let leaning = self.leaning(policy);
         let group = if heaviest && !leaning {
@@ -396,7 +397,8 @@ mod tests {
     use crate::core::stats::{PoolCounts, Tick};
     use proptest::prelude::*;
 
-    /// Without grants for what lasts, which have numbers of their own, and without gross slowness and answers.
+    /// A policy without grants for lasting harm, which have numbers of their own, and without gross slowness and
+    /// answers.
     fn plain() -> Policy {
         Policy {
             persistence: 0,
@@ -562,7 +564,7 @@ mod tests {
     }
 
     proptest! {
-        /// With a share the whole evidence is the average of what it is without and of the routes'.
+        /// With a share, the whole evidence is the average of the evidence without routes and of the routes'.
         #[test]
         fn the_evidence_is_an_average(seconds in prop::collection::vec((0u64..9, 0u64..9, 0u64..9, 0u64..9), 1..60)) {
             let policy = plain();

@@ -1,8 +1,8 @@
 //! Suspicion that green harms blue: both versions share a processor, a disk, a database or a cache.
 //!
 //! A comparison of green with blue cannot see it: what slows both cancels. So blue beside green is compared with
-//! its own past, frozen before green's first share. What happens outside looks the same, so this convicts
-//! nothing: it starts a switchback ([`crate::core::switchback`]), which can tell the two apart. A wrong
+//! its own past, frozen before green's first share. An outside cause looks the same, so this never convicts:
+//! it starts a switchback ([`crate::core::switchback`]), which can tell the two apart. A wrong
 //! suspicion costs some minutes, so little slack is left, and no e-value is claimed for it.
 
 use super::Metric;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Seconds of blue's past without which there is nothing to compare with.
 const SECONDS_MIN: u64 = 20;
 
-/// How far above its worst minute a rate must lie before it is news: a ratio and a share of requests.
+/// How far a rate must lie above that of blue's worst minute to count as worse: a ratio and a share of requests.
 const SLACK: (f64, f64) = (1.05, 0.001);
 
 /// Blue's rates before green had a share.
@@ -24,11 +24,11 @@ const SLACK: (f64, f64) = (1.05, 0.001);
 /// The rates are measured at the borders of these buckets, so rounding to buckets does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    /// Share of failed requests that is no news.
+    /// Share of failed requests that is tolerated.
     pub failures: f64,
     /// The bucket above which a request is slow, for each of [`QUANTILES`].
     pub buckets: [usize; 3],
-    /// Shares of slow requests that are no news.
+    /// Shares of slow requests that are tolerated.
     pub slow: [f64; 3],
 }
 
@@ -57,7 +57,8 @@ impl Reference {
         })
     }
 
-    /// After a switchback that did not convict: what blue did in it is no news either, until it gets clearly worse.
+    /// The reference after a switchback that did not convict: blue's rates in it are tolerated too, until they get
+    /// clearly worse.
     #[must_use]
     pub fn raised(self, seen: &SpanStats) -> Reference {
         let mut raised = self;
@@ -70,7 +71,7 @@ impl Reference {
             raised.buckets[level] = bucket.max(self.buckets[level]);
             let now = share(&seen.latency, raised.buckets[level]).unwrap_or(0.0);
             let now = no_news(CLEARLY * now);
-            // Above a higher bucket the old rate was lower than it is held to be here.
+            // Above a higher bucket the old rate was lower than the one tolerated here.
             raised.slow[level] = match bucket > self.buckets[level] {
                 true => now,
                 false => self.slow[level].max(now),
@@ -86,7 +87,7 @@ impl Reference {
             .map_or(self.failures, |level| self.slow[level])
     }
 
-    /// Requests and bad ones among them.
+    /// The number of requests, and of bad ones among them.
     fn counts(&self, metric: Metric, seen: &SpanStats) -> (u64, u64) {
         match metric.level() {
             None => (seen.requests, seen.failed.min(seen.requests)),
@@ -98,7 +99,7 @@ impl Reference {
     }
 }
 
-/// How much worse than in a switchback that cleared green is news again.
+/// How much worse than in a switchback that cleared green a rate must be to count as worse again.
 const CLEARLY: f64 = 1.2;
 
 fn no_news(rate: f64) -> f64 {
@@ -110,7 +111,7 @@ fn buckets(latency: &Histogram) -> [usize; 3] {
     QUANTILES.map(|q| Histogram::bucket((1_000.0 * latency.quantile(q)).round() as u64))
 }
 
-/// Requests in buckets above this one.
+/// The number of requests in buckets above this one.
 fn above(latency: &Histogram, bucket: usize) -> u64 {
     latency.buckets().iter().skip(bucket + 1).sum()
 }
@@ -120,7 +121,7 @@ fn share(latency: &Histogram, bucket: usize) -> Option<f64> {
     (all > 0).then(|| above(latency, bucket) as f64 / all as f64)
 }
 
-/// What blue beside green says, in one share of green's.
+/// Blue beside green against its past, in one share of green's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shared {
     reference: Reference,
@@ -131,7 +132,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A share begins.
+    /// Starts a share.
     pub fn new(policy: &Policy, reference: Reference) -> Shared {
         let track =
             |metric| HistoryFail::new(policy.suspicion_betting(), reference.tolerated(metric));
@@ -144,12 +145,12 @@ impl Shared {
         }
     }
 
-    /// What blue is compared with.
+    /// The rates that blue is compared with.
     pub fn reference(&self) -> Reference {
         self.reference
     }
 
-    /// Takes what blue did in so many seconds.
+    /// Takes blue's statistics over `seconds` seconds.
     pub fn second(&mut self, blue: &SpanStats, seconds: u64) {
         self.seen.merge(blue);
         for (track, metric) in self.tracks.iter_mut().zip(Metric::ALL) {
@@ -158,7 +159,7 @@ impl Shared {
         }
     }
 
-    /// Evidence that blue is worse than its past: the weighted average of the metrics.
+    /// Evidence that blue is worse than its past, in nats: the weighted average of the metrics.
     pub fn ln_e(&self) -> f64 {
         let terms: Vec<f64> = self.weighted().map(|(_, ln_e)| ln_e).collect();
         ln_sum(&terms)
@@ -210,7 +211,7 @@ mod tests {
             ..SpanStats::default()
         };
         for n in 0..requests - failed {
-            // From half to one and a half times the middle.
+            // From half to one and a half times the median.
             let spread = 0.5 + n as f64 / (requests - failed) as f64;
             stats.latency.record((1_000.0 * millis * spread) as u64);
         }

@@ -1,33 +1,34 @@
-//! How a share begins, for what depends on more than what green is compared with.
+//! How a share begins, beyond the control that green is compared with.
 
 use super::Policy;
 use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 
-/// How a share begins. The default is how every share began before there were terms: recordings of then have none.
+/// How a share begins. The default is how every share began before there were terms: recordings from then have no
+/// terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Terms {
-    /// Green has more than before and needs `latency_grace` to get used to it; seconds of a ramp come on top.
+    /// Green has a larger share than before and needs `latency_grace` to warm up; seconds of a ramp come on top.
     pub raised: bool,
     /// Seconds over which green's share grows to its weight.
     pub ramp_s: u64,
-    /// Green's share is so small that any version would be colder in it: slowness in it convicts nothing.
+    /// Green's share is so small that any version would be colder in it: slowness in it never convicts.
     pub small: bool,
-    /// Slowness that a small share has shown is looked at in an equal share.
+    /// Slowness in a small share is confirmed in an equal share.
     pub confirms: bool,
-    /// Slowness of this small share was looked at in an equal share, and was not there: it is not asked any more.
+    /// Slowness of this small share was not confirmed in an equal share: it is not judged any more.
     pub cleared: bool,
-    /// Green's latency is compared with a fresh copy of blue's release that has as large a share: a fair comparison
-    /// however small the share is.
+    /// Green's latency is compared with a fresh copy of blue's release that has as large a share: a fair comparison,
+    /// also in a small share.
     pub baseline: bool,
 }
 
 impl Policy {
     /// Whether a share of this weight is too small for a fair comparison of latency.
     ///
-    /// A pool that is asked rarely is colder: caches, idle connections and workers that sleep. From `fair_share` on
-    /// both versions have about the same.
+    /// A pool with few requests is colder: caches, idle connections and sleeping workers. From `fair_share` on
+    /// both versions are about equally warm.
     pub fn is_small(&self, weight: Weight) -> bool {
         weight > Weight::NONE && weight.ratio() < self.fair_share
     }
@@ -59,7 +60,7 @@ mod tests {
         }
     }
 
-    /// The first second after which the judge says so; green has a twentieth of 200 requests a second.
+    /// The first second after which the judge reports slowness; green has a twentieth of 200 requests per second.
     fn says(
         judge: &mut Judge,
         seconds: u64,
@@ -144,7 +145,7 @@ mod tests {
         );
     }
 
-    /// Green in a twentieth is cold, and so is a baseline; blue's failures are those of both.
+    /// Green in a twentieth is cold, and so is a baseline; blue's failures are those of its pool and of the baseline.
     #[test]
     fn beside_a_baseline_a_small_share_convicts_and_a_cold_green_is_not_slower() {
         let terms = Terms {

@@ -1,4 +1,4 @@
-//! Evidence by users, where users are pinned: what one user does again is no second piece of evidence.
+//! Evidence by users, where users are pinned: repeated requests of one user are no second piece of evidence.
 //!
 //! # Why this is an e-process
 //!
@@ -11,18 +11,19 @@
 //! is left of the line: of its points, `g` of green's and `b` of blue's, `e` fail first in this second, and `x` of them
 //! on green; given `e`, `x` is hypergeometric with margins `(g, b, e)`. So each second is a two-by-two table of the
 //! *line* and the product of its likelihood ratios is a nonnegative martingale at odds 1, however active users are,
-//! whoever fails always, and whoever comes or goes: nothing is assumed of who is active. (To hold failures against the
-//! users who are *active* would not be safe: users who fail and leave are then held against those who stay.)
+//! however often some of them fail, and however they come and go: nothing is assumed of which users are active. (To
+//! hold failures against the users that are *active* would not be safe: users that fail and leave are then held against
+//! those that stay.)
 //!
-//! **Latency.** A user is looked at once in a share, after a number of timed requests that is drawn for its point.
-//! Users looked at in one block are a set that knows no version; given how many of them are green's and blue's, and
+//! **Latency.** A user is sampled once in a share, after a number of timed requests that is drawn for its point.
+//! Users sampled in one block are a set that is independent of the version; given how many are green's and blue's, and
 //! how many were slow, the slow ones on green are hypergeometric. A block ends by the number of its users alone.
 //!
 //! **Later shares** make two groups ([`crate::store::users`]): never counted, and counted on blue in the share just
 //! before. In each, all users' versions were divided by the same draw, so each is a table of its own and the product
 //! goes on. Users counted on green stay on green and are not counted again: they would repeat what they said.
 //!
-//! **Newcomers** are placed one by one, so their requests are tables as they are where nobody is pinned. One of them
+//! **Newcomers** are placed one by one, so their requests are tables as in a service without pinned users. One of them
 //! may be counted again as a pinned user; the two processes depend on each other and are *averaged*: an average of
 //! e-processes is one, however they depend.
 //!
@@ -31,8 +32,8 @@
 //! one user's first failure, so that this tolerates at least what is promised of requests.
 //!
 //! **Few users.** First failures do not come again: where all of green's users fail within seconds, the guard against
-//! bursts takes them for a pause and leaves nothing to find later. So [`Lasting`] keeps what they were worth, and lets
-//! it count as slowly as harm goes on. It is averaged with the other two.
+//! bursts takes them for a pause and leaves nothing to find later. So [`Lasting`] keeps the evidence they had, and lets
+//! it count at the pace at which harm goes on. It is averaged with the other two.
 //!
 //! Hypergeometric likelihood ratios: see [`crate::core::sequential`]. Risk sets: Cox, "Regression models and
 //! life-tables" (1972), here with the whole line at risk; ter Schure, Perez-Ortiz, Ly, Grünwald, "The anytime-valid
@@ -46,7 +47,7 @@ use crate::core::stats::Tick;
 use crate::core::users::{Sample, UserTick};
 use serde::{Deserialize, Serialize};
 
-/// What one piece of evidence of harm is.
+/// The unit of evidence of harm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -64,23 +65,23 @@ impl Unit {
     }
 }
 
-/// The counts behind the evidence where users are pinned: those that weigh more.
+/// The counts behind the evidence where users are pinned: of users, or of newcomers where those have more evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spoken {
-    /// Pinned users are counted; otherwise requests of newcomers, whom nothing pins yet.
+    /// Whether pinned users are counted; otherwise the requests of newcomers, which are not pinned yet.
     pub users: bool,
-    /// How many of blue.
+    /// Users (or requests) of blue.
     pub blue: u64,
-    /// Of these, the failed or slow ones.
+    /// Blue's failed or slow ones.
     pub blue_bad: u64,
-    /// How many of green.
+    /// Users (or requests) of green.
     pub green: u64,
-    /// Of these, the failed or slow ones.
+    /// Green's failed or slow ones.
     pub green_bad: u64,
 }
 
 impl Finding {
-    /// Whose counts are told, and green's bad and all, then blue's.
+    /// What is counted, in words, and the counts: green's bad and all, then blue's.
     pub(super) fn shown(&self) -> (&'static str, [u64; 4]) {
         match (&self.spoken, self.tolerated) {
             (Some(spoken), None) => {
@@ -103,30 +104,30 @@ impl Finding {
     }
 }
 
-/// Green's users that a block of latency waits for, on average: few enough to be soon, and seldom none.
+/// Green's users that a block of latency waits for, on average: few enough to come soon, and seldom none.
 const EXPECTED: f64 = 2.0;
 
-/// The most users that a block waits for.
+/// Highest number of users that a block waits for.
 const WAITED_MAX: u64 = 200;
 
-/// What one metric says of users in one second.
+/// The counts of one metric by users in one second.
 #[derive(Clone, Debug)]
 pub(super) struct SeenUsers {
-    /// For PASS: one request a second of each user; bad by the PASS limits.
+    /// For PASS: one request per second of each user; bad by the PASS limits.
     pub(super) pass: Block,
     /// Newcomers' requests.
     fresh: Block,
-    /// Requests of pinned users, one a second of each: only `blue` and `green` are asked for.
+    /// Requests of pinned users, one per second of each: only `blue` and `green` are used.
     pace: Block,
-    /// Both groups: the line's points at risk (failures), or the users that were looked at (latency).
+    /// Both groups: the line's points at risk (failures), or the sampled users (latency).
     groups: [Block; 2],
-    /// Pinned users who asked for the first time.
+    /// Pinned users that made their first request.
     active: (u64, u64),
     /// Green's part of the line.
     share: f64,
 }
 
-/// A second of so many and so many bad ones, blue's and green's.
+/// A second with the numbers of all and of bad requests, blue's and green's.
 fn second(blue: (u64, u64), green: (u64, u64)) -> Block {
     Block {
         seconds: 1,
@@ -138,9 +139,9 @@ fn second(blue: (u64, u64), green: (u64, u64)) -> Block {
 }
 
 impl SeenUsers {
-    /// What a metric says. Latency is not looked at before green is `warm`.
+    /// The counts of a metric. Latency is ignored before green is `warm`.
     ///
-    /// Where no user was told apart, every request is a newcomer's.
+    /// Where users are not told apart, every request is a newcomer's.
     pub(super) fn of(metric: Metric, tick: &Tick, plain: &Seen, warm: bool) -> SeenUsers {
         match (&tick.blue.users, &tick.green.users) {
             (Some(blue), Some(green)) if warm || metric.level().is_none() => {
@@ -195,14 +196,14 @@ impl SeenUsers {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ByUsers {
     fail: FailProcess,
-    /// First failures of few users, as far as harm goes on; errors alone.
+    /// First failures of few users, as far as harm goes on; for errors only.
     #[serde(default)]
     lasting: Option<Lasting>,
     /// Blocks of latency that wait for more users, by group.
     open: [Block; 2],
     open_fresh: Block,
     open_pass: Block,
-    /// Users: of blue, of these bad; of green, of these bad.
+    /// Users: of blue, its bad ones; of green, its bad ones.
     users: Block,
     /// Newcomers' requests.
     fresh: Block,
@@ -233,7 +234,7 @@ impl ByUsers {
         self.open_pass = Block::default();
     }
 
-    /// Adds a second beside blue; what of it is to be told to people comes back.
+    /// Adds a second beside blue; returns the counts to report.
     pub(super) fn tick(
         &mut self,
         metric: Metric,
@@ -292,7 +293,7 @@ impl ByUsers {
         self.users.green += seen.active.1;
     }
 
-    /// Evidence that green is worse, with that of newcomers.
+    /// Evidence that green is worse, with that of newcomers, in nats.
     pub(super) fn ln_e(&self, newcomers: f64) -> f64 {
         match &self.lasting {
             Some(lasting) => ln_sum(&[self.fail.ln_e(), newcomers, lasting.ln_e()]) - 3f64.ln(),
@@ -300,7 +301,7 @@ impl ByUsers {
         }
     }
 
-    /// The counts of pinned users, or of newcomers where these say more against green.
+    /// The counts of pinned users, or of newcomers where these have more evidence against green.
     pub(super) fn spoken(&self, newcomers: f64) -> Spoken {
         let users = self.fail.ln_e() >= newcomers || self.fresh.green_bad == 0;
         let counts = if users { &self.users } else { &self.fresh };
@@ -334,7 +335,7 @@ mod tests {
         })
     }
 
-    /// Requests, failed ones, and users of `active` who fail first, of those at risk.
+    /// A pool's requests and failures, its `active` users, and those of the `at_risk` that fail `first`.
     fn pool(requests: u64, failed: u64, active: u64, at_risk: u64, first: u64) -> PoolCounts {
         let one = Sample {
             requests: active,
@@ -373,7 +374,7 @@ mod tests {
                 blue: pool(30, 0, 20, 5_000, 0),
                 green: pool(30, 15, 20, 4_999, 0),
             });
-            // No more than one first failure is worth, however often it is told: at a half, twice.
+            // No more than one first failure is worth, however often it is repeated: at a half, twice.
             assert!(judge.ln_e() < 2f64.ln(), "{}", judge.ln_e());
         }
         assert_eq!(judge.cause(), None);
@@ -381,7 +382,7 @@ mod tests {
         assert!(spoken.users && (spoken.green_bad, spoken.blue_bad) == (1, 0));
     }
 
-    /// Twenty users of each version, who all fail on green within two seconds; they go on failing for so long.
+    /// Twenty users of each version; all of green's fail within two seconds and go on failing for `seconds` seconds.
     fn all_at_once(seconds: u64) -> Judge {
         let mut judge = judge();
         for second in 0..120 {
@@ -422,7 +423,7 @@ mod tests {
 
     #[test]
     fn failures_are_held_against_the_line_and_not_against_who_is_active() {
-        // Green's users ask twenty times as often: their failures are as many as blue's all the same.
+        // Green's users make twenty times as many requests: their first failures are as many as blue's all the same.
         let (mut judge, mut other) = (judge(), judge());
         for second in 0..600 {
             let busy = Tick {

@@ -1,8 +1,8 @@
-//! What the judge says.
+//! The judge's verdict.
 
 use serde::{Deserialize, Serialize};
 
-/// What the evidence says about green.
+/// The result of the evidence on green.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
@@ -10,29 +10,29 @@ pub enum Verdict {
     Pass,
     /// Green is worse; the reason is shown to people.
     Fail {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
     },
-    /// Green serves alone and looks worse than blue's past: blue is to be asked whether it would do better now.
+    /// Green serves alone and looks worse than blue's past: blue is to be compared again now.
     Suspect {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
     },
-    /// Green looks slower in a share that is too small for a fair comparison: both are to have about the same.
+    /// Green looks slower in a share that is too small for a fair comparison: both are to get about the same share.
     Unconfirmed {
-        /// Why, in numbers.
+        /// The reason, in numbers.
         reason: String,
     },
     /// Not enough evidence either way yet.
     Inconclusive {
-        /// The evidence of harm is above the amber line: never promote on silence.
+        /// The evidence of harm is above the amber threshold: no promotion without proof.
         leaning_worse: bool,
         /// Green requests judged in this step.
         step_requests: u64,
         /// Green requests judged in the whole rollout.
         total_requests: u64,
     },
-    /// Nothing is proven, and blue itself fails grossly: not to be worse than that is no reason to promote green.
+    /// Nothing is proven, and blue itself fails grossly: being no worse than that is no reason to promote green.
     BlueFails {
         /// How much both fail, in numbers.
         reason: String,
@@ -48,7 +48,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether it is undecided, with evidence of harm above the amber line.
+    /// Whether the verdict is undecided, with evidence of harm above the amber threshold.
     pub fn leans_worse(&self) -> bool {
         matches!(
             self,
@@ -59,7 +59,8 @@ impl Verdict {
         )
     }
 
-    /// The same where others than the judge found something bad: no pass, and no silence that could be passed over.
+    /// This verdict after another source than the judge found something bad: no pass, and no undecided verdict that
+    /// could be passed over.
     pub fn doubted(self) -> Verdict {
         let leaning = |step_requests, total_requests| Verdict::Inconclusive {
             leaning_worse: true,

@@ -1,4 +1,4 @@
-//! Numbers as people say them.
+//! Formats numbers for people.
 
 /// A share in words, and the counts behind it.
 pub(super) fn counted(bad: u64, requests: u64) -> (String, String) {
@@ -13,7 +13,7 @@ pub(super) fn counted(bad: u64, requests: u64) -> (String, String) {
     )
 }
 
-/// Percent with two digits that count: `2.1%`, `0.10%`, `100%`.
+/// Percent with two significant digits: `2.1%`, `0.10%`, `100%`.
 pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {

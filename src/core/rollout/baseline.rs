@@ -1,7 +1,7 @@
-//! The baseline as the machine sees it: it is started with green, green waits for it, and its loss ends nothing.
+//! The baseline in the state machine: it starts with green, green waits for it, and its loss ends nothing.
 //!
-//! Its share follows from green's ([`Places::beside`]), so no action carries it. It is taken away when it is lost and
-//! when the rollout ends, whatever the end.
+//! Its share follows from green's ([`Places::beside`]), so no action carries it. It is removed when it is lost and
+//! when the rollout ends, whatever the outcome.
 
 use crate::core::baseline::{Places, Standing};
 use crate::core::rollout::{Action, Event, Rollout};
@@ -9,7 +9,7 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 
 impl Rollout {
-    /// Where the baseline stands.
+    /// The state of the baseline.
     pub fn baseline(&self) -> Standing {
         self.baseline
     }
@@ -20,7 +20,7 @@ impl Rollout {
         serves.then(|| Places::beside(share)).flatten()
     }
 
-    /// The baseline is started with green, where the plan has one.
+    /// Starts the baseline with green, where the plan has one.
     pub(super) fn start_baseline(&mut self) -> Vec<Action> {
         if !self.plan.baseline {
             return vec![];
@@ -29,7 +29,7 @@ impl Rollout {
         vec![Action::StartBaseline]
     }
 
-    /// What is known of the baseline.
+    /// Handles an event of the baseline.
     pub(super) fn on_baseline(&mut self, event: &Event) -> Vec<Action> {
         match (event, self.baseline) {
             (Event::BaselineReady, Standing::Starting) => {
@@ -44,7 +44,7 @@ impl Rollout {
         }
     }
 
-    /// Green is healthy. It waits for the baseline for as long as half of what its own start may take.
+    /// Green is healthy. It waits for the baseline for at most half of its own start deadline.
     pub(super) fn ready(&mut self, step: usize, now: Time) -> Vec<Action> {
         if self.baseline != Standing::Starting {
             return self.enter(step + 1, now);
@@ -58,7 +58,7 @@ impl Rollout {
         actions
     }
 
-    /// The rollout is over, and with it the baseline.
+    /// Ends the baseline with the rollout.
     pub(super) fn end_baseline(&mut self) -> Option<Action> {
         let present = self.baseline.present();
         self.baseline = Standing::Absent;

@@ -1,4 +1,4 @@
-//! What a rollback is called, by what led to it.
+//! The outcome of a rollback, by its cause.
 
 use crate::core::outcome::Outcome;
 use crate::core::rollout::Rollout;
@@ -13,7 +13,7 @@ impl Rollout {
         }
     }
 
-    /// A command of people's own failed: that says nothing about green once users have seen it.
+    /// A command of the user's failed: once users have seen green, that is no evidence about green.
     pub(super) fn stopped_by(&self, reason: String) -> Outcome {
         if self.exposed {
             Outcome::Stopped { reason }

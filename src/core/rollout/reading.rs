@@ -1,4 +1,4 @@
-//! What can be read off a rollout.
+//! Read access to a rollout's state.
 
 use crate::core::event::Event;
 use crate::core::judge::Verdict;
@@ -15,12 +15,12 @@ impl Rollout {
         self.weight
     }
 
-    /// Where the rollout stands.
+    /// The phase of the rollout.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// What the rollout works through.
+    /// The plan that the rollout follows.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -38,7 +38,7 @@ impl Rollout {
         self.plan.steps.get(self.step_index()?)
     }
 
-    /// When the present step or phase was entered.
+    /// When the current step or phase was entered.
     pub fn since(&self) -> Time {
         self.since
     }
@@ -53,27 +53,27 @@ impl Rollout {
         self.blue_down
     }
 
-    /// Whether blue has a little back, to show whether it does better than a green under suspicion.
+    /// Whether blue has a small share again, to show whether it does better than a green under suspicion.
     pub fn challenged(&self) -> bool {
         self.challenged
     }
 
-    /// Whether slowness that a small share has shown is looked at in an equal share now.
+    /// Whether slowness of a small share is being confirmed in an equal share now.
     pub fn confirming(&self) -> bool {
         self.confirming.is_some()
     }
 
-    /// Whether slowness of this share was looked at in an equal share, and was not there.
+    /// Whether slowness of this share was looked for in an equal share and not confirmed.
     pub fn confirmed(&self) -> bool {
         self.confirmed
     }
 
-    /// What the judge would have ended it with, had the plan let it.
+    /// The outcome of the judge's verdict, had the plan let it end the rollout.
     pub fn accused(&self) -> Option<&Outcome> {
         self.accused.as_ref()
     }
 
-    /// How it ended, or is ending: known from the promotion or the rollback on.
+    /// The outcome: known from the promotion or the rollback on.
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.phase {
             Phase::Promoted => Some(&Outcome::Promoted),
@@ -82,12 +82,12 @@ impl Rollout {
         }
     }
 
-    /// Whether what runs where cannot be known.
+    /// Whether Docker's state is unknown.
     pub fn blind(&self) -> bool {
         self.blind.is_some()
     }
 
-    /// Whether an event must wait until what runs where can be seen again: it is given once more then.
+    /// Whether an event must wait until Docker's state is known again: it is repeated then.
     pub fn defers(&self, event: &Event) -> bool {
         self.blind()
             && matches!(
@@ -96,7 +96,7 @@ impl Rollout {
             )
     }
 
-    /// Whether an event means nothing while what runs where cannot be seen.
+    /// Whether an event is ignored while Docker's state is unknown.
     pub(super) fn overlooks(&self, event: &Event) -> bool {
         let said = match event {
             Event::Ready => true,
@@ -106,7 +106,7 @@ impl Rollout {
         self.defers(event) || (said && self.blind())
     }
 
-    /// Whether nothing is left to do.
+    /// Whether the rollout is over.
     pub fn finished(&self) -> bool {
         matches!(self.phase, Phase::Finished { .. })
     }

@@ -1,11 +1,11 @@
-//! What a person cannot have now.
+//! Requests of a person that cannot be met now.
 
 use crate::core::event::Event;
 use crate::core::phase::Phase;
 use crate::core::plan::Step;
 use crate::core::rollout::Rollout;
 
-/// Why a person cannot have green grow now.
+/// Why green's share cannot grow now.
 const BLIND: &str = "Docker does not answer, so nobody knows what runs: green gets no more until it does. `shifter rollback` works";
 
 impl Rollout {

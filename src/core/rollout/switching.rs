@@ -1,7 +1,8 @@
-//! A switchback as the machine sees it: for some minutes green's requests go to green and to blue in turn.
+//! A switchback in the state machine: for some minutes green's requests go to green and to blue in turn.
 //!
-//! Only a share under way can be in one. Whatever else changes the rollout (a person, bad news, a lost pool,
-//! blindness, a restart) ends it, and then green has its share or none, as decided: a window never outlives it.
+//! Only a share under way can be in one. Whatever else changes the rollout (a person, evidence against green, a lost
+//! pool, an unknown state of Docker, a restart) ends it, and then green has its share or none, as decided: a window
+//! never outlives it.
 
 use crate::core::plan::Step;
 use crate::core::rollout::{Action, Phase, Rollout};
@@ -9,8 +10,8 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 use serde::{Deserialize, Serialize};
 
-/// The largest share of green beside which blue has enough left to be compared, and is not slower because it is
-/// asked so little.
+/// The largest share of green beside which blue has enough requests left to be compared, and is not slower because it
+/// gets so few.
 pub const SHARE_MAX: Weight = match Weight::percent(80) {
     Some(share) => share,
     None => Weight::NONE,
@@ -19,7 +20,7 @@ pub const SHARE_MAX: Weight = match Weight::percent(80) {
 /// A switchback under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switching {
-    /// Since when.
+    /// When it began.
     pub since: Time,
     /// Green serves its own requests in the present window.
     pub green: bool,
@@ -47,7 +48,7 @@ impl Rollout {
             && self.accused.is_none()
     }
 
-    /// Begins one; green keeps its share until the first window says otherwise.
+    /// Begins a switchback; green keeps its share until the first window changes it.
     pub(super) fn suspect(&mut self, now: Time) -> Vec<Action> {
         if self.switching.is_some() || !self.may_switch() {
             return vec![];
@@ -68,14 +69,14 @@ impl Rollout {
         vec![Action::Window { green }]
     }
 
-    /// Ends it. Its time counts neither as time at this share nor towards the share's deadline.
+    /// Ends the switchback. Its time counts neither as time at this share nor towards the share's deadline.
     pub(super) fn end_switching(&mut self, now: Time) {
         if let Some(switching) = self.switching.take() {
             self.since = self.since.after(now.since(switching.since));
         }
     }
 
-    /// Gives green's requests back to it where an event ended a switchback and routed nothing anew.
+    /// Gives green its requests back after an event that ended a switchback without routing anew.
     pub(super) fn restore(&self, switched: bool, actions: &mut Vec<Action>) {
         let routed = |action: &Action| matches!(action, Action::SetWeight(_));
         if switched && self.switching.is_none() && !actions.iter().any(routed) {

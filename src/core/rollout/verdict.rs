@@ -1,4 +1,4 @@
-//! What the judge's verdicts on a share lead to.
+//! The actions that follow from the judge's verdicts on a share.
 
 use crate::core::judge::Verdict;
 use crate::core::outcome::Outcome;
@@ -14,7 +14,7 @@ const EQUAL: Weight = match Weight::percent(50) {
 };
 
 impl Rollout {
-    /// What is done about a verdict that is not a failed one: those are [`Rollout::condemn`]'s.
+    /// The actions on a verdict that is not a failed one: [`Rollout::condemn`] handles those.
     pub(super) fn on_verdict(
         &mut self,
         step: usize,
@@ -58,7 +58,7 @@ impl Rollout {
         }
     }
 
-    /// What the plan says about silence after so many green requests, and whether they are enough.
+    /// The plan's policy at the deadline without a decision, by green's requests, and whether they are enough.
     fn policy_on(&self, last: bool, in_step: u64, in_total: u64) -> (Undecided, bool) {
         let enough = if last {
             in_total >= self.plan.total_requests_min
@@ -73,8 +73,8 @@ impl Rollout {
         (policy, enough)
     }
 
-    /// No policy promotes where blue fails grossly. A green that fails too goes back; one that serves well is not taken
-    /// from its users for a blue that does not, unless the plan says so: it stays at its share.
+    /// No policy promotes where blue fails grossly. A green that fails too is rolled back; a healthy one does not lose
+    /// its users to a failing blue, unless the plan says so: it stays at its share.
     fn beside_a_bad_blue(
         &mut self,
         policy: Undecided,
@@ -91,16 +91,16 @@ impl Rollout {
         self.roll_back(Outcome::Inconclusive { reason }, now)
     }
 
-    /// Not a proven regression, so not called one; but silence that leans worse is no pass.
+    /// This is no proven regression, so it is not called one; but undecided evidence that leans worse is no pass.
     fn lean_worse(&mut self, step: usize, now: Time) -> Vec<Action> {
         let reason = "nothing was proven in time, and green leans worse".to_owned();
         self.condemn(step, false, Outcome::Inconclusive { reason }, true, now)
     }
 
-    /// The judge is against green: the plan says whether that ends the rollout. `over` when the share has
-    /// had its time and a plan that only reports may go on.
+    /// The judge is against green: the plan says whether that ends the rollout. `over` when the share's
+    /// time is up and a plan that only reports may go on.
     ///
-    /// A person who was asked once and went on has heard it: from then on it is only reported.
+    /// After a person was asked once and went on, it is only reported.
     pub(super) fn condemn(
         &mut self,
         step: usize,
@@ -130,7 +130,7 @@ impl Rollout {
         }
     }
 
-    /// Both versions get about the same for a while: slowness of a small share may be its size.
+    /// Gives both versions about the same share for a while: slowness of a small share may come from its size.
     fn start_confirming(&mut self, now: Time) -> Vec<Action> {
         let share = self.equal_share();
         if self.confirmed
@@ -144,7 +144,7 @@ impl Rollout {
         self.route(share)
     }
 
-    /// Half of the requests, and no more than the plan gives green at some time.
+    /// The equal share: half of the requests, and no more than the plan's largest share of green.
     fn equal_share(&self) -> Weight {
         let weight = |step: &Step| match step {
             Step::Shift { weight, .. } => Some(*weight),
@@ -154,7 +154,7 @@ impl Rollout {
         most.unwrap_or_default().min(EQUAL)
     }
 
-    /// What the judge says in the equal share: a failure ends the rollout as everywhere; a pass, or the end of the time,
+    /// The verdict in the equal share: a failure ends the rollout as everywhere; a pass, or the end of the time,
     /// leads back to the share of the plan.
     ///
     /// A slowness between the two margins passes and fails by the same requests, and a pass has no allowance of evidence
@@ -176,7 +176,7 @@ impl Rollout {
         self.route(weight)
     }
 
-    /// Blue gets a little back for as long as green is under suspicion: beside each other, whatever
+    /// Gives blue a small share for as long as green is under suspicion: beside each other, whatever
     /// happens outside happens to both.
     fn challenge(&mut self) -> Vec<Action> {
         let heard = self.accused.is_some();
@@ -189,7 +189,7 @@ impl Rollout {
         self.route(share)
     }
 
-    /// Green did as well as blue: it has everything again.
+    /// Green did as well as blue: it gets the whole share again.
     fn clear(&mut self) -> Vec<Action> {
         self.challenged = false;
         self.route(Weight::ALL)

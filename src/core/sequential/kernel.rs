@@ -1,14 +1,14 @@
-//! Fisher's noncentral hypergeometric distribution: what one two-by-two table says about the odds.
+//! Fisher's noncentral hypergeometric distribution: the evidence of one two-by-two table on the odds.
 
 use statrs::function::gamma::ln_gamma;
 
 thread_local! {
-    /// Logarithms of the factorials that a second of usual traffic asks for; each is dear.
+    /// Logarithms of the factorials that a second of usual traffic needs; each is expensive.
     static LN_FACTORIALS: Box<[f64]> =
         (0..8_192_u32).map(|n| ln_gamma(f64::from(n) + 1.0)).collect();
 }
 
-/// Logarithm of "n choose k".
+/// Natural logarithm of "n choose k".
 pub fn ln_choose(n: u64, k: u64) -> f64 {
     ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k)
 }
@@ -22,7 +22,7 @@ fn ln_factorial(n: u64) -> f64 {
     }
 }
 
-/// `n ln x`; most of the time nothing was bad, and a logarithm is dear.
+/// `n ln x`; most of the time nothing was bad, and a logarithm is expensive.
 pub fn times_ln(n: u64, x: f64) -> f64 {
     if n == 0 { 0.0 } else { n as f64 * x.ln() }
 }
@@ -41,7 +41,7 @@ pub fn ln_sum(terms: &[f64]) -> f64 {
     }
 }
 
-/// The margins of one two-by-two table, with what all odds ratios share computed once.
+/// The margins of one two-by-two table, with the part that all odds ratios share computed once.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoByTwo {
     green: u64,
@@ -57,7 +57,7 @@ impl TwoByTwo {
     /// and the factorials are computed once for all odds ratios.
     const NARROW: u64 = 32;
 
-    /// `bad` of `green + blue` requests were bad, on whichever side.
+    /// A table in which `bad` of `green + blue` requests were bad, in either pool.
     pub fn new(green: u64, blue: u64, bad: u64) -> TwoByTwo {
         let (low, high) = (bad.saturating_sub(blue), bad.min(green));
         let ln_low = ln_choose(green, low) + ln_choose(blue, bad - low);
@@ -71,7 +71,7 @@ impl TwoByTwo {
         }
     }
 
-    /// Whether the split can say anything: neither no request was bad nor every one.
+    /// Whether the split carries evidence: some requests were bad, but not all.
     pub fn informs(&self) -> bool {
         self.bad > 0 && self.bad < self.green + self.blue
     }
@@ -133,12 +133,13 @@ impl TwoByTwo {
     }
 }
 
-/// The log normaliser of Fisher's noncentral hypergeometric distribution.
+/// The natural logarithm of the normaliser of Fisher's noncentral hypergeometric distribution.
 pub fn ln_z(green: u64, blue: u64, bad: u64, odds: f64) -> f64 {
     TwoByTwo::new(green, blue, bad).ln_z(odds)
 }
 
-/// How much better odds ratio `odds` explains `green_bad` than `odds0` does, given the margins.
+/// Log likelihood ratio, in nats: how much better odds ratio `odds` explains `green_bad` than `odds0` does, given the
+/// margins.
 pub fn ln_lr(green: u64, blue: u64, bad: u64, green_bad: u64, odds0: f64, odds: f64) -> f64 {
     let table = TwoByTwo::new(green, blue, bad);
     if table.informs() {

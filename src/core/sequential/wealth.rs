@@ -11,7 +11,7 @@
 //!   refills only by what a block lasts beyond a second: a burst has one allowance.
 //! - From `persistence` (5) successive blocks on, all but the four largest count in full. Three seconds
 //!   touch at most four seconds of the clock, so a pause alone never gets there, however hard it fails.
-//! - The same where single blocks that speak for green interrupt the run, from eight blocks on and
+//! - The same holds where single blocks that speak for green interrupt the run, from eight blocks on and
 //!   without the six largest: two bursts close to each other do not get there.
 //! - Of the largest, each counts at most as much as the largest of the others, and together they gain at
 //!   most as much as the others sum up to, times the number of the others. So one failure by chance
@@ -34,7 +34,7 @@
 use super::kernel::ln_sum;
 use serde::{Deserialize, Serialize};
 
-/// Alternatives that are bet on.
+/// Number of alternatives that are bet on.
 const SIX: usize = 6;
 
 /// How wealth is bet against "green is not worse".
@@ -42,19 +42,19 @@ const SIX: usize = 6;
 pub struct Betting {
     /// Alternatives, as multiples of the tolerated odds.
     pub ratios: [f64; 6],
-    /// Share of the wealth that is bet from the start.
+    /// Share of the wealth that is bet from the start, 0 to 1.
     pub initial_stake: f64,
-    /// Seconds over which the rest is bet: it finds what begins late.
+    /// Seconds over which the rest is bet: this finds harm that begins late.
     pub horizon: f64,
     /// Evidence (in nats) that a second may add in the long run.
     pub rho: f64,
-    /// Evidence that a burst may add at most, at low traffic.
+    /// Highest evidence (in nats) that a burst may add, at low traffic.
     pub burst_low: f64,
-    /// The same at high traffic.
+    /// Highest evidence (in nats) that a burst may add, at high traffic.
     pub burst_high: f64,
-    /// Green requests a second from which traffic is high.
+    /// Green requests per second from which traffic is high.
     pub burst_rps: f64,
-    /// `rho` and `burst_high` of the first alternative, where they differ.
+    /// `rho` and `burst_high` (in nats) of the first alternative, where they differ.
     #[serde(default)]
     pub mild: Option<(f64, f64)>,
     /// Successive blocks from which withheld evidence is granted; 0: never, and the bucket refills within runs.
@@ -63,7 +63,7 @@ pub struct Betting {
 }
 
 impl Betting {
-    /// What an alternative may gain with a full bucket, and by how much the bucket refills in a second.
+    /// The size of an alternative's bucket and its refill per second, in nats.
     fn bucket(&self, alternative: usize, busy: bool) -> (f64, f64) {
         let (rho, high) = match self.mild {
             Some(mild) if alternative == 0 => mild,
@@ -73,10 +73,10 @@ impl Betting {
     }
 }
 
-/// A block of which more may be granted.
+/// A block that may still be granted more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Recent {
-    /// Logarithm of the stake that each alternative has from this block on; none when all is bet.
+    /// Natural logarithm of the stake that each alternative has from this block on; `None` when all is bet.
     ln_stake: Option<f64>,
     raw: [f64; SIX],
     /// The part of `raw` that came from the bucket.
@@ -87,11 +87,11 @@ struct Recent {
 /// Successive blocks that speak for one alternative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
-    /// Blocks without one between them that speaks against it.
+    /// Successive blocks without one between them that speaks against the alternative.
     successive: usize,
-    /// Blocks with single ones between them that speak against it.
+    /// Blocks for the alternative, with single ones between them that speak against it.
     speaking: usize,
-    /// The same, with those between them and after them.
+    /// Number of blocks counted in `speaking`, with those between them and after them.
     spanned: usize,
 }
 
@@ -122,13 +122,13 @@ pub(super) struct Wealth {
     /// Blocks of open runs, the oldest first.
     #[serde(default)]
     recent: Vec<Recent>,
-    /// Wealth before the oldest of them.
+    /// Natural logarithm of the wealth before the oldest of them.
     #[serde(default)]
     ln_before: [f64; SIX],
 }
 
 impl Wealth {
-    /// Blocks that are kept at most; older ones are granted no more.
+    /// Highest number of blocks that are kept; older ones are granted no more.
     const KEPT: usize = 30;
 
     pub(super) fn new(betting: Betting) -> Wealth {
@@ -144,7 +144,7 @@ impl Wealth {
         }
     }
 
-    /// Takes the raw evidence of one block, which had so many seconds and green requests.
+    /// Takes the raw evidence of one block with this length in seconds and this number of green requests.
     pub(super) fn bet(&mut self, seconds: f64, green: u64, raw: [f64; SIX]) {
         let b = &self.betting;
         let stake = self.cash.min((1.0 - b.initial_stake) * seconds / b.horizon);
@@ -180,7 +180,7 @@ impl Wealth {
         self.betting.persistence > 0
     }
 
-    /// Grants what outlasts a pause.
+    /// Grants the evidence that outlasts a pause.
     fn release(&mut self, k: usize) {
         let (run, blocks) = (self.runs[k], self.betting.persistence);
         let mut released = false;
@@ -197,7 +197,7 @@ impl Wealth {
         }
     }
 
-    /// Grants the evidence of the last blocks, apart from the largest ones; says whether there was any.
+    /// Grants the evidence of the last blocks, apart from the largest ones; returns whether there was any.
     fn grant(&mut self, k: usize, blocks: usize, largest: usize) -> bool {
         let first = self.recent.len().saturating_sub(blocks);
         let mut speaking: Vec<usize> = (first..self.recent.len())
@@ -225,7 +225,7 @@ impl Wealth {
         true
     }
 
-    /// Lets go of blocks that are in no run any more.
+    /// Drops blocks that are in no run any more.
     fn settle(&mut self) {
         let open = self.runs.iter().map(|run| run.spanned).max().unwrap_or(0);
         let old = self.recent.len().saturating_sub(open.min(Self::KEPT));
@@ -263,7 +263,7 @@ impl Wealth {
     }
 }
 
-/// Wealth after a stake was added and so much evidence was granted.
+/// The wealth after a stake was added and this much evidence was granted.
 fn grown(ln_wealth: f64, ln_stake: Option<f64>, granted: f64) -> f64 {
     match ln_stake {
         Some(ln_stake) => ln_sum(&[ln_wealth, ln_stake]) + granted,
@@ -288,7 +288,7 @@ mod tests {
         persistence: 5,
     };
 
-    /// No guard at all: what evidence is worth by itself.
+    /// No guard at all: the raw evidence.
     const FREE: Betting = Betting {
         rho: 1e300,
         burst_low: 1e300,
@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    /// Late stakes among them: each has exactly what it would have without the guard.
+    /// With late stakes: each has exactly its value without the guard.
     #[test]
     fn what_lasts_counts_in_full() {
         let [mut guarded, mut free] = both();
@@ -401,7 +401,7 @@ mod tests {
         assert!(wealth.ln_e() < 2.0 * 1.5, "{}", wealth.ln_e());
     }
 
-    /// One block between bad ones does not end what lasts.
+    /// One block between bad ones does not end lasting harm.
     #[test]
     fn what_lasts_with_gaps_is_found_later() {
         let [mut wealth, mut plain] = [

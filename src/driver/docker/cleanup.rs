@@ -1,8 +1,8 @@
-//! Clearing away: what this shifter made or was told to replace, and nobody needs any more, is stopped,
+//! Cleanup: containers that this shifter created or was told to replace, and that are no longer needed, are stopped,
 //! kept for a while and removed.
 //!
-//! What is to be done follows from what is there and what is remembered, so that a sweep after a crash
-//! ends what the one before began. Nothing is touched that is not ours, unless it was blue.
+//! The actions follow from the current containers and the saved state, so that a cleanup after a crash
+//! finishes what the one before began. Containers of others are not touched, unless they were blue.
 
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::engine::{Engine, EngineError};
@@ -12,72 +12,74 @@ use crate::driver::docker::strangers;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::time::Duration;
 
-/// Digits of a container's id that people know it by.
+/// Digits of the short form of a container's id.
 const SHORT_ID: usize = 12;
 
-/// What is remembered of a service, for what of it is to stay.
+/// The saved state of a service that decides what stays.
 #[derive(Clone, Debug)]
 pub struct Keep {
-    /// The service; the rollout under way, whose containers stay; 0: none.
+    /// The service, and the rollout under way with its containers, which stay; 0: none.
     pub owner: Owner,
-    /// The baseline of that rollout stays too.
+    /// Whether the baseline of that rollout stays too.
     pub baseline: bool,
-    /// Ids of the containers that serve.
+    /// Ids of the serving containers.
     pub serving: Vec<String>,
-    /// Ids of the green containers that have everything, while blue is kept warm: an engine that restarts brings them back.
+    /// Ids of the containers of a green with the whole share, while blue is kept warm: an engine that restarts brings
+    /// them back.
     pub promoted: Vec<String>,
-    /// Ids of the containers that served before and were replaced: they are stopped, and removed when they are ours.
+    /// Ids of the containers that served before and were replaced: they are stopped, and removed when shifter created
+    /// them.
     pub retired: Vec<String>,
-    /// Containers that run on without users, to be looked at.
+    /// Ids of containers that run on without users, for inspection.
     pub kept: Vec<String>,
-    /// The name that the one which serves is to have, where it is to have one.
+    /// The name that the serving container must have, if any.
     pub name: Option<String>,
-    /// How long the stopped containers of a green that was taken off are kept.
+    /// How long the stopped containers of a released green are kept.
     pub keep_green: Duration,
-    /// How long a container may take to stop before it is killed, at least: its own stop timeout may be longer.
+    /// Shortest time for a container to stop before it is killed: its own stop timeout may be longer.
     pub grace: Duration,
-    /// Ids of images that shifter fetched for this service and that are too many.
+    /// Ids of images that shifter fetched for this service and that exceed the number to keep.
     pub images: Vec<String>,
-    /// Containers whose names are being changed.
+    /// Containers with names that are being changed.
     pub moving: Moving,
-    /// The first one of a process, which finds what the one before left half done.
+    /// Whether this is the first cleanup of a process, which finds what the process before left unfinished.
     pub first: bool,
 }
 
-/// What a sweep did.
+/// The result of a cleanup.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// One line for each thing that was done.
+    /// One line for each action.
     pub told: Vec<String>,
-    /// What could not be done, as long as that is so.
+    /// Problems that still exist.
     pub troubles: Vec<String>,
-    /// Ids of images that are here no more.
+    /// Ids of images that are no longer on the host.
     pub images: Vec<String>,
-    /// The highest number of a rollout that another journal made containers of this service by.
+    /// The highest rollout number under which another journal created containers of this service.
     pub highest: i64,
-    /// Something has to be tried again soon.
+    /// Whether another cleanup is needed soon.
     pub again: bool,
 }
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 enum CleanupAction {
-    /// Let it end.
+    /// Stop it.
     Stop(Container),
-    /// Take it away.
+    /// Remove it.
     Remove(Container),
-    /// Let the engine start it again when it ends, as blue's was: it is blue now.
+    /// Give it blue's restart policy: it is blue now.
     Settle(Container, RestartPolicy),
-    /// Give it another name.
+    /// Rename it.
     Rename(Container, String),
-    /// So that the engine's own restart leaves it stopped.
+    /// Change its restart policy, so that a restart of the engine leaves it stopped.
     StayStopped(Container),
 }
 
-/// Does what is to be done, and tells it.
+/// Runs the cleanup, and reports it.
 ///
 /// # Errors
-/// When the engine does not do it; what was not done is done by the next sweep.
+/// When the engine refuses or does not answer; the next cleanup does the rest.
 pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
     let all = engine.labelled(&keep.owner.of_the_name()).await?;
     let (ours, strangers): (Vec<_>, Vec<_>) = all
@@ -112,7 +114,7 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
     for chore in chores(&ours, &retired, keep, now) {
         told.extend(perform(engine, keep, chore).await?);
     }
-    // What was removed meanwhile holds no name any more.
+    // Containers removed meanwhile hold no name any more.
     if let Some(name) = &keep.name {
         let holder = engine.find(name).await?;
         for chore in renames(name, holder, &ours, &keep.serving, &keep.retired) {
@@ -129,7 +131,7 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
     })
 }
 
-/// Removes images that are too many: ids of those that are here no more. One that is in use stays.
+/// Removes surplus images; returns the ids of those that are gone. An image in use stays.
 async fn forget(
     engine: &Engine,
     images: &[String],
@@ -145,7 +147,7 @@ async fn forget(
         match engine.remove_image(id).await {
             Ok(()) => told.push(format!("removed the image {name}: no container uses it, and newer ones are kept (`keep_images` of [docker])")),
             Err(EngineError::Missing(_)) => {}
-            // In use, or named otherwise too; or what stands before the engine does not let us.
+            // In use, or with another name too; or a proxy in front of the engine denies it.
             Err(EngineError::Refused(..) | EngineError::Taken(_) | EngineError::Denied(_)) => continue,
             Err(error) => return Err(error),
         }
@@ -154,7 +156,7 @@ async fn forget(
     Ok(gone)
 }
 
-/// Gives those that serve the names that they are to have, and takes them from a green that does not any more.
+/// Gives the serving containers their names, and takes them from a released green.
 async fn names(engine: &Engine, keep: &Keep, ours: &[Container]) -> Result<Told, EngineError> {
     let mut known: Vec<String> = ours.iter().map(|one| one.id.clone()).collect();
     known.extend(keep.retired.iter().chain(&keep.serving).cloned());
@@ -212,7 +214,7 @@ async fn perform(
     })
 }
 
-/// What is to be done with the containers of a service, `ours` and those that were `retired`.
+/// The actions for the containers of a service, `ours` and those that were `retired`.
 fn chores(
     ours: &[Container],
     retired: &[Container],
@@ -230,7 +232,7 @@ fn chores(
         let copied = keep.baseline && owner.of_baseline().made(&container.labels);
         let under_way = copied || owner.made(&container.labels) || owner.checks(&container.labels);
         if owner.rollout != 0 && under_way {
-            // Promoted, and taken back while blue was warm: a crash is a crash again.
+            // Promoted, and rolled back while blue was warm: a crash must not be hidden by a restart again.
             let never = RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),
                 maximum_retry_count: None,
@@ -238,7 +240,7 @@ fn chores(
             chores.extend(settled(container, Some(never)));
             continue;
         }
-        // Nobody reads what a check left behind, or a copy of blue.
+        // A finished check, or a copy of blue, is not kept for inspection.
         let of_no_use = [labels::CHECK, labels::BASELINE];
         let check = of_no_use
             .iter()
@@ -249,7 +251,7 @@ fn chores(
         let replaced = check || keep.retired.contains(&container.id);
         match &container.state {
             State::Created => chores.push(CleanupAction::Remove(container.clone())),
-            // Nothing is known of it: the next sweep looks again.
+            // Its state is unknown: the next cleanup looks again.
             State::Unreadable => {}
             State::Exited {
                 restarting: false, ..
@@ -280,7 +282,8 @@ fn settled(container: &Container, wanted: Option<RestartPolicy>) -> Option<Clean
     (wanted.name?.to_string() != present).then(|| CleanupAction::Settle(container.clone(), wanted))
 }
 
-/// What gives the one that serves its `name`: who has that name is put aside, when it was blue or is ours.
+/// The renames that give the serving container its `name`: the container with that name is renamed, when it was blue or
+/// is ours.
 fn renames(
     name: &str,
     holder: Option<Container>,
@@ -301,7 +304,7 @@ fn renames(
         if !known || serving.contains(&holder.id) {
             return vec![];
         }
-        // By what is left of an id, so that the name is free.
+        // A suffix from its id keeps the new name unique.
         let short = holder.id.get(..SHORT_ID).unwrap_or(&holder.id).to_owned();
         chores.push(CleanupAction::Rename(
             holder,
@@ -312,7 +315,7 @@ fn renames(
     chores
 }
 
-/// What is to be done with who was blue and is not ours: it stays where it is, stopped.
+/// The actions for containers that were blue and are not ours: they stay in place, stopped.
 fn theirs(ours: &[Container], retired: &[Container], keep: &Keep) -> Vec<CleanupAction> {
     let mut chores = vec![];
     for container in retired {
@@ -338,7 +341,7 @@ fn theirs(ours: &[Container], retired: &[Container], keep: &Keep) -> Vec<Cleanup
     chores
 }
 
-/// How long ago a container ended; nothing when that cannot be read.
+/// How long ago a container ended; zero when that cannot be read.
 fn age(container: &Container, now: jiff::Timestamp) -> Duration {
     let ended = container.finished_at.parse::<jiff::Timestamp>().ok();
     let span = ended.map(|ended| now.duration_since(ended));
@@ -383,7 +386,7 @@ mod tests {
         }
     }
 
-    /// A container of ours, made by a rollout; it ended half an hour ago, if at all.
+    /// A container of ours from a rollout; it ended half an hour ago, if at all.
     fn ours(id: &str, rollout: i64, state: State) -> Container {
         let owner = Owner {
             rollout,
@@ -403,6 +406,7 @@ mod tests {
             ports: vec![],
             mode: String::new(),
             starved: false,
+            unchecked: false,
             addresses: vec![],
             unread: None,
         }

@@ -1,6 +1,6 @@
-//! Green's settings from blue's: what people gave blue on the command line, on top of another image.
+//! Green's settings from blue's: the settings given to blue on the command line, on top of another image.
 //!
-//! `docker inspect` shows settings and image defaults as one. What equals the default of blue's image is
+//! `docker inspect` shows settings and image defaults together. Values equal to the defaults of blue's image are
 //! therefore left out, or green would run with the old version's defaults.
 
 use crate::driver::docker::container::stop_timeout;
@@ -19,20 +19,20 @@ use thiserror::Error;
 /// Digits of a container's id that Docker uses as its name on the network and as its host name.
 const SHORT_ID: usize = 12;
 
-/// What is to be different in green.
+/// The differences between green and blue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// The image, by tag or digest.
     pub image: String,
     /// The container's name.
     pub name: String,
-    /// Variables set anew or added.
+    /// Variables that are replaced or added.
     pub env: BTreeMap<String, String>,
     /// Names on the network that green has from its start.
     pub aliases: Vec<String>,
-    /// Green has blue's host name.
+    /// Whether green has blue's host name.
     pub hostname: bool,
-    /// Green answers to blue's names from its promotion on.
+    /// Whether green answers to blue's names from its promotion on.
     pub names: bool,
 }
 
@@ -41,20 +41,20 @@ pub struct Changes {
 pub struct Spec {
     /// Its name.
     pub name: String,
-    /// What is sent to create it.
+    /// The body of the create call.
     pub body: ContainerCreateBody,
-    /// What its image is to run on, where that is not the engine's own.
+    /// The platform of its image, where that is not the engine's own.
     pub platform: Option<String>,
-    /// Networks to join after it was created and before it is started: one can be named at creation.
+    /// Networks to join after creation and before the start: the create call takes one.
     pub networks: BTreeMap<String, EndpointSettings>,
-    /// What people should know: one line each.
+    /// Remarks for people: one line each.
     pub remarks: Vec<String>,
 }
 
 /// Why blue cannot be copied. Nothing was created.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CloneError {
-    /// The engine left out what is needed.
+    /// The engine's answer lacks a needed part.
     #[error("the engine does not tell the {0} of `{1}`; is this Docker?")]
     Incomplete(&'static str, String),
     /// Both versions would want the same ports of the host.
@@ -62,34 +62,34 @@ pub enum CloneError {
         "`{0}` runs in the host's network: a second version could not listen beside it. Run it on a network of its own (docker network create), without --network host"
     )]
     HostNetwork(String),
-    /// It lives in another container's network.
+    /// It uses another container's network.
     #[error(
         "`{0}` lives in the network of `{1}`, which cannot be shared with a second version. Give it a network of its own"
     )]
     ForeignNetwork(String, String),
-    /// It would be gone when it stops.
+    /// It is removed when it stops.
     #[error(
         "`{0}` was started with --rm: when it stops it is gone, and there is nothing to go back to. Start it without --rm"
     )]
     AutoRemove(String),
-    /// Swarm replaces what is stopped by hand.
+    /// Swarm replaces a task that is stopped by hand.
     #[error(
         "`{0}` is a task of a Swarm service: name the services instead, shifter routes between them"
     )]
     SwarmTask(String),
-    /// Compose would take it for a replica too many, or recreate the old one.
+    /// Compose would count green as a surplus replica, or recreate the old container.
     #[error(
         "`{0}` belongs to the Compose project `{1}`: let Compose start the new version and name both, or allow a copy with `compose = true` in [service.NAME.copy]"
     )]
     Compose(String, String),
 }
 
-/// What green is to be: blue's settings on `changes.image`.
+/// The specification of green: blue's settings on `changes.image`.
 ///
-/// `image` is the configuration of the image that blue runs, by its id.
+/// `image` is the configuration of blue's image, found by its id.
 ///
 /// # Errors
-/// When a second container like blue could not work beside it.
+/// When a second container like blue could not run beside it.
 pub fn clone(
     blue: &ContainerInspectResponse,
     image: &ImageConfig,
@@ -127,7 +127,8 @@ pub fn clone(
     })
 }
 
-/// Each field of the engine's create call is named here, so that a new one in its models does not compile before it was thought of.
+/// Each field of the engine's create call is named here: a new field in the engine's models does not compile until it
+/// is handled.
 fn body(
     blue: &Blue<'_>,
     image: &ImageConfig,
@@ -158,23 +159,23 @@ fn body(
         stdin_once: config.stdin_once,
         network_disabled: config.network_disabled.filter(|disabled| *disabled),
         host_config: Some(host_settings(&blue.name, host, remarks)),
-        // Chosen by the caller of the copy.
+        // Set by the caller.
         networking_config: None,
-        // Of the terminal that blue was started from.
+        // Belongs to the terminal that blue was started from.
         attach_stdin: None,
         attach_stdout: None,
         attach_stderr: None,
-        // Of the image: the engine takes them from there.
+        // From the image: the engine takes them from there.
         args_escaped: None,
         on_build: None,
     }
 }
 
-/// The host name, where a person chose one. Engines answer to it on the networks of the container (moby since 25 by its
-/// `DNSNames`, before and Podman by `Aliases`), so green would get half of what asks for it, whatever its weight.
+/// The host name, where it was set explicitly. Engines resolve it on the networks of the container (moby since 25 by
+/// its `DNSNames`, before and Podman by `Aliases`), so green would get half of these requests, whatever its weight.
 fn hostname(blue: &Blue<'_>, changes: &Changes, remarks: &mut Vec<String>) -> Option<String> {
     let chosen = blue.chosen_hostname()?.to_owned();
-    // In the host's namespace there is none to be set.
+    // In the host's namespace it cannot be set.
     if blue.host.uts_mode.as_deref() == Some("host") {
         return None;
     }
@@ -192,7 +193,7 @@ fn hostname(blue: &Blue<'_>, changes: &Changes, remarks: &mut Vec<String>) -> Op
     None
 }
 
-/// What of blue is copied.
+/// The settings of blue that are copied.
 struct Blue<'a> {
     name: String,
     id: &'a str,
@@ -216,19 +217,19 @@ impl<'a> Blue<'a> {
         })
     }
 
-    /// The host name, where it is not the one that the engine gives.
+    /// The host name, where it is not the engine's default.
     fn chosen_hostname(&self) -> Option<&str> {
         let name = self.config.hostname.as_deref()?;
         (!name.is_empty() && name != self.short_id()).then_some(name)
     }
 
-    /// The chosen host name that green does not get at its making.
+    /// The explicit host name that green does not get at its creation.
     fn lost_hostname(&self, changes: &Changes) -> Option<&str> {
         self.chosen_hostname()
             .filter(|_| !changes.hostname && self.host.uts_mode.as_deref() != Some("host"))
     }
 
-    /// The names on a network that the engine gives by itself, and the host name.
+    /// The names on a network that the engine assigns by itself, and the host name.
     fn own_names(&self) -> Vec<&str> {
         let chosen = self.chosen_hostname();
         std::iter::once(self.short_id()).chain(chosen).collect()
@@ -270,7 +271,7 @@ fn refuse(blue: &Blue<'_>, compose_clone: bool) -> Result<(), CloneError> {
     }
 }
 
-/// Entrypoint and command: what was overridden stays, what was the image's is the new image's.
+/// Entrypoint and command: overridden values stay, values of the old image become those of the new one.
 fn command(
     config: &ContainerConfig,
     image: &ImageConfig,
@@ -278,7 +279,7 @@ fn command(
     let some = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
     let (entrypoint, cmd) = (some(&config.entrypoint), some(&config.cmd));
     if entrypoint != some(&image.entrypoint) {
-        // None where the image has one was asked for: `[""]` says so again.
+        // Blue was created with an empty one although its image has one: `[""]` requests that again.
         let reset = || Some(vec![String::new()]);
         return (entrypoint.or_else(reset), cmd);
     }
@@ -286,7 +287,7 @@ fn command(
         return (None, None);
     }
     match cmd {
-        // `--entrypoint X` without a command looks like this; alone it would get the new image's command.
+        // The result of `--entrypoint X` without a command; sent alone it would get the new image's command.
         None => (entrypoint, None),
         cmd => (None, cmd),
     }
@@ -346,7 +347,8 @@ fn labels(
     labels
 }
 
-/// What green does not get so that no other proxy of the host sends users to it; `None` where blue has nothing of the kind.
+/// The labels that green does not get so that no other proxy on the host routes to it; `None` where blue has no such
+/// labels.
 fn not_routed(kind: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let names = listed(names);
     (!names.is_empty()).then(|| {
@@ -360,13 +362,13 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     names.join(", ")
 }
 
-/// Files that Compose puts into a container after it made it are no settings: `docker inspect` does not show them.
+/// Files that Compose copies into a container after its creation are no settings: `docker inspect` does not show them.
 fn brought_by_compose(blue: &Blue<'_>) -> Option<String> {
     blue.label(COMPOSE_PROJECT)?;
     Some("inline `configs` and `secrets` from variables are copied into a container by Compose itself: green has none of them. Where the app needs such files, mount them (`file:`), or let Compose start the new version".to_owned())
 }
 
-/// The engine merges a health check with the image's field by field, so each is looked at by itself.
+/// The engine merges a health check with the image's field by field, so each field is compared by itself.
 fn healthcheck(
     container: Option<&HealthConfig>,
     image: Option<&HealthConfig>,
@@ -589,7 +591,7 @@ mod tests {
         assert!(!told.contains("conf:/etc/app"), "{told}");
     }
 
-    /// Entrypoint and command of the container, and what must be sent for the same arguments.
+    /// Entrypoint and command of the container, and the values to send for the same arguments.
     #[test]
     fn entrypoint_and_command_follow_what_was_overridden() {
         let serve = list(&["serve"]);

@@ -1,4 +1,4 @@
-//! A container as the engine shows it, read into what matters here.
+//! The state and settings of a container, read from the engine's answer.
 
 use crate::driver::docker::clone::name_of;
 use bollard::models::{
@@ -10,62 +10,64 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Seconds that the engine gives a container to stop where nothing else is said.
+/// The engine's default stop timeout in seconds.
 const STOP_TIMEOUT: i64 = 10;
 
-/// When a container was started that never was.
+/// The start time of a container that was never started.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Bytes of a health check's output that are told.
+/// Bytes of a health check's output that are reported.
 const OUTPUT_MAX: usize = 200;
 
-/// A container as it is now.
+/// The current state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// Its whole id.
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The image that it was started from, as it was written.
+    /// The image that it was started from, as given at its creation.
     pub image: String,
-    /// When it was started: with the id, what it is. A restart is another one.
+    /// Start time: with the id, its identity. A restart makes it another backend.
     pub started_at: String,
-    /// When it last ended, RFC 3339.
+    /// The time of its last end, RFC 3339.
     pub finished_at: String,
     /// Whether it runs, and may take requests as far as the engine knows.
     pub state: State,
-    /// What it was labelled with when it was made.
+    /// Its labels, set at its creation.
     pub labels: HashMap<String, String>,
     /// The name of its restart policy; empty: none.
     pub restart: String,
-    /// Bytes of memory that it may use; 0: as much as there is.
+    /// Memory limit in bytes; 0: no limit.
     pub memory: i64,
-    /// Seconds that it may take to stop, where it says so; negative: as long as it wants.
+    /// Stop timeout in seconds, where it has one; negative: no limit.
     pub stop_timeout: Option<i64>,
-    /// The ports inside that its image or its settings name.
+    /// The ports inside that its image or its settings expose.
     pub ports: Vec<u16>,
-    /// How it is networked: `host`, `none`, `container:ID`, else a network's name.
+    /// Its network mode: `host`, `none`, `container:ID`, else a network's name.
     pub mode: String,
-    /// The kernel killed one of its processes for want of memory, and it runs for all that.
+    /// Whether the kernel killed one of its processes for lack of memory while it runs on.
     pub starved: bool,
+    /// Whether Podman has yet to run its first health check in it: without systemd it never does.
+    pub unchecked: bool,
     /// Its addresses, by network.
     pub addresses: Vec<(String, IpAddr)>,
-    /// Why the last look at it could not be read; all else is then as it was seen before.
+    /// Why the last answer on it could not be read; all other fields are then as last seen.
     pub unread: Option<String>,
 }
 
-/// What the engine says of a container's life.
+/// The lifecycle state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Made, not started.
+    /// Created, not started.
     Created,
-    /// Running; with a health check: and not yet well.
+    /// Running, with a health check that has not succeeded yet.
     Starting,
-    /// Running, and well as far as it is checked.
+    /// Running, and healthy as far as it is checked.
     Running,
-    /// Running, and its health check fails. It may come back.
+    /// Running, and its health check fails. It may recover.
     Unhealthy {
-        /// What the last check said.
+        /// The output of the last check.
         said: String,
     },
     /// Frozen by `docker pause`.
@@ -74,11 +76,11 @@ pub enum State {
     Unreadable,
     /// Not running; `restarting`: the engine will start it again.
     Exited {
-        /// The code of its first process; 128 and more by a signal.
+        /// The exit status of its first process; 128 plus the signal's number for a signal.
         code: i64,
-        /// The kernel killed it for want of memory.
+        /// Whether the kernel killed it for lack of memory.
         out_of_memory: bool,
-        /// The engine will start it again.
+        /// Whether the engine will start it again.
         restarting: bool,
         /// Why the engine could not run it; empty where it did.
         why: String,
@@ -89,7 +91,7 @@ impl State {
     fn of(state: &ContainerState) -> State {
         let yes = |flag: Option<bool>| flag == Some(true);
         let health = state.health.as_ref();
-        // While the engine waits to start it again it still says `Running`.
+        // While the engine waits to start it again it still reports `Running`.
         if yes(state.running) && !yes(state.restarting) {
             if yes(state.paused) {
                 return State::Paused;
@@ -107,7 +109,7 @@ impl State {
                 _ => State::Running,
             };
         }
-        // One that was never started and is on its way out has not ended.
+        // A container that was never started and is being removed has not ended.
         let never = state.started_at.as_deref() == Some(NEVER);
         if state.status == Some(ContainerStateStatusEnum::CREATED)
             || state.status == Some(ContainerStateStatusEnum::REMOVING) && never
@@ -116,14 +118,14 @@ impl State {
         }
         State::Exited {
             code: state.exit_code.unwrap_or_default(),
-            // The word stays until the next start, whatever ended it then.
+            // The flag stays until the next start, whatever ended the container then.
             out_of_memory: yes(state.oom_killed) && state.exit_code != Some(0),
             restarting: yes(state.restarting),
             why: state.error.clone().unwrap_or_default(),
         }
     }
 
-    /// Whether a process runs that can be sent requests, well or not.
+    /// Whether a process runs that can take requests, healthy or not.
     pub fn serves(&self) -> bool {
         matches!(
             self,
@@ -131,7 +133,7 @@ impl State {
         )
     }
 
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel killed it for lack of memory.
     pub fn killed_for_memory(&self) -> bool {
         matches!(
             self,
@@ -142,7 +144,7 @@ impl State {
         )
     }
 
-    /// Whether its life has ended, or is interrupted.
+    /// Whether it has ended, or is paused.
     pub fn fallen(&self) -> bool {
         matches!(self, State::Paused | State::Exited { .. })
     }
@@ -184,19 +186,19 @@ impl fmt::Display for State {
     }
 }
 
-/// Whether the engine that shows these settings is Podman: it shows the variables that it made itself.
+/// Whether the engine behind these settings is Podman: it shows the variables that it set itself.
 pub fn of_podman(config: &ContainerConfig) -> bool {
     let mut env = config.env.iter().flatten();
     env.any(|entry| entry == "container=podman")
 }
 
-/// The stop timeout that was asked for: Podman shows 0 where none was.
+/// The configured stop timeout: Podman shows 0 where there is none.
 pub fn stop_timeout(config: &ContainerConfig) -> Option<i64> {
     let asked = |seconds: &i64| *seconds != 0 || !of_podman(config);
     config.stop_timeout.filter(asked)
 }
 
-/// Named as `3000/tcp`.
+/// The exposed ports, which are written as `3000/tcp`.
 fn ports(config: &ContainerConfig) -> Vec<u16> {
     let named = config.exposed_ports.iter().flatten();
     let mut ports: Vec<u16> = named
@@ -206,8 +208,14 @@ fn ports(config: &ContainerConfig) -> Vec<u16> {
     ports
 }
 
+/// Whether the engine has run a health check in the container since its start.
+fn checked(state: &ContainerState) -> bool {
+    let log = state.health.as_ref().and_then(|health| health.log.as_ref());
+    log.is_some_and(|log| !log.is_empty())
+}
+
 impl Container {
-    /// What is known of a container by `docker inspect`.
+    /// Reads a container from `docker inspect`.
     pub fn of(seen: &ContainerInspectResponse) -> Option<Container> {
         let state = seen.state.as_ref()?;
         let config = seen.config.as_ref()?;
@@ -239,12 +247,13 @@ impl Container {
                 .and_then(|host| host.network_mode.clone())
                 .unwrap_or_default(),
             starved: state.oom_killed == Some(true) && state.running == Some(true),
+            unchecked: of_podman(config) && !checked(state),
             addresses,
             unread: None,
         })
     }
 
-    /// A container whose details the engine gives in words that cannot be read, so that the others are seen all the same.
+    /// A container with details that cannot be parsed, so that the others are seen nevertheless.
     pub fn unreadable(id: String, name: String, why: String) -> Container {
         Container {
             id,
@@ -260,26 +269,27 @@ impl Container {
             ports: vec![],
             mode: String::new(),
             starved: false,
+            unchecked: false,
             addresses: vec![],
             unread: Some(why),
         }
     }
 
-    /// How long it may take to stop before it is killed: its own stop timeout (the engine's default is 10 s), and no less than
-    /// `at_least`; `None`: as long as it wants.
+    /// How long it may take to stop before it is killed: its own stop timeout (the engine's default is 10 s), and no
+    /// less than `at_least`; `None`: no limit.
     pub fn stop_grace(&self, at_least: Duration) -> Option<Duration> {
         let own = self.stop_timeout.unwrap_or(STOP_TIMEOUT);
         let own = Duration::from_secs(u64::try_from(own).ok()?);
         Some(own.max(at_least))
     }
 
-    /// Puts the addresses first that are `near`; by the names of their networks among those.
+    /// Moves addresses that are `near` to the front, ordered by the names of their networks.
     pub fn prefer(&mut self, near: impl Fn(IpAddr) -> bool) {
         self.addresses
             .sort_by_key(|(name, ip)| (!near(*ip), name.clone()));
     }
 
-    /// Where it is reached: on the named network, else on the first one, see [`Container::prefer`]; `None` when nowhere.
+    /// Its address: on the named network, else on the first one, see [`Container::prefer`]; `None` when it has none.
     pub fn address(&self, network: Option<&str>, port: u16) -> Option<SocketAddr> {
         let found = match network {
             Some(name) => self.addresses.iter().find(|(network, _)| network == name),
@@ -332,7 +342,7 @@ mod tests {
         }
     }
 
-    /// Every combination that engines show: status, running, restarting, paused, health.
+    /// Every combination of fields that engines show: status, running, restarting, paused, health.
     #[test]
     fn a_containers_state_is_read_from_what_the_engine_says() {
         let exited = |code, out_of_memory, restarting| State::Exited {

@@ -1,4 +1,4 @@
-//! The context of the Docker command line: the engine that `docker ps` asks is the one that shifter asks.
+//! The context of the Docker command line: shifter uses the same engine as `docker ps`.
 //!
 //! <https://docs.docker.com/engine/manage-resources/contexts/>: `DOCKER_HOST`, else `DOCKER_CONTEXT`, else what `docker context use` left
 //! in `config.json`; a context's endpoint is in a folder that is named by the SHA-256 of its name.
@@ -7,13 +7,13 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The context that stands for the local engine.
+/// The name of the context for the local engine.
 const DEFAULT: &str = "default";
 
-/// Where the engine is that the command line asks; `None`: at the default address.
+/// The engine's address as the command line has it; `None`: the default address.
 ///
 /// # Errors
-/// In words, when a context is named that cannot be read.
+/// In words, when a named context cannot be read.
 pub(super) fn host() -> Result<Option<String>, String> {
     let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(host) = given("DOCKER_HOST") {

@@ -1,6 +1,6 @@
-//! Making green or a baseline: the image is fetched, blue's settings are copied onto it, the copies are started.
+//! Creates green or a baseline: the image is fetched, blue's settings are copied onto it, the copies are started.
 //!
-//! Safe to repeat: what an earlier attempt of the same rollout left is found by its labels and used.
+//! Safe to repeat: containers of an earlier attempt of the same rollout are found by their labels and used.
 
 use crate::config::{Copying, Pull};
 use crate::driver::docker::clone::{self, Changes, CloneError, Spec};
@@ -18,81 +18,81 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use thiserror::Error;
 
-/// What is to be made.
+/// The request to create containers.
 #[derive(Clone, Debug)]
 pub struct Raise {
-    /// For what, and whose it is.
+    /// The owner mark, with the purpose.
     pub owner: Owner,
     /// The image, with its tag.
     pub image: String,
-    /// The container whose settings are taken; `None`: the service's first version.
+    /// The container with the settings to copy; `None`: the service's first version.
     pub like: Option<String>,
-    /// The network, where there is nobody to take it from.
+    /// The network, where there is no container to take it from.
     pub network: Option<String>,
-    /// What is to be different.
+    /// The differences.
     pub copying: Copying,
-    /// How many.
+    /// Number of containers.
     pub replicas: u32,
-    /// Too little memory is a reason not to begin.
+    /// Refuse to start with too little memory.
     pub strict: bool,
 }
 
-/// What is said while it is made.
+/// A report during the creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// A line for people.
     Line(String),
-    /// This image was fetched; it was not here before.
+    /// This image was fetched; it was not on the host before.
     Fetched {
         /// Its id.
         id: String,
-        /// As it was asked for.
+        /// The requested reference.
         image: String,
     },
 }
 
-/// Why green was not made. What was made of it is gone again, unless it runs.
+/// Why green was not created. Its containers are removed again, unless they run.
 #[derive(Debug, Error)]
 pub enum RaiseError {
-    /// The engine does not do it.
+    /// The engine refuses or does not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Blue cannot be copied.
     #[error(transparent)]
     Clone(#[from] CloneError),
-    /// The image is not here and must not be fetched.
+    /// The image is not on the host and must not be fetched.
     #[error(
         "the image {0} is not on this host, and `pull` is \"never\": `docker pull {0}`, or set `pull` of [service.{1}.copy]"
     )]
     NoImage(String, String),
-    /// It could not be fetched.
+    /// The image could not be fetched.
     #[error("the image {0} could not be fetched: {1}. Does `docker pull {0}` work?")]
     Pull(String, EngineError),
-    /// Somebody else's container has the name.
+    /// The name belongs to a container that this shifter did not create.
     #[error(
         "the name {0} belongs to the container {1}, which this shifter did not make: rename or remove it"
     )]
     NameTaken(String, String),
-    /// Two versions do not fit.
+    /// There is too little memory for two versions.
     #[error("{0}. --strict was given")]
     TooLittle(String),
-    /// A rollout that is not recorded any more had this number.
+    /// A rollout with this number existed that is not recorded any more.
     #[error(
         "{0} runs {1} and is marked as made by rollout {2}, which this journal does not know: `docker rm -f {0}`, then try again"
     )]
     OtherImage(String, String, i64),
-    /// There is nothing to copy.
+    /// There is no container to copy.
     #[error("no container of blue is there to copy")]
     NoBlue,
-    /// It was made and cannot be started.
+    /// The container was created and cannot be started.
     #[error("{0} could not be started: {1}")]
     Start(String, EngineError),
 }
 
-/// Makes green, or what is missing of it; `say` is told what people should know.
+/// Creates green, or its missing containers; `say` gets reports for people.
 ///
 /// # Errors
-/// When it cannot be made; the message says why and what to do.
+/// When it cannot be created; the message says why and what to do.
 pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result<(), RaiseError> {
     let present = engine.labelled(&raise.owner.selector()).await?;
     let other = |one: &&Container| one.image != raise.image && !raise.owner.baseline;
@@ -119,7 +119,7 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result
         let (mut spec, remarks) = specify(engine, raise, name).await?;
         spec.platform.clone_from(&platform);
         let warnings = create(engine, raise, &spec).await?;
-        // What people should know of a copy of blue is told of green.
+        // For a copy of blue these remarks are the same as for green, and not repeated.
         if i == 0 && !raise.owner.baseline {
             remarks.into_iter().for_each(line);
             let warnings = warnings.iter();
@@ -144,7 +144,8 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result
     Ok(())
 }
 
-/// Tells what is short and what green will lack, and fetches the image; the platform to be asked for, where it is not the engine's own.
+/// Reports shortages and what green will lack, and fetches the image; returns the platform to request, where it is not
+/// the engine's own.
 async fn prepare(
     engine: &Engine,
     raise: &Raise,
@@ -173,14 +174,14 @@ async fn prepare(
     Ok(platform)
 }
 
-/// What of blue says how much green may want.
+/// Blue's data that predict what green needs.
 #[derive(Default)]
 struct Blue {
     memory: i64,
-    /// Bytes of its image.
+    /// Size of its image in bytes.
     size: i64,
     platform: String,
-    /// What is in it and will not be in green.
+    /// Files in the container that green will not have.
     injected: Injected,
 }
 
@@ -193,7 +194,7 @@ async fn blue(engine: &Engine, raise: &Raise) -> Result<Blue, EngineError> {
         Err(EngineError::Missing(_)) => return Ok(Blue::default()),
         Err(error) => return Err(error),
     };
-    // One that is not there any more says nothing.
+    // A container that is gone has no data.
     let image = engine
         .image(seen.image.as_deref().unwrap_or_default())
         .await;
@@ -210,7 +211,7 @@ async fn blue(engine: &Engine, raise: &Raise) -> Result<Blue, EngineError> {
     })
 }
 
-/// What is short, and what green will lack.
+/// The shortages, and what green will lack.
 fn short(raise: &Raise, room: &Room, blue: &Blue, greens: usize) -> Vec<String> {
     let mut short = vec![];
     let wanted = blue
@@ -246,7 +247,7 @@ fn short(raise: &Raise, room: &Room, blue: &Blue, greens: usize) -> Vec<String> 
 fn name(owner: &Owner, n: u32, all: u32) -> String {
     let (service, rollout) = (&owner.service, owner.rollout);
     let what = if owner.baseline { "-baseline" } else { "" };
-    // A name has two characters at least, and a service may have one.
+    // A container name has at least two characters, and a service's may have one.
     if all == 1 {
         format!("{service}-{rollout}{what}")
     } else {
@@ -254,7 +255,7 @@ fn name(owner: &Owner, n: u32, all: u32) -> String {
     }
 }
 
-/// Fetches the image where it is to be; what was not here before is told.
+/// Fetches the image where needed; reports an image that was not on the host before.
 async fn fetch(
     engine: &Engine,
     raise: &Raise,
@@ -267,7 +268,7 @@ async fn fetch(
         Err(EngineError::Missing(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    // One for another platform is another image.
+    // An image for another platform does not count.
     let fits = |image: &Image| platform.is_none_or(|wanted| image.platform == wanted);
     let here = before.as_ref().is_some_and(fits);
     match raise.copying.pull {
@@ -316,7 +317,7 @@ fn megabytes(bytes: i64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// What is to be created, and what people should know about it.
+/// The container to create, with remarks for people.
 async fn specify(
     engine: &Engine,
     raise: &Raise,
@@ -344,7 +345,7 @@ async fn specify(
     Ok((spec, remarks))
 }
 
-/// A service's first version: there is nobody to copy.
+/// The specification of a service's first version, without a container to copy.
 fn first(raise: &Raise, name: &str) -> Spec {
     let env = raise
         .copying
@@ -387,10 +388,10 @@ fn first(raise: &Raise, name: &str) -> Spec {
     }
 }
 
-/// Makes copies of blue as it is, on the very image that it runs.
+/// Creates copies of blue as it is, with exactly the image that it runs.
 ///
 /// # Errors
-/// When they cannot be made; the message says why and what to do.
+/// When they cannot be created; the message says why and what to do.
 pub async fn copy(engine: &Engine, order: Raise, say: impl Fn(Said)) -> Result<(), RaiseError> {
     let blue = match &order.like {
         Some(like) => engine.inspect(like).await?,
@@ -411,13 +412,13 @@ pub async fn copy(engine: &Engine, order: Raise, say: impl Fn(Said)) -> Result<(
     raise(engine, &order, say).await
 }
 
-/// Makes one container; what the engine warns of.
+/// Creates one container; returns the engine's warnings.
 async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<Vec<String>, RaiseError> {
     let error = match engine.create(spec).await {
         Ok((_, warnings)) => return Ok(warnings),
         Err(error) => error,
     };
-    // Podman says 500 where Docker says 409: who has the name is asked in any case.
+    // Podman answers 500 where Docker answers 409: the holder of the name is looked up in any case.
     match engine.find(&spec.name).await {
         Ok(Some(holder))
             if raise.owner.owns(&holder.labels) && raise.owner.made(&holder.labels) =>
@@ -432,7 +433,7 @@ async fn create(engine: &Engine, raise: &Raise, spec: &Spec) -> Result<Vec<Strin
     }
 }
 
-/// Starts a container of ours; one that cannot be started is removed again.
+/// Starts a container of ours; removes it again if it cannot be started.
 async fn start(engine: &Engine, container: &Container) -> Result<(), RaiseError> {
     match engine.start(&container.id).await {
         Ok(()) => Ok(()),

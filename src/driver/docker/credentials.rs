@@ -1,16 +1,16 @@
-//! Credentials for registries, as `docker login` left them, and one repair of how bollard sends them.
+//! Registry credentials, as `docker login` stored them, and one fix of how bollard sends them.
 
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError as Fault, DockerCredential};
 use std::path::PathBuf;
 
-/// The name under which `docker login` keeps Docker Hub.
+/// The key under which `docker login` stores the credentials of Docker Hub.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// What was left for the registry of this image; `None` when nothing was.
+/// The stored credentials for the registry of this image; `None` when there are none.
 ///
 /// # Errors
-/// Why something that was left cannot be used.
+/// Why stored credentials cannot be used.
 pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
     let registry = registry(reference);
     let found = match docker_credential::get_credential(registry) {
@@ -25,7 +25,7 @@ pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
             stderr,
         }) => {
             let said = format!("{} {}", stdout.trim(), stderr.trim());
-            // Helpers fail so when they know nobody there (github.com/docker/docker-credential-helpers).
+            // The error of a helper without credentials for the registry (github.com/docker/docker-credential-helpers).
             if said.contains("credentials not found") {
                 return Ok(None);
             }
@@ -49,7 +49,7 @@ pub fn of(reference: &str) -> Result<Option<DockerCredentials>, String> {
     }))
 }
 
-/// In which file credentials were looked for, and whether it is there, in words.
+/// The file where credentials were looked for, and whether it exists, in words.
 pub fn looked_for() -> String {
     looked_at(config())
 }
@@ -67,14 +67,14 @@ fn looked_at(file: Option<PathBuf>) -> String {
     }
 }
 
-/// Where `docker login` leaves them.
+/// The file where `docker login` stores them.
 fn config() -> Option<PathBuf> {
     let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let folder = folder.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
     Some(folder?.join("config.json"))
 }
 
-/// Whether an engine's words say that the registry wants (other) credentials.
+/// Whether an engine's error says that the registry requires (other) credentials.
 pub fn wanted(words: &str) -> bool {
     [
         "unauthorized",
@@ -86,7 +86,7 @@ pub fn wanted(words: &str) -> bool {
     .any(|sign| words.contains(sign))
 }
 
-/// The registry of an image: what stands before the first slash and looks like a host.
+/// The registry of an image: the part before the first slash, if it looks like a host.
 pub fn registry(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
@@ -94,7 +94,7 @@ pub fn registry(reference: &str) -> &str {
     }
 }
 
-/// bollard encodes credentials with the usual alphabet, engines read the one for URLs.
+/// bollard encodes credentials in standard Base64; engines expect the alphabet for URLs.
 pub fn url_safe(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
     const HEADER: &str = "x-registry-auth";
     let safe = request

@@ -6,7 +6,7 @@ use crate::driver::docker::container::Container;
 use crate::driver::docker::labels::{self, DISCOVERED};
 use std::collections::BTreeMap;
 
-/// The services that these containers describe, by name, and what cannot be understood.
+/// The services that these containers describe, by name, and the problems of their labels.
 pub fn services(containers: &[Container]) -> (Vec<Service>, Vec<String>) {
     let mut by_name: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
     for container in containers {
@@ -27,7 +27,8 @@ pub fn services(containers: &[Container]) -> (Vec<Service>, Vec<String>) {
     (services, troubles)
 }
 
-/// What the containers of one service say; where they differ the oldest of blue is believed.
+/// The settings of one service from its containers' labels; where they differ, those of the oldest container of blue
+/// count.
 fn labelled(name: &str, members: &[&Container]) -> Result<Labelled, String> {
     let of = |color: Color| {
         let is = move |one: &&&Container| labels::pool_of(&one.labels) == Some(color);
@@ -53,7 +54,7 @@ fn labelled(name: &str, members: &[&Container]) -> Result<Labelled, String> {
     })
 }
 
-/// By its label, else the only one that it exposes.
+/// The port by its label, else the only exposed one.
 fn port(container: &Container) -> Result<u16, String> {
     let name = &container.name;
     match (
@@ -80,7 +81,7 @@ mod tests {
     use crate::config::{Containers, Find, PoolSpec};
     use crate::driver::docker::container::State;
 
-    /// A container with these labels, `key=value` of `shifter.`.
+    /// A container with these labels, given as `key=value` without `shifter.`.
     fn container(name: &str, own: &[&str], ports: &[u16]) -> Container {
         let labels = own.iter().map(|label| {
             let (key, value) = label.split_once('=').expect("a label");
@@ -100,6 +101,7 @@ mod tests {
             ports: ports.to_vec(),
             mode: String::new(),
             starved: false,
+            unchecked: false,
             addresses: vec![],
             unread: None,
         }

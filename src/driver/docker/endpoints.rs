@@ -1,12 +1,13 @@
-//! Green's endpoints on blue's networks: what of an endpoint is a setting is copied, what is blue's own identity is not.
+//! Green's endpoints on blue's networks: settings of an endpoint are copied, blue's own identity is not.
 
 use crate::driver::docker::clone::Changes;
 use bollard::models::{ContainerInspectResponse, EndpointSettings, HostConfig};
 use std::collections::BTreeMap;
 
-/// Blue's networks with the settings of green's endpoints, by name; `own` are names that the engine gives blue by itself, or that are told elsewhere.
+/// Blue's networks with the settings of green's endpoints, by name; `own` are names that the engine assigns to blue by
+/// itself, or that are reported elsewhere.
 ///
-/// What green does not get is told in `remarks`, a line each.
+/// Settings that green does not get are reported in `remarks`, a line each.
 pub(super) fn endpoints(
     blue: &ContainerInspectResponse,
     own: &[&str],
@@ -27,7 +28,7 @@ pub(super) fn endpoints(
         .collect()
 }
 
-/// Each field of an endpoint is named here, so that a new one in the engine's models does not compile before it was thought of.
+/// Each field of an endpoint is named here: a new field in the engine's models does not compile until it is handled.
 fn endpoint_of(
     network: &str,
     blue: EndpointSettings,
@@ -40,10 +41,10 @@ fn endpoint_of(
         links,
         driver_opts,
         gw_priority,
-        // Blue's identity: left out, and told where a person chose it.
+        // Blue's identity: left out, and reported where it was set explicitly.
         aliases,
         ipam_config,
-        // What the engine made of them: never sent.
+        // Set by the engine: never sent.
         mac_address: _,
         network_id: _,
         endpoint_id: _,

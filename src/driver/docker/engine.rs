@@ -1,4 +1,4 @@
-//! The calls to the engine, each with a deadline and with errors that say what to do.
+//! The calls to the engine, each with a timeout and with errors that say what to do.
 //!
 //! Containers are named by their whole id once they are found: a name can move to another container,
 //! and an address moves at every restart.
@@ -29,13 +29,14 @@ use std::time::Duration;
 
 pub use crate::driver::docker::fault::EngineError;
 
-/// So much longer than the container's own time to stop a stop may take: some engines kill when the caller hangs up.
+/// How much longer than the container's own stop timeout a stop call may take: some engines kill when the client
+/// disconnects.
 const STOP_SLACK: Duration = Duration::from_secs(30);
 
-/// How long one call waits for a container that must never be killed; the next sweep waits again.
+/// How long one call waits for a container that must never be killed; the next cleanup waits again.
 const STOP_UNLIMITED: Duration = Duration::from_secs(3600);
 
-/// What happens to a container that may change whether and where it serves.
+/// The events of a container that may change whether and where it serves.
 const EVENTS: [&str; 14] = [
     "start",
     "restart",
@@ -53,46 +54,46 @@ const EVENTS: [&str; 14] = [
     "disconnect",
 ];
 
-/// A Docker engine: the one at `host`, else the one that the command line would ask.
+/// A Docker engine: the one at `host`, else the one that the command line uses.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     line: Line,
 }
 
 impl Engine {
-    /// An engine; nobody is asked yet.
+    /// An engine that has not been queried yet.
     pub fn new(host: Option<String>) -> Engine {
         Engine {
             line: Line::new(host),
         }
     }
 
-    /// A client for one call, by the version of the API that both sides know.
+    /// A client for one call, with the newest API version that both sides know.
     pub(super) async fn docker(&self) -> Result<Docker, EngineError> {
         self.line.docker().await
     }
 
-    /// Which engine answered, and by which version of its API it is asked; `None` before it was asked anything.
+    /// The engine that answered, and the API version in use; `None` before the first query.
     pub fn spoken(&self) -> Option<Spoken> {
         self.line.spoken()
     }
 
-    /// A sign of life, of an engine that can be understood.
+    /// Checks that the engine answers with a known API version.
     ///
     /// # Errors
-    /// When nobody answers there, or we may not ask.
+    /// When it does not answer, or permission is missing.
     pub async fn ping(&self) -> Result<(), EngineError> {
-        // Another engine than before may answer now.
+        // Another engine may answer now.
         self.line.agree().await?;
         let docker = self.docker().await?;
         call("answer", docker.ping()).await.map(drop)
     }
 
-    /// What a container takes: bytes of memory without what the system would give back at once (files that were read), and
-    /// nanoseconds of processors since it was started.
+    /// Resource usage of a container: memory in bytes without what the system would reclaim at once (the page cache),
+    /// and CPU time since it was started, in nanoseconds.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// When the engine gives no answer.
     pub async fn usage(&self, id: &str) -> Result<(u64, u64), EngineError> {
         let docker = self.docker().await?;
         let options = StatsOptionsBuilder::new().stream(false).one_shot(true);
@@ -101,7 +102,7 @@ impl Engine {
         let stats = call("tell what a container takes", next).await?;
         let memory = stats.memory_stats.unwrap_or_default();
         let details = memory.stats.unwrap_or_default();
-        // Control groups of the second version, else of the first.
+        // Control groups version 2, else version 1.
         let files = ["inactive_file", "total_inactive_file"];
         let files = files.iter().find_map(|name| details.get(*name));
         let taken = memory.usage.unwrap_or(0);
@@ -112,10 +113,10 @@ impl Engine {
         ))
     }
 
-    /// The container of this name or id, in full.
+    /// The full data of the container with this name or id.
     ///
     /// # Errors
-    /// When there is none, or the engine does not say.
+    /// When there is none, or the engine gives no answer.
     pub async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
         if !plausible(name) {
             return Err(EngineError::Missing(format!(
@@ -129,7 +130,7 @@ impl Engine {
             docker.inspect_container(name, options),
         )
         .await?;
-        // What looks like an id finds other containers by the beginning of theirs.
+        // A name that looks like an id also matches other containers with an id that begins with it.
         let named = crate::driver::docker::clone::name_of(&seen) == name;
         let meant = named || seen.id.as_deref() == Some(name);
         if meant {
@@ -139,12 +140,12 @@ impl Engine {
         }
     }
 
-    /// The container of this name or id; `None` when there is none. One that cannot be read is [`State::Unreadable`].
+    /// The container with this name or id; `None` when there is none. One that cannot be read is [`State::Unreadable`].
     ///
     /// [`State::Unreadable`]: crate::driver::docker::State::Unreadable
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// When the engine gives no answer.
     pub async fn find(&self, name: &str) -> Result<Option<Container>, EngineError> {
         match self.inspect(name).await {
             Ok(seen) => Ok(Container::of(&seen).map(near::first)),
@@ -160,7 +161,7 @@ impl Engine {
     /// All containers with these labels, running or not, oldest first.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// When the engine gives no answer.
     pub async fn labelled(&self, labels: &[String]) -> Result<Vec<Container>, EngineError> {
         let docker = self.docker().await?;
         let options = ListContainersOptions {
@@ -171,7 +172,7 @@ impl Engine {
         let listed = call("list containers", docker.list_containers(Some(options))).await?;
         let mut found = vec![];
         for summary in listed.iter().rev() {
-            // The list may lag behind; only a look at each is the truth.
+            // The list may lag behind; only inspecting each container is reliable.
             let Some(id) = &summary.id else { continue };
             let seen = self.find(id).await?;
             found.extend(seen.map(|seen| match seen.unread {
@@ -185,7 +186,7 @@ impl Engine {
     /// The tasks of a Swarm service that an overlay network knows, on all nodes.
     ///
     /// # Errors
-    /// When there is no such network here, or the engine does not say.
+    /// When there is no such network on this host, or the engine gives no answer.
     pub async fn tasks(&self, service: &str, network: &str) -> Result<Vec<Task>, EngineError> {
         let docker = self.docker().await?;
         let options = InspectNetworkOptions {
@@ -197,10 +198,10 @@ impl Engine {
         Ok(tasks::read(&seen.services.unwrap_or_default(), service))
     }
 
-    /// Makes a container, on all its networks, and does not start it: its id, and what the engine warns of.
+    /// Creates a container, on all its networks, without starting it: its id, and the engine's warnings.
     ///
     /// # Errors
-    /// When the name is taken, the image is missing or the engine refuses; nothing of it is left then.
+    /// When the name is taken, the image is missing or the engine refuses; no part of it remains then.
     pub async fn create(&self, spec: &Spec) -> Result<(String, Vec<String>), EngineError> {
         let docker = self.docker().await?;
         let options = CreateContainerOptionsBuilder::default()
@@ -212,7 +213,7 @@ impl Engine {
         let id = made.id;
         for (network, endpoint) in &spec.networks {
             if let Err(error) = self.connect(&id, network, endpoint.clone()).await {
-                // Half a container helps nobody.
+                // A partly created container is of no use.
                 let _ = self.remove(&id).await;
                 return Err(error);
             }
@@ -220,21 +221,21 @@ impl Engine {
         Ok((id, made.warnings))
     }
 
-    /// Starts a container; one that runs already is left alone.
+    /// Starts a container; does nothing if it runs already.
     ///
     /// # Errors
-    /// When it cannot be started: a port that is taken, a command that is not there.
+    /// When it cannot be started: a port in use, a command that does not exist.
     pub async fn start(&self, id: &str) -> Result<(), EngineError> {
         let docker = self.docker().await?;
         let asked = docker.start_container(id, None::<StartContainerOptions>);
         call("start a container", asked).await
     }
 
-    /// Stops a container and waits for it, at most `grace` before it is killed (`None`: it is never killed); one that is
-    /// stopped is left alone. See [`Container::stop_grace`].
+    /// Stops a container and waits for it, at most `grace` before it is killed (`None`: it is never killed); does
+    /// nothing if it is stopped already. See [`Container::stop_grace`].
     ///
     /// # Errors
-    /// When the engine does not say that it stopped.
+    /// When the engine does not confirm that it stopped.
     pub async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<(), EngineError> {
         let options = StopContainerOptions {
             t: Some(grace.map_or(-1, |grace| {
@@ -248,7 +249,7 @@ impl Engine {
         within(limit, "stop a container", asked).await
     }
 
-    /// Gives a container another name.
+    /// Renames a container.
     ///
     /// # Errors
     /// When the name is taken.
@@ -260,7 +261,7 @@ impl Engine {
         call("rename a container", docker.rename_container(id, options)).await
     }
 
-    /// Waits until a container has ended: its exit code.
+    /// Waits until a container has ended; returns its exit status.
     ///
     /// # Errors
     /// When it does not end in time.
@@ -281,8 +282,8 @@ impl Engine {
         within(limit, "wait for the end of a container", asked).await
     }
 
-    /// Removes a container that is stopped, with its anonymous volumes: nothing else can find those any more. Only for
-    /// containers that shifter made.
+    /// Removes a stopped container, with its anonymous volumes, which could not be found any more. Only for
+    /// containers that shifter created.
     ///
     /// # Errors
     /// When it runs.
@@ -296,7 +297,7 @@ impl Engine {
         call("remove a container", asked).await
     }
 
-    /// Changes what the engine does when the container ends.
+    /// Changes a container's restart policy.
     ///
     /// # Errors
     /// When the engine refuses.
@@ -312,7 +313,7 @@ impl Engine {
     /// The last lines that a container wrote, on either stream.
     ///
     /// # Errors
-    /// When the engine does not say.
+    /// When the engine gives no answer.
     pub async fn last_lines(&self, id: &str, lines: usize) -> Result<String, EngineError> {
         let docker = self.docker().await?;
         let options = LogsOptions {
@@ -332,7 +333,7 @@ impl Engine {
         Ok(String::from_utf8_lossy(&chunks.concat()).into_owned())
     }
 
-    /// Runs a command in a container: its exit code, and the last of what it wrote.
+    /// Runs a command in a container; returns its exit status, and the end of its output.
     ///
     /// # Errors
     /// When it cannot be run, or does not end in time.
@@ -356,11 +357,11 @@ impl Engine {
         within(limit, "run a command in a container", ran).await
     }
 
-    /// What happens to containers from now on; it ends when the engine does, and then nothing is known: the engine that
-    /// answers next may be of another version.
+    /// The events of containers from now on; the stream ends with the engine, and then nothing is known: the engine
+    /// that answers next may have another version.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When the engine does not answer.
     pub async fn events(
         &self,
     ) -> Result<impl Stream<Item = Result<EventMessage, EngineError>> + use<>, EngineError> {
@@ -368,7 +369,7 @@ impl Engine {
         let docker = self.docker().await?;
         let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
         let filters = HashMap::from([
-            // One event of a kind that bollard does not know would end the stream.
+            // One event of a kind unknown to bollard would end the stream.
             ("type".to_owned(), list(&["container", "network"])),
             ("event".to_owned(), list(&EVENTS)),
         ]);
@@ -402,7 +403,7 @@ async fn within<T>(
     }
 }
 
-/// What the list says of a container that cannot be looked at.
+/// The list's data of a container that cannot be inspected.
 fn listed_only(unreadable: Container, listed: &ContainerSummary) -> Container {
     let name = listed.names.iter().flatten().next();
     Container {
@@ -415,7 +416,7 @@ fn listed_only(unreadable: Container, listed: &ContainerSummary) -> Container {
     }
 }
 
-/// Docker's own rule; anything else would become part of the path of the request.
+/// Docker's rule for names; other characters would become part of the request's path.
 fn plausible(name: &str) -> bool {
     let first = name
         .bytes()

@@ -1,4 +1,4 @@
-//! A command that runs in a container until it has ended, whatever it left running in the background.
+//! Runs a command in a container until it has ended, without waiting for its background processes.
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -9,15 +9,15 @@ use std::time::Duration;
 /// Bytes of a command's output that are kept.
 const OUTPUT_MAX: usize = 1_000;
 
-/// How often the engine is asked whether the command has ended, while its output is open.
+/// Interval of the queries whether the command has ended, while its output is open.
 const ASK: Duration = Duration::from_millis(500);
 
-/// Runs a command that was prepared: its exit code, and the last of what it wrote.
+/// Runs a prepared command; returns its exit status, and the end of its output.
 pub(super) async fn run(docker: &Docker, exec: &str) -> Result<(i64, String), Error> {
     let mut text = vec![];
     if let StartExecResults::Attached { mut output, .. } = docker.start_exec(exec, None).await? {
         let mut asked = tokio::time::interval(ASK);
-        // The first is at once.
+        // The first tick comes at once.
         asked.tick().await;
         loop {
             tokio::select! {
@@ -27,7 +27,7 @@ pub(super) async fn run(docker: &Docker, exec: &str) -> Result<(i64, String), Er
                     let excess = text.len().saturating_sub(OUTPUT_MAX);
                     text.drain(..excess);
                 }
-                // What goes on in the background keeps the output open: the command's own end decides.
+                // Background processes keep the output open: the end of the command itself decides.
                 _ = asked.tick() => {
                     let seen = docker.inspect_exec(exec).await?;
                     if seen.running == Some(false) && seen.exit_code.is_some() {

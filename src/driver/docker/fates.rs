@@ -1,5 +1,5 @@
-//! What becomes of each field that a container is made with: copied, left out, or told. The tables are held against the fields that
-//! the engine's models have, so that a new one is a red test.
+//! The handling of each field of a container's settings: copied, left out, or reported. The tests compare the tables
+//! with the fields in the engine's models, so that a new one fails a test.
 
 use crate::driver::docker::clone::{Changes, clone};
 use crate::driver::docker::labels::Owner;
@@ -11,19 +11,19 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde_json::{Value, json};
 
-/// A field, what blue has there, what green is asked for, and what is told.
+/// A field, blue's value, what is sent for green, and what is reported.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
-/// As blue has it.
+/// Blue's value.
 const SAME: &str = "same";
 /// Nothing.
 const NOT: &str = "not";
-/// As blue has it, among others.
+/// Blue's value, among others.
 const WITHIN: &str = "within";
 /// Blue is not copied at all.
 const REFUSED: &str = "refused";
 
-/// Settings of the host.
+/// Settings of the host configuration.
 const OF_THE_HOST: &[Row] = &[
     ("CpuShares", "7", SAME, ""),
     ("Memory", "7", SAME, ""),
@@ -218,7 +218,7 @@ const OF_AN_ENDPOINT: &[Row] = &[
     ("DNSNames", r#"["x"]"#, NOT, ""),
 ];
 
-/// Says which fields a model asks for, and gives none.
+/// A deserializer that collects the fields a model asks for, and gives none.
 struct Fields<'a>(&'a mut Vec<&'static str>);
 
 impl<'de> Deserializer<'de> for Fields<'_> {
@@ -257,7 +257,8 @@ fn named(table: &[Row]) -> Vec<&'static str> {
     names
 }
 
-/// Green from a blue with one more setting at this place of `docker inspect`; the remarks, or why it is refused.
+/// Green from a blue with one more setting at this place of `docker inspect`; returns the remarks, or why it is
+/// refused.
 fn copied(
     place: &str,
     field: &str,
@@ -290,7 +291,7 @@ fn copied(
     Ok((spec.body, spec.remarks.join("\n")))
 }
 
-/// Each row of a table: `place` is where blue has the field, `sent` where green is asked for it.
+/// Checks each row of a table: `place` is where blue has the field, `sent` where green's is sent.
 fn hold(place: &str, sent: &str, table: &[Row]) {
     for (field, sample, asked, told) in table {
         let sample: Value = serde_json::from_str(sample).expect("a value");

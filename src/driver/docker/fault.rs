@@ -1,77 +1,77 @@
-//! What goes wrong with the engine, in words that say what to do.
+//! Errors of the engine, worded with what to do.
 
 use bollard::errors::Error;
 use std::error::Error as _;
 use std::time::Duration;
 use thiserror::Error;
 
-/// The longest wait for an answer; bollard's own limit covers the header only.
+/// The timeout of a call; bollard's own limit covers the header only.
 pub(super) const CALL: Duration = Duration::from_secs(10);
 
-/// Why the engine did not do what it was asked.
+/// Why a call to the engine failed.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// Nobody answers.
+    /// The engine does not answer.
     #[error("Docker cannot be reached: {0}. Is dockerd running, and does `docker ps` show it?")]
     Unreachable(String),
-    /// It is there, and we may not.
+    /// The engine is there, but permission is missing.
     #[error(
         "no permission for Docker's socket: {0}. Run shifter in the group that owns the socket (`usermod -aG docker USER`, or `--group-add` in a container)"
     )]
     Forbidden(String),
-    /// A proxy before the engine lets only some calls through.
+    /// A proxy in front of the engine denies the call.
     #[error(
         "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
     )]
     Denied(&'static str),
-    /// No version of its API is known to both sides.
+    /// There is no API version that both sides know.
     #[error("{0}")]
     Version(String),
-    /// No answer in time.
+    /// The call timed out.
     #[error("Docker did not answer within {seconds} s when asked to {what}")]
     Late {
-        /// How long we waited.
+        /// The timeout in seconds.
         seconds: u64,
-        /// For what.
+        /// The call.
         what: &'static str,
     },
-    /// What was named is not there.
+    /// The named object does not exist.
     #[error("{0}")]
     Missing(String),
     /// The name is in use.
     #[error("{0}")]
     Taken(String),
-    /// What `docker login` left cannot be used.
+    /// The credentials that `docker login` stored cannot be used.
     #[error(
         "the credentials for {registry} cannot be read: {why}. `docker login {registry}` as the user that runs shifter writes them anew; DOCKER_CONFIG says where they are"
     )]
     Credentials {
-        /// For which registry.
+        /// The registry of the credentials.
         registry: String,
         /// What is wrong with them.
         why: String,
     },
-    /// The registry does not give the image to whoever we said we are.
+    /// The registry denies the image to these credentials.
     #[error(
         "{words}. {looked_for}: log in as the user that runs shifter, `docker login {registry}`; DOCKER_CONFIG names the folder of config.json"
     )]
     Unauthorized {
         /// The registry.
         registry: String,
-        /// The engine's words.
+        /// The engine's error text.
         words: String,
         /// Where credentials were looked for.
         looked_for: String,
     },
-    /// An answer that does not have the form that the engine's documentation gives.
+    /// An answer in another format than the documented one.
     #[error("Docker's answer when asked to {0} cannot be read: {1}")]
     Unreadable(&'static str, String),
-    /// The engine refuses; its own words.
+    /// The engine refuses; its error text.
     #[error("Docker could not {0}: {1}")]
     Refused(&'static str, String),
 }
 
-/// What an error means to people.
+/// The error for people, from bollard's error.
 pub(super) fn said(what: &'static str, error: &Error) -> EngineError {
     match error {
         Error::DockerResponseServerError {

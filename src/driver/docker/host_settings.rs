@@ -1,4 +1,5 @@
-//! Green's settings of the host from blue's: limits, mounts, devices, security are copied; ports, restarts and what the engine hides are not.
+//! Green's host configuration from blue's: limits, mounts, devices and security are copied; ports, restart policy and
+//! the paths that the engine hides are not.
 
 use bollard::models::{
     ContainerConfig, DeviceMapping, HostConfig, MountType, ResourcesUlimits, RestartPolicy,
@@ -6,7 +7,8 @@ use bollard::models::{
 };
 use std::collections::HashMap;
 
-/// Green's settings of the host from blue's; `name` is blue's. What green does not get, or shares, is told in `remarks`.
+/// Green's host configuration from blue's; `name` is blue's. What green does not get, or shares, is reported in
+/// `remarks`.
 pub(super) fn host_settings(
     name: &str,
     host: &HostConfig,
@@ -27,10 +29,10 @@ pub(super) fn host_settings(
         publish_all_ports: None,
         container_id_file: None,
         auto_remove: Some(false),
-        // What the engine hides by default is the engine's of today; an empty list is what a person can ask for.
+        // The engine's defaults for hidden paths may change; only an empty list can be a setting of the user.
         masked_paths: host.masked_paths.clone().filter(Vec::is_empty),
         readonly_paths: host.readonly_paths.clone().filter(Vec::is_empty),
-        // Podman shows all three of what was asked for as `--cpus`, and takes one.
+        // Podman shows all three forms of a `--cpus` setting, and accepts one.
         cpu_period: host.cpu_period.filter(|_| !by_cpus),
         cpu_quota: host.cpu_quota.filter(|_| !by_cpus),
         devices: host
@@ -53,7 +55,7 @@ pub(super) fn host_settings(
     }
 }
 
-/// A device as it is asked for: Podman shows no permissions where it gave all.
+/// A device in the form of a create call: Podman shows no permissions where all were given.
 fn as_permitted(device: &DeviceMapping) -> DeviceMapping {
     let given = device.cgroup_permissions.clone();
     DeviceMapping {
@@ -68,7 +70,7 @@ fn as_permitted(device: &DeviceMapping) -> DeviceMapping {
     }
 }
 
-/// A limit as it is asked for: Podman shows `RLIMIT_NOFILE` and takes `nofile`.
+/// A limit in the form of a create call: Podman shows `RLIMIT_NOFILE` and accepts `nofile`.
 fn as_asked(limit: &ResourcesUlimits) -> ResourcesUlimits {
     let name = limit
         .name
@@ -83,7 +85,7 @@ fn as_asked(limit: &ResourcesUlimits) -> ResourcesUlimits {
     }
 }
 
-/// Volumes without a name: blue alone has them.
+/// Anonymous volumes: only blue has them.
 pub(super) fn anonymous(config: &ContainerConfig, host: &HostConfig) -> Option<String> {
     let mounts = host.mounts.iter().flatten().filter(|mount| {
         let volume = mount.typ == Some(MountType::VOLUME);
@@ -99,7 +101,7 @@ pub(super) fn anonymous(config: &ContainerConfig, host: &HostConfig) -> Option<S
     })
 }
 
-/// A link as it is asked for: the engine shows `/other:/blue/alias`.
+/// A link in the form of a create call: the engine shows `/other:/blue/alias`.
 fn relinked(link: &str) -> String {
     let (other, alias) = link.split_once(':').unwrap_or((link, link));
     let alias = alias.rsplit('/').next().unwrap_or(alias);

@@ -1,4 +1,4 @@
-//! Images: what is here of them, fetching and removing them, and the room that the engine's host has.
+//! Images: those on the host, fetching and removing them, and the free resources of the engine's host.
 
 use crate::driver::docker::credentials;
 use crate::driver::docker::engine::{Engine, call};
@@ -8,39 +8,39 @@ use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
 use futures::StreamExt;
 use std::collections::HashMap;
 
-/// An image that is here.
+/// An image on the host.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
     /// Its id.
     pub id: String,
-    /// What it is called here.
+    /// Its names on the host.
     pub names: Vec<String>,
     /// Its settings.
     pub config: ImageConfig,
-    /// Bytes that it holds.
+    /// Its size in bytes.
     pub size: i64,
-    /// What it runs on: `linux/arm64/v8`; empty where the engine does not say.
+    /// Its platform: `linux/arm64/v8`; empty where the engine does not say.
     pub platform: String,
 }
 
-/// What the engine's host has left, as far as that can be known from here.
+/// The free resources of the engine's host, as far as they can be known from here.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
     /// Free memory of this host in bytes; `None` when the engine runs on another host.
     pub memory: Option<i64>,
-    /// The folder of images and bytes that are free there; `None` where this process cannot see it.
+    /// The folder of images and the free bytes there; `None` where this process cannot see it.
     pub disk: Option<(String, i64)>,
-    /// What images run on there without emulation: `linux/amd64`.
+    /// The platform that runs there without emulation: `linux/amd64`.
     pub platform: String,
-    /// The engine's networks are not this host's.
+    /// Whether the engine's networks are separate from this host's.
     pub rootless: bool,
 }
 
 impl Engine {
-    /// An image that is here.
+    /// An image on the host.
     ///
     /// # Errors
-    /// When it is not here.
+    /// When it is not on the host.
     pub async fn image(&self, reference: &str) -> Result<Image, EngineError> {
         let docker = self.docker().await?;
         let seen = call("look at an image", docker.inspect_image(reference)).await?;
@@ -57,13 +57,13 @@ impl Engine {
         })
     }
 
-    /// Fetches an image from its registry, with the credentials that `docker login` left; for `platform`, where it is not the
-    /// engine's own.
+    /// Fetches an image from its registry, with the credentials that `docker login` stored; for `platform`, where it is
+    /// not the engine's own.
     ///
-    /// `progress` is told how much of it has come: bytes and all bytes, as far as they are known.
+    /// `progress` gets the bytes so far and the total, as far as they are known.
     ///
     /// # Errors
-    /// When the registry does not have it, or does not give it to us.
+    /// When the registry does not have it, or denies it.
     pub async fn pull(
         &self,
         reference: &str,
@@ -111,7 +111,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes an image by its id, never by force: one that a container uses, or that has another name too, stays.
+    /// Removes an image by its id, never by force: an image that a container uses, or with another name, stays.
     ///
     /// # Errors
     /// [`EngineError::Missing`] where it is gone already; [`EngineError::Refused`] where it stays.
@@ -121,7 +121,7 @@ impl Engine {
         call("remove an image", asked).await.map(drop)
     }
 
-    /// What the engine's host has left.
+    /// The free resources of the engine's host.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -135,7 +135,7 @@ impl Engine {
             line.split_whitespace().nth(1)?.parse().ok()
         };
         let total = kilobytes("MemTotal:").map(|kilobytes| kilobytes * 1024);
-        // As much memory to the byte: it is this host.
+        // An equal total of memory, to the byte: it is this host.
         let here = total.is_some() && total == info.mem_total;
         let free = kilobytes("MemAvailable:").map(|free| free * 1024);
         let root = info.docker_root_dir.filter(|_| here);
@@ -154,7 +154,7 @@ impl Engine {
     }
 }
 
-/// Bytes of a folder's file system that anybody may still use.
+/// Free bytes of a folder's file system for unprivileged users.
 fn free_on(folder: &str) -> Option<i64> {
     let seen = rustix::fs::statvfs(folder).ok()?;
     i64::try_from(seen.f_bavail.saturating_mul(seen.f_frsize)).ok()
@@ -165,8 +165,8 @@ fn platform_of(image: &ImageInspect) -> String {
     platform(parts.map(Option::as_deref))
 }
 
-/// What a container's image runs on, where the engine says it of the container itself: of an image that is there for several
-/// platforms it is one of them.
+/// The platform of a container's image, where the engine reports it for the container itself: an image may exist for
+/// several platforms.
 pub(super) fn platform_of_container(seen: &ContainerInspectResponse) -> Option<String> {
     let chosen = seen.image_manifest_descriptor.as_ref()?.platform.as_ref()?;
     let parts = [&chosen.os, &chosen.architecture, &chosen.variant];
@@ -183,7 +183,7 @@ fn platform(parts: [Option<&str>; 3]) -> String {
     }
 }
 
-/// The platform that has to be asked for to get what blue runs on; `None` where the engine takes it by itself.
+/// The platform to request to get the one that blue runs on; `None` where it is the engine's default.
 pub(super) fn foreign(blue: &str, engine: &str) -> Option<String> {
     let two = |platform: &str| -> Option<(String, String)> {
         let mut parts = platform.split('/');
@@ -194,7 +194,7 @@ pub(super) fn foreign(blue: &str, engine: &str) -> Option<String> {
     (asked != own).then(|| blue.to_owned())
 }
 
-/// An architecture as images call it: the engine says what `uname -m` does.
+/// The name of an architecture in images: the engine reports the one of `uname -m`.
 fn architecture(name: &str) -> &str {
     match name {
         "x86_64" => "amd64",

@@ -1,14 +1,14 @@
-//! Files that are in a container and in no setting of it: Compose copies inline configs and secrets from variables into a
-//! container after it made it, and so does `docker cp`. A copy of the container has none of them.
+//! Files that are in a container but in none of its settings: Compose copies inline configs and secrets from variables
+//! into a container after its creation, and so does `docker cp`. A copy of the container has none of them.
 
 use crate::driver::docker::engine::{Engine, call};
 use crate::driver::docker::fault::EngineError;
 use bollard::models::{ChangeType, ContainerInspectResponse, FilesystemChange};
 
-/// Where Compose and Podman put secrets.
+/// The folders of secrets in Compose and Podman.
 const SECRETS: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
 
-/// Where programs write by themselves, and engines too.
+/// Folders where programs write by themselves, and engines too.
 const WRITTEN: [&str; 16] = [
     "/dev/",
     "/home/",
@@ -28,10 +28,10 @@ const WRITTEN: [&str; 16] = [
     "/.config/",
 ];
 
-/// Paths that are named.
+/// Highest number of paths in a message.
 const NAMED_MAX: usize = 5;
 
-/// What of a container no copy has.
+/// Files of a container that its copy will not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Injected {
     /// Secrets.
@@ -41,7 +41,7 @@ pub struct Injected {
 }
 
 impl Injected {
-    /// What people should know of it; `None`: there is nothing.
+    /// The message for people; `None`: there are no such files.
     pub fn told(&self) -> Option<String> {
         let all: Vec<&str> = self
             .secrets
@@ -67,7 +67,7 @@ impl Injected {
 }
 
 impl Engine {
-    /// What is in a container and in no setting of it; nothing where the engine does not say.
+    /// The files in a container that are in none of its settings; empty where the engine gives no answer.
     pub async fn injected(&self, seen: &ContainerInspectResponse) -> Injected {
         let (Ok(docker), Some(id)) = (self.docker().await, &seen.id) else {
             return Injected::default();
@@ -93,7 +93,7 @@ fn of(changes: &[FilesystemChange], seen: &ContainerInspectResponse) -> Injected
         .filter(|change| change.kind == ChangeType::_1)
     {
         let path = change.path.as_str();
-        // A folder stands for nothing but what is in it; where a mount is, the engine made it.
+        // A folder alone means nothing, only its content does; the engine created the folders of mounts.
         let folder = changes
             .iter()
             .any(|other| other.path != path && inside(&other.path, path));
@@ -121,7 +121,7 @@ mod tests {
     fn what_was_copied_in_is_told_from_what_an_image_a_mount_or_the_program_brings() {
         let seen = json!({ "Mounts": [{ "Destination": "/data" }, { "Destination": "/run/secrets/mounted" }] });
         let seen = serde_json::from_value(seen).expect("an answer");
-        /// Changes of a container, then what is told of them: secrets, and other files.
+        /// Changes of a container, then what is reported: secrets, and other files.
         type Case<'a> = (&'a [(&'a str, u8)], &'a [&'a str], &'a [&'a str]);
         let cases: [Case; 8] = [
             (&[("/app.conf", 1)], &[], &["/app.conf"]),

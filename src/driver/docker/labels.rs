@@ -1,36 +1,37 @@
-//! What a container's labels say: whose it is. They are set when it is created and cannot be changed,
+//! Labels of containers, which mark their owner. They are set at creation and cannot be changed,
 //! so colour, weight and phase are not among them.
 
 use crate::core::table::Color;
 use bollard::models::{RestartPolicy, RestartPolicyNameEnum};
 use std::collections::{BTreeMap, HashMap};
 
-/// Marks a container that some shifter made.
+/// Marks a container that shifter created.
 pub const MANAGED: &str = "com.example.shifter.managed";
-/// The journal that knows it: two shifters on one host leave each other's containers alone.
+/// The journal that created it: two shifters on one host leave each other's containers alone.
 pub const INSTANCE: &str = "com.example.shifter.instance";
-/// The service that it was made for.
+/// The service that it was created for.
 pub const SERVICE: &str = "com.example.shifter.service";
-/// The rollout that made it.
+/// The rollout that created it.
 pub const ROLLOUT: &str = "com.example.shifter.rollout";
-/// The rollout that made it to check its green: it is never green itself.
+/// The rollout that created it to check its green: it is never green itself.
 pub const CHECK: &str = "com.example.shifter.check";
-/// The rollout that made it as its baseline: a copy of blue, which is never green.
+/// The rollout that created it as its baseline: a copy of blue, which is never green.
 pub const BASELINE: &str = "com.example.shifter.baseline";
-/// The container that its settings came from.
+/// The container with the settings that were copied.
 pub const PREDECESSOR: &str = "com.example.shifter.predecessor";
-/// The restart policy that it gets when it is promoted: until then a crash is a crash.
+/// The restart policy that it gets when it is promoted: until then a crash is not hidden by a restart.
 pub const RESTART: &str = "com.example.shifter.restart";
 /// The names that it answers to on its networks when it is promoted, as JSON by network.
 const NAMES: &str = "com.example.shifter.names";
-/// Which of those was only the name of its predecessor's container: each container has one, so no client need ask for it.
+/// The one of those names that was only its predecessor's container name: each container has its own, so no client
+/// needs the old one.
 const NAME: &str = "com.example.shifter.name";
 
-/// What people label a container with that is to be served: the service. Its further labels are
+/// The user's label on a container to be served: the service. Its further labels are
 /// `shifter.pool` (blue, or green), `.port`, `.hosts`, `.paths`, `.health` and `.network`.
 pub const DISCOVERED: &str = "shifter.service";
 
-/// Which of its pools a container is that people labelled; `None`: one that a rollout made from it.
+/// The pool of a container that the user labelled; `None`: one that a rollout created from it.
 pub fn pool_of(labels: &HashMap<String, String>) -> Option<Color> {
     if labels.contains_key(MANAGED) {
         return None;
@@ -41,7 +42,7 @@ pub fn pool_of(labels: &HashMap<String, String>) -> Option<Color> {
     }
 }
 
-/// Beginnings of labels that belong to one container and are never copied to another.
+/// Prefixes of labels that belong to one container and are never copied to another.
 ///
 /// A copy with Compose's labels counts as one more replica, and the next `docker compose up` removes it.
 const PERSONAL: [&str; 5] = [
@@ -52,7 +53,8 @@ const PERSONAL: [&str; 5] = [
     "com.example.shifter.",
 ];
 
-/// Beginnings of labels by which other proxies of the host find containers: they would send users to green past the weights.
+/// Prefixes of labels by which other proxies on the host find containers: they would send users to green past the
+/// weights.
 ///
 /// Traefik, caddy-docker-proxy, EasyHAProxy, GoDoxy, nginx-proxy's companion, Pangolin, TSDProxy, DockFlare, Sablier.
 const ROUTED: [&str; 11] = [
@@ -69,17 +71,18 @@ const ROUTED: [&str; 11] = [
     "sablier.",
 ];
 
-/// Variables by which nginx-proxy and its companion find containers; without them the others of theirs do nothing.
+/// Variables by which nginx-proxy and its companion find containers; their other variables have no effect without
+/// these.
 const ROUTED_BY_VARIABLE: [&str; 3] = [
     "VIRTUAL_HOST",
     "VIRTUAL_HOST_MULTIPORTS",
     "LETSENCRYPT_HOST",
 ];
 
-/// Beginnings of labels by which schedulers run jobs in a container: two copies would run each job twice.
+/// Prefixes of labels by which schedulers run jobs in a container: two copies would run each job twice.
 const SCHEDULED: [&str; 3] = ["ofelia.", "deck-chores.", "cronado."];
 
-/// What Compose labels a container with that `docker compose run` made: no replica of its service.
+/// Compose's label on a container of `docker compose run`: no replica of its service.
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// The Compose project of a container.
 pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
@@ -93,7 +96,7 @@ pub fn one_off(labels: &HashMap<String, String>) -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// Who makes a container, and for what.
+/// The owner mark of a container, with its purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The name of the journal.
@@ -102,12 +105,12 @@ pub struct Owner {
     pub service: String,
     /// The number of the rollout.
     pub rollout: i64,
-    /// Its baseline, not its green.
+    /// Whether it is the baseline, not green.
     pub baseline: bool,
 }
 
 impl Owner {
-    /// The same rollout's baseline.
+    /// The owner mark of this rollout's baseline.
     pub fn of_baseline(&self) -> Owner {
         Owner {
             baseline: true,
@@ -120,7 +123,7 @@ impl Owner {
         if self.baseline { BASELINE } else { ROLLOUT }
     }
 
-    /// The labels of a container that is made in place of `predecessor`.
+    /// The labels of a container that is created in place of `predecessor`.
     pub fn labels(&self, predecessor: &str) -> HashMap<String, String> {
         [
             (MANAGED, "true".to_owned()),
@@ -150,7 +153,7 @@ impl Owner {
         self.owns(labels) && labels.get(CHECK) == Some(&self.rollout.to_string())
     }
 
-    /// The label that says how it is restarted once it is promoted.
+    /// The label with the restart policy after its promotion.
     pub fn restart_label(&self, policy: Option<&RestartPolicy>) -> Option<(String, String)> {
         let policy = policy?;
         let name = policy.name?.to_string();
@@ -161,14 +164,14 @@ impl Owner {
         Some((RESTART.to_owned(), value))
     }
 
-    /// What a search for the containers of this rollout asks for.
+    /// The label selector for the containers of this rollout.
     pub fn selector(&self) -> Vec<String> {
         let mut labels = self.of_the_service();
         labels.push(format!("{}={}", self.mark(), self.rollout));
         labels
     }
 
-    /// What a search for all containers that were made for this service asks for.
+    /// The label selector for all containers created for this service.
     pub fn of_the_service(&self) -> Vec<String> {
         vec![
             format!("{MANAGED}=true"),
@@ -177,7 +180,7 @@ impl Owner {
         ]
     }
 
-    /// What a search for all containers that any shifter made for a service of this name asks for.
+    /// The label selector for all containers that any shifter created for a service of this name.
     pub fn of_the_name(&self) -> Vec<String> {
         vec![
             format!("{MANAGED}=true"),
@@ -185,20 +188,20 @@ impl Owner {
         ]
     }
 
-    /// Whether a container with these labels was made by this rollout.
+    /// Whether a container with these labels was created by this rollout.
     pub fn made(&self, labels: &HashMap<String, String>) -> bool {
         let rollout = self.rollout.to_string();
         self.owns(labels) && labels.get(self.mark()) == Some(&rollout)
     }
 
-    /// Whether a container with these labels was made by this shifter for this service.
+    /// Whether a container with these labels was created by this shifter for this service.
     pub fn owns(&self, labels: &HashMap<String, String>) -> bool {
         let is = |name: &str, value: &str| labels.get(name).is_some_and(|found| found == value);
         is(MANAGED, "true") && is(INSTANCE, &self.instance) && is(SERVICE, &self.service)
     }
 }
 
-/// The restart policy that a container of ours is to have once it is promoted.
+/// The restart policy of a container of ours after its promotion.
 pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicy> {
     let value = labels.get(RESTART)?;
     let (name, most) = match value.split_once(':') {
@@ -211,7 +214,7 @@ pub fn restart_of(labels: &HashMap<String, String>) -> Option<RestartPolicy> {
     })
 }
 
-/// The labels of what a container answers to once it is promoted; `name` is its predecessor's.
+/// The labels with the names of a container after its promotion; `name` is its predecessor's.
 pub fn naming(names: &BTreeMap<String, Vec<String>>, name: &str) -> Vec<(String, String)> {
     match serde_json::to_string(names) {
         Ok(json) if !names.is_empty() => {
@@ -221,13 +224,13 @@ pub fn naming(names: &BTreeMap<String, Vec<String>>, name: &str) -> Vec<(String,
     }
 }
 
-/// What a container of ours answers to on its networks once it is promoted.
+/// The names of a container of ours on its networks after its promotion.
 pub fn names(labels: &HashMap<String, String>) -> BTreeMap<String, Vec<String>> {
     let json = labels.get(NAMES).map(String::as_str).unwrap_or_default();
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Whether a person gave one of these names, and not the engine alone.
+/// Whether one of these names was set by the user, and not by the engine alone.
 pub fn given(labels: &HashMap<String, String>, names: &[String]) -> bool {
     names.iter().any(|name| labels.get(NAME) != Some(name))
 }

@@ -1,11 +1,11 @@
-//! Which of the containers that a look found are members of a pool: those that cannot be read count as they were seen before,
-//! a Compose service is that of one project, and what is not well waits while others are.
+//! The members of a pool among the found containers: for unreadable ones the last known state counts,
+//! a Compose service is limited to one project, and unhealthy containers get no requests while others are healthy.
 
 use crate::driver::docker::container::{Container, State};
 use crate::driver::docker::labels::{COMPOSE_PROJECT, COMPOSE_SERVICE};
 use crate::driver::docker::watcher::Selector;
 
-/// The containers `now`; of one that cannot be read, what was seen of it `before`.
+/// The containers `now`; for one that cannot be read, its state from `before`.
 pub fn as_last_seen(now: Vec<Container>, before: &[Container]) -> Vec<Container> {
     let known = |now: Container| match &now.unread {
         None => now,
@@ -22,7 +22,7 @@ pub fn as_last_seen(now: Vec<Container>, before: &[Container]) -> Vec<Container>
     now.into_iter().map(known).collect()
 }
 
-/// The Compose service that is named without its project.
+/// The Compose service, if it is named without its project.
 fn service_alone(by: &Selector) -> Option<&str> {
     let Selector::Labels(labels) = by else {
         return None;
@@ -38,7 +38,7 @@ fn service_alone(by: &Selector) -> Option<&str> {
     }
 }
 
-/// The Compose projects of containers, each once.
+/// The Compose projects of the containers, without duplicates.
 pub fn projects(containers: &[Container]) -> Vec<&str> {
     let labels = containers.iter().map(|container| &container.labels);
     let mut projects: Vec<&str> = labels
@@ -49,10 +49,10 @@ pub fn projects(containers: &[Container]) -> Vec<&str> {
     projects
 }
 
-/// The containers of one project, where a Compose service is named without its project and several have it.
+/// The containers of one project, where a Compose service is named without its project and several projects have it.
 ///
-/// `served` is the project that served before: it stays, also while its containers are down. Without one none is taken:
-/// users of one project must never meet another's data.
+/// `served` is the project that served before: it stays, even while its containers are down. Without one no project is
+/// used: users of one project must never see another's data.
 pub fn of_one_project(
     by: &Selector,
     mut containers: Vec<Container>,
@@ -81,7 +81,8 @@ pub fn of_one_project(
     (containers, Some(trouble))
 }
 
-/// Those that get new requests: all that run; without those that are starting or unhealthy by their own HEALTHCHECK, as long as another is well.
+/// The containers that get new requests: all that run; without those that are starting or unhealthy by their own
+/// HEALTHCHECK, as long as another one is healthy.
 pub fn taking(containers: &[Container]) -> impl Iterator<Item = &Container> {
     let well = containers.iter().any(|one| one.state == State::Running);
     containers
@@ -89,7 +90,7 @@ pub fn taking(containers: &[Container]) -> impl Iterator<Item = &Container> {
         .filter(move |one| one.state.serves() && (!well || one.state == State::Running))
 }
 
-/// What is wrong with single members, a line each.
+/// The problems of single members, a line each.
 pub fn troubles(containers: &[Container]) -> Vec<String> {
     let well = containers.iter().any(|one| one.state == State::Running);
     let line = |one: &Container| {
@@ -110,7 +111,7 @@ pub fn troubles(containers: &[Container]) -> Vec<String> {
         }
         let how = match one.state {
             State::Unhealthy { .. } => "is unhealthy by its own HEALTHCHECK",
-            // A member that starts alone is waited for, and no trouble.
+            // A member that starts alone is waited for, and is no problem.
             State::Starting if well => "is starting",
             _ => return None,
         };

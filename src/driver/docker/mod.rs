@@ -1,8 +1,8 @@
-//! Containers: what runs, what is to run, and the calls to the engine that take one to the other.
+//! Containers: their state, the desired state, and the calls to the engine that lead from one to the other.
 //!
-//! [`clone`] makes green's settings from blue's, [`labels`] say what is ours, [`container`] reads what
-//! the engine shows: all pure, so that what would be done can be shown before anything is. [`engine`]
-//! asks the engine; [`roster`] follows who is there, [`raise`] makes green, [`sweep`] clears away.
+//! [`clone`] makes green's settings from blue's, [`labels`] mark the containers of this shifter, [`container`] reads
+//! the engine's answers: all without I/O, so that actions can be shown before they are done. [`engine`] makes the
+//! calls; [`watcher`] follows the containers, [`create`] creates green, [`cleanup`] removes what is no longer needed.
 
 pub mod cleanup;
 pub mod clone;

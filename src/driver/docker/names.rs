@@ -1,8 +1,8 @@
-//! The names of a version on its networks: green answers to blue's from its promotion on, and no longer when it is taken back.
+//! The names of a version on its networks: green has blue's names from its promotion on, and loses them in a rollback.
 //!
-//! An engine changes a container's names on a network only by taking it off and joining it again. Its connections live through
-//! that (for about 0.2 s nothing is heard from it) where it gets its address again, and die where it gets another one. So
-//! nothing is done where the address would change. Blue is left as it is and answers to its names until it is stopped:
+//! An engine changes a container's names on a network only by disconnecting it and connecting it again. Its connections
+//! survive that (with about 0.2 s of silence) if it gets its address again, and break if it gets another one. So
+//! nothing is done where the address would change. Blue is left as it is and has its names until it is stopped:
 //! there is always an answer.
 
 use crate::driver::docker::clone::name_of;
@@ -15,17 +15,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Digits of a container's id that an engine gives it as a name.
+/// Digits of a container's id that an engine uses as a name.
 const SHORT_ID: usize = 12;
 
 /// Names by network.
 pub type Names = BTreeMap<String, Vec<String>>;
 
-/// How often a container that was taken off a network is joined to it again before that counts as failed, and the wait between.
+/// Attempts to connect a container again that was disconnected from a network, before that counts as failed, and the
+/// wait between them.
 const TRIES: u32 = 20;
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Containers that are being joined to a network anew: for a moment they have no address there, and are there for all that.
+/// Containers that are being reconnected to a network: for a moment they have no address there, although they exist.
 #[derive(Clone, Debug, Default)]
 pub struct Moving(Arc<Mutex<HashMap<String, Option<Instant>>>>);
 
@@ -35,7 +36,8 @@ impl Moving {
         all.insert(id.to_owned(), over);
     }
 
-    /// The containers of a look that began at `began`; one that was on its way then has the addresses that it had `before`.
+    /// The containers of a lookup that began at `began`; one that was being reconnected has the addresses it had
+    /// `before`.
     pub fn as_before(
         &self,
         began: Instant,
@@ -59,8 +61,8 @@ impl Moving {
     }
 }
 
-/// The names of `blue` that a container made from it is to answer to, by network; its short id is its own, and so are the
-/// names that the new one has `already`.
+/// The names of `blue` that a container made from it is to get, by network; without blue's own short id, and without
+/// the names that the new one has `already`.
 pub fn inherited(
     blue: &ContainerInspectResponse,
     hostname: Option<&str>,
@@ -75,7 +77,7 @@ pub fn inherited(
     let networks = settings.and_then(|settings| settings.networks.as_ref());
     let mut all = Names::new();
     for (network, endpoint) in networks.into_iter().flatten() {
-        // Names are known on networks that people made.
+        // Names are resolved only on user-defined networks.
         if ["bridge", "host", "none"].contains(&network.as_str()) {
             continue;
         }
@@ -94,20 +96,20 @@ pub fn inherited(
     all
 }
 
-/// What is to be said of the names of a service's containers.
+/// Reports on the names of a service's containers.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// What was done.
+    /// The changes that were made.
     pub done: Vec<String>,
-    /// What cannot be done, as long as that is so.
+    /// Problems that still exist.
     pub troubles: Vec<String>,
 }
 
-/// Gives `container` the names that its labels say, or takes them from it; `known` are the ids of the containers of this
-/// service, `repair`: it is joined again to a network that it is not on, for a process may have ended in between.
+/// Gives `container` the names in its labels, or removes them; `known` are the ids of the containers of this
+/// service. With `repair` it is connected to a network that it left, because a process may have ended in between.
 ///
 /// # Errors
-/// When the engine does not say how things are, or does not join it again.
+/// When the engine gives no answer, or does not connect it again.
 pub async fn settle(
     engine: &Engine,
     container: &Container,
@@ -177,7 +179,7 @@ fn refused(container: &Container, network: &str, names: &[String], why: &str) ->
     )
 }
 
-/// The endpoint that has the names, or has them no more; `None`: it is so already.
+/// The endpoint with the names, or without them; `None`: it is so already.
 fn change(endpoint: &EndpointSettings, names: &[String], wanted: bool) -> Option<EndpointSettings> {
     let present = endpoint.aliases.clone().unwrap_or_default();
     let mut aliases = present.clone();
@@ -192,7 +194,7 @@ fn change(endpoint: &EndpointSettings, names: &[String], wanted: bool) -> Option
     })
 }
 
-/// What is to be asked for to have an endpoint as it is. The hardware address is kept, so that neighbours need not ask for it.
+/// The request for an endpoint as it is. The MAC address is kept, so that neighbours need not look it up again.
 fn again(endpoint: &EndpointSettings) -> EndpointSettings {
     EndpointSettings {
         aliases: endpoint.aliases.clone(),
@@ -205,7 +207,7 @@ fn again(endpoint: &EndpointSettings) -> EndpointSettings {
     }
 }
 
-/// Whether nobody but the `known` containers, and this process's own, is on a network.
+/// Whether only the `known` containers, and this process's own, are on a network.
 fn alone(network: &NetworkInspect, known: &[String]) -> bool {
     let own = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let own = own.trim();
@@ -244,7 +246,8 @@ fn hindrance(
     }
 }
 
-/// Takes a container off a network and joins it again; milliseconds that it took. Goes on to its end when nobody waits for it.
+/// Disconnects a container from a network and connects it again; returns the duration in milliseconds. It runs to its
+/// end even if the caller stops waiting.
 async fn renamed(
     engine: &Engine,
     container: &Container,
@@ -262,7 +265,7 @@ async fn renamed(
         let begun = Instant::now();
         moving.note(&id, None);
         let left = engine.disconnect(&id, &network).await;
-        // An answer that was lost says nothing: it is joined in any case.
+        // A lost answer leaves the state unknown: it is connected in any case.
         let joined = match left {
             Ok(()) | Err(EngineError::Late { .. } | EngineError::Unreachable(_)) => {
                 join(&engine, &id, &network, &endpoints).await
@@ -281,7 +284,7 @@ async fn renamed(
     }
 }
 
-/// Joins a container to a network by the first of these endpoints that the engine takes.
+/// Connects a container to a network with the first of these endpoints that the engine accepts.
 async fn join(
     engine: &Engine,
     id: &str,
@@ -297,7 +300,7 @@ async fn join(
                 Err(error) => last = Some(error),
             }
         }
-        // The answer may have been lost, and not the call.
+        // The answer may have been lost although the call succeeded.
         if let Ok(seen) = engine.inspect(id).await {
             let settings = seen.network_settings.as_ref();
             let there = settings.and_then(|settings| settings.networks.as_ref()?.get(network));
@@ -383,7 +386,8 @@ mod tests {
             of(json!({}), Some("h")),
             names(&["api", "backend", "h"], &["api", "h"])
         );
-        // The container's name of a version that shifter made is asked for by nobody; what it should have answered to is.
+        // No client uses the container name of a version that shifter created; clients use the names that it was to
+        // answer to.
         let ours: HashMap<String, String> = labels::naming(&theirs, "api")
             .into_iter()
             .chain([(labels::MANAGED.to_owned(), "true".to_owned())])

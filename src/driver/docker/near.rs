@@ -1,11 +1,11 @@
-//! Which networks of a container are near: those that this host, or the container that shifter runs in, is on itself.
+//! The near networks of a container: those that this host, or the container that shifter runs in, is on itself.
 
 use crate::driver::docker::container::Container;
 
-/// With the networks first that this host or container is on itself: the others may lead nowhere.
+/// Moves the networks that this host or container is on to the front: the others may be unreachable.
 pub(super) fn first(mut container: Container) -> Container {
     if container.addresses.len() > 1 {
-        // Without a list every network is as near as the others.
+        // Without a list every network counts as equally near.
         let own: Vec<ipnet::IpNet> = if_addrs::get_if_addrs()
             .unwrap_or_default()
             .iter()
@@ -36,7 +36,7 @@ mod tests {
             ..Container::unreadable("one".to_owned(), "one".to_owned(), String::new())
         };
         let own = if_addrs::get_if_addrs().unwrap_or_default();
-        // Without a network there is nothing to be near to.
+        // Without a network there is nothing near.
         if let Some(own) = own
             .iter()
             .map(if_addrs::Interface::ip)

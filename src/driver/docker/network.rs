@@ -1,4 +1,4 @@
-//! Networks: the calls about them, and which address an engine would give there.
+//! Networks: the calls about them, and the address that an engine would assign there.
 
 use crate::driver::docker::engine::{Engine, call};
 use crate::driver::docker::fault::EngineError;
@@ -11,20 +11,20 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 impl Engine {
-    /// A network, with the containers that run on it here.
+    /// A network, with its containers on this host.
     ///
     /// # Errors
-    /// When there is none of this name, or the engine does not say.
+    /// When there is none of this name, or the engine gives no answer.
     pub async fn network(&self, name: &str) -> Result<NetworkInspect, EngineError> {
         let docker = self.docker().await?;
         let asked = docker.inspect_network(name, None::<InspectNetworkOptions>);
         call("look at a network", asked).await
     }
 
-    /// Joins a container to a network.
+    /// Connects a container to a network.
     ///
     /// # Errors
-    /// When the engine refuses: it is on that network already.
+    /// When the engine refuses: the container is on that network already.
     pub async fn connect(
         &self,
         id: &str,
@@ -40,10 +40,10 @@ impl Engine {
         call("connect a network", asked).await
     }
 
-    /// Takes a container off a network.
+    /// Disconnects a container from a network.
     ///
     /// # Errors
-    /// When the engine refuses: it is not on that network.
+    /// When the engine refuses: the container is not on that network.
     pub async fn disconnect(&self, id: &str, network: &str) -> Result<(), EngineError> {
         let docker = self.docker().await?;
         let request = NetworkDisconnectRequest {
@@ -55,8 +55,8 @@ impl Engine {
     }
 }
 
-/// Whether a container that leaves the network and joins it again has its `address` again: engines give the lowest that is
-/// free, so all below it have to be taken.
+/// Whether a container that leaves the network and joins it again gets its `address` again: engines assign the lowest
+/// free one, so all below it must be taken.
 pub(super) fn keeps(network: &NetworkInspect, address: Ipv4Addr) -> bool {
     let configs = network.ipam.iter().flat_map(|ipam| &ipam.config).flatten();
     let own = configs.filter_map(|config| {
@@ -84,7 +84,7 @@ pub(super) fn keeps(network: &NetworkInspect, address: Ipv4Addr) -> bool {
             .all(|one| taken.contains(&one))
 }
 
-/// An address with or without the length of its network.
+/// An address, given with or without a prefix length.
 fn bare(text: &str) -> Option<Ipv4Addr> {
     let address = text.split('/').next()?;
     address.parse().ok()

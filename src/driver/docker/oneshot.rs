@@ -1,4 +1,4 @@
-//! A container that runs once beside green, to look at it as its neighbours do.
+//! A container that runs once beside green, to check it from its own network.
 
 use crate::config::Pull;
 use crate::driver::docker::clone::Spec;
@@ -8,35 +8,35 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Lines of its output that are told.
+/// Lines of its output that are reported.
 const LINES: usize = 20;
 
-/// What is to be run.
+/// The container to run.
 #[derive(Clone, Debug)]
 pub struct OneShot {
-    /// For which rollout.
+    /// The owner mark, with the rollout.
     pub owner: Owner,
-    /// Its number among the containers of that rollout that check.
+    /// Its number among the check containers of that rollout.
     pub number: usize,
     /// The image.
     pub image: String,
-    /// Instead of the image's own command; empty: that one.
+    /// The command instead of the image's own; empty: the image's.
     pub command: Vec<String>,
     /// The network that it shares with green.
     pub network: Option<String>,
-    /// Whether the image may be fetched.
+    /// When the image is fetched.
     pub pull: Pull,
     /// The longest wait for its end.
     pub limit: Duration,
 }
 
-/// Runs it to its end and takes it away: its exit code, and the last of what it wrote.
+/// Runs it to its end and removes it; returns its exit status, and the end of its output.
 ///
 /// # Errors
 /// When it cannot be run, or does not end in time.
 pub async fn run(engine: &Engine, order: &OneShot) -> Result<(i64, String), EngineError> {
     let spec = spec(order);
-    // One of before a crash would have the name.
+    // A container left by a crash would hold the name.
     if let Some(left) = engine.find(&spec.name).await?
         && order.owner.checks(&left.labels)
     {
@@ -52,7 +52,7 @@ pub async fn run(engine: &Engine, order: &OneShot) -> Result<(i64, String), Engi
         Ok((code, engine.last_lines(&id, LINES).await?))
     };
     let result = ran.await;
-    // What is left here the next sweep finds.
+    // If this fails, the next cleanup removes it.
     let _ = take_away(engine, &id).await;
     result
 }

@@ -1,21 +1,22 @@
-//! What Podman shows of a container beside what a person asked for: its own variables, and volumes without a name by the name that it gave them.
+//! Removes what Podman adds to the settings of a container: its own variables, and the names that it gives to anonymous
+//! volumes.
 
 use bollard::models::{ContainerConfig, ContainerInspectResponse, HostConfig};
 
-/// What Podman sets in each of its containers, and shows.
+/// The variable that Podman sets in each of its containers, and shows.
 const MARK: &str = "container=podman";
 
-/// A volume that was given no name has 64 hexadecimal digits for one.
+/// Length of the name of an anonymous volume: 64 hexadecimal digits.
 const NAMELESS: usize = 64;
 
-/// The container as Docker would show it: as it was asked for.
+/// The container as Docker would show it, with only the configured settings.
 pub(super) fn as_asked(mut seen: ContainerInspectResponse) -> ContainerInspectResponse {
     if let (Some(config), Some(host)) = (&mut seen.config, &mut seen.host_config)
         && is_podmans(config)
     {
         forget_made_variables(config);
         forget_given_names(config, host);
-        // Podman shows 0 where no stop timeout was asked for.
+        // Podman shows 0 where no stop timeout was set.
         config.stop_timeout = config.stop_timeout.filter(|seconds| *seconds != 0);
     }
     seen
@@ -25,7 +26,7 @@ fn is_podmans(config: &ContainerConfig) -> bool {
     config.env.iter().flatten().any(|entry| entry == MARK)
 }
 
-/// `HOSTNAME` is blue's own name: an app that takes it for its identity would be there twice.
+/// `HOSTNAME` is blue's own name: an application with it as its identity would exist twice.
 fn forget_made_variables(config: &mut ContainerConfig) {
     let name = config.hostname.clone().unwrap_or_default();
     let made = [MARK.to_owned(), format!("HOSTNAME={name}")];
@@ -34,7 +35,7 @@ fn forget_made_variables(config: &mut ContainerConfig) {
     }
 }
 
-/// Two containers that mount a volume by the name that Podman gave it would share it; each is to have its own.
+/// Two containers with a volume by the name that Podman gave it would share it; each needs its own.
 fn forget_given_names(config: &mut ContainerConfig, host: &mut HostConfig) {
     let binds = host.binds.take().unwrap_or_default();
     let (nameless, named): (Vec<_>, Vec<_>) = binds.into_iter().partition(|bind| {

@@ -1,4 +1,4 @@
-//! Which containers are blue and green, and the pools that they make: from the file and what is remembered.
+//! The containers of blue and green, and their pools: from the file and the saved state.
 
 use crate::config::{Containers, Find, PoolSpec, Service};
 use crate::core::table::{Backend, Pool};
@@ -7,22 +7,22 @@ use crate::driver::docker::labels::Owner;
 use crate::driver::docker::members;
 use crate::driver::docker::watcher::Selector;
 
-/// The containers of one pool, and how they are reached.
+/// The containers of one pool, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Which ones.
+    /// How they are found.
     pub by: Selector,
-    /// The port inside.
+    /// The port inside the container.
     pub port: u16,
     /// The network; `None`: any.
     pub network: Option<String>,
 }
 
-/// Digits of a container's id that people know it by.
+/// Digits of the short form of a container's id.
 const SHORT_ID: usize = 12;
 
-/// Blue and green of a service: `running` is what was promoted, none when the file's blue serves; `made`
-/// is the rollout that makes green. `None` for a service of fixed addresses.
+/// Blue and green of a service: `running` is what was promoted, empty when the file's blue serves; `made`
+/// is the rollout that creates green. `None` for a service of fixed addresses.
 pub fn places(
     service: &Service,
     running: &[String],
@@ -52,7 +52,7 @@ pub fn places(
     Some([Some(serving), slot.or(green)])
 }
 
-/// What to remember when green's `containers` serve from now on: ids, or the slot of the file.
+/// The state to save when green's `containers` serve from now on: ids, or the slot in the file.
 pub fn running(service: &Service, before: &[String], containers: &[Container]) -> Vec<String> {
     match &service.green {
         Some(green @ PoolSpec::Containers(_)) if !swapped(service, before) => {
@@ -90,7 +90,7 @@ fn place(spec: &Containers) -> Target {
     }
 }
 
-/// The pool of those that run and can be reached; `release` is its name when nobody is there.
+/// The pool of the containers that run and can be reached; `release` is its name when there are none.
 pub fn pool(place: &Target, containers: &[Container], release: &str) -> Pool {
     let mut images: Vec<&str> = containers
         .iter()
@@ -98,7 +98,7 @@ pub fn pool(place: &Target, containers: &[Container], release: &str) -> Pool {
         .collect();
     images.sort_unstable();
     images.dedup();
-    // That of a task on another node is not known.
+    // The image of a task on another node is unknown.
     images.retain(|image| !image.is_empty());
     let taking = members::taking(containers);
     Pool {
@@ -118,7 +118,7 @@ pub fn pool(place: &Target, containers: &[Container], release: &str) -> Pool {
     }
 }
 
-/// Of those that run, who cannot be reached, and how to mend it.
+/// Running containers that cannot be reached, each with a fix.
 pub fn unreachable(place: &Target, containers: &[Container]) -> Vec<String> {
     let serving = containers.iter().filter(|found| found.state.serves());
     let lost = serving.filter(|found| {
@@ -148,14 +148,14 @@ pub fn unreachable(place: &Target, containers: &[Container]) -> Vec<String> {
     .collect()
 }
 
-/// What a container is in a pool: a restart makes it another backend, whatever its address.
+/// The backend id of a container: a restart makes it another backend, whatever its address.
 pub fn identity(container: &Container) -> String {
     let id = &container.id;
     let short = id.get(..SHORT_ID).unwrap_or(id);
     format!("{short}@{}", container.started_at)
 }
 
-/// Whether two pools are the same containers; `strictly`: not restarted either.
+/// Whether two pools are the same containers; `strictly`: without a restart in between.
 pub fn same(one: &Pool, other: &Pool, strictly: bool) -> bool {
     let ids = |pool: &Pool| {
         let mut ids: Vec<String> = pool
@@ -199,6 +199,7 @@ mod tests {
             ports: vec![],
             mode: String::new(),
             starved: false,
+            unchecked: false,
             addresses: vec![("net".to_owned(), "10.0.0.3".parse().expect("an address"))],
             unread: None,
         }

@@ -1,10 +1,10 @@
-//! Containers as text for people, without the secrets that their variables may be.
+//! Containers as text for people, without the values of variables, which may be secrets.
 
 use crate::driver::docker::engine::{Engine, EngineError};
 use bollard::models::{ContainerInspectResponse, ImageConfig};
 use std::collections::BTreeSet;
 
-/// What stands in place of a variable's value.
+/// The replacement for a variable's value.
 const HIDDEN: &str = "***";
 
 /// All that the engine shows of a container, as JSON, with the values of its variables hidden.
@@ -25,7 +25,7 @@ fn hidden(env: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// In what the images of two containers differ, a line each.
+/// The differences between the images of two containers, a line each.
 ///
 /// # Errors
 /// When the engine does not show them.
@@ -59,7 +59,7 @@ fn compared(blue: &(String, BTreeSet<String>), green: &(String, BTreeSet<String>
     text
 }
 
-/// An image's settings, a line each; of secrets there should be none in an image.
+/// An image's settings, a line each; an image should contain no secrets.
 fn lines(config: &ImageConfig) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(config) else {

@@ -1,9 +1,10 @@
-//! Which version of the engine's API is spoken: the newest that both sides know, named in every call.
+//! The version of the engine's API: the newest that both sides know, named in every call.
 //!
-//! bollard 0.21 is told a version and does not send it (`findings/bollard_sends_no_api_version.sh`), and an engine answers a call without
-//! a version by its newest one, which may be newer than the models that its answers are read with. So the version is put into
-//! the path of each request here, whatever carries it: a socket, TCP, TLS; a stream of events or a connection that is taken over by a command.
-//! Only the question for the version itself has none. <https://docs.docker.com/reference/api/engine/#versioned-api-and-sdk>
+//! bollard 0.21 gets a version and does not send it (`findings/bollard_sends_no_api_version.sh`), and an engine answers
+//! a call without a version with its newest one, which may be newer than the models that parse the answers. So the
+//! version is put into the path of each request here, whatever transport it uses: a socket, TCP, TLS; also for a stream
+//! of events or a connection that is upgraded for a command. Only the query for the version itself has none.
+//! <https://docs.docker.com/reference/api/engine/#versioned-api-and-sdk>
 
 use crate::driver::docker::context;
 use crate::driver::docker::credentials;
@@ -16,15 +17,15 @@ use http::uri::PathAndQuery;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The oldest version that is tried by the tests: that of Docker 20.10 and Podman 4.
+/// The oldest version that is tested: that of Docker 20.10 and Podman 4.
 const OLDEST: Api = Api(41);
 
-/// What the path of the calls begins with: `1.N`.
+/// The API version at the beginning of a call's path: `1.N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Api(usize);
 
 impl Api {
-    /// The newest version whose answers can be read.
+    /// The newest version with answers that can be parsed.
     fn newest() -> Api {
         Api(API_DEFAULT_VERSION.minor_version)
     }
@@ -33,7 +34,7 @@ impl Api {
         text?.strip_prefix("1.")?.parse().ok().map(Api)
     }
 
-    /// The call with the version before its path.
+    /// The call with the version in front of its path.
     fn named_in(self, mut request: BollardRequest) -> BollardRequest {
         let mut parts = request.uri().clone().into_parts();
         let path = parts
@@ -41,7 +42,7 @@ impl Api {
             .as_ref()
             .map_or("/", PathAndQuery::as_str);
         let versioned = PathAndQuery::try_from(format!("/v{self}{path}"));
-        // A path with a prefix is as valid as it was without.
+        // A valid path stays valid with a prefix.
         if let Ok(path) = versioned {
             parts.path_and_query = Some(path);
             if let Ok(uri) = Uri::from_parts(parts) {
@@ -58,17 +59,17 @@ impl fmt::Display for Api {
     }
 }
 
-/// What was agreed on with the engine that answers.
+/// The negotiated version, and the engine that answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spoken {
     /// Its name and version: `Docker 28.5.2`.
     pub engine: String,
-    /// The version of its API that it is asked by.
+    /// The API version in use.
     pub api: Api,
 }
 
 impl Spoken {
-    /// The newest version that both sides know.
+    /// The negotiation's result: the newest version that both sides know.
     fn with(seen: &SystemVersion) -> Result<Spoken, EngineError> {
         let engine = name(seen);
         let words = |why: String| Err(EngineError::Version(why));
@@ -98,7 +99,7 @@ impl Spoken {
     }
 }
 
-/// Podman says that it is none of Docker's in its components alone.
+/// Podman identifies itself only in its components.
 fn name(seen: &SystemVersion) -> String {
     let mut components = seen.components.iter().flatten();
     let podman = components.any(|one| one.name.contains("Podman"));
@@ -106,7 +107,7 @@ fn name(seen: &SystemVersion) -> String {
     format!("{} {version}", if podman { "Podman" } else { "Docker" })
 }
 
-/// The way to an engine: the one at `host`, else the one that the command line would ask ([`context::host`]).
+/// The connection to an engine: the one at `host`, else the one that the command line uses ([`context::host`]).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     host: Option<String>,
@@ -121,13 +122,13 @@ impl Line {
         }
     }
 
-    /// What was agreed on last.
+    /// The last negotiated version.
     pub(super) fn spoken(&self) -> Option<Spoken> {
         let spoken = self.spoken.lock();
         spoken.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A client for one call, anew for each, which is one connection anyway: a socket that was not there may be there now.
+    /// A client for one call; each call makes one connection anyway, and a socket that was missing may exist now.
     pub(super) async fn docker(&self) -> Result<Docker, EngineError> {
         let api = match self.spoken() {
             Some(spoken) => spoken.api,
@@ -137,7 +138,7 @@ impl Line {
         Ok(self.plain()?.with_request_modifier(modifier))
     }
 
-    /// Asks the engine that answers now for its version: after a loss it may be another one.
+    /// Negotiates the version with the engine that answers now: after a loss it may be another one.
     pub(super) async fn agree(&self) -> Result<Spoken, EngineError> {
         self.set(None);
         let docker = self.plain()?;

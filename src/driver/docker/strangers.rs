@@ -1,10 +1,10 @@
-//! Containers that were made for a service of this name and are in another journal: of a shifter whose state was lost, or of
-//! another one on this host. They are told, and left alone.
+//! Containers for a service of this name from another journal: of a shifter with a lost state, or of
+//! another one on this host. They are reported, and left alone.
 
 use crate::driver::docker::container::Container;
 use crate::driver::docker::labels;
 
-/// The highest number of a rollout that they were made by: what is made after it has a name that none of them has.
+/// The highest rollout number in their labels: containers created after it have names that none of them has.
 pub fn highest(strangers: &[Container]) -> i64 {
     let marks = [labels::ROLLOUT, labels::BASELINE, labels::CHECK];
     let number = |one: &Container| {
@@ -16,7 +16,7 @@ pub fn highest(strangers: &[Container]) -> i64 {
     strangers.iter().map(number).max().unwrap_or(0)
 }
 
-/// What people should know of them; `None`: there are none.
+/// The message for people; `None`: there are none.
 pub fn told(service: &str, strangers: &[Container]) -> Option<String> {
     if strangers.is_empty() {
         return None;

@@ -1,7 +1,7 @@
-//! The tasks of a Swarm service: what its overlay network knows of all nodes, joined with the containers of this one.
+//! The tasks of a Swarm service: its overlay network's list for all nodes, joined with the containers of this node.
 //!
-//! The network's list is the one that Swarm's own balancing uses: a task comes into it when it is
-//! well, and leaves it before it is told to stop (moby, `libnetwork`: `EnableService`, `DisableService`).
+//! The network's list is the one that Swarm's own load balancing uses: a task is added when it is
+//! healthy, and removed before it is told to stop (moby, `libnetwork`: `EnableService`, `DisableService`).
 
 use crate::driver::docker::container::{Container, State};
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub fn label(service: &str) -> String {
     format!("com.docker.swarm.service.name={service}")
 }
 
-/// Out of what `GET /networks/NAME?verbose=true` says of its services.
+/// Reads the tasks from the services in the answer to `GET /networks/NAME?verbose=true`.
 pub fn read(services: &HashMap<String, Value>, service: &str) -> Vec<Task> {
     let tasks = services
         .get(service)
@@ -39,7 +39,8 @@ pub fn read(services: &HashMap<String, Value>, service: &str) -> Vec<Task> {
         .collect()
 }
 
-/// The tasks that the network knows; and where a slot has none of them, the last one that ended here, for its words.
+/// The tasks that the network knows; and where a slot has none of them, the last one that ended on this node, for its
+/// error text.
 pub fn join(network: &str, known: &[Task], here: Vec<Container>) -> Vec<Container> {
     let mut last: BTreeMap<String, Container> = BTreeMap::new();
     let mut found = vec![];
@@ -56,12 +57,12 @@ pub fn join(network: &str, known: &[Task], here: Vec<Container>) -> Vec<Containe
             last.insert(slot, container);
         }
     }
-    // One that runs and is not known yet is not well yet.
+    // A task that runs and is not in the list yet is not healthy yet.
     found.extend(last.into_values().filter(|one| !one.state.serves()));
     found
 }
 
-/// A task on another node: no more is known of it than where it is.
+/// A task on another node: only its address is known.
 fn elsewhere(network: &str, task: &Task) -> Container {
     Container {
         id: task.name.rsplit('.').next().unwrap_or_default().to_owned(),
@@ -77,6 +78,7 @@ fn elsewhere(network: &str, task: &Task) -> Container {
         ports: vec![],
         mode: String::new(),
         starved: false,
+        unchecked: false,
         addresses: vec![(network.to_owned(), task.ip)],
         unread: None,
     }

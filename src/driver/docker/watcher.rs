@@ -1,8 +1,8 @@
-//! Who is there: the containers of all pools, looked at again whenever something happens to one.
+//! Watches the containers of all pools: they are looked up again whenever an event concerns one.
 //!
-//! Events only wake; what counts is what a look finds. They are subscribed before the look, and a look
-//! every half minute finds what no event told. An end of the events says nothing about the containers:
-//! it means that nothing is known until the engine answers again.
+//! Events only trigger; what counts is the result of a lookup. They are subscribed before the lookup, and a lookup
+//! every half minute finds what no event reported. The end of the event stream says nothing about the containers:
+//! their state is unknown until the engine answers again.
 
 use crate::core::table::Color;
 use crate::driver::docker::container::Container;
@@ -14,24 +14,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// A look that nothing asked for.
+/// The interval of lookups without an event.
 const RESYNC: Duration = Duration::from_secs(30);
 
-/// The same where tasks of Swarm are wanted: what happens on another node is no event here.
+/// The interval where tasks of Swarm are wanted: changes on another node cause no event here.
 const RESYNC_TASKS: Duration = Duration::from_secs(2);
 
-/// A second look after the subscription: what happened while it was made was perhaps not told.
+/// Delay of a second lookup after the subscription: events during the subscription may be lost.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The first and the longest wait before an engine that was lost is asked again.
+/// The first and the longest wait before a lost engine is queried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(5));
 
-/// What is looked for.
+/// What the watcher looks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// The pools.
     pub pools: Vec<WatchTarget>,
-    /// And every container that says of itself that it is to be served.
+    /// Whether to look for containers with labels of shifter, too.
     pub labelled: bool,
 }
 
@@ -40,22 +40,22 @@ pub struct Wants {
 pub struct WatchTarget {
     /// The service.
     pub service: String,
-    /// Which of its pools.
+    /// The pool.
     pub color: Color,
-    /// Which containers.
+    /// How its containers are found.
     pub by: Selector,
 }
 
-/// How the containers of a pool are known.
+/// How the containers of a pool are selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// By their whole ids.
+    /// By their full ids.
     Ids(Vec<String>),
     /// By name.
     Names(Vec<String>),
     /// By all of these labels.
     Labels(Vec<String>),
-    /// By what their own labels say: this pool of this service.
+    /// By their own labels: this pool of this service.
     Pool(String, Color),
     /// The tasks of a Swarm service that its overlay network knows.
     Tasks {
@@ -66,29 +66,29 @@ pub enum Selector {
     },
 }
 
-/// What a look found.
+/// The result of a lookup for one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What was wanted.
+    /// The pool that was looked for.
     pub want: WatchTarget,
-    /// The containers that are there, running or not.
+    /// The containers that exist, running or not.
     pub containers: Vec<Container>,
-    /// When the look began.
+    /// When the lookup began.
     pub began: std::time::Instant,
 }
 
-/// What the roster tells.
+/// A message of the watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerUpdate {
-    /// Which containers say of themselves that they are to be served.
+    /// The containers with labels of shifter.
     Labelled(Vec<Container>),
-    /// How things are.
+    /// The current containers.
     Seen(Vec<Found>),
-    /// Nothing is known any more, and why.
+    /// The state is unknown from now on; the text says why.
     Lost(String),
 }
 
-/// Looks once for those that say of themselves that they are to be served.
+/// Looks once for the containers with labels of shifter.
 ///
 /// # Errors
 /// When the engine does not answer.
@@ -103,7 +103,7 @@ async fn replicas(engine: &Engine, labels: &[String]) -> Result<Vec<Container>, 
     Ok(found)
 }
 
-/// Looks once.
+/// Looks up the containers once.
 ///
 /// # Errors
 /// When the engine does not answer.
@@ -137,7 +137,7 @@ pub async fn look(engine: &Engine, wants: &[WatchTarget]) -> Result<Vec<Found>, 
     futures::future::try_join_all(each).await
 }
 
-/// Looks whenever something happens, until nobody listens. An engine that nobody wants is never asked.
+/// Looks up the containers at each event, until the receiver is gone. Without wants the engine is never queried.
 pub async fn follow(
     engine: Engine,
     mut wants: watch::Receiver<Wants>,
@@ -155,7 +155,7 @@ pub async fn follow(
             Ok(()) => return,
             Err(why) => why,
         };
-        // An end of the events alone says nothing; an engine that does not answer either does.
+        // The end of the events alone means nothing; an engine that also does not answer is lost.
         if let Err(error) = engine.ping().await {
             let error = error.to_string();
             let text = if error == why {
@@ -172,7 +172,7 @@ pub async fn follow(
     }
 }
 
-/// Returns when nobody listens any more; an error when the engine is lost.
+/// Returns when the receiver is gone; an error when the engine is lost.
 async fn watch_while_it_answers(
     engine: &Engine,
     wants: &mut watch::Receiver<Wants>,
@@ -182,7 +182,7 @@ async fn watch_while_it_answers(
     let (poke, mut poked) = mpsc::channel(1);
     let events = engine.events().await.map_err(|error| error.to_string())?;
     let mut events = Box::pin(events);
-    // Events are taken as they come, also during a look: one poke stands for all of them.
+    // Events are drained as they come, also during a lookup: one trigger stands for all of them.
     let mut pump = tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {

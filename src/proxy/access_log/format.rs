@@ -1,7 +1,9 @@
-//! One line about one request: what is told, how it is written, and what never is.
+//! One line of the access log for one request: its fields, how they are written, and what is left
+//! out.
 //!
-//! Users choose most of what stands here. So every line is plain ASCII without control characters
-//! whatever they send, each part has a longest length, and what a query calls a secret is left out.
+//! Clients choose most of what stands here. So every line is plain ASCII without control characters
+//! whatever they send, each part has a maximum length, and values of query keys that look secret
+//! are hidden.
 
 use crate::config::AccessFormat;
 use crate::core::table::Color;
@@ -9,13 +11,13 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The longest part of a line, in bytes before escaping.
+/// The maximum length of a part of a line, in bytes before escaping.
 const PART_MAX: usize = 2_048;
 
-/// Room for a usual line, in bytes.
+/// The initial capacity of a line, in bytes.
 const LINE_USUAL: usize = 512;
 
-/// Keys of a query whose values nobody should find in a log, wherever one of these is part of the key.
+/// Secret query keys: the value of a key that contains one of these is hidden in the log.
 const SECRETS: [&str; 16] = [
     "token",
     "secret",
@@ -35,7 +37,7 @@ const SECRETS: [&str; 16] = [
     "private",
 ];
 
-/// Keys that are too short to be looked for inside of others.
+/// Secret query keys that are too short to be looked for inside of others.
 const SECRETS_ALONE: [&str; 8] = [
     "key",
     "sig",
@@ -47,35 +49,35 @@ const SECRETS_ALONE: [&str; 8] = [
     "access_key",
 ];
 
-/// What is left of a secret.
+/// Replaces a secret value.
 const HIDDEN: &[u8] = b"***";
 
 /// What is known about a request at its end.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// The user's address, as far as it can be believed.
+    /// The client's address, as far as it can be trusted.
     pub client: IpAddr,
     /// The method; empty when no request could be read.
     pub method: &'a str,
-    /// The target, as it came.
+    /// The request target, as received.
     pub target: &'a [u8],
-    /// Such as `HTTP/1.1`; empty when no request could be read.
+    /// The HTTP version, such as `HTTP/1.1`; empty when no request could be read.
     pub version: &'static str,
-    /// The host that was asked for.
+    /// The requested host.
     pub host: &'a [u8],
-    /// What the user got; 0 for nothing.
+    /// The status that the client got; 0 for none.
     pub status: u16,
-    /// Where it went.
+    /// The service that the request was routed to.
     pub service: Option<&'a str>,
-    /// And to which pool.
+    /// The pool that the request was routed to.
     pub pool: Option<Color>,
-    /// What people call the version in that pool.
+    /// The name for people of the version in that pool.
     pub release: Option<&'a str>,
-    /// The backend that had it last.
+    /// The last backend that had the request.
     pub backend: Option<&'a str>,
-    /// From the header to the end of the answer.
+    /// From the request's header to the end of the answer.
     pub total: Duration,
-    /// From the header, or the end of the body, to the answer's header.
+    /// From the request's header, or from the end of its body, to the answer's header.
     pub first_byte: Option<Duration>,
     /// Bytes of the request's body.
     pub received: usize,
@@ -83,22 +85,22 @@ pub struct Entry<'a> {
     pub sent: usize,
     /// The request's id.
     pub id: &'a [u8],
-    /// Where the user came from.
+    /// The `Referer` header.
     pub referer: &'a [u8],
-    /// What the user's program calls itself.
+    /// The `User-Agent` header.
     pub agent: &'a [u8],
-    /// Why it was not taken.
+    /// Why the request was refused.
     pub refused: Option<&'a str>,
-    /// Why it ended before its time.
+    /// Why the request ended early.
     pub reason: Option<&'a str>,
-    /// A tunnel or a stream that only begins.
+    /// The line is about a tunnel or a stream that begins.
     pub begins: bool,
-    /// An entry of `unjudged` keeps it out of the judgement.
+    /// An entry of `unjudged` excludes the request from the judgement.
     pub unjudged: bool,
 }
 
 impl Entry<'_> {
-    /// Nothing is known but who it was.
+    /// An entry with nothing but the client's address.
     pub fn of(client: IpAddr) -> Entry<'static> {
         Entry {
             client,
@@ -126,7 +128,7 @@ impl Entry<'_> {
     }
 }
 
-/// The line of now, with its end.
+/// The log line of an entry, with the time of now and the line end.
 pub fn line(format: AccessFormat, entry: &Entry<'_>) -> String {
     let now = jiff::Zoned::now();
     match format {
@@ -182,8 +184,8 @@ fn json(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     line
 }
 
-/// Apache's combined format, and behind it `service/pool release backend id total first-byte`, and `unjudged`,
-/// `begin`, `reason=...` where it is so.
+/// Apache's combined format, followed by `service/pool release backend id total first-byte`, and by
+/// `unjudged`, `begin`, `reason=...` where they apply.
 fn combined(entry: &Entry<'_>, now: &jiff::Zoned) -> String {
     let mut line = String::with_capacity(LINE_USUAL);
     let when = now.strftime("%d/%b/%Y:%H:%M:%S %z");
@@ -243,7 +245,8 @@ fn cut(value: &[u8]) -> (&[u8], &str) {
     }
 }
 
-/// Most parts need no escaping: they are taken as they are.
+/// Appends a value that needs no escaping, as most do; returns false, and appends nothing, when it
+/// needs some.
 fn push_plain(line: &mut String, value: &[u8], more: &str) -> bool {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     let text = value
@@ -255,7 +258,7 @@ fn push_plain(line: &mut String, value: &[u8], more: &str) -> bool {
     true
 }
 
-/// Text of JSON in ASCII: nothing that a terminal obeys, and one line.
+/// Appends JSON text in ASCII: one line, and nothing that a terminal interprets.
 fn json_text(line: &mut String, value: &[u8]) {
     let (value, more) = cut(value);
     if push_plain(line, value, more) {
@@ -275,7 +278,7 @@ fn json_text(line: &mut String, value: &[u8]) {
     line.push_str(more);
 }
 
-/// As nginx escapes: `\x0A` for what is not plain.
+/// Appends a value as nginx escapes it: `\x0A` for a byte that is not plain.
 fn plain(line: &mut String, value: &[u8]) {
     let (value, more) = cut(value);
     if push_plain(line, value, more) {
@@ -292,7 +295,7 @@ fn plain(line: &mut String, value: &[u8]) {
     line.push_str(more);
 }
 
-/// A target or an address of the web without user, password, and values that its query calls secret.
+/// A request target or a URL without user, password, and the values of secret query keys.
 fn without_secrets(target: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let target = target.get(..2 * PART_MAX).unwrap_or(target);
     let query = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
@@ -322,7 +325,7 @@ fn without_secrets(target: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     told.into()
 }
 
-/// Where user and password stand in `https://user:password@host/`.
+/// The range of user and password in `https://user:password@host/`.
 fn user_of(path: &[u8]) -> Option<(usize, usize)> {
     let start = path.windows(3).position(|window| window == b"://")? + 3;
     let authority = path[start..].iter().position(|&byte| byte == b'/');
@@ -337,7 +340,7 @@ fn is_secret(key: &[u8]) -> bool {
     SECRETS_ALONE.contains(&key) || SECRETS.iter().any(|secret| key.contains(secret))
 }
 
-/// A query's key as the app reads it, in lower case.
+/// A query key as the application reads it, percent-decoded and in lower case.
 fn decoded(key: &[u8]) -> String {
     let mut text = Vec::with_capacity(key.len());
     let mut rest = key;
@@ -522,7 +525,7 @@ mod tests {
             prop_assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
             let combined = line(AccessFormat::Combined, &entry);
             assert_one_line(&combined);
-            // No part ends another: the quotes are ours.
+            // No part can end another one: the quotes are ours.
             prop_assert_eq!(combined.matches('"').count(), 14);
         }
     }

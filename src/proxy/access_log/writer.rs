@@ -1,4 +1,4 @@
-//! Lines to a file or to standard output, without anybody waiting for a disk.
+//! Writes log lines to a file or to standard output; no request waits for a disk.
 
 use prometheus::IntCounter;
 use std::fs::{File, OpenOptions};
@@ -9,22 +9,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Lines that wait for the disk; those above it are dropped, and counted.
+/// The most lines that wait for the disk; further ones are dropped and counted.
 const WAITING_MAX: usize = 8_192;
 
-/// How soon a file is opened anew when nobody writes.
+/// How soon a file is reopened while no lines come.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long lines are gathered before they go to the disk: whoever hands one over wakes nobody.
+/// How long lines are gathered before they go to the disk: handing a line over then wakes no
+/// thread.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Bytes that go to the disk at once.
+/// The most bytes that go to the disk at once.
 const BUFFER: usize = 64 << 10;
 
-/// The longest wait for the last lines, at the end.
+/// The longest wait for the last lines at shutdown.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Writes on a thread of its own, which ends with this.
+/// Writes lines on a thread of its own, which ends when this is dropped.
 #[derive(Debug)]
 pub struct AccessLogWriter {
     lines: Option<SyncSender<String>>,
@@ -37,7 +38,7 @@ impl AccessLogWriter {
     /// Opens the file, or takes standard output.
     ///
     /// # Errors
-    /// When the file cannot be opened or no thread can be had.
+    /// When the file cannot be opened, or the thread cannot be started.
     pub fn start(path: Option<&Path>, dropped: IntCounter) -> io::Result<AccessLogWriter> {
         let out = open(path)?;
         let (lines, waiting) = sync_channel(WAITING_MAX);
@@ -64,7 +65,7 @@ impl AccessLogWriter {
         })
     }
 
-    /// Hands a line over; it is dropped when too many wait.
+    /// Queues a line; it is dropped when the queue is full.
     pub fn write(&self, line: String) {
         let taken = self.lines.as_ref().map(|lines| lines.try_send(line));
         if !matches!(taken, Some(Ok(()))) {
@@ -72,7 +73,7 @@ impl AccessLogWriter {
         }
     }
 
-    /// Opens the file anew before the next line.
+    /// Reopens the file before the next line.
     pub fn reopen(&self) {
         self.reopen.store(true, Relaxed);
     }
@@ -106,7 +107,7 @@ struct WriterThread {
     out: BufWriter<Box<dyn Write + Send>>,
     reopen: Arc<AtomicBool>,
     dropped: IntCounter,
-    /// The last write failed: it was said once.
+    /// The last write failed, and that was logged once.
     failing: bool,
 }
 
@@ -123,7 +124,8 @@ impl WriterThread {
             }
             let Some(line) = line else { continue };
             self.put(&line);
-            // While lines come, somebody sleeps here for a short time instead of being woken by each.
+            // While lines come, the thread sleeps for a short time instead of being woken by each
+            // line.
             while self.put_all(waiting) > 0 {
                 let flushed = self.out.flush();
                 self.note(flushed);
@@ -139,7 +141,7 @@ impl WriterThread {
         self.note(flushed);
     }
 
-    /// Writes what waits, and tells how many lines it was.
+    /// Writes the queued lines; returns how many lines that were.
     fn put_all(&mut self, waiting: &Receiver<String>) -> usize {
         waiting.try_iter().map(|line| self.put(&line)).count()
     }
@@ -230,7 +232,7 @@ mod tests {
             .status()
             .unwrap();
         assert!(made.success());
-        // Somebody who opens it, and never reads.
+        // A reader that opens the pipe and never reads.
         let _reader = OpenOptions::new()
             .read(true)
             .write(true)

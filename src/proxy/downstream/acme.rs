@@ -1,4 +1,4 @@
-//! Certificates that are asked for by ACME (RFC 8555) and renewed by themselves; proven by HTTP-01 (8.3).
+//! Certificates by ACME (RFC 8555), renewed automatically; proven by HTTP-01 (8.3).
 
 use crate::config::Acme;
 use rustls::server::ClientHello;
@@ -18,10 +18,10 @@ use {
     tokio::task::JoinHandle,
 };
 
-/// Where the authority asks for proof, with a token behind it.
+/// The path prefix of an HTTP-01 challenge; the token follows it.
 pub const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
-/// Talks with the authority for as long as this lives.
+/// The ACME client and its certificate; it talks with the authority for as long as this lives.
 #[derive(Debug)]
 pub struct Issued {
     spec: Acme,
@@ -32,12 +32,12 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// What was asked for.
+    /// The configuration that this was started with.
     pub fn spec(&self) -> &Acme {
         &self.spec
     }
 
-    /// Whether a certificate for this name was asked for.
+    /// Whether a certificate for this name is requested.
     pub fn is_for(&self, name: &str) -> bool {
         let mut names = self.spec.names.iter();
         names.any(|own| own.eq_ignore_ascii_case(name))
@@ -46,10 +46,10 @@ impl Issued {
 
 #[cfg(feature = "acme")]
 impl Issued {
-    /// Begins to talk, on this runtime; what was got before is in the folder.
+    /// Starts the ACME client on this runtime; certificates from before are in the folder.
     ///
     /// # Errors
-    /// When the folder cannot be made, or an authority's certificate cannot be used.
+    /// When the folder cannot be created, or an authority's certificate cannot be used.
     pub fn begin(
         spec: &Acme,
         folder: &Path,
@@ -85,12 +85,13 @@ impl Issued {
         })
     }
 
-    /// The certificate, when it is there.
+    /// The certificate, once there is one.
     pub fn certificate(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.resolver.resolve(hello)
     }
 
-    /// What is to be answered to a request for this token, when it is the authority's.
+    /// The answer to an HTTP-01 challenge with this token; `None` when the token is not the
+    /// authority's.
     pub fn proof(&self, token: &str) -> Option<String> {
         self.resolver.get_http_01_key_auth(token)
     }
@@ -105,7 +106,7 @@ impl Drop for Issued {
 
 #[cfg(not(feature = "acme"))]
 impl Issued {
-    /// Not part of this build: the configuration says so before.
+    /// Not part of this build; the check of the configuration reports that before.
     ///
     /// # Errors
     /// Always.
@@ -113,18 +114,18 @@ impl Issued {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
-    /// None.
+    /// Always `None` in this build.
     pub fn certificate(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
     }
 
-    /// None.
+    /// Always `None` in this build.
     pub fn proof(&self, _: &str) -> Option<String> {
         None
     }
 }
 
-/// A folder that nobody else looks into: there are private keys in it.
+/// Creates a folder that only its owner can enter: there are private keys in it.
 #[cfg(feature = "acme")]
 fn private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;

@@ -1,4 +1,4 @@
-//! What bytes of a user come by: TCP alone, or TLS on it.
+//! The byte stream of a client's connection: plain TCP, or TLS on it.
 
 use crate::proxy::downstream::tls::Tunnel;
 use std::io;
@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A user's connection below HTTP.
+/// A client's connection below HTTP.
 pub enum ClientStream {
-    /// Nothing in between.
+    /// Plain TCP.
     Plain(TcpStream),
-    /// After a handshake.
+    /// TLS, after the handshake.
     Tls(Box<Tunnel>),
 }
 
 impl ClientStream {
-    /// The connection at the bottom.
+    /// The TCP connection below.
     pub fn tcp(&self) -> &TcpStream {
         match self {
             ClientStream::Plain(stream) => stream,
@@ -24,7 +24,7 @@ impl ClientStream {
         }
     }
 
-    /// What was agreed on, where there was a handshake.
+    /// The TLS connection, where there was a handshake.
     pub fn tunnel(&self) -> Option<&Tunnel> {
         match self {
             ClientStream::Plain(_) => None,

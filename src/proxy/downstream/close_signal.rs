@@ -1,11 +1,12 @@
-//! Tells a user's connection to end, without a descriptor of its own: thousands may be open for hours.
+//! Tells a client's connection to end, without a descriptor of its own: thousands may be open for
+//! hours.
 
 use futures::task::AtomicWaker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
-/// Shared by a connection and by whoever may end it.
+/// A signal shared by a connection and the task that may end it.
 #[derive(Clone, Debug, Default)]
 pub struct CloseSignal(Arc<State>);
 
@@ -22,7 +23,7 @@ impl CloseSignal {
         self.0.reader.wake();
     }
 
-    /// Whether the connection shall end; until then its reader is woken when it shall.
+    /// Whether the connection is to end; registers the reader, to be woken when it is.
     pub fn told(&self, reader: &Context<'_>) -> bool {
         self.0.reader.register(reader.waker());
         self.0.told.load(Ordering::Acquire)

@@ -1,27 +1,29 @@
-//! What the parts of a request may look like in HTTP/1 (RFC 9110 and 9112): yes or no.
+//! Checks of the parts of an HTTP/1 request (RFC 9110 and 9112).
 
 use http::Method;
 
-/// Digits of a length: more would not fit in 63 bits.
+/// The most digits of a length: more would not fit in 63 bits.
 const DIGITS_MAX: usize = 18;
 
-/// Hexadecimal digits of a chunk's size, likewise.
+/// The most hexadecimal digits of a chunk's size: more would not fit in 63 bits.
 const HEX_DIGITS_MAX: usize = 15;
 
-/// What no line has, but for a tab.
+/// Whether a byte is a control character other than tab, which no line may have.
 pub fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether a text is a token (RFC 9110, 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
     let fits = |&byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.iter().all(fits)
 }
 
-/// RFC 9112, 3.2: a path, a whole URL without a user, or the asterisk of OPTIONS.
+/// Whether a text is a request target (RFC 9112, 3.2): a path, a whole URL without a user, or the
+/// asterisk of OPTIONS.
 ///
-/// Taken is also what a URL should have percent-encoded and browsers do not, such as `|`.
+/// Characters that should be percent-encoded and that browsers send as they are, such as `|`, are
+/// accepted.
 pub fn is_target(target: &[u8], method: &[u8]) -> bool {
     let fits = |&byte: &u8| byte.is_ascii_graphic() && byte != b'#';
     let absolute = |scheme: &[u8]| {
@@ -42,7 +44,7 @@ pub fn is_target(target: &[u8], method: &[u8]) -> bool {
         }
 }
 
-/// A name or an address, perhaps with a port; may be empty (RFC 9112, 3.2).
+/// Whether a text is a host name or an address, perhaps with a port; may be empty (RFC 9112, 3.2).
 pub fn is_host(host: &[u8]) -> bool {
     let (name, port) = if host.first() == Some(&b'[') {
         let Some(end) = host.iter().position(|&byte| byte == b']') else {
@@ -67,7 +69,7 @@ pub fn is_host(host: &[u8]) -> bool {
         && (digits.is_empty() || decimal(digits).is_some_and(|port| port <= u64::from(u16::MAX)))
 }
 
-/// At most 18 digits, and nothing else.
+/// Parses a decimal number of 1 to 18 digits; `None` for anything else.
 pub fn decimal(text: &[u8]) -> Option<u64> {
     if !(1..=DIGITS_MAX).contains(&text.len()) || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -78,7 +80,7 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
     )
 }
 
-/// At most 15 hexadecimal digits, and nothing else.
+/// Parses a hexadecimal number of 1 to 15 digits; `None` for anything else.
 pub fn hexadecimal(text: &[u8]) -> Option<u64> {
     if !(1..=HEX_DIGITS_MAX).contains(&text.len()) {
         return None;

@@ -1,38 +1,38 @@
-//! HTTP/1 as users send it, followed byte by byte before Pingora sees it (RFC 9112).
+//! HTTP/1 as clients send it, parsed byte by byte before Pingora sees it (RFC 9112).
 //!
-//! Two readers who find different ends in the same bytes are how requests are smuggled. So what could
-//! be read in two ways is refused here: an odd line end, a length said twice, a coding that is not
-//! just `chunked`, a line that goes on in the next one. What passes has one meaning only.
+//! Requests are smuggled where two parsers find different ends in the same bytes. So whatever could
+//! be read in two ways is refused here: an odd line end, a repeated length, a coding that is not
+//! just `chunked`, a line that is continued in the next one. What passes has one meaning only.
 //!
-//! Pure: it is handed bytes in whatever pieces they come, and says how many of them are good.
+//! No I/O: it takes bytes in pieces of any size, and says how many of them are good.
 
 use crate::config::Limits;
 use crate::proxy::downstream::grammar::{
     decimal, hexadecimal, is_control, is_host, is_target, is_token,
 };
 
-/// The longest line of a chunk's size, with its extensions.
+/// The maximum length of a chunk-size line with its extensions, in bytes.
 const CHUNK_LINE_MAX: usize = 1_024;
 
-/// All lines of chunks' sizes that carry more than a number, of one body.
+/// The most bytes of chunk-size lines with extensions, in one body.
 const EXTENSIONS_MAX: usize = 16 * 1_024;
 
-/// The longest name of a method that anybody uses, and some more.
+/// The maximum length of a method name, in bytes: somewhat longer than any in use.
 const METHOD_MAX: usize = 32;
 
-/// How large a request's header may be.
+/// The limits of a request's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderLimits {
     /// Bytes of the whole header.
     pub bytes: usize,
-    /// Its fields.
+    /// The number of its fields.
     pub fields: usize,
     /// Bytes of the request's target.
     pub target: usize,
 }
 
 impl HeaderLimits {
-    /// As configured.
+    /// The limits as configured.
     pub fn new(limits: &Limits) -> HeaderLimits {
         HeaderLimits {
             bytes: limits.header,
@@ -42,12 +42,12 @@ impl HeaderLimits {
     }
 }
 
-/// Why a request is not taken.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The status to answer with.
     pub status: u16,
-    /// In a few words.
+    /// The reason, in a few words.
     pub why: &'static str,
 }
 
@@ -61,19 +61,19 @@ enum State {
     Start,
     /// In a header.
     Fields,
-    /// So many bytes of a body are still to come.
+    /// In a body: the bytes still to come.
     Body(u64),
     ChunkSize,
-    /// So many bytes of a chunk are still to come.
+    /// In a chunk: the bytes still to come.
     Chunk(u64),
     /// The line end after a chunk.
     ChunkEnd,
     Trailers,
-    /// An upgrade was asked for: what follows may be another protocol.
+    /// An upgrade was requested: what follows may be another protocol.
     Upgrade,
 }
 
-/// What the header under way has said so far.
+/// What the current header has said so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     http10: bool,
@@ -83,25 +83,25 @@ struct Head {
     upgrade: bool,
     fields: usize,
     bytes: usize,
-    /// Of chunks' size lines with extensions.
+    /// Bytes of chunk-size lines with extensions.
     extensions: usize,
     /// An empty line came before the request, as some old clients send after a body.
     led_by_empty: bool,
 }
 
-/// One connection's place in HTTP/1.
+/// The parser state of one HTTP/1 connection.
 #[derive(Debug)]
 pub struct Http1 {
     limits: HeaderLimits,
     state: State,
     head: Head,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line that is not complete yet.
     line: Vec<u8>,
     refused: Option<Rejection>,
 }
 
 impl Http1 {
-    /// Before the first request.
+    /// The state before the first request.
     pub fn new(limits: HeaderLimits) -> Http1 {
         Http1 {
             limits,
@@ -112,37 +112,37 @@ impl Http1 {
         }
     }
 
-    /// Why nothing more is taken, once that is so.
+    /// Why no more bytes are accepted; `None` while they are.
     pub fn refused(&self) -> Option<Rejection> {
         self.refused
     }
 
-    /// Takes nothing more.
+    /// Accepts no more bytes, for this reason unless there is one already.
     pub fn refuse(&mut self, refusal: Rejection) {
         self.refused.get_or_insert(refusal);
     }
 
-    /// Whether a request's header has come, and not yet all of its body.
+    /// Whether a request's header is complete, and its body is not.
     pub fn in_body(&self) -> bool {
         !matches!(self.state, State::Start | State::Fields | State::Upgrade)
     }
 
-    /// Whether it depends on an answer what the next bytes are: an upgrade was asked for.
+    /// Whether the meaning of the next bytes depends on an answer: an upgrade was requested.
     pub fn waits(&self) -> bool {
         self.state == State::Upgrade
     }
 
-    /// The upgrade was not agreed to: the next byte begins a request.
+    /// The upgrade was declined: the next byte begins a request.
     pub fn stays_http(&mut self) {
         if self.state == State::Upgrade {
             self.state = State::Start;
         }
     }
 
-    /// Follows the next bytes; how many of them may be handed on.
+    /// Parses the next bytes; returns how many of them may be passed on.
     ///
-    /// Fewer than all after a request for an upgrade, and when something is refused: then the line in which
-    /// that is, and all after it, is held back.
+    /// Fewer than all after a request for an upgrade, and when something is refused: then the
+    /// refused line, and all after it, is held back.
     pub fn follow(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at < bytes.len() && self.refused.is_none() && !self.waits() {
@@ -155,7 +155,7 @@ impl Http1 {
         at
     }
 
-    /// Takes at least one of these bytes.
+    /// Consumes at least one of these bytes.
     fn step(&mut self, rest: &[u8]) -> Result<usize, Rejection> {
         match self.state {
             State::Body(left) => {
@@ -182,7 +182,7 @@ impl Http1 {
         }
     }
 
-    /// Takes one line, or the part of it that is there.
+    /// Consumes one line, or the part of it that is there.
     fn lines(&mut self, rest: &[u8]) -> Result<usize, Rejection> {
         let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
             self.grow(rest.len())?;
@@ -199,14 +199,14 @@ impl Http1 {
             self.line.extend_from_slice(&rest[..=end]);
             let line = std::mem::take(&mut self.line);
             self.line_ended(&line)?;
-            // Its memory serves the next one.
+            // Its memory is reused for the next one.
             self.line = line;
             self.line.clear();
         }
         Ok(end + 1)
     }
 
-    /// Counts bytes of a line before it is looked at: nobody makes us keep too many of them.
+    /// Counts bytes of a line before it is parsed, so that a client cannot make us buffer too many.
     fn grow(&mut self, bytes: usize) -> Result<(), Rejection> {
         match self.state {
             State::ChunkSize | State::ChunkEnd => {
@@ -421,12 +421,12 @@ impl Http1 {
     }
 }
 
-/// How many of these bytes belong to the next `left`.
+/// How many of these bytes belong to the `left` bytes that are still to come.
 fn fitting(left: u64, bytes: &[u8]) -> usize {
     usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
 }
 
-/// Name and value, without the spaces around the value (RFC 9112, 5).
+/// Name and value of a field, without the spaces around the value (RFC 9112, 5).
 fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Rejection> {
     if line
         .first()
@@ -458,7 +458,8 @@ mod tests {
         target: 50,
     };
 
-    /// Bytes that are handed on, in pieces of so many; and what was refused in the end.
+    /// The bytes that are passed on when the input comes in pieces of `piece` bytes, and the status
+    /// of a refusal.
     fn followed(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<u16>) {
         let (mut wire, mut good) = (Http1::new(LIMITS), vec![]);
         for part in bytes.chunks(piece) {
@@ -560,7 +561,7 @@ mod tests {
         assert_eq!(wire.refused().map(|refusal| refusal.status), Some(400));
     }
 
-    /// Parts of requests, so that chance finds its way behind the first line.
+    /// Parts of requests, so that random input gets past the first line.
     fn soup() -> impl Strategy<Value = Vec<u8>> {
         let words = prop::sample::select(vec![
             "GET ",
@@ -598,9 +599,10 @@ mod tests {
         fn where_a_read_ends_means_nothing(bytes in soup(), piece in 1..20usize) {
             let (whole, refused) = followed(&bytes, usize::MAX);
             let (parts, refused_in_parts) = followed(&bytes, piece);
-            // Of two faults in a line the first to come is told.
+            // Of two faults in a line, the first one to come is reported.
             prop_assert_eq!(refused.is_some(), refused_in_parts.is_some());
-            // In pieces the beginning of a bad line may have gone on: never a whole line of it.
+            // In pieces, the beginning of a bad line may have been passed on, but never a whole
+            // line of it.
             prop_assert!(parts.starts_with(&whole));
             prop_assert!(!parts[whole.len()..].contains(&b'\n'));
         }

@@ -1,19 +1,21 @@
-//! The pace of a request's body: whoever lets it drip in holds a connection and a backend for ever.
+//! The minimum rate of a request's body: a client that lets it drip in holds a connection and a
+//! backend for ever.
 //!
-//! Only waiting counts, so a user is not charged for a backend that takes nothing.
+//! Only waiting counts, so a client is not charged for a backend that takes nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// Bytes that earn a second of waiting.
+/// Bytes that earn one second of waiting.
 const BYTES_A_SECOND: u32 = 1_024;
 
-/// So many times its grace a body may have earned: who was quick at first may stall for so long.
+/// The most waiting time that a body can have earned, as a multiple of its grace: a client that was
+/// fast at first may stall for that long.
 const SAVED: u32 = 6;
 
-/// How long the user of one body may still be waited for.
+/// How long one request body may still be waited for.
 #[derive(Debug)]
 pub struct MinBodyRate {
     left: Duration,
@@ -23,7 +25,8 @@ pub struct MinBodyRate {
 }
 
 impl MinBodyRate {
-    /// A body that may keep us waiting for so long, and a second more for each KiB that comes.
+    /// A body that may keep us waiting for `grace`, and for one second more for each KiB that
+    /// comes.
     pub fn new(grace: Duration) -> MinBodyRate {
         MinBodyRate {
             left: grace,
@@ -33,7 +36,7 @@ impl MinBodyRate {
         }
     }
 
-    /// So many bytes came.
+    /// Counts bytes that came: the wait for them is over.
     pub fn came(&mut self, bytes: usize, now: Instant) {
         if let Some(since) = self.waiting.take() {
             self.left = self.left.saturating_sub(now - since);
@@ -43,12 +46,12 @@ impl MinBodyRate {
         self.left = (self.left + earned).min(self.most);
     }
 
-    /// Nothing has come yet: until when that may be so.
+    /// Nothing has come yet; the deadline for the next bytes.
     fn wait(&mut self, now: Instant) -> Instant {
         *self.waiting.get_or_insert(now) + self.left
     }
 
-    /// Nothing has come yet; ready when that has been so for too long.
+    /// Nothing has come yet; ready when the deadline has passed.
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.wait(Instant::now());
         let alarm = self
@@ -67,7 +70,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Waits of so many seconds, each ended by so many bytes; after how many it is given up.
+    /// Waits of `wait` seconds, each ended by `bytes` bytes; the index of the wait at which the
+    /// body is given up.
     fn given_up(wait: u32, bytes: usize, times: u32) -> Option<u32> {
         let mut now = Instant::now();
         let mut pace = MinBodyRate::new(10 * SECOND);

@@ -1,6 +1,6 @@
-//! What a client reads whose request is not taken.
+//! Answers to refused requests.
 
-/// An answer for a connection on which nothing else will be said.
+/// An answer for a connection that ends with it.
 pub fn bare(status: u16) -> Vec<u8> {
     let reason = http::StatusCode::from_u16(status)
         .ok()

@@ -1,9 +1,9 @@
-//! A user's connection with a deadline: what Pingora does not time.
+//! A client's connection with the timeouts that Pingora lacks.
 //!
 //! Pingora limits each read, never the whole header: one byte every few seconds keeps a connection
-//! for ever. And it has one timeout for the first byte of an answer and for the gaps after it. Idle
-//! connections and users who stop reading are timed here as well: most deadlines are met, and then
-//! no timer is touched, where Pingora would set one for each request.
+//! for ever. It also has only one timeout for the first byte of an answer and for the gaps after
+//! it. Idle connections and clients that stop reading are timed here as well: most deadlines are
+//! met, and then no timer is touched, where Pingora would set one for each request.
 
 use crate::proxy::downstream::client_stream::ClientStream;
 use crate::proxy::downstream::close_signal::CloseSignal;
@@ -32,47 +32,48 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Joins an answer's header and a short body in one segment; Pingora reads into buffers of its own.
+/// Bytes of the write buffer, which joins an answer's header and a short body in one segment;
+/// Pingora reads into buffers of its own.
 const WRITE_BUFFER: usize = 1_460;
 
-/// The longest wait for a user to take the next part of an answer.
+/// The longest wait for a client to take the next part of an answer.
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
-/// How often the backend that is waited for is looked at.
+/// How often it is checked whether the backend that is waited for is lost.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A user's connection.
+/// A client's connection with timeouts.
 pub struct TimeoutStream {
     stream: ValidatingStream<BufWriter<ClientStream>>,
     tls: Option<Arc<SslDigest>>,
     digest: Arc<SocketDigest>,
-    /// What is remembered of a newcomer, where a service has a use for it.
+    /// What the connection remembers of a newcomer, where a service has a use for it.
     memory: Option<Arc<ProxyDigest>>,
-    /// The user's address as `X-Forwarded-For` wants it.
+    /// The client's address as `X-Forwarded-For` wants it.
     pub client: Option<HeaderValue>,
     header_deadline: Duration,
     keepalive_idle: Duration,
     opened: Instant,
-    /// Between two requests: the next byte starts a header's time.
+    /// Between two requests: the next byte starts the timeout of a header.
     idle: AtomicBool,
-    /// Milliseconds after `opened`; 0 is no deadline.
+    /// The deadline in milliseconds after `opened`; 0 for none.
     until: AtomicU64,
     expired: AtomicBool,
-    /// Made when first needed, and moved only to an earlier time: most deadlines are met, and most
-    /// requests never touch the timer.
+    /// The timer of the deadline. It is created when first needed, and moved only to an earlier
+    /// time: most deadlines are met, and most requests never touch the timer.
     alarm: Option<Pin<Box<Sleep>>>,
-    /// Runs while the user takes nothing.
+    /// The timeout of a write, which runs while the client takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
-    /// The backend whose answer is waited for.
+    /// The backend that is waited for.
     backend: Mutex<Option<Arc<BackendState>>>,
-    /// When it is looked at next; kept from one request to the next, as `alarm` is.
+    /// When that backend is checked next; kept from one request to the next, as `alarm` is.
     look: Option<Pin<Box<Sleep>>>,
-    /// A tunnel's, which may be told to end.
+    /// The signal that may end a tunnel.
     cut: OnceLock<CloseSignal>,
 }
 
 impl TimeoutStream {
-    /// A connection that was just accepted; with rules when it is HTTP/1.
+    /// A connection that was just accepted; with validation rules when it is HTTP/1.
     pub fn new(
         stream: ClientStream,
         client: SocketAddr,
@@ -103,18 +104,18 @@ impl TimeoutStream {
         }
     }
 
-    /// The connection with what each request on it is to find.
+    /// The connection, with the memory that each request on it is to find.
     pub fn with_memory(mut self, memory: Option<Arc<ProxyDigest>>) -> TimeoutStream {
         self.memory = memory;
         self
     }
 
-    /// The connection below a session, when it is one of ours.
+    /// The client's connection below a session; `None` when it is not a [`TimeoutStream`].
     pub fn of(session: &Session) -> Option<&TimeoutStream> {
         (**session.as_http1()?.stream()).as_any().downcast_ref()
     }
 
-    /// A request ended: the next byte begins another one's header.
+    /// A request ended: the next byte begins the header of another one.
     pub fn request_ended(&self) {
         self.waits_no_more();
         self.stream.request_ended();
@@ -129,27 +130,28 @@ impl TimeoutStream {
         self.answer_within(None);
     }
 
-    /// Why the body under way is not taken.
+    /// Why the current body is refused.
     pub fn body_refused(&self) -> Option<Rejection> {
         self.stream.body_refused()
     }
 
-    /// An upgrade was agreed to.
+    /// An upgrade was accepted.
     pub fn becomes_tunnel(&self) {
         self.stream.becomes_tunnel();
     }
 
-    /// What can end the connection.
+    /// The signal that can end the connection.
     pub fn cut(&self) -> CloseSignal {
         self.cut.get_or_init(CloseSignal::default).clone()
     }
 
-    /// The request is with this backend: should it be lost meanwhile, nobody waits for its answer.
+    /// The request is with this backend: should the backend be lost meanwhile, the wait for its
+    /// answer ends.
     pub fn waits_for(&self, backend: &Arc<BackendState>) {
         *self.backend() = Some(backend.clone());
     }
 
-    /// The answer's header is there, or nobody waits for it any more.
+    /// The answer's header is there, or it is not waited for any more.
     pub fn waits_no_more(&self) {
         *self.backend() = None;
     }
@@ -158,14 +160,14 @@ impl TimeoutStream {
         self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What expired is forgotten: the request is given to somebody else.
+    /// Clears what expired: the request is given to another backend.
     pub fn relieve(&self) {
         self.waits_no_more();
         self.expired.store(false, Relaxed);
         self.answer_within(None);
     }
 
-    /// The header is complete; the next deadline, if any, is the answer's.
+    /// The header is complete; the next deadline is the answer's: `span` from now, or none.
     pub fn answer_within(&self, span: Option<Duration>) {
         self.idle.store(false, Relaxed);
         let until = span.map_or(0, |span| self.millis() + millis(span));
@@ -181,7 +183,7 @@ impl TimeoutStream {
         millis(self.opened.elapsed()) + 1
     }
 
-    /// Ready when nothing is waited for any more.
+    /// Ready when the wait is over: the backend is lost, or the deadline has passed.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_lost(cx) {
             Poll::Ready(()) => Poll::Ready(()),
@@ -189,7 +191,7 @@ impl TimeoutStream {
         }
     }
 
-    /// What a write came to, unless the user has taken nothing for too long.
+    /// The result of a write, or a timeout when the client has taken nothing for [`WRITE_STALL`].
     fn taken<T>(
         &mut self,
         written: Poll<io::Result<T>>,
@@ -266,7 +268,7 @@ impl AsyncRead for TimeoutStream {
     ) -> Poll<io::Result<()>> {
         let filled = buf.filled().len();
         if self.cut.get().is_some_and(|cut| cut.told(cx)) {
-            // In both directions, so that whoever reads or writes here sees its end. It may be closed already.
+            // In both directions, so that reader and writer see the end. It may be closed already.
             let _ = SockRef::from(self.stream.get_ref().get_ref().tcp()).shutdown(Both);
         }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
@@ -279,7 +281,7 @@ impl AsyncRead for TimeoutStream {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => self.poll_over(cx).map(|()| {
-                // Between two requests a connection that is given up just ends.
+                // Between two requests, a connection that times out just ends.
                 if self.idle.load(Relaxed) {
                     Ok(())
                 } else {
@@ -334,7 +336,7 @@ impl std::fmt::Debug for TimeoutStream {
 #[async_trait]
 impl Shutdown for TimeoutStream {
     async fn shutdown(&mut self) {
-        // The user may be gone already.
+        // The client may be gone already.
         let _ = self.stream.shutdown().await;
     }
 }

@@ -1,4 +1,4 @@
-//! TLS with users: which certificate, the handshake, and what they speak after it.
+//! TLS with clients: the choice of the certificate, the handshake, and the protocol after it.
 
 use crate::config::Tls;
 use crate::metrics::Metrics;
@@ -28,11 +28,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// For who speaks HTTP without TLS here: said once, by mistake of a port.
+/// The answer to a client that speaks HTTP without TLS here, usually by mistake of a port.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nserver: shifter\r\nconnection: close\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 52\r\n\r\nThis port speaks TLS: the address begins with https.";
 
-/// What handshakes go by.
+/// The configuration that handshakes use.
 pub struct Terms {
     spec: Tls,
     server: Arc<ServerConfig>,
@@ -47,7 +47,7 @@ impl Terms {
     }
 }
 
-/// Who makes terms, and keeps what is asked for by ACME while that stays the same.
+/// Makes terms, and keeps the ACME client while its configuration stays the same.
 struct Maker {
     edge: Arc<Edge>,
     folder: PathBuf,
@@ -70,10 +70,11 @@ impl Maker {
     }
 }
 
-/// Terms that follow the board: handshakes that begin after a `publish` go by it, and nobody is cut.
+/// Terms that follow the shared state: handshakes that begin after a `publish` use them, and no
+/// connection is cut.
 ///
 /// # Errors
-/// When the terms at the start cannot be used.
+/// When the initial terms cannot be used.
 pub fn follow(
     spec: &Tls,
     state: &Path,
@@ -108,7 +109,7 @@ pub fn follow(
     Ok(terms)
 }
 
-/// Tells Prometheus and people until when the certificates are good.
+/// Reports until when the certificates are valid: in the metrics, and in the log when that is soon.
 fn tell(spec: &Tls, metrics: &Metrics) {
     let now = jiff::Timestamp::now().as_second();
     let ends = spec.certificates.iter().map(|certificate| {
@@ -121,7 +122,7 @@ fn tell(spec: &Tls, metrics: &Metrics) {
     }
 }
 
-/// A connection after its handshake; what was read to see what the user speaks is read again.
+/// A connection after its handshake; bytes that were read to detect the protocol are read again.
 pub struct Tunnel {
     pub(in crate::proxy) stream: TlsStream<TcpStream>,
     ahead: [u8; PREFACE.len()],
@@ -130,12 +131,12 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// The connection below.
+    /// The TCP connection below.
     pub fn tcp(&self) -> &TcpStream {
         self.stream.get_ref().0
     }
 
-    /// What was agreed on, as Pingora wants to hear it.
+    /// The negotiated TLS version, in Pingora's form.
     pub fn digest(&self) -> SslDigest {
         let version = match self.stream.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -144,7 +145,7 @@ impl Tunnel {
         SslDigest::new("", version, None, None, vec![])
     }
 
-    /// Whether HTTP/2 was agreed on.
+    /// Whether HTTP/2 was negotiated.
     pub fn is_http2(&self) -> bool {
         is_http2(&self.stream)
     }
@@ -170,7 +171,8 @@ fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(b"h2")
 }
 
-/// Shakes hands and waits for the first words; `None` when it does not come to that.
+/// Does the handshake and waits for the first bytes; `None` when the client does not get that far
+/// in time.
 pub async fn meet(
     terms: &Terms,
     stream: TcpStream,
@@ -211,7 +213,8 @@ pub async fn meet(
     }
 }
 
-/// The handshake; `None` for who came and said nothing, as checks of balancers do.
+/// The handshake; `None` for a client that closes without sending anything, as health checks of
+/// load balancers do.
 async fn shake(terms: &Terms, mut stream: TcpStream) -> io::Result<Option<TlsStream<TcpStream>>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
@@ -219,7 +222,7 @@ async fn shake(terms: &Terms, mut stream: TcpStream) -> io::Result<Option<TlsStr
     }
     if first[0].is_ascii_uppercase() {
         stream.write_all(PLAIN).await?;
-        // What was sent and not read would take the answer with it (RFC 9112, 9.6).
+        // Closing with unread bytes would discard the answer (RFC 9112, 9.6).
         let mut said = [0; 512];
         stream.shutdown().await?;
         while stream.read(&mut said).await? > 0 {}
@@ -231,7 +234,8 @@ async fn shake(terms: &Terms, mut stream: TcpStream) -> io::Result<Option<TlsStr
         .map(Some)
 }
 
-/// TLS 1.2 and 1.3 with the ciphers that have no known weakness; HTTP/2 before HTTP/1.1.
+/// The configuration of the server: TLS 1.2 and 1.3 with the ciphers that have no known weakness;
+/// HTTP/2 before HTTP/1.1.
 fn server(spec: &Tls, issued: Option<Arc<Issued>>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -247,8 +251,8 @@ fn server(spec: &Tls, issued: Option<Arc<Issued>>) -> Result<ServerConfig, rustl
     };
     let mut server = builder.with_cert_resolver(Arc::new(Chooser::new(spec, issued)?));
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Sessions are the client's to keep. A new key for each configuration: no old session passes by
-    // authorities that were taken away.
+    // Sessions are kept by the client. Each configuration has a new key: no old session bypasses an
+    // authority that was removed.
     server.ticketer = ring::Ticketer::new()?;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(server)
@@ -262,14 +266,15 @@ fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, rustl
     Ok(roots)
 }
 
-/// Which certificate a user sees.
+/// Chooses the certificate for a client.
 #[derive(Debug)]
 struct Chooser {
-    /// By name, and by `.example.com` for `*.example.com`; several where there is one for each kind of key.
+    /// By name, and by `.example.com` for `*.example.com`; several where there is one for each kind
+    /// of key.
     named: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// For its own names, or for all others where there are no files.
+    /// The ACME certificate: for its own names, or for all others where there are no files.
     issued: Option<Arc<Issued>>,
-    /// For all others.
+    /// The certificate for all other names.
     first: Option<Arc<CertifiedKey>>,
 }
 

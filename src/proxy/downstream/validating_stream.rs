@@ -1,7 +1,8 @@
-//! A user's connection on which only one reading of HTTP/1 is possible: see [`http1`](crate::proxy::downstream::http1).
+//! A client's connection on which only one reading of HTTP/1 is possible: see
+//! [`http1`](crate::proxy::downstream::http1).
 //!
-//! What is refused in a header is answered here, since Pingora gives no answer to a connection that
-//! fails; what is refused in a body fails the request that is under way.
+//! A refused header is answered here, since Pingora gives no answer to a connection that fails; a
+//! refused body fails the request that is under way.
 
 use crate::proxy::downstream::http1::{HeaderLimits, Http1, Rejection};
 use crate::proxy::downstream::min_body_rate::MinBodyRate;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a user who was refused may go on sending: a connection that is closed before everything
-/// was read takes the answer with it.
+/// How long a refused client may go on sending: a connection that is closed before everything was
+/// read discards the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 const TOO_SLOW: Rejection = Rejection {
@@ -26,36 +27,36 @@ const TOO_SLOW: Rejection = Rejection {
     why: "the body comes too slowly",
 };
 
-/// What is needed to be strict with a user.
+/// How the requests of a client are validated.
 pub struct ValidationConfig {
     /// How large a header may be.
     pub limits: HeaderLimits,
     /// How long a body may keep us waiting.
     pub body_time: Duration,
-    /// Whose requests are followed.
+    /// The address of the client, for the access log.
     pub client: IpAddr,
-    /// Who is told of what is refused.
+    /// The edge that counts and logs refusals.
     pub edge: Arc<Edge>,
 }
 
-/// Follows the bytes that are read from `S`.
+/// Validates the bytes that are read from `S`.
 pub struct ValidatingStream<S> {
     stream: S,
-    /// `None` where it is not HTTP/1.
+    /// `None` where the protocol is not HTTP/1.
     http1: Option<Http1>,
     told: Option<(Arc<Edge>, IpAddr)>,
     body_time: Duration,
-    /// Of the body under way.
+    /// The minimum rate of the current body.
     pace: Option<Box<MinBodyRate>>,
-    /// A request is being answered: nothing may be said in between.
+    /// A request is being answered: no other answer may be sent in between.
     answering: AtomicBool,
     tunnel: AtomicBool,
-    /// What came behind a request for an upgrade: what it is depends on the answer.
+    /// Bytes behind a request for an upgrade: their meaning depends on the answer.
     held: Vec<u8>,
     farewell: Option<Farewell>,
 }
 
-/// The end of a connection that was refused.
+/// The end of a refused connection.
 #[derive(Debug)]
 struct Farewell {
     answer: Vec<u8>,
@@ -82,27 +83,27 @@ impl<S> ValidatingStream<S> {
         }
     }
 
-    /// What is below.
+    /// The stream below.
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
 
-    /// A request's header was read.
+    /// The header of a request was read.
     pub fn request_began(&self) {
         self.answering.store(true, Relaxed);
     }
 
-    /// It was answered, and its connection is kept.
+    /// The request was answered, and its connection is kept.
     pub fn request_ended(&self) {
         self.answering.store(false, Relaxed);
     }
 
-    /// From now on it is another protocol.
+    /// From now on the connection carries another protocol.
     pub fn becomes_tunnel(&self) {
         self.tunnel.store(true, Relaxed);
     }
 
-    /// Why the body under way is not taken.
+    /// Why the current body is refused.
     pub fn body_refused(&self) -> Option<Rejection> {
         self.http1
             .as_ref()
@@ -112,7 +113,7 @@ impl<S> ValidatingStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
-    /// Reads what was held back, or else from below; how many bytes.
+    /// Reads bytes that were held back, or else from the stream below; returns how many.
     fn poll_any(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         if self.held.is_empty() {
             let before = buf.filled().len();
@@ -125,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
         Poll::Ready(Ok(count))
     }
 
-    /// Nothing has come of a body; ready when it is refused for that.
+    /// Nothing of the current body has come; ready when it is refused for that.
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let grace = self.body_time;
         let pace = self
@@ -138,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
         Poll::Ready(())
     }
 
-    /// So much came; with a body ends its pace.
+    /// Counts bytes that came; the rate is no longer measured when the body has ended.
     fn keep_pace(&mut self, bytes: usize) {
         if !self.http1.as_ref().is_some_and(Http1::in_body) {
             self.pace = None;
@@ -147,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
         }
     }
 
-    /// What reading comes to, once something was refused.
+    /// The result of a read after a refusal.
     fn poll_refused(
         &mut self,
         refusal: Rejection,
@@ -159,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
             return Poll::Ready(error());
         }
         if *self.answering.get_mut() {
-            // The request before it gets its answer first; then this is asked again.
+            // The request before it gets its answer first; the next poll comes here again.
             return Poll::Pending;
         }
         if let Some((edge, client)) = self.told.take() {
@@ -171,14 +172,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ValidatingStream<S> {
             shut: false,
             until: Box::pin(tokio::time::sleep(LINGER)),
         });
-        // However it ends: this connection is over, and its user has no part in that.
+        // The result does not matter: this connection is over.
         let _ = ready!(farewell.poll(Pin::new(&mut self.stream), cx));
         Poll::Ready(error())
     }
 }
 
 impl Farewell {
-    /// Answers, closes our side, and reads until the user has closed theirs.
+    /// Sends the answer, closes our side, and reads until the client has closed its side.
     fn poll<S: AsyncRead + AsyncWrite>(
         &mut self,
         mut stream: Pin<&mut S>,
@@ -226,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ValidatingStream<S> {
             }
             if http1.waits() {
                 if *this.answering.get_mut() {
-                    // With the answer comes the next call.
+                    // The next call comes with the answer.
                     return Poll::Pending;
                 }
                 http1.stays_http();
@@ -250,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ValidatingStream<S> {
                 this.held.splice(..0, behind.iter().copied());
             }
             buf.set_filled(before + good);
-            // No byte would be the end of the stream to who reads.
+            // No byte would mean the end of the stream to the reader.
             if good > 0 || read == 0 {
                 return Poll::Ready(Ok(()));
             }

@@ -1,4 +1,4 @@
-//! File descriptors: each user's connection takes two, and a shell or container may allow few.
+//! File descriptors: each client connection takes two, and a shell or container may allow few.
 
 use std::io;
 
@@ -8,7 +8,7 @@ const OWN: u64 = 128;
 /// ENFILE and EMFILE: none left in the system, none left for the process.
 const EXHAUSTED: [i32; 2] = [23, 24];
 
-/// Connections of users that there can be: `asked` of them, or fewer where the system allows fewer.
+/// How many client connections are possible: `asked`, or fewer where the system allows fewer.
 ///
 /// Raises the process's soft limit to the hard one first.
 pub fn connections(asked: usize) -> usize {
@@ -17,7 +17,7 @@ pub fn connections(asked: usize) -> usize {
     if most >= asked {
         return asked;
     }
-    // A little fewer than a number that was chosen roughly is no news.
+    // A little fewer than a number that was chosen roughly needs no warning.
     if most > asked / 10 * 9 {
         return most;
     }
@@ -34,7 +34,7 @@ fn within(limit: u64) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX).max(1)
 }
 
-/// Whether nothing is wrong with the other side: there was no descriptor for the attempt.
+/// Whether the error says nothing about the other side: there was no descriptor for the attempt.
 pub fn exhausted(error: &io::Error) -> bool {
     error
         .raw_os_error()

@@ -1,4 +1,4 @@
-//! What one address, and the process, may have open.
+//! Limits on what one address, and the process, may have open.
 
 pub mod file_descriptors;
 pub mod per_address;

@@ -1,21 +1,22 @@
-//! Users by address: how many connections each has, and how often each asks.
+//! Limits by client address: open connections, and the rate of requests.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Addresses that are remembered; when more ask within a second, newcomers are not held to the pace.
+/// The most addresses that are remembered; when more ask within one second, new ones are not
+/// rate-limited.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// Users by address.
+/// Connections and request rates by client address.
 #[derive(Debug, Default)]
 pub struct AddressLimiter {
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,
     pace: Mutex<HashMap<IpAddr, Instant>>,
 }
 
-/// A connection of an address; it is given back when this is dropped.
+/// The permit for one connection of an address; given back when this is dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     open: Arc<Mutex<HashMap<IpAddr, u32>>>,
@@ -23,7 +24,7 @@ pub struct ConnectionPermit {
 }
 
 impl AddressLimiter {
-    /// A connection more of this address; `None` when it has `most` already.
+    /// Takes a permit for one more connection of this address; `None` when it has `most` already.
     pub fn enter(&self, address: IpAddr, most: u32) -> Option<ConnectionPermit> {
         let address = whose(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,10 +39,11 @@ impl AddressLimiter {
         })
     }
 
-    /// A request more of this address; false when there were more than `most` in a second.
+    /// Counts one more request of this address; false when there were more than `most` in one
+    /// second.
     ///
-    /// The generic cell rate algorithm (ITU-T I.371): an address has a second's worth at once, and gets
-    /// it back evenly.
+    /// The generic cell rate algorithm (ITU-T I.371): an address has one second's worth of requests
+    /// at once, and gets it back evenly.
     pub fn asks(&self, address: IpAddr, most: u32, now: Instant) -> bool {
         let (second, each) = (Duration::from_secs(1), Duration::from_secs(1) / most.max(1));
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +75,8 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// One user: an IPv4 address, or the /64 of IPv6 that a user can choose addresses from.
+/// The address that is counted: an IPv4 address, or the /64 of IPv6 that a client can choose
+/// addresses from.
 fn whose(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -123,7 +126,7 @@ mod tests {
             crowd.asks(ip("10.0.0.2"), 10, start),
             "another one is not held to it"
         );
-        // Over ten seconds no more than the pace, whatever is tried.
+        // Over ten seconds, no more than the rate, whatever is tried.
         let taken = (1_000..11_000).filter(|millis| asks(*millis)).count();
         assert!((100..=110).contains(&taken), "{taken}");
     }

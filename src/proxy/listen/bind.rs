@@ -1,4 +1,4 @@
-//! Addresses that users come to: bound before anything is started.
+//! Listeners for clients: bound before anything is started.
 
 use crate::proxy::upstream::keepalive::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use socket2::{SockRef, TcpKeepalive};
@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpSocket};
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 4_096;
 
-/// An address that could not be had.
+/// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr}: {source} ({})", advice(.source, .addr))]
 pub struct BindError {
     /// The address.
     pub addr: SocketAddr,
-    /// What the system said.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
@@ -41,17 +41,18 @@ fn advice(error: &io::Error, addr: &SocketAddr) -> String {
     }
 }
 
-/// Where users come in.
+/// The listeners for clients.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// Bound, and not yet accepted on.
     pub all: Vec<std::net::TcpListener>,
-    /// Somebody else keeps them too: who waits there when this process stops is theirs.
+    /// Another process has them too: connections that wait in their queues when this process stops
+    /// are for that process.
     pub shared: bool,
 }
 
 impl Listeners {
-    /// The same ones once more.
+    /// Further handles to the same listeners.
     ///
     /// # Errors
     /// When file descriptors run out.
@@ -64,10 +65,11 @@ impl Listeners {
     }
 }
 
-/// Binds every address or none, before anything else is started; one that was `given` is not bound again.
+/// Binds every address or none, before anything else is started; an address in `given` is not bound
+/// again.
 ///
 /// # Errors
-/// The address that cannot be had.
+/// When an address cannot be bound.
 pub fn bind(addrs: &[SocketAddr], mut given: Listeners) -> Result<Listeners, BindError> {
     let all = addrs
         .iter()
@@ -77,7 +79,7 @@ pub fn bind(addrs: &[SocketAddr], mut given: Listeners) -> Result<Listeners, Bin
                 return Ok(given.all.swap_remove(at));
             }
             let ready = std::net::TcpListener::bind(addr).and_then(|listener| {
-                // Accepted connections inherit it: a user who vanished is noticed in the end.
+                // Accepted connections inherit it: a client that vanished is noticed in the end.
                 let keepalive = TcpKeepalive::new()
                     .with_time(KEEPALIVE_IDLE)
                     .with_interval(KEEPALIVE_INTERVAL);
@@ -95,7 +97,7 @@ pub fn bind(addrs: &[SocketAddr], mut given: Listeners) -> Result<Listeners, Bin
 /// Hands a listener to the runtime, with a longer backlog than the standard library asks for.
 ///
 /// # Errors
-/// When the runtime cannot have it.
+/// When the runtime does not take it.
 pub fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     let socket = std::net::TcpStream::from(OwnedFd::from(listener));
     TcpSocket::from_std_stream(socket).listen(BACKLOG)

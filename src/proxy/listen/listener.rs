@@ -1,4 +1,4 @@
-//! The doors for users: bound first, opened last, closed without losing a request.
+//! The proxy's listeners: bound first, opened last, closed without losing a request.
 
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
@@ -37,43 +37,44 @@ use tokio::time::Instant;
 /// Idle connections to backends that are kept for each thread.
 const UPSTREAM_POOL: usize = 1_024;
 
-/// The wait after an accept that failed, usually for want of file descriptors.
+/// The pause after an accept that failed, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long after the doors closed a connection that was just made may still ask for the first time.
+/// How long after the listeners closed a new connection may still send its first request.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
-/// How long handshakes that have begun may take when the doors close: a round trip to the client.
+/// How long handshakes that have begun may take when the listeners close: a round trip to the
+/// client.
 const HANDSHAKES: Duration = Duration::from_millis(100);
 
-/// The part of a stop's time over which the ends of tunnels are spread.
+/// The share of a stop's deadline over which the ends of tunnels are spread.
 const TUNNELS_SHARE: f64 = 0.75;
 
-/// How often a stop looks whether everything has ended.
+/// How often a stop checks whether everything has ended.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
-/// How a stop went.
+/// The result of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Requests that were under way when the doors closed, and ended.
+    /// Requests that were in flight when the listeners closed, and finished.
     pub finished: u64,
-    /// Requests that were still under way at the deadline.
+    /// Requests that were still in flight at the deadline.
     pub cut: u64,
 }
 
-/// How far a stop has come.
+/// The phase of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Open,
-    /// A successor lets them in; nothing else is different.
+    /// A successor accepts new connections; nothing else is different.
     Left,
-    /// No new connections; those that are open end with their request.
+    /// No new connections; open ones end with their current request.
     Closing,
     /// Nothing is waited for any more.
     Cut,
 }
 
-/// Open doors.
+/// A server that accepts connections.
 pub struct Server {
     app: Arc<HttpProxy<Gateway>>,
     board: Arc<SharedState>,
@@ -81,14 +82,15 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     shutdown: watch::Sender<bool>,
     loops: JoinSet<()>,
-    /// For a successor.
+    /// The listeners, for a successor.
     listeners: Listeners,
-    /// Somebody else has them as well: nothing may be done to their queues here.
+    /// Another process has the listeners as well: their queues must not be touched here.
     handed_over: Arc<AtomicBool>,
 }
 
 impl Server {
-    /// Accepts users on these listeners, those without TLS first; to be called on the runtime that is to move the requests.
+    /// Accepts clients on these listeners, those without TLS first; to be called on the runtime
+    /// that is to move the requests.
     ///
     /// # Errors
     /// When a listener cannot be handed to the runtime.
@@ -122,7 +124,7 @@ impl Server {
                 metrics: metrics.clone(),
                 places: places.clone(),
                 keepalive_idle: config.proxy.keepalive_idle,
-                // The first request is none of the reuses that Pingora counts.
+                // The first request is not one of the reuses that Pingora counts.
                 reuses: config.proxy.keepalive_requests.saturating_sub(1),
                 header_deadline: config.proxy.limits.header_time,
                 edge: edge.clone(),
@@ -144,28 +146,30 @@ impl Server {
         })
     }
 
-    /// The listeners themselves, for a successor.
+    /// The listeners, for a successor.
     pub fn listeners(&self) -> &Listeners {
         &self.listeners
     }
 
-    /// A successor has the doors: nobody is let in here any more, who is here is asked to leave, and then as in [`Server::stop`].
+    /// Stops behind a successor that has the listeners: accepts nothing more, asks open connections
+    /// to close, and then stops as in [`Server::stop`].
     pub async fn leave(self, lame_duck: Duration, deadline: Duration) -> Stopped {
         self.handed_over.store(true, Relaxed);
         self.phase.send_replace(Phase::Left);
         self.stop(lame_duck, deadline).await
     }
 
-    /// Connections of users that are open.
+    /// Open client connections.
     pub fn connections(&self) -> usize {
         usize::try_from(self.metrics.connections.get()).unwrap_or(0)
     }
 
-    /// Lame duck, then closed doors, then the end of what is under way or the deadline.
+    /// Stops: lame duck, then closed listeners, then the end of requests in flight, or the
+    /// deadline.
     ///
     /// With no connection open it takes no time.
     pub async fn stop(mut self, lame_duck: Duration, deadline: Duration) -> Stopped {
-        // A listener is closed only when nobody has it.
+        // A listener is closed only when no handle to it is left.
         self.listeners.all.clear();
         self.board.drain();
         let duck_ends = Instant::now() + lame_duck;
@@ -175,7 +179,7 @@ impl Server {
         let under_way = self.board.in_flight();
         self.phase.send_replace(Phase::Closing);
         self.shutdown.send_replace(true);
-        // A tunnel has no end of its own; its user comes back to whoever listens next.
+        // A tunnel has no end of its own; its client reconnects to the process that listens next.
         let within = deadline.mul_f64(TUNNELS_SHARE);
         for backend in self
             .board
@@ -190,7 +194,8 @@ impl Server {
         ServerApp::cleanup(&*self.app).await;
         let ended = async {
             while self.loops.join_next().await.is_some() {}
-            // A request of HTTP/2 is counted by a task of its own, a moment after its connection's end.
+            // An HTTP/2 request is counted by a task of its own, a moment after its connection's
+            // end.
             while self.board.in_flight() > 0 {
                 tokio::time::sleep(STOP_LOOK).await;
             }
@@ -210,7 +215,7 @@ impl Server {
 /// What every connection of one listener needs.
 struct ListenerContext {
     app: Arc<HttpProxy<Gateway>>,
-    /// What users shake hands by, where they do.
+    /// The TLS terms, where clients use TLS.
     tls: Option<Arc<ArcSwap<Terms>>>,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
@@ -224,7 +229,7 @@ struct ListenerContext {
 }
 
 impl ListenerContext {
-    /// Accepts until the doors close, and then waits for the connections that are open.
+    /// Accepts until the listeners close, and then waits for the connections that are open.
     async fn serve(self, listener: TcpListener, mut phase: watch::Receiver<Phase>) {
         let way_in = Arc::new(self);
         let mut connections = JoinSet::new();
@@ -233,7 +238,7 @@ impl ListenerContext {
             .accept_until(closing, &listener, &mut connections)
             .await;
         if way_in.handed_over.load(Relaxed) {
-            // Who is in the queue is somebody else's.
+            // The queue belongs to the other process.
             drop(listener);
             return way_in.outlive(connections, phase).await;
         }
@@ -288,7 +293,7 @@ impl ListenerContext {
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Open)> {
-        // First the place: those above the limit wait in the kernel's queue.
+        // First the permit: connections above the limit wait in the kernel's queue.
         let place = self
             .places
             .clone()
@@ -299,9 +304,11 @@ impl ListenerContext {
         Ok((stream, client, Open::new(self.metrics.clone(), place)))
     }
 
-    /// Closes the door: who is in the kernel's queue was told that the connection stands.
+    /// Accepts the rest of the kernel's queue and closes the listener: for those clients the
+    /// connection is established.
     ///
-    /// Asks the kernel itself: the runtime's readiness may be older than the last of the queue.
+    /// Asks the kernel itself: the runtime's readiness may be older than the last connection of the
+    /// queue.
     fn rest_of_queue(&self, listener: TcpListener) -> Vec<(TcpStream, SocketAddr, Open)> {
         let mut rest = vec![];
         let Ok(listener) = listener.into_std() else {
@@ -319,10 +326,11 @@ impl ListenerContext {
         rest
     }
 
-    /// Waits for the first bytes, and tells by them what the user speaks; `None` when none come.
+    /// Waits for the first bytes, and detects the protocol from them; `None` when none come.
     ///
-    /// Pingora ends every connection that waits for a request when the doors close. One that was just
-    /// made is about to ask, and its user has not been told of anything: it gets a moment.
+    /// Pingora ends every connection that waits for a request when the listeners close. A new one
+    /// is about to send a request, and its client has not been told to close it: it gets
+    /// [`FIRST_REQUEST`].
     async fn begins(
         &self,
         stream: TcpStream,
@@ -358,7 +366,8 @@ impl ListenerContext {
         Some((ClientStream::Tls(tunnel), client, spoken))
     }
 
-    /// Who it is, after a balancer that is trusted has said for whom it comes.
+    /// The client's address: the peer's, or the one in the PROXY protocol header of a trusted load
+    /// balancer.
     async fn introduced(
         &self,
         stream: &mut TcpStream,
@@ -372,7 +381,8 @@ impl ListenerContext {
         let began = tokio::time::timeout(self.keepalive_idle, stream.peek(&mut first)).await;
         began.ok()?.ok()?;
         let said = tokio::time::timeout(self.header_deadline, proxy_protocol::read(stream)).await;
-        // Who says nothing is not believed to be a user: it is closed, as the protocol has it.
+        // A trusted peer without a header is not taken for a client: it is closed, as the protocol
+        // requires.
         Some(said.ok()?.ok()?.unwrap_or(client))
     }
 
@@ -407,7 +417,8 @@ impl ListenerContext {
             clocked = clocked.with_memory(ConnectionMemory::digest());
         }
         if spoken == Spoken::Http2 {
-            // Many requests at a time: Pingora sees to an idle connection, each request to itself.
+            // Many requests at a time: Pingora times an idle connection, and each request times
+            // itself.
             clocked.answer_within(None);
             let (_connection, lives) = watch::channel(());
             Exchanges::of(self.app.clone(), lives)
@@ -437,7 +448,7 @@ impl ListenerContext {
     }
 }
 
-/// Pingora's part, which moves the requests.
+/// Pingora's application, which moves the requests.
 fn pingora(gateway: Gateway, proxy: &config::Proxy) -> HttpProxy<Gateway> {
     let conf = ServerConf {
         threads: tokio::runtime::Handle::current().metrics().num_workers(),
@@ -454,7 +465,7 @@ fn pingora(gateway: Gateway, proxy: &config::Proxy) -> HttpProxy<Gateway> {
 }
 
 async fn reached(phase: &mut watch::Receiver<Phase>, at: Phase) {
-    // Nobody left to say so is an end as well.
+    // A dropped sender is an end as well.
     let _ = phase.wait_for(|phase| *phase >= at).await;
 }
 
@@ -517,7 +528,7 @@ mod tests {
             .await
             .expect("the slow one is cut");
 
-        // It was silent for all that time, and has a deadline only from its first byte on.
+        // It was silent for all that time: its deadline begins with its first byte.
         quick
             .write_all(b"GET / HTTP/1.1\r\nhost: app\r\n\r\n")
             .await

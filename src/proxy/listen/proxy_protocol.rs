@@ -1,25 +1,25 @@
-//! What a balancer in front says about its user before the first request: the PROXY protocol
-//! (haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 and 2.
+//! The PROXY protocol header, in which a load balancer in front names its client before the first
+//! request (haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 and 2.
 
 use ppp::{v1, v2};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How a header of version 2 begins.
+/// The beginning of a version 2 header.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The longest line of version 1, with its end.
+/// The maximum length of a version 1 line with its end, in bytes.
 const LINE_MAX: usize = 107;
 
-/// The longest header of version 2 that is read: addresses and some extensions.
+/// The maximum length of a version 2 header that is read, in bytes: addresses and some extensions.
 const BINARY_MAX: usize = 4_096;
 
-/// Reads the header and not a byte more; the user's address, or `None` when the balancer speaks for
-/// itself (a health check).
+/// Reads the header and not a byte more; the client's address, or `None` when the load balancer
+/// speaks for itself (a health check).
 ///
 /// # Errors
-/// When there is no header, or none that can be understood: nothing is known about who is there.
+/// When there is no header, or none that can be parsed: the client is unknown.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     // The shortest header of all, "PROXY UNKNOWN\r\n", is longer than the signature.
     let mut header = vec![0; SIGNATURE.len()];
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The answer, and what is left for the next reader.
+    /// The result, and the bytes that are left for the next reader.
     fn after(mut bytes: &[u8]) -> (io::Result<Option<SocketAddr>>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()

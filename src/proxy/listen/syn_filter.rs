@@ -1,15 +1,16 @@
 //! Holds back new TCP connections while a listener closes, so that none is lost in between.
 //!
-//! A closing listener resets whoever the kernel has greeted and the process has not accepted, and
-//! between the last accept and the close there is always a moment. So the kernel is first told to
-//! greet nobody: a SYN is dropped as if the network had lost it, and the client's kernel sends it
-//! again after a second. By then the door is closed (connection refused, as it should be), or a
-//! successor has opened it, and nobody has seen anything.
+//! A closing listener resets connections that the kernel has established and the process has not
+//! accepted, and between the last accept and the close there is always a moment. So the kernel is
+//! first told to begin no handshake: a SYN is dropped as if the network had lost it, and the
+//! client's kernel sends it again after a second. By then the listener is closed (connection
+//! refused, as it should be), or a successor accepts on it, and no client has noticed anything.
 
 use std::io;
 use tokio::net::TcpListener;
 
-/// A classic BPF program over the TCP header (RFC 9293, 3.1): drops what asks for a connection.
+/// A classic BPF program over the TCP header (RFC 9293, 3.1): drops segments that ask for a
+/// connection.
 #[cfg(target_os = "linux")]
 const NO_SYN: [socket2::SockFilter; 4] = {
     use socket2::SockFilter;
@@ -27,16 +28,16 @@ const NO_SYN: [socket2::SockFilter; 4] = {
     ]
 };
 
-/// From now on no handshake begins on this listener; those that have begun go on.
+/// Begins no more handshakes on this listener; those that have begun go on.
 ///
 /// # Errors
-/// Where the system has no such filters; closing then is as good as anybody's.
+/// Where the system has no such filters; a listener then closes as without one.
 #[cfg(target_os = "linux")]
 pub fn begin_none(listener: &TcpListener) -> io::Result<()> {
     socket2::SockRef::from(listener).attach_filter(&NO_SYN)
 }
 
-/// From now on no handshake would begin on this listener, if this system could.
+/// Would begin no more handshakes on this listener, if this system had such filters.
 ///
 /// # Errors
 /// Always.

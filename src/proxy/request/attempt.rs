@@ -1,4 +1,5 @@
-//! To which backend a request is given: first, and again when that one could not take it.
+//! The choice of a backend for a request: the first one, and another one when that could not take
+//! it.
 
 use crate::core::class::Class;
 use crate::metrics::Metrics;
@@ -14,15 +15,17 @@ use crate::store::Clock;
 use pingora::Error;
 use pingora::http::RequestHeader;
 
-/// How often a request that no backend has begun with is given away again: each connection may be at its end.
+/// How often a request that no backend has begun to process is sent again: each connection may be
+/// at its end.
 const UNPROCESSED_MAX: u32 = 5;
 
-/// Chooses service, colour and backend, once for the whole request; the error is the status of our answer.
+/// Chooses service, colour and backend, once for the whole request; the error is the status of our
+/// answer.
 ///
-/// `visit` is asked for only where a cookie pins users: it says what the connection remembers.
+/// `visit` is called only where a cookie pins clients: it returns what the connection remembers.
 ///
 /// # Errors
-/// 404 where no service answers, 503 where nobody of it can.
+/// 404 when no service answers, 503 when none of its backends can.
 pub fn first<'a>(
     record: &mut RequestContext,
     request: &RequestHeader,
@@ -58,10 +61,12 @@ pub fn first<'a>(
     spot.ok_or(503)
 }
 
-/// Gives a request that its backend has not begun with to it once more, or to another one; whether it may.
+/// Sends a request that its backend has not begun to process once more, to it or to another one;
+/// whether it may.
 ///
-/// Nothing is charged. The end of a connection comes to all requests on it at once, and costs the backend nothing: it takes
-/// nothing from the budget of retries. A refusal of a backend that has too much to do does.
+/// No backend is charged. The end of a connection hits all requests on it at once, and costs the
+/// backend nothing: it takes nothing from the retry budget. A refusal by a backend with too many
+/// requests does.
 pub fn unprocessed(record: &mut RequestContext, how: Unprocessed) -> bool {
     let now = Clock::now();
     let (Some(service), Some(spot)) = (record.service(), record.spot()) else {
@@ -82,8 +87,8 @@ pub fn unprocessed(record: &mut RequestContext, how: Unprocessed) -> bool {
     true
 }
 
-/// Charges a failed attempt, and gives the request to another backend where one can take it and the
-/// budget allows it; whether it did.
+/// Charges a failed attempt, and sends the request to another backend where one can take it and the
+/// retry budget allows it; whether it did.
 ///
 /// `same`: where there is no other, the same backend may have it once more, on another connection.
 pub fn again(record: &mut RequestContext, error: &Error, same: bool) -> bool {

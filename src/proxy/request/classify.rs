@@ -1,9 +1,9 @@
-//! What an error of Pingora means: how a request ended, and whose fault it was.
+//! Classifies errors of Pingora: how a request ended, and which side failed.
 
 use crate::core::class::Class;
 use pingora::{Error, ErrorSource, ErrorType};
 
-/// How a request ended: what went wrong, if anything, and the status that came.
+/// The class of a request's end, from its error, if any, and the status that came.
 pub(in crate::proxy) fn classify(error: Option<&Error>, status: u16) -> Class {
     let Some(error) = error else {
         return if status >= 500 {
@@ -24,11 +24,11 @@ fn upstream_fault(kind: &ErrorType) -> Class {
     match kind {
         ConnectTimedout | TLSHandshakeTimedout => Class::ConnectTimeout,
         ConnectRefused | ConnectNoRoute | ConnectError => Class::ConnectRefused,
-        // Nobody there whom we may speak to.
+        // No backend there that we may speak to.
         TLSHandshakeFailure | InvalidCert | HandshakeError => Class::ConnectRefused,
         ReadTimedout | WriteTimedout => Class::Timeout,
         ConnectionClosed | ReadError | WriteError => Class::Reset,
-        // No local port, no descriptor left: ours.
+        // No local port or no descriptor left: our own failure.
         SocketError | BindError | InternalError => Class::Unknown,
         _ => Class::Protocol,
     }

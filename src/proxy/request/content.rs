@@ -1,7 +1,8 @@
-//! Which answers say what a version's answers are like, and what is counted of them.
+//! Which answers show what a version's answers are like, and what is counted of them.
 //!
-//! What is left out depends on the request (HEAD, `Range`, conditional requests, pinned users) or on what has no body
-//! of its own (204, 205, 206, 304); only 2xx answers that came whole are compared (`core::judge`).
+//! Left out are answers that depend on the request (HEAD, `Range`, conditional requests, pinned
+//! clients) or that have no body of their own (204, 205, 206, 304); only 2xx answers that came
+//! whole are compared (`core::judge`).
 
 use crate::core::weight::Weight;
 use crate::proxy::request::context::RequestContext;
@@ -26,8 +27,9 @@ pub fn count(session: &Session, record: &RequestContext) {
 }
 
 impl RequestContext {
-    /// The window and the request, while its end is not counted, where it says what its pool's answers are like: green
-    /// has users, chance placed it, its own pool answered, and the answer is no stream.
+    /// The window and the request's token, before its end is counted, where its answer shows what
+    /// its pool's answers are like: green has a share, chance placed the request, its own pool
+    /// answered, and the answer is no stream.
     fn compared(&self) -> Option<(&Window, &RequestToken)> {
         let routed = self.routed.as_ref().filter(|routed| routed.drawn)?;
         let service = &self.live().services[routed.service];
@@ -39,7 +41,7 @@ impl RequestContext {
     }
 }
 
-/// Whether a whole body is asked for, whatever the client has already.
+/// Whether a whole body is asked for, regardless of what the client has already.
 fn asks_for_all(request: &RequestHeader) -> bool {
     let partial = [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE];
     request.method != Method::HEAD

@@ -1,6 +1,6 @@
-//! What is known about one request under way, and how its end is counted.
+//! The state of one request in flight, and how its end is counted.
 //!
-//! Judged is the attempt on the pool that was chosen first (intention to treat): a failure that
+//! The attempt on the pool that was chosen first is judged (intention to treat): a failure that
 //! another pool saved is still a failure of the first, and is counted once.
 
 use crate::core::class::Class;
@@ -26,15 +26,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// The status in metrics of a request whose client left before an answer, as nginx has it.
+/// The status in metrics of a request that its client left before an answer, as in nginx.
 const CLIENT_LEFT: u16 = 499;
 
-/// A kept-alive connection that ends so soon after a request was sent on it was closed by its backend
-/// before the request came there. A backend in the same network needs microseconds for that; the rest is
-/// for a machine that is busy.
+/// A kept-alive connection that ends within this time after a request was sent on it was closed by
+/// its backend before the request came there. A backend in the same network needs microseconds for
+/// that; the rest is for a machine that is busy.
 const STALE: Duration = Duration::from_millis(20);
 
-/// One request from its header to its end; Pingora's `CTX`.
+/// The state of one request from its header to its end; Pingora's `CTX`.
 ///
 /// It is also the guard of the in-flight counts: it is dropped when a request ends, panics or is
 /// cut, and when a WebSocket closes.
@@ -42,68 +42,70 @@ pub struct RequestContext {
     live: Arc<RoutingSnapshot>,
     started: Instant,
     pub(in crate::proxy) routed: Option<Routed>,
-    /// The backend that has it now.
+    /// The backend that has the request now.
     spot: Option<UpstreamRef>,
     /// A part of the request's body is still to come.
     pub uploading: bool,
-    /// When its last part had come; nothing for a request without a body.
+    /// When the last part of the body had come; `None` for a request without a body.
     uploaded: Option<Instant>,
     /// Microseconds from the start, or from the end of the body, to the answer's header.
     first_byte: Option<u64>,
-    /// Attempts that could not be handed over.
+    /// Attempts that could not be handed over to a backend.
     pub tries: u32,
-    /// Attempts that a backend of HTTP/2 said it did not begin with.
+    /// Attempts that an HTTP/2 backend said it did not begin to process.
     pub unprocessed: u32,
-    /// When it was sent on a connection that was kept alive; nothing on a fresh one.
+    /// When the request was sent on a kept-alive connection; `None` on a fresh one.
     pub asked: Option<Instant>,
-    /// When its connection was made, where that must be known: the backend's address may be another's by now.
+    /// When the connection was made, where that must be known: the backend's address may be another
+    /// backend's by now.
     pub connected: Option<Time>,
-    /// An attempt of it was void.
+    /// An attempt was void: its kept-alive connection was closed under it.
     void: bool,
-    /// The place to tell the caller in a cookie.
+    /// The assignment to tell the caller in a cookie.
     pub tell: Option<Assignment>,
-    /// What says which member of a pool its user stays on, where it does.
+    /// The key that selects the member of a pool that the client stays on, where it does.
     pub home: Option<u64>,
-    /// An entry of `unjudged` keeps it out of the judgement.
+    /// An entry of `unjudged` excludes the request from the judgement.
     pub unjudged: bool,
-    /// Nobody but the pool that it was given to may answer it.
+    /// Only the pool that the request was given to may answer it.
     pub strict: bool,
-    /// The connection to the backend, where the user's cannot keep the backend's time.
+    /// A handle to the backend's connection, where the client's connection cannot keep the
+    /// backend's deadline.
     pub line: Option<SocketHandle>,
-    /// What ends the wait for the answer's header on that connection.
+    /// The deadline for the answer's header on that connection.
     pub alarm: Option<ResponseDeadline>,
-    /// How a gRPC call ended, once the backend has said it.
+    /// Whether the gRPC call failed, once the backend has said so.
     pub grpc_failed: Option<bool>,
     /// Whether the answer may be a stream.
     pub lasting: Lasting,
     /// The request's id, once it is known.
     pub id: Option<HeaderValue>,
-    /// The judged attempt failed so, on this backend.
+    /// Class and backend of the judged attempt's failure.
     fault: Option<(Class, Option<String>)>,
-    /// What its end is, where the error does not say it.
+    /// The class of the request's end, where the error does not give it.
     pub outcome: Option<Class>,
-    /// Why shifter or a side ended it before its time, for the access log.
+    /// Why shifter or one side ended the request early, for the access log.
     pub reason: Option<&'static str>,
-    /// What can end it from outside, over HTTP/2.
+    /// The HTTP/2 exchange, by which the request can be ended from outside.
     pub exchange: Option<Exchange>,
     pub(in crate::proxy) upgraded: bool,
     pub(in crate::proxy) tunnel: Option<Tunnel>,
     ended: bool,
 }
 
-/// The service of a request, and the pool that is judged by it.
+/// The service of a request, and the pool that is judged by the request.
 #[derive(Clone, Copy)]
 pub(in crate::proxy) struct Routed {
     pub(in crate::proxy) service: usize,
     pub(in crate::proxy) color: Color,
-    /// Until its end is counted in the window.
+    /// The request's token in the window, until its end is counted.
     pub(in crate::proxy) begun: Option<RequestToken>,
-    /// Chance placed this request, and not an earlier one of its user.
+    /// Chance placed this request itself, not an earlier one of its client.
     pub(in crate::proxy) drawn: bool,
 }
 
 impl RequestContext {
-    /// A request whose header is complete.
+    /// The state of a request with a complete header.
     pub fn new(live: Arc<RoutingSnapshot>) -> RequestContext {
         RequestContext {
             live,
@@ -137,33 +139,34 @@ impl RequestContext {
         }
     }
 
-    /// What was published when it came.
+    /// The snapshot that was in force when the request came.
     pub fn live(&self) -> &Arc<RoutingSnapshot> {
         &self.live
     }
 
-    /// When it came.
+    /// When the request came.
     pub fn started(&self) -> Time {
         Clock::at(self.started)
     }
 
-    /// Its service, once it is routed.
+    /// The service of the request, once it is routed.
     pub fn service(&self) -> Option<&Service> {
         self.live.services.get(self.routed?.service)
     }
 
-    /// Where it is now.
+    /// The pool and the member that have the request now.
     pub fn spot(&self) -> Option<UpstreamRef> {
         self.spot
     }
 
-    /// The backend that has it now.
+    /// The backend that has the request now.
     pub fn member(&self) -> Option<&Upstream> {
         let spot = self.spot?;
         self.service()?.pool(spot.color).get(spot.member)
     }
 
-    /// Counts its start on the pool that is to be judged by it, and whether the baseline has it for blue.
+    /// Counts the request's start on the pool that is to be judged by it; `baseline`: the baseline
+    /// has it for blue.
     pub fn route(
         &mut self,
         request: &RequestHeader,
@@ -191,7 +194,7 @@ impl RequestContext {
         });
     }
 
-    /// It goes where somebody chose: nobody is judged by it.
+    /// Routes the request without judging a pool by it.
     pub fn chosen(&mut self, service: usize, color: Color) {
         self.routed = Some(Routed {
             service,
@@ -201,7 +204,7 @@ impl RequestContext {
         });
     }
 
-    /// Gives it to a backend; the one before, if any, has it no more.
+    /// Gives the request to a backend; the one before, if any, has it no more.
     pub fn hold(&mut self, spot: UpstreamRef) {
         self.let_go();
         self.spot = Some(spot);
@@ -221,28 +224,30 @@ impl RequestContext {
         self.spot = None;
     }
 
-    /// The last part of the request's body is there; the time of a slow user is not the backend's.
+    /// The last part of the request's body is there; the upload time of a slow client is not the
+    /// backend's.
     pub fn uploaded(&mut self) {
         self.uploading = false;
         self.uploaded = Some(Instant::now());
     }
 
-    /// The backend has so long for its answer's header, where there is a line to it.
+    /// Sets the backend's deadline for the answer's header to `wait` from now, where there is a
+    /// handle to its connection.
     pub fn ring_after(&mut self, wait: Duration) {
         self.alarm = self.line.as_ref().map(|line| line.shut_after(wait));
     }
 
-    /// From its header to now.
+    /// The time since the request's header.
     pub fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// From the start, or from the end of the body, to the answer's header.
+    /// The time from the start, or from the end of the body, to the answer's header.
     pub fn first_byte(&self) -> Option<Duration> {
         self.first_byte.map(Duration::from_micros)
     }
 
-    /// The pool that it was last given to, or was meant for.
+    /// The pool that the request was last given to, or was meant for.
     pub fn color(&self) -> Option<Color> {
         self.spot
             .map(|spot| spot.color)
@@ -277,7 +282,7 @@ impl RequestContext {
         }
     }
 
-    /// The answer's header is there, and it is no stream: its last byte is compared.
+    /// The answer's header is there, and it is no stream: the time to its last byte is compared.
     pub fn await_last_byte(&mut self) {
         let now = Clock::at(Instant::now());
         if let Some(Routed { service, begun, .. }) = &mut self.routed
@@ -290,7 +295,7 @@ impl RequestContext {
         }
     }
 
-    /// What a whole answer of this status is.
+    /// The class of a whole answer with this status.
     pub fn refusal(&self, status: u16) -> Class {
         let counts = |service: &Service| service.count_4xx && (400..500).contains(&status);
         match self.service() {
@@ -304,8 +309,8 @@ impl RequestContext {
         self.first_byte.is_some()
     }
 
-    /// Whether the connection that has just ended was closed by a backend that had not seen the request:
-    /// nobody's failure. Twice for one request is no accident.
+    /// Whether the connection that has just ended was closed by a backend that had not seen the
+    /// request: no failure of the backend. Twice for one request is no accident.
     pub fn was_stale(&self) -> bool {
         !self.void && self.asked.is_some_and(|asked| asked.elapsed() < STALE)
     }
@@ -345,9 +350,9 @@ impl RequestContext {
         }
     }
 
-    /// Says of which kind the request was, should the judged attempt have failed.
+    /// Records how, on which route and on which backend the judged attempt failed, if it failed.
     ///
-    /// `status` is what the user got.
+    /// `status` is what the client got.
     pub fn blame(&mut self, request: &RequestHeader, status: u16) {
         let (Some((class, backend)), Some(routed)) = (self.fault.take(), self.routed) else {
             return;
@@ -369,7 +374,7 @@ impl RequestContext {
         );
     }
 
-    /// Counts a failed attempt of the pool that had it, and perhaps leaves the backend out for a while.
+    /// Counts a failed attempt of the pool that had it, and perhaps ejects the backend for a while.
     pub fn failed_attempt(&self, class: Class, now: Time) {
         let Some(service) = self.service() else {
             return;
@@ -400,9 +405,9 @@ impl RequestContext {
         }
     }
 
-    /// Counts its end, once: in the judge's window and in the metrics.
+    /// Counts the request's end, once: in the judge's window and in the metrics.
     ///
-    /// `status` is what the user got, 0 for nothing.
+    /// `status` is what the client got, 0 for none.
     pub fn end(&mut self, status: u16, class: Class) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -410,7 +415,7 @@ impl RequestContext {
         let end = Instant::now();
         let now = Clock::at(end);
         self.charge(class, now);
-        // A stream that says nothing for long is ended by us, and no failure of its backend.
+        // A stream that is silent for long is ended by us, which is no failure of its backend.
         let silent = class == Class::Timeout && matches!(self.lasting, Lasting::Events);
         let class = if silent { Class::Ok } else { class };
         let Some(routed) = self.routed else { return };
@@ -418,7 +423,7 @@ impl RequestContext {
         let service = &self.live.services[routed.service];
         match class.failed() {
             Some(true) if !class.answered() => {
-                // What could not be handed over was counted where it happened.
+                // An attempt that could not be handed over was counted where it happened.
                 let counted = matches!(
                     class,
                     Class::ConnectRefused | Class::ConnectTimeout | Class::NoBackend
@@ -430,7 +435,7 @@ impl RequestContext {
             Some(_) => {
                 if let Some(member) = self.member() {
                     let failures = &member.state.failures_in_a_row;
-                    // Almost always zero: do not take the line from the other cores.
+                    // Almost always zero: do not take the cache line from the other cores.
                     if failures.load(Relaxed) > 0 {
                         failures.store(0, Relaxed);
                     }
@@ -453,7 +458,7 @@ impl RequestContext {
         }
     }
 
-    /// Counts the bytes of both bodies.
+    /// Counts the bytes of the request's and of the answer's body.
     pub fn bytes(&self, request: usize, response: usize) {
         let Some(routed) = self.routed else { return };
         let color = self.spot.map_or(routed.color, |spot| spot.color);
@@ -475,7 +480,7 @@ impl Drop for RequestContext {
             let class = match &self.exchange {
                 _ if self.is_let_go() => Class::Ok,
                 Some(exchange) if exchange.was_left() => Class::ClientGaveUp,
-                // A panic, or a task that was cut: nobody knows how it would have ended.
+                // A panic, or a task that was cut: how it would have ended is unknown.
                 _ => Class::Unknown,
             };
             self.end(0, class);

@@ -1,4 +1,4 @@
-//! What every connection and request of users shares: who is let in, and who is told of it.
+//! What all client connections and requests share: admission, refusals, and the access log.
 
 use crate::config::{AccessFormat, AccessLog};
 use crate::metrics::Metrics;
@@ -24,23 +24,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// How long a user who is turned away may take to read why.
+/// How long a client that is turned away may take to read why.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The edge of the proxy.
 pub struct Edge {
-    /// Users by address.
+    /// Connections and request rates by client address.
     pub crowd: AddressLimiter,
-    /// The certificate that is had by ACME, where one is.
+    /// The ACME certificate, where there is one.
     pub issued: ArcSwapOption<Issued>,
     metrics: Arc<Metrics>,
     log: Option<(AccessFormat, AccessLogWriter)>,
-    /// Tunnels and streams are told of when they begin, too.
+    /// Tunnels and streams are also logged when they begin.
     begins: bool,
 }
 
 impl Edge {
-    /// An edge that writes this log.
+    /// An edge that writes this access log.
     ///
     /// # Errors
     /// When the log's file cannot be opened.
@@ -59,32 +59,32 @@ impl Edge {
         })
     }
 
-    /// Opens the log's file anew, as those who move it away expect.
+    /// Reopens the log's file, as log rotation expects.
     pub fn reopen(&self) {
         if let Some((_, scribe)) = &self.log {
             scribe.reopen();
         }
     }
 
-    /// What an authority that asks who we are is answered.
+    /// The answer to the challenge of an ACME authority; `None` for other requests.
     pub fn proof(&self, session: &Session) -> Option<String> {
         let token = session.req_header().uri.path().strip_prefix(CHALLENGE)?;
         self.issued.load().as_ref()?.proof(token)
     }
 
-    /// Whether anybody reads lines about requests.
+    /// Whether requests are logged.
     fn logs(&self) -> bool {
         self.log.is_some()
     }
 
-    /// Writes a line about a request; never waits.
+    /// Writes a log line about a request; never waits.
     fn tell(&self, entry: &Entry<'_>) {
         if let Some((format, scribe)) = &self.log {
             scribe.write(format::line(*format, entry));
         }
     }
 
-    /// A request was refused before anybody could read it.
+    /// Counts and logs a request that was refused before it could be parsed.
     pub fn unread(&self, client: IpAddr, refusal: Rejection) {
         self.refused(refusal.status);
         if self.logs() {
@@ -96,7 +96,7 @@ impl Edge {
         }
     }
 
-    /// Tells a user who has too many connections so, and waits a moment until that was read.
+    /// Tells a client with too many connections so, and waits up to 500 ms until that was read.
     pub async fn turn_away(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -118,11 +118,11 @@ impl Edge {
             while stream.read(&mut rest).await? > 0 {}
             io::Result::Ok(())
         };
-        // Who does not read it has had the chance.
+        // A client that does not read it has had the chance.
         let _ = tokio::time::timeout(LAST_WORDS, told).await;
     }
 
-    /// Refuses a user who asks too often.
+    /// Refuses a client that exceeds the rate limit.
     pub fn pace(&self, session: &Session, settings: &Settings) -> Result<()> {
         if let Some(most) = settings.limits.requests_per_address
             && let Some(user) = headers::user(session, &settings.trust)
@@ -133,7 +133,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Counts and tells of a request that has ended; `status` is what the user got, 0 for nothing.
+    /// Counts and logs a request that has ended; `status` is what the client got, 0 for none.
     pub fn ended(
         &self,
         session: &Session,
@@ -152,14 +152,14 @@ impl Edge {
         self.describe(session, record, status, false);
     }
 
-    /// Tells of a tunnel or a stream that begins, where that is wanted.
+    /// Logs a tunnel or a stream that begins, where that is configured.
     pub fn began(&self, session: &Session, record: &RequestContext, status: u16) {
         if self.begins {
             self.describe(session, record, status, true);
         }
     }
 
-    /// Tells of a request that has ended, or begins to go on.
+    /// Logs a request that has ended, or a tunnel or a stream that begins.
     fn describe(&self, session: &Session, record: &RequestContext, status: u16, begins: bool) {
         if !self.logs() {
             return;
@@ -206,7 +206,7 @@ impl Edge {
         });
     }
 
-    /// Counts what was not taken.
+    /// Counts a refused request.
     fn refused(&self, status: u16) {
         self.metrics.refused(status);
     }

@@ -1,7 +1,9 @@
-//! One exchange of HTTP/2, which can be ended from outside: its connection has others beside it, and is not to end.
+//! One HTTP/2 exchange, which can be ended from outside: its connection has others beside it, and
+//! is not to end.
 //!
-//! Pingora gives each request of a connection a task. While a backend takes nothing, or both sides are silent, that task
-//! looks neither at the user nor at us. So it is run beside what can end it, and dropped then; the user's stream is reset.
+//! Pingora gives each request of a connection a task. While a backend takes nothing, or both sides
+//! are silent, that task polls neither the client nor us. So it is run beside the signal that can
+//! end it, and dropped then; the client's stream is reset.
 
 use crate::proxy::downstream::close_signal::CloseSignal;
 use crate::proxy::request::gateway::Gateway;
@@ -18,14 +20,14 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long what had ended with its connection may take to be counted.
+/// How long exchanges that end with their connection may take to be counted.
 const COUNTING: Duration = Duration::from_millis(500);
 
 tokio::task_local! {
     static HERE: Exchange;
 }
 
-/// An exchange under way.
+/// An exchange in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange(Arc<State>);
 
@@ -36,17 +38,17 @@ struct State {
 }
 
 impl Exchange {
-    /// The one that runs here; `None` over HTTP/1.
+    /// The exchange of the current task; `None` over HTTP/1.
     pub fn here() -> Option<Exchange> {
         HERE.try_with(Exchange::clone).ok()
     }
 
-    /// What ends it.
+    /// The signal that ends the exchange.
     pub fn cut(&self) -> CloseSignal {
         self.0.cut.clone()
     }
 
-    /// Whether its user's connection was over before it was.
+    /// Whether the client's connection was over before the exchange was.
     pub fn was_left(&self) -> bool {
         self.0.left.load(Relaxed)
     }
@@ -59,7 +61,7 @@ impl Exchange {
         .await;
     }
 
-    /// Waits until nobody is there for it.
+    /// Waits until the client's connection is over, and [`COUNTING`] longer.
     async fn is_left(&self, mut connection: watch::Receiver<()>) {
         // Nothing is sent on it: it only ends.
         while connection.changed().await.is_ok() {}
@@ -68,14 +70,14 @@ impl Exchange {
     }
 }
 
-/// The data plane for one connection of HTTP/2.
+/// The data plane for one HTTP/2 connection.
 pub struct Exchanges {
     app: Arc<HttpProxy<Gateway>>,
     connection: watch::Receiver<()>,
 }
 
 impl Exchanges {
-    /// Those of a connection, which lives for as long as the sender of this.
+    /// The exchanges of a connection, which lasts for as long as the sender of `connection` lives.
     pub fn of(app: Arc<HttpProxy<Gateway>>, connection: watch::Receiver<()>) -> Arc<Exchanges> {
         Arc::new(Exchanges { app, connection })
     }

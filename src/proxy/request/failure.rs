@@ -1,4 +1,5 @@
-//! What an error means for a request under way: whose it was, whether it is asked again, and how it ends for its user.
+//! What an error means for a request in flight: which side failed, whether it is retried, and how
+//! it ends for its client.
 
 use crate::core::class::Class;
 use crate::proxy::downstream::timeout_stream::TimeoutStream;
@@ -20,15 +21,15 @@ use std::time::Instant;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// gRPC's UNAVAILABLE: what is sent again may be answered.
+/// gRPC's UNAVAILABLE: the client may retry the call.
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
-/// The error of a request that is ended because the version that serves it is let go.
+/// The error of a request that is ended because the version that serves it is drained.
 pub(in crate::proxy) fn let_go() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "its version is let go").into_in()
 }
 
-/// What an error of an exchange with a backend comes to, and whether it is asked again.
+/// Interprets an error of an exchange with a backend, and decides whether the request is retried.
 pub(in crate::proxy) fn under_way(
     session: &Session,
     error: Box<Error>,
@@ -40,7 +41,8 @@ pub(in crate::proxy) fn under_way(
     }
     let rang = record.alarm.as_ref().is_some_and(ResponseDeadline::rang);
     let mut error = if rang || TimeoutStream::of(session).is_some_and(TimeoutStream::expired) {
-        // The user's connection or the alarm keeps the time, the backend let it pass.
+        // The client's connection or the response deadline keeps the time, and the backend exceeded
+        // it.
         let lost = record.member().is_some_and(|member| member.state.lost());
         if !lost {
             return once(Error::explain(ErrorType::ReadTimedout, "first byte").into_up());
@@ -61,7 +63,7 @@ pub(in crate::proxy) fn under_way(
         return once(error);
     }
     if silence && record.uploading {
-        // Pingora does not time the parts of a body over HTTP/2: it was the user who was silent.
+        // Pingora does not time the parts of a body over HTTP/2: the client was silent.
         return once(Error::explain(ErrorType::ReadTimedout, "request body").into_down());
     }
     let again = asked_again(session, &mut error, record, reused);
@@ -69,7 +71,8 @@ pub(in crate::proxy) fn under_way(
     error
 }
 
-/// Whether a call's backend owes nothing: its stream had begun, or both sides could speak.
+/// Whether the backend of a gRPC call was free to be silent: its stream had begun, or both sides
+/// could send.
 fn was_free_to_be_silent(session: &Session, record: &RequestContext) -> bool {
     let call = grpc::is(&session.req_header().headers);
     let streams = matches!(record.lasting, Lasting::Call(_))
@@ -77,7 +80,7 @@ fn was_free_to_be_silent(session: &Session, record: &RequestContext) -> bool {
     streams || call && record.uploading
 }
 
-/// Whether it is asked again.
+/// Whether the request is retried.
 fn asked_again(
     session: &Session,
     error: &mut Error,
@@ -98,7 +101,8 @@ fn asked_again(
         return true;
     }
     if !stale && whole && unanswered && class == Class::Reset && method.is_safe() {
-        // It died with the request in its hands: what only reads can be asked again.
+        // The connection ended while the backend had the request: only a safe method can be
+        // retried.
         return attempt::again(record, error, reused);
     }
     if !method.is_idempotent() || !whole {
@@ -116,8 +120,8 @@ fn once(mut error: Box<Error>) -> Box<Error> {
     error
 }
 
-/// Where the system gave a backend up that took or acknowledged nothing for too long (`TCP_USER_TIMEOUT`), that is a
-/// timeout and no reset.
+/// Turns an error into a timeout where the system gave up a backend that took or acknowledged
+/// nothing for too long (`TCP_USER_TIMEOUT`): that is no reset.
 fn timed(mut error: Box<Error>, uploading: bool) -> Box<Error> {
     if *error.esource() == ErrorSource::Upstream && given_up(&error) {
         error.etype = match uploading {
@@ -151,7 +155,8 @@ fn given_up(error: &Error) -> bool {
     false
 }
 
-/// Ends a request for its user, as far as it still can be; the status of an answer that would be ours.
+/// Ends a request for its client, as far as that is still possible; returns the status of an answer
+/// of our own, if any.
 pub(in crate::proxy) async fn tell(
     session: &mut Session,
     error: &Error,
@@ -165,7 +170,7 @@ pub(in crate::proxy) async fn tell(
     let answer = session.response_written();
     let begun = answer.filter(|answer| headers::is_final(answer));
     let call = begun.is_some_and(|answer| grpc::is(&answer.headers));
-    // Whatever is said now, the user may be gone: then nobody needs it.
+    // The client may be gone by now: then it does not matter that a write fails.
     match (begun.is_some(), status) {
         (false, Some(status)) => {
             let settings = &record.live().settings;
@@ -186,7 +191,7 @@ pub(in crate::proxy) async fn tell(
     status
 }
 
-/// How a gRPC call ends that its backend has not ended.
+/// The trailers that end a gRPC call when its backend has not ended it.
 fn trailers(words: &'static str) -> HeaderMap {
     let mut ended = HeaderMap::new();
     ended.insert(GRPC_STATUS, UNAVAILABLE);
@@ -203,7 +208,8 @@ fn words(error: &Error, record: &RequestContext) -> &'static str {
     }
 }
 
-/// Why a request did not come to a whole answer, in the words of the metrics where they have one; `None` where it did.
+/// Why a request got no whole answer, in the words of the metrics where they have one; `None` where
+/// it got one.
 pub(in crate::proxy) fn reason(
     record: &RequestContext,
     class: Class,

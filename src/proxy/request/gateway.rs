@@ -1,4 +1,4 @@
-//! What happens to a request at each of Pingora's turning points.
+//! What happens to a request at each of Pingora's callbacks.
 
 use crate::config::Protocol;
 use crate::core::class::Class;
@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 /// The longest wait for the next part of a request's body.
 const CLIENT_READ: Duration = Duration::from_secs(60);
 
-/// So much longer the backend is waited for while a body comes: the user's time is over first.
+/// How much longer the backend is waited for while a body comes: the client's timeout ends first.
 const UPLOAD_SLACK: Duration = Duration::from_secs(10);
 
 /// The data plane as Pingora calls it.
@@ -51,7 +51,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that follows the board.
+    /// A gateway that follows the shared state.
     pub fn new(board: Arc<SharedState>, metrics: Arc<Metrics>, edge: Arc<Edge>) -> Gateway {
         Gateway {
             live: RoutingSnapshot::follow(&board, metrics.clone()),
@@ -61,7 +61,7 @@ impl Gateway {
         }
     }
 
-    /// What every connection shares.
+    /// The state that every connection shares.
     pub fn edge(&self) -> &Arc<Edge> {
         &self.edge
     }
@@ -82,7 +82,7 @@ impl ProxyHttp for Gateway {
         RequestContext::new(self.live.load_full())
     }
 
-    /// None: the default is a compression module that is off.
+    /// No modules: the default is a compression module that is off.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(
@@ -102,10 +102,11 @@ impl ProxyHttp for Gateway {
         }
         session.set_read_timeout(Some(CLIENT_READ));
         if session.is_http2() {
-            // One user who takes nothing must not hold a backend for ever; over HTTP/1 `TimeoutStream` sees to it.
+            // A client that takes nothing must not hold a backend for ever; over HTTP/1
+            // `TimeoutStream` sees to it.
             session.set_write_timeout(Some(WRITE_STALL));
         }
-        // Without it the first of two pipelined requests is answered with 400.
+        // Without this, the first of two pipelined requests is answered with 400.
         session.set_pipelining_enabled(true);
         let id = headers::request_id(session, &settings.request_id);
         context.id = Some(id);
@@ -137,7 +138,7 @@ impl ProxyHttp for Gateway {
         }
         let tunnel = session.is_upgrade_req();
         context.uploading = !session.as_downstream_mut().is_body_empty();
-        // A user who waits for a word before sending the body waits for the backend.
+        // A client that waits for `100 Continue` before it sends the body waits for the backend.
         let waits = !context.uploading || session.req_header().headers.contains_key(EXPECT);
         if let Some(service) = context.service()
             && waits
@@ -170,7 +171,8 @@ impl ProxyHttp for Gateway {
         Ok(Box::new(peer))
     }
 
-    /// A connection that was begun while its backend left may have reached whoever has the address now.
+    /// A connection that was begun while its backend left may have reached the backend that has the
+    /// address now.
     async fn connected_to_upstream(
         &self,
         session: &mut Session,
@@ -216,7 +218,7 @@ impl ProxyHttp for Gateway {
             tls::tell(&service.name, &member.state.id, &error);
         }
         identity::noted(context, &error);
-        // A full queue of connections may have room a moment later; who refuses has no queue.
+        // A full accept queue may have room a moment later; a backend that refuses has no queue.
         let full = *error.etype() == ErrorType::ConnectTimedout;
         let again = attempt::again(context, &error, full);
         error.set_retry(again);
@@ -242,12 +244,14 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<()> {
         // No `.await` here: it would bring Pingora's upgrade bug back (see `upgrade`).
-        // An empty last frame of HTTP/2 would be a last chunk, and Pingora's own a second one: the next request's beginning.
+        // An empty last frame of HTTP/2 would be a last chunk, and Pingora adds one of its own: the
+        // backend would read that as the beginning of the next request.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
         if session.is_http2() && context.is_let_go() {
-            // Of the user's side: Pingora takes another one for the backend's, and goes on to wait for an answer.
+            // An error of the client's side: Pingora takes another one for the backend's, and goes
+            // on to wait for an answer.
             return Err(failure::let_go().into_down());
         }
         if !context.uploading || context.upgraded {
@@ -345,7 +349,7 @@ impl ProxyHttp for Gateway {
         if !headers::is_final(response) {
             return Ok(());
         }
-        // Only here: before, Pingora has yet to refuse a 101 that nobody asked for.
+        // Only here: before, Pingora has yet to refuse a 101 without a request for an upgrade.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(clocked) = TimeoutStream::of(session) {
                 clocked.becomes_tunnel();
@@ -387,7 +391,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    /// Over HTTP/2 the next message ends a stream whose version is let go.
+    /// Over HTTP/2, the next message ends a stream of a version that is drained.
     fn upstream_response_body_filter(
         &self,
         session: &mut Session,
@@ -423,7 +427,7 @@ impl ProxyHttp for Gateway {
             .response_written()
             .map_or(0, |response| response.status.as_u16());
         let class = match error {
-            // Our own 503 is no answer of a backend.
+            // Our own 503 is not an answer of a backend.
             None if context.spot().is_none() => Class::NoBackend,
             None if context.grpc_failed == Some(true) => Class::ServerError,
             None => context.refusal(status),
@@ -445,7 +449,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    /// A client that left is its own business and is counted; a flood of such lines helps nobody.
+    /// A client that left is counted, and not logged: a flood of such lines would be of no use.
     fn suppress_error_log(
         &self,
         _session: &Session,

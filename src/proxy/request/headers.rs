@@ -1,4 +1,4 @@
-//! Headers that a proxy adds or takes away on the way, in both directions.
+//! Headers that a proxy adds or removes on the way, in both directions.
 
 use crate::config::{Limits, Trust};
 use crate::proxy::downstream::client_address::{FORWARDED_FOR, peer};
@@ -17,17 +17,17 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 use std::net::{IpAddr, SocketAddr};
 
-// Names that are known when this is compiled are not parsed for each request.
+// Header names that are known when this is compiled are not parsed for each request.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
-/// Tells green that a request is a copy, whose answer nobody waits for.
+/// Tells green that a request is a copy, and that its answer is dropped.
 pub const MIRROR: HeaderName = HeaderName::from_static("x-shifter-mirror");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// What is known to backends by these names is HTTP's.
+/// Headers of HTTP itself that must not come a second time, spelt with `_`.
 const DOUBLED: [&str; 5] = [
     "content-length",
     "content-type",
@@ -36,10 +36,11 @@ const DOUBLED: [&str; 5] = [
     "transfer-encoding",
 ];
 
-/// Beginning of the names by which proxies say where a request came from and what was asked for.
+/// The prefix of the names by which proxies say where a request came from and what was asked for.
 const CLAIMED: &str = "x-forwarded-";
 
-/// Further names that apps and frameworks take for a proxy's word; SECURITY.md lists them for people.
+/// Further names that applications and frameworks trust as a proxy's; SECURITY.md lists them for
+/// people.
 const CLAIMS: [&str; 18] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
@@ -61,24 +62,24 @@ const CLAIMS: [&str; 18] = [
     "x-url-scheme",
 ];
 
-/// Whether a header of this name (in lower case) says something that is a proxy's to say.
+/// Whether only a proxy may set a header of this name (in lower case).
 fn is_claim(name: &str) -> bool {
-    // Nearly all other names are told by their first letter.
+    // Nearly all other names are ruled out by their first letter.
     matches!(name.as_bytes().first(), Some(b'c' | b'f' | b't' | b'x'))
         && (name.starts_with(CLAIMED) || CLAIMS.contains(&name))
 }
 
-/// The longest request id that is kept.
+/// The maximum length of a request id that is kept, in bytes.
 const ID_MAX: usize = 128;
 
-/// Refuses what must not be forwarded, as an error with the status of the answer.
+/// Refuses a request that must not be forwarded, as an error with the status of the answer.
 pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     let request = session.req_header();
     let refuse = |status, why| Error::e_explain(ErrorType::HTTPStatus(status), why);
     if matches!(request.method, Method::TRACE | Method::CONNECT) {
         return refuse(405, "method");
     }
-    // Over HTTP/1 `http1` has seen to most of this, and to more.
+    // Over HTTP/1, `http1` has checked most of this, and more.
     let fields = request
         .headers
         .iter()
@@ -89,7 +90,8 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     if request.raw_path().len() > limits.uri {
         return refuse(414, "target size");
     }
-    // `http1` reads HTTP/1 only, and what came over HTTP/2 may have to be said in HTTP/1.
+    // `http1` parses HTTP/1 only, and a request that came over HTTP/2 may have to be sent in
+    // HTTP/1.
     if session.is_http2() {
         if !is_target(request.raw_path(), request.method.as_str().as_bytes()) {
             return refuse(400, "target");
@@ -98,7 +100,8 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
             return refuse(400, "host");
         }
     }
-    // Meant for the backend (RFC 9110, 7.6.1 forbids to name it), and Pingora would take it away.
+    // `Authorization` and `Cookie` are for the backend (RFC 9110, 7.6.1 forbids `Connection` to
+    // name them), and Pingora would remove them.
     if connection_names(&request.headers).any(|name| name == AUTHORIZATION || name == COOKIE) {
         return refuse(400, "connection takes who the user is");
     }
@@ -114,25 +117,24 @@ pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
         (Some(_), Some(_)) => return refuse(400, "several hosts"),
         _ => {}
     }
-    // Pingora would forward `gzip, chunked` as `chunked`, and the payload would be taken for plain.
-    let chunked = |value: &HeaderValue| {
-        value
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    };
-    if !request
-        .headers
-        .get_all(TRANSFER_ENCODING)
-        .iter()
-        .all(chunked)
-    {
+    if !is_chunked_or_plain(request) {
         return refuse(501, "transfer coding");
     }
     Ok(())
 }
 
-/// What a request says of its body's length, 0 where it says nothing; `None` where it says no number, or several.
+/// Whether a request has no transfer coding but `chunked`: Pingora would forward `gzip, chunked` as `chunked`, and the
+/// payload would be taken for plain.
+fn is_chunked_or_plain(request: &RequestHeader) -> bool {
+    let mut codings = request.headers.get_all(TRANSFER_ENCODING).iter();
+    codings.all(|value| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+/// The body length that a request declares, 0 for none; `None` where it is no number, or there are
+/// several.
 fn said_length(request: &RequestHeader) -> Option<u64> {
     let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -149,7 +151,7 @@ fn host(request: &RequestHeader) -> Option<HeaderValue> {
     }
 }
 
-/// The user's address.
+/// The client's address, as a header value.
 fn client(session: &Session) -> Option<HeaderValue> {
     if let Some(clocked) = TimeoutStream::of(session) {
         return clocked.client.clone();
@@ -157,7 +159,7 @@ fn client(session: &Session) -> Option<HeaderValue> {
     HeaderValue::from_str(&peer(session)?.to_string()).ok()
 }
 
-/// The user's address: behind proxies that are trusted the last one that they did not make up.
+/// The client's address: behind trusted proxies, the last one that is not a trusted proxy's own.
 pub fn user(session: &Session, trust: &Trust) -> Option<IpAddr> {
     let mut user = peer(session)?;
     if !trust.trusts(user) {
@@ -170,7 +172,7 @@ pub fn user(session: &Session, trust: &Trust) -> Option<IpAddr> {
             break;
         };
         user = address;
-        // Where everybody is trusted only who connects is known to be a proxy.
+        // Where every peer is trusted, only the peer itself is known to be a proxy.
         if *trust == Trust::Everybody || !trust.trusts(user) {
             break;
         }
@@ -178,7 +180,8 @@ pub fn user(session: &Session, trust: &Trust) -> Option<IpAddr> {
     Some(user)
 }
 
-/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
+/// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or
+/// `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     let alone = bare.parse::<IpAddr>().ok();
@@ -186,7 +189,8 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(alone.or_else(with_port)?.to_canonical())
 }
 
-/// Headers that shifter writes, spelt so that a CGI program cannot tell them from ours (`X_Forwarded_For`).
+/// Removes headers that a CGI program cannot tell from those that shifter writes
+/// (`X_Forwarded_For`).
 fn remove_doubles(request: &mut RequestHeader, own: &HeaderName) {
     let doubles: Vec<HeaderName> = request
         .headers
@@ -205,7 +209,7 @@ fn remove_doubles(request: &mut RequestHeader, own: &HeaderName) {
     }
 }
 
-/// Takes away what only a proxy may say.
+/// Removes headers that only a proxy may set.
 fn remove_claims(request: &mut RequestHeader) {
     let claims = request
         .headers
@@ -217,14 +221,14 @@ fn remove_claims(request: &mut RequestHeader) {
     }
 }
 
-/// Whether the user came by TLS.
+/// Whether the client came over TLS.
 pub fn by_tls(session: &Session) -> bool {
     session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
-/// Whether the user came by TLS, to us or to a trusted proxy in front.
+/// Whether the client came over TLS, to us or to a trusted proxy in front.
 pub fn by_https(session: &Session, settings: &Settings) -> bool {
     let said = || {
         let proto = session.req_header().headers.get(FORWARDED_PROTO);
@@ -234,9 +238,9 @@ pub fn by_https(session: &Session, settings: &Settings) -> bool {
     by_tls(session) || (said() && trusted())
 }
 
-/// Where to send who came without TLS and should have; `None` for who may stay.
+/// Where to redirect a client that came without TLS and should not; `None` for one that may stay.
 ///
-/// The host is the user's own word, and goes back to the same user only.
+/// The host is the one that the client sent, and goes back to the same client only.
 pub fn redirect(session: &Session, settings: &Settings) -> Option<HeaderValue> {
     let port = settings.redirect?;
     let request = session.req_header();
@@ -259,7 +263,8 @@ pub fn redirect(session: &Session, settings: &Settings) -> Option<HeaderValue> {
     HeaderValue::try_from(target).ok()
 }
 
-/// One `Cookie` for a backend that speaks HTTP/1: HTTP/2 may bring it in pieces (RFC 9113, 8.2.3).
+/// Joins `Cookie` headers for a backend that speaks HTTP/1: HTTP/2 may bring them in pieces (RFC
+/// 9113, 8.2.3).
 fn join_cookies(request: &mut RequestHeader) -> Result<()> {
     let mut pieces = request.headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (pieces.next(), pieces.next()) else {
@@ -274,7 +279,7 @@ fn join_cookies(request: &mut RequestHeader) -> Result<()> {
     request.insert_header(COOKIE, all)
 }
 
-/// The id of a request: its own when it is sane, else a new one.
+/// The id of a request: the one that it carries when that is sane, else a new one.
 pub fn request_id(session: &Session, name: &HeaderName) -> HeaderValue {
     let sane = |id: &&HeaderValue| {
         (1..=ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -295,7 +300,7 @@ fn fresh_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// Completes the request for a backend.
+/// Completes the headers of a request for a backend.
 pub fn request(
     session: &Session,
     backend: Option<SocketAddr>,
@@ -355,7 +360,7 @@ pub fn request(
     Ok(())
 }
 
-/// Completes the answer for a user.
+/// Completes the headers of an answer for a client.
 pub fn response(
     session: &Session,
     settings: &Settings,
@@ -377,9 +382,9 @@ pub fn response(
     Ok(())
 }
 
-/// Takes away what a backend said about its own connection (RFC 9110, 7.6.1).
+/// Removes what a backend said about its own connection (RFC 9110, 7.6.1).
 ///
-/// Not `Connection` itself, which Pingora replaces, and nothing of an agreement on an upgrade.
+/// Not `Connection` itself, which Pingora replaces, and nothing of an accepted upgrade.
 pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         return;
@@ -388,7 +393,7 @@ pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
     let named: Vec<HeaderName> = connection_names(&response.headers)
         .filter(|name| !kept.contains(name))
         .collect();
-    // A client that must upgrade is told to what.
+    // A client that must upgrade is told to which protocol.
     let upgrade = response.status == StatusCode::UPGRADE_REQUIRED;
     for name in named.iter().filter(|name| !(upgrade && **name == UPGRADE)) {
         response.remove_header(name);
@@ -402,20 +407,20 @@ pub fn strip_hop_by_hop(response: &mut ResponseHeader) {
     response.remove_header(&PROXY_AUTHENTICATE);
 }
 
-/// The fields that `Connection` names: they are for the next hop only.
+/// The fields that `Connection` names, which are for the next hop only.
 fn connection_names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let lines = headers.get_all(CONNECTION).into_iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
-/// Whether nothing but a body may follow.
+/// Whether the header is final: nothing but a body may follow.
 pub fn is_final(response: &ResponseHeader) -> bool {
     !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Whether caches keep an answer for everybody, so that a cookie of one user must not be in it (RFC 9111, 7.3): it is said
-/// to be public, or only confirms what a cache has.
+/// Whether shared caches may keep an answer, so that a cookie of one client must not be in it (RFC
+/// 9111, 7.3): it is marked as public, or only confirms what a cache has.
 pub fn is_shared(response: &ResponseHeader) -> bool {
     let public = |value: &HeaderValue| {
         let mut parts = value.as_bytes().split(|&byte| byte == b',' || byte == b'=');
@@ -430,7 +435,8 @@ pub fn is_shared(response: &ResponseHeader) -> bool {
         || response.headers.get_all(CACHE_CONTROL).iter().any(public)
 }
 
-/// Whether an answer goes on for as long as it likes: it is judged by its header.
+/// Whether an answer is a stream of server-sent events, which has no set end: it is judged by its
+/// header.
 pub fn is_stream(response: &ResponseHeader) -> bool {
     response.status == StatusCode::OK
         && response.headers.get(CONTENT_TYPE).is_some_and(|kind| {

@@ -1,4 +1,5 @@
-//! Whether a backend still is who it was, as the request path sees it: `core::identity` has the rules.
+//! Whether a backend is still the same one, as the request path sees it: `core::identity` has the
+//! rules.
 
 use crate::core::time::Time;
 use crate::proxy::request::context::RequestContext;
@@ -22,7 +23,8 @@ impl Connect for NoNewConnection {
     }
 }
 
-/// Notes where no connection was accepted, as far as the error says: the address may be another's by now.
+/// Notes that no connection was accepted, where the error says so: the address may be another
+/// backend's by now.
 pub fn noted(record: &RequestContext, error: &Error) {
     use ErrorType::{ConnectNoRoute, ConnectRefused, ConnectTimedout};
     let refused = matches!(
@@ -35,7 +37,8 @@ pub fn noted(record: &RequestContext, error: &Error) {
     }
 }
 
-/// Whether a request may be sent on a connection to its backend, which may have changed while it was made.
+/// Whether a request may be sent on a connection to its backend, which may have changed while that
+/// was made.
 pub fn admits(record: &mut RequestContext, reused: bool, digest: Option<&Digest>) -> bool {
     record.connected = None;
     let doubted = match record.member().map(|member| &member.state) {
@@ -48,7 +51,7 @@ pub fn admits(record: &mut RequestContext, reused: bool, digest: Option<&Digest>
     made.is_some_and(|made| doubted.identify(|identity| identity.trusts(made)))
 }
 
-/// The backend of a request has answered.
+/// Notes that the backend of a request has answered.
 pub fn answered(record: &RequestContext) {
     let Some(state) = record.member().map(|member| &member.state) else {
         return;

@@ -1,7 +1,9 @@
-//! Copies of what users ask of blue, for a green that has no users yet: its answers are dropped.
+//! Copies of the requests that blue gets, for a green that has no users yet: green's answers are
+//! dropped.
 //!
-//! A copy is made when the user has the whole answer, so that nobody waits for it. There is no queue:
-//! what cannot be sent at once is dropped and counted. Each has a connection of its own.
+//! A copy is made when the client has the whole answer, so that no request waits for it. There is
+//! no queue: a copy that cannot be sent at once is dropped and counted. Each has a connection of
+//! its own.
 
 use crate::config::Mirror as Spec;
 use crate::core::table::Color;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// What belongs to the connection of the user, not to the request.
+/// Headers that belong to the client's connection, not to the request.
 const HOPS: [HeaderName; 9] = [
     CONNECTION,
     CONTENT_LENGTH,
@@ -39,14 +41,14 @@ const HOPS: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// What copies the requests of one service.
+/// Copies the requests of one service.
 pub struct Mirror {
     spec: Spec,
     way: Way,
     room: Arc<Semaphore>,
 }
 
-/// What blue answered.
+/// The answer of blue.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     status: u16,
@@ -56,7 +58,7 @@ struct Seen {
 }
 
 impl Mirror {
-    /// What copies by this; copies of `old` that are under way count.
+    /// A mirror with this configuration; copies of `old` that are in flight count.
     pub fn new(spec: &Spec, way: Way, old: Option<&Mirror>) -> Mirror {
         let same = old.filter(|old| old.spec.concurrency == spec.concurrency);
         let fresh = || Arc::new(Semaphore::new(spec.concurrency as usize));
@@ -67,12 +69,12 @@ impl Mirror {
         }
     }
 
-    /// Whether this one is of the share.
+    /// Whether a request is in the share that is copied.
     fn drawn(&self) -> bool {
         self.spec.share.covers(point(fastrand::u64(..)))
     }
 
-    /// The request as green would have got it from the user.
+    /// The request as green would have got it from the client.
     fn copy(
         &self,
         session: &Session,
@@ -95,7 +97,7 @@ impl Mirror {
         })
     }
 
-    /// What green gets of a request's headers.
+    /// The headers of a request that green gets.
     fn headers(&self, given: &HeaderMap) -> HeaderMap {
         let named = given.get_all(CONNECTION).iter();
         let named: Vec<HeaderName> = named
@@ -114,8 +116,8 @@ impl Mirror {
     }
 }
 
-/// Copies a request that has ended to a green without users, if its service wants that and it is one of
-/// the share. It never waits.
+/// Copies a request that has ended to a green without users, if its service wants that and the
+/// request is in the share. It never waits.
 pub fn copy(session: &Session, record: &RequestContext, status: u16) {
     let Some(service) = record.service() else {
         return;
@@ -153,7 +155,7 @@ pub fn copy(session: &Session, record: &RequestContext, status: u16) {
     });
 }
 
-/// Whether asking it again changes nothing, and its answer had an end.
+/// Whether sending the request again changes nothing, and its answer had an end.
 fn only_reads(session: &Session, status: u16) -> bool {
     let reads = matches!(session.req_header().method, Method::GET | Method::HEAD);
     let ends = session
@@ -162,7 +164,7 @@ fn only_reads(session: &Session, status: u16) -> bool {
     reads && ends && status != 101 && session.body_bytes_read() == 0
 }
 
-/// Who of green gets a copy: nobody who is down, doubted, or on its way out.
+/// The member of green that gets a copy: one that is not down, doubted, or leaving.
 fn member(service: &Service) -> Option<SocketAddr> {
     let spot = failover::within(service, Color::Green, None, Clock::now())?;
     let state = &service.pool(Color::Green).get(spot.member)?.state;
@@ -170,7 +172,7 @@ fn member(service: &Service) -> Option<SocketAddr> {
     stays.then_some(state.addr)
 }
 
-/// A request to be asked again.
+/// A copy of a request, to be sent.
 struct Copy {
     method: Method,
     path: String,
@@ -179,7 +181,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// Green's answer beside blue's, and the time to its first byte.
+    /// Compares green's answer with blue's, and measures the time to its first byte.
     async fn compare(
         self,
         way: &Way,
@@ -203,7 +205,7 @@ impl Copy {
             while let Some(part) = answer.part().await? {
                 length += part.len() as u64;
                 if length > seen.length {
-                    // It is another one already; the rest says no more.
+                    // The length differs already; the rest says no more.
                     break;
                 }
             }

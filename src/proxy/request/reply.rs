@@ -1,4 +1,4 @@
-//! Answers of our own: a status, one line for people, the request's id, and nothing of the inside.
+//! Answers of our own: a status, one line for people, the request's id, and no internal details.
 
 use crate::proxy::downstream::rejection::sentence;
 use crate::proxy::request::headers::by_tls;
@@ -13,7 +13,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-/// Sends an answer; whether the connection is kept is the session's business.
+/// Sends an answer; the session decides whether the connection is kept.
 pub async fn send(
     session: &mut Session,
     status: u16,
@@ -58,7 +58,7 @@ pub async fn send(
     Ok(())
 }
 
-/// Answers an authority that asks for proof (RFC 8555, 8.3).
+/// Answers the challenge of an ACME authority (RFC 8555, 8.3).
 pub async fn proof(session: &mut Session, proof: String) -> Result<()> {
     let mut header = ResponseHeader::build(200, Some(2))?;
     header.insert_header(
@@ -74,7 +74,7 @@ pub async fn proof(session: &mut Session, proof: String) -> Result<()> {
         .await
 }
 
-/// The status for an error, or `None` when the client is gone.
+/// The status of the answer to an error, or `None` when the client is gone.
 pub fn status(error: &Error) -> Option<u16> {
     use ErrorType::*;
     match (error.etype(), error.esource()) {

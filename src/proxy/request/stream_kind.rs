@@ -1,12 +1,12 @@
-//! Answers that go on for as long as both sides like: how long they live is no request's duration.
+//! Answers that go on for as long as both sides like: their lifetime is no request's duration.
 
 use crate::proxy::request::headers;
 use crate::proxy::upstream::grpc;
 use pingora::http::ResponseHeader;
 use std::time::{Duration, Instant};
 
-/// A gRPC answer whose header came so long before its end is a stream: servers send the header of a unary
-/// call together with its one message.
+/// A gRPC answer that ends more than this after its header is a stream: servers send the header of
+/// a unary call together with its one message.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 const UNARY_MAX: Duration = Duration::from_secs(10);
@@ -14,17 +14,18 @@ const UNARY_MAX: Duration = Duration::from_secs(10);
 /// Whether an answer may be a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Lasting {
-    /// It is not.
+    /// The answer is no stream.
     #[default]
     No,
-    /// A gRPC call, whose header came at this moment: only its end tells.
+    /// A gRPC call, with the time of its answer's header: only its end shows whether it was a
+    /// stream.
     Call(Instant),
     /// Server-sent events.
     Events,
 }
 
 impl Lasting {
-    /// What the header of an answer says of it.
+    /// The kind of an answer, as far as its header shows it.
     pub fn of(response: &ResponseHeader, now: Instant) -> Lasting {
         if headers::is_stream(response) {
             Lasting::Events
@@ -35,9 +36,9 @@ impl Lasting {
         }
     }
 
-    /// From when on it is a stream for certain, where that is not so from its header on.
+    /// From when on it is a stream for certain, where that is not so from the header on.
     ///
-    /// A call whose request goes on when its answer has begun is a stream at once.
+    /// A call is a stream at once when its request goes on after its answer has begun.
     pub fn known_from(self, uploading: bool) -> Option<Instant> {
         match self {
             Lasting::Call(since) if !uploading => Some(since + UNARY_MAX),
@@ -45,7 +46,7 @@ impl Lasting {
         }
     }
 
-    /// Whether what ends now was a stream.
+    /// Whether an answer that ends now was a stream.
     pub fn was_stream(self, now: Instant) -> bool {
         match self {
             Lasting::No => false,

@@ -1,6 +1,7 @@
-//! WebSockets, other tunnels and streams of a pool that is let go: they end one by one, not all in one instant.
+//! Draining of WebSockets, other tunnels and streams of a pool: they end one by one, not all in one
+//! instant.
 //!
-//! Whoever is cut off comes back at once, so a crowd of them is spread over the time that is left.
+//! A client that is cut off reconnects at once, so the ends are spread over the time that is left.
 
 use crate::core::class::Class;
 use crate::proxy::downstream::close_signal::CloseSignal;
@@ -18,24 +19,25 @@ use tokio::task::AbortHandle;
 /// How long a stream that is to end waits for its next message, which ends it in order.
 const NEXT_MESSAGE: Duration = Duration::from_millis(500);
 
-/// An open tunnel or stream, which ends when it is told to; dropped, nobody waits for that any more.
+/// An open tunnel or stream that is watched, and ended when its pool is drained; dropping this ends
+/// the watch.
 #[derive(Debug)]
 pub struct Tunnel {
     waiting: AbortHandle,
     let_go: Arc<AtomicBool>,
 }
 
-/// What a user has of a tunnel or a stream.
+/// The client's side of a tunnel or a stream.
 #[derive(Debug)]
 pub enum User {
-    /// A connection of its own.
+    /// An HTTP/1 connection of its own.
     Connection(CloseSignal),
-    /// A stream beside others.
+    /// An HTTP/2 stream beside others.
     Stream(CloseSignal),
 }
 
 impl User {
-    /// Of this request.
+    /// The client's side of a request.
     pub fn of(session: &Session, exchange: Option<&Exchange>) -> Option<User> {
         match TimeoutStream::of(session) {
             Some(clocked) => Some(User::Connection(clocked.cut())),
@@ -55,9 +57,10 @@ impl User {
 }
 
 impl Tunnel {
-    /// Watches over a tunnel or a stream; `leaving` says within which time it must end, `closed` counts when it does.
+    /// Watches over a tunnel or a stream; `leaving` says within which time it must end, `closed`
+    /// counts when it does.
     ///
-    /// Before `since` it is not known for a stream, and is left alone.
+    /// Before `since` it is not known to be a stream, and is left alone.
     pub fn open(
         user: User,
         since: Option<Instant>,
@@ -102,9 +105,9 @@ impl Drop for Tunnel {
 }
 
 impl RequestContext {
-    /// The upgrade was agreed on: what is judged is over, the tunnel is only in flight.
+    /// The upgrade was accepted: what is judged is over, the tunnel is only in flight.
     ///
-    /// On the user's connection it ends when its backend is let go.
+    /// On a client's connection of its own, it ends when its backend is drained.
     pub fn upgraded(&mut self, user: Option<User>) {
         self.end(101, Class::Ok);
         self.upgraded = true;
@@ -120,8 +123,7 @@ impl RequestContext {
         self.tunnel = user.map(|user| Tunnel::open(user, None, leaving, Some(closed)));
     }
 
-    /// The answer goes on for as long as both sides like, from this moment on at the latest; it ends when its backend is
-    /// let go.
+    /// The answer is a stream, from `since` on at the latest; it ends when its backend is drained.
     pub fn streams(&mut self, user: Option<User>, since: Option<Instant>) {
         let (Some(member), Some(user)) = (self.member(), user) else {
             return;
@@ -130,7 +132,7 @@ impl RequestContext {
         self.tunnel = Some(Tunnel::open(user, since, leaving, None));
     }
 
-    /// Whether it is to end because the version that serves it is let go.
+    /// Whether the request is to end because the version that serves it is drained.
     pub fn is_let_go(&self) -> bool {
         self.tunnel
             .as_ref()

@@ -1,5 +1,5 @@
-//! Requests that a backend of HTTP/2 says it did not begin with: they may be sent again whatever their method, and the
-//! backend has not failed (RFC 9113, 6.8 and 8.7).
+//! Requests that an HTTP/2 backend says it did not begin to process: they may be sent again
+//! whatever their method, and the backend has not failed (RFC 9113, 6.8 and 8.7).
 
 use pingora::Error;
 
@@ -12,7 +12,7 @@ pub enum Unprocessed {
     Leaving,
 }
 
-/// The backend's word that the request was not processed; `None` for any other error.
+/// How the backend said that the request was not processed; `None` for any other error.
 pub(in crate::proxy) fn said(error: &Error) -> Option<Unprocessed> {
     let cause = error.cause.as_ref()?;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(cause.as_ref());

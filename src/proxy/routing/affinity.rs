@@ -1,17 +1,18 @@
-//! The member of a pool that a user stays on while it lives.
+//! The member of a pool that a client stays on while that member lives.
 //!
-//! Rendezvous hashing (Thaler and Ravishankar 1998): each member has a number for each user, and the highest has the user.
-//! Nothing is remembered, all processes agree, and the loss of a member moves its own users only; one that is added takes its
-//! part of each of the others.
+//! Rendezvous hashing (Thaler and Ravishankar 1998): each member has a number for each client, and
+//! the highest has the client. Nothing is remembered, all processes agree, and the loss of a member
+//! moves its own clients only; a new member takes its share from each of the others.
 
 use crate::core::time::Time;
 use crate::core::weight::salted;
 use crate::proxy::routing::snapshot::Upstream;
 use crate::store::shared_state::Health;
 
-/// The place of the member that this user is at home on, but not `not`; `None` when nobody can take a request.
+/// The index of the member that the client with this `home` stays on, but not `not`; `None` when no
+/// member can take a request.
 ///
-/// Members that traffic ejected are left out unless all others are down.
+/// Members that were ejected for failed requests are left out unless all others are down.
 pub(in crate::proxy) fn member(
     members: &[Upstream],
     home: u64,

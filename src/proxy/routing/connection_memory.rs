@@ -1,11 +1,14 @@
-//! A newcomer whom a connection still knows: what it asks before its first cookie is back goes one way.
+//! A newcomer that its connection still knows: its requests before the first cookie is back go to
+//! one version.
 //!
-//! A page asks for ten things at once, on one connection of HTTP/2 or one after the other. Each would be a newcomer, and
-//! land on either version with a cookie of its own. So for a second the connection remembers where chance put the first of
-//! them: the others are that user's, as they would be with the cookie, and chance is asked once.
+//! A page asks for ten things at once, on one HTTP/2 connection or one after the other. Each would
+//! be a newcomer, and land on either version with a cookie of its own. So for one second the
+//! connection remembers where chance put the first of them: the others count as the same client's,
+//! as they would with the cookie, and chance decides once.
 //!
-//! A connection of a proxy in front carries many users. It is told by `trusted_proxies` or by the headers that such proxies
-//! add, and remembers nobody; what calls itself by another name (`User-Agent`) is another user's.
+//! A connection of a proxy in front carries many clients. It is recognized by `trusted_proxies` or
+//! by the headers that such proxies add, and remembers none of them; a request with another
+//! `User-Agent` is another client's.
 
 use crate::core::fnv::Fnv;
 use crate::core::time::Time;
@@ -26,7 +29,7 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// Newcomers of different services that one connection remembers.
 const MET_MAX: usize = 4;
 
-/// What one connection remembers of its user.
+/// What one connection remembers of its client.
 #[derive(Debug, Default)]
 pub struct ConnectionMemory(Mutex<Vec<Met>>);
 
@@ -44,20 +47,21 @@ struct Met {
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
     guest: &'a ConnectionMemory,
-    /// The hash of what the user's program calls itself.
+    /// The hash of the `User-Agent`.
     agent: u64,
     now: Time,
 }
 
 impl ConnectionMemory {
-    /// What Pingora carries from a connection to each request on it.
+    /// A new memory, in the form in which Pingora carries it from a connection to each request on
+    /// it.
     pub fn digest() -> Option<Arc<ProxyDigest>> {
         let header = ResponseHeader::build(200, Some(0)).ok()?;
         let guest = Box::new(ConnectionMemory::default());
         Some(Arc::new(ProxyDigest::new(Box::new(header), Some(guest))))
     }
 
-    /// A request at this time, by a program that calls itself so.
+    /// A request at the time `now` with this `User-Agent`.
     pub fn visit(&self, agent: &[u8], now: Time) -> Visit<'_> {
         Visit {
             guest: self,
@@ -68,7 +72,7 @@ impl ConnectionMemory {
 }
 
 impl<'a> Visit<'a> {
-    /// A request on a connection of one user; `None` where the connection remembers nobody.
+    /// A request on a connection of one client; `None` where the connection remembers no client.
     pub fn of(session: &'a Session, settings: &Settings, now: Time) -> Option<Visit<'a>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
         let guest: &ConnectionMemory = digest.user_data.as_ref()?.downcast_ref()?;
@@ -86,7 +90,8 @@ impl<'a> Visit<'a> {
         Some(guest.visit(agent, now))
     }
 
-    /// Where its user stands who has no cookie: where it stood a moment ago, or where chance puts it now.
+    /// Where a client without a cookie stands: where it stood a moment ago, or where chance puts it
+    /// now.
     pub fn place(&self, line: &TrafficSplit, draw: impl FnOnce() -> Assignment) -> Assignment {
         let mut met = self.guest.0.lock().unwrap_or_else(PoisonError::into_inner);
         met.retain(|met| self.now.since(met.since) < REMEMBERED);

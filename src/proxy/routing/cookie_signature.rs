@@ -1,18 +1,19 @@
-//! The signature of our own cookies: a place that we did not tell has none.
+//! The signature of our own cookies: an assignment that we did not make has none.
 
 use ring::hmac::{self, HMAC_SHA256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-/// Digits of a signature: 128 bits, which nobody guesses.
+/// The hexadecimal digits of a signature: 128 bits, which cannot be guessed.
 const DIGITS: usize = 32;
 
-/// Signs places of one service: HMAC-SHA-256 (RFC 2104), cut to 128 bits (its section 5).
+/// Signs the assignments of one service: HMAC-SHA-256 (RFC 2104), cut to 128 bits (its section 5).
 #[derive(Clone)]
 pub struct CookieSigner(hmac::Key);
 
 impl CookieSigner {
-    /// The seal of a service. Each has a key of its own, so that a cookie of one is worth nothing at another.
+    /// The signer of a service. Each service has a key of its own, so that a cookie of one is worth
+    /// nothing at another.
     pub fn new(secret: &[u8], service: &str) -> CookieSigner {
         let all = hmac::Key::new(HMAC_SHA256, secret);
         let own = hmac::sign(&all, format!("sticky cookie of {service}").as_bytes());
@@ -36,7 +37,7 @@ impl CookieSigner {
         text
     }
 
-    /// Whether this is the signature of that seat and home, in a time that does not tell how much of it is right.
+    /// Whether this is the signature of that seat and home; the comparison takes constant time.
     pub fn holds(&self, epoch: u32, seat: u16, home: Option<u16>, given: &[u8]) -> bool {
         given.len() == DIGITS && self.sign(epoch, seat, home).ct_eq(given).into()
     }

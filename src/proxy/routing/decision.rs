@@ -1,6 +1,6 @@
-//! Where a request goes, and why: the one place where that is decided.
+//! Where a request goes, and why: the only place where that is decided.
 //!
-//! [`Gateway`](crate::proxy::request::gateway::Gateway) acts on it, `shifter route` tells it.
+//! [`Gateway`](crate::proxy::request::gateway::Gateway) acts on it, `shifter route` prints it.
 
 use crate::config::Then;
 use crate::core::table::Color;
@@ -15,26 +15,27 @@ use crate::proxy::routing::sticky::{Assignment, Pin};
 use crate::proxy::routing::unjudged;
 use pingora::http::RequestHeader;
 
-/// Where a request goes.
+/// The routing decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What decided.
     pub by: DecidedBy,
-    /// The pool that it is meant for.
+    /// The pool that the request is meant for.
     pub color: Color,
-    /// The pool that serves it: another one only while green's share is withheld.
+    /// The pool that serves it: a different one only while green's share is withheld.
     pub serves: Color,
-    /// What says which member of a pool its user stays on, where it does.
+    /// The key that selects the member of a pool that the client stays on, where it does.
     pub home: Option<u64>,
-    /// The backend; `None` when nobody can take it. Its pool is the other one when that one has nobody.
+    /// The backend; `None` when none can take the request. It is of the other pool when this one
+    /// has none available.
     pub spot: Option<UpstreamRef>,
-    /// The baseline has it, for blue.
+    /// The baseline has the request, for blue.
     pub baseline: bool,
-    /// Whether nobody of the other pool may answer instead.
+    /// Whether the other pool must not answer instead.
     pub strict: bool,
-    /// A rule that fits and was passed over.
+    /// A rule that matches and was skipped.
     pub passed: Option<(usize, RuleSkipped)>,
-    /// The entry of `unjudged` that fits; not looked for where the weight does not decide.
+    /// The entry of `unjudged` that matches; not looked for where the weight does not decide.
     pub unjudged: Option<usize>,
 }
 
@@ -43,29 +44,29 @@ pub struct Decision {
 pub enum DecidedBy {
     /// The preview header with its token.
     Preview,
-    /// The rule at this place.
+    /// The rule at this index.
     Rule(usize),
-    /// The weight and the caller's place: what the judge looks at.
+    /// The weight and the caller's assignment: what the judge looks at.
     Weight(Assignment),
 }
 
-/// Why a rule that fits does not decide.
+/// Why a rule that matches does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleSkipped {
-    /// Green has no share, and the rule is not for that.
+    /// Green has no share, and the rule is not `early`.
     NoShare,
-    /// Its pool has nobody who could answer.
+    /// Its pool has no backend that could answer.
     Nobody,
 }
 
 impl Decision {
-    /// Whether a judge may look at what comes of it: people who chose for themselves are no sample, and
-    /// what the configuration calls unjudged is not looked at.
+    /// Whether the judge may count the request: clients that chose for themselves are no sample,
+    /// and requests that the configuration calls unjudged are left out.
     pub fn counts(&self) -> bool {
         matches!(self.by, DecidedBy::Weight(_)) && self.unjudged.is_none()
     }
 
-    /// Whose request it is, for the judge; `pin` is the service's.
+    /// The caller of the request, for the judge; `pin` is the service's.
     pub fn caller(&self, pin: &Pin) -> Caller {
         match (self.by, pin) {
             (DecidedBy::Weight(_), Pin::None) | (DecidedBy::Preview | DecidedBy::Rule(_), _) => {
@@ -76,7 +77,7 @@ impl Decision {
         }
     }
 
-    /// The place to tell the caller in a cookie.
+    /// The assignment to tell the caller in a cookie.
     pub fn tell(&self) -> Option<Assignment> {
         match self.by {
             DecidedBy::Weight(place) => place.tell.then_some(place),
@@ -85,7 +86,7 @@ impl Decision {
     }
 }
 
-/// Decides about a request of a service; `visit` is what its connection remembers.
+/// Decides where a request of a service goes; `visit` is what its connection remembers.
 pub fn decide(
     service: &Service,
     request: &RequestHeader,
@@ -151,11 +152,11 @@ fn by_rule(
         Then::Pool(color) => color,
         Then::Weight(weight) => router::color(weight, service.line.point_of(&request.headers)),
     };
-    // Bad news takes green's share, and with it those whom rules sent there.
+    // When green loses its share, it also loses the requests that rules sent there.
     if color == Color::Green && service.weight.as_basis_points() == 0 && !rule.early {
         return Err(RuleSkipped::NoShare);
     }
-    // Who may be answered by green alone, or sees it before users do, stays there.
+    // A request that only green may answer, or that sees green before users do, stays there.
     let serves = match rule.strict || rule.early {
         true => color,
         false => service.serves(color),

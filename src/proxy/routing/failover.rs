@@ -1,4 +1,4 @@
-//! Which backend takes a request: of the chosen pool if it can, else availability first.
+//! Which backend takes a request: one of the chosen pool if it can, else one of the other pool.
 
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -12,20 +12,20 @@ use crate::proxy::routing::snapshot::Upstream;
 pub struct UpstreamRef {
     /// The pool.
     pub color: Color,
-    /// The member's place in it.
+    /// The index of the member in it.
     pub member: usize,
 }
 
-/// The backend for a request of this colour, or of the other one when there is none.
+/// The backend for a request of this colour, or of the other one when this one has none.
 ///
-/// `home` says which member its user stays on, where it does.
+/// `home` is the key that selects the member that the client stays on, where it does.
 pub fn first(service: &Service, color: Color, home: Option<u64>, now: Time) -> Option<UpstreamRef> {
     of(service, color, None, home, now)
         .or_else(|| elsewhere(service, color, home, now))
         .or_else(|| doubted(service, color))
 }
 
-/// The backend of the baseline for a request of blue's; `None` when blue's own pool has to stand in.
+/// The baseline's backend for a request of blue's; `None` when blue's own pool has to stand in.
 pub fn on_baseline(service: &Service, home: Option<u64>, now: Time) -> Option<UpstreamRef> {
     let (members, before) = service.baseline();
     let at = one(members, None, home, now)?;
@@ -36,7 +36,8 @@ pub fn on_baseline(service: &Service, home: Option<u64>, now: Time) -> Option<Up
     })
 }
 
-/// The backend of this pool and no other, whatever its share; `None` when nobody of it can take a request.
+/// A backend of this pool and no other, whatever its share; `None` when no member can take a
+/// request.
 pub fn within(
     service: &Service,
     color: Color,
@@ -46,8 +47,8 @@ pub fn within(
     of(service, color, None, home, now)
 }
 
-/// Where a request goes that `failed` could not take: another of the same pool, else the other pool,
-/// unless it is for nobody else.
+/// The backend for a request that `failed` could not take: another one of the same pool, else one
+/// of the other pool, unless the request is `strict`.
 pub fn second(
     service: &Service,
     failed: UpstreamRef,
@@ -59,8 +60,9 @@ pub fn second(
     of(service, failed.color, Some(failed.member), home, now).or_else(other)
 }
 
-/// While the engine is silent: a member whose address may be another's by now. Only connections of before
-/// that are used on it (`identity::NoNewConnection`); an answer on one shows that it is still the same.
+/// A member with an address that may be another backend's by now, while the container engine is
+/// silent. Only earlier connections are used on it (`identity::NoNewConnection`); an answer on one
+/// shows that it is still the same.
 fn doubted(service: &Service, color: Color) -> Option<UpstreamRef> {
     load_balancer::pick_doubted(service.own(color)).map(|member| UpstreamRef { color, member })
 }
@@ -84,7 +86,7 @@ fn one(members: &[Upstream], not: Option<usize>, home: Option<u64>, now: Time) -
 
 fn elsewhere(service: &Service, color: Color, home: Option<u64>, now: Time) -> Option<UpstreamRef> {
     let other = color.other();
-    // A green without a share is for nobody, whatever happens to blue.
+    // A green without a share takes no traffic, whatever happens to blue.
     let allowed = other == Color::Blue || service.weight.as_basis_points() > 0;
     allowed
         .then(|| of(service, other, None, home, now))

@@ -1,16 +1,16 @@
-//! The choice of a backend inside a pool: the less busy of two.
+//! The choice of a backend inside a pool: the less busy of two random ones.
 //!
-//! Two random choices spread load nearly as well as asking everyone, and never herd onto the one
-//! that looked idle a moment ago (Mitzenmacher 2001, "The power of two choices").
+//! Two random choices spread load nearly as well as asking every backend, and never herd onto the
+//! one that looked idle a moment ago (Mitzenmacher 2001, "The power of two choices").
 
 use crate::core::time::Time;
 use crate::store::shared_state::{BackendState, Health};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The place of a backend for a new request, but not `not`; `None` when nobody can take one.
+/// The index of a backend for a new request, but not `not`; `None` when no backend can take one.
 ///
-/// Backends that traffic ejected are left out unless all others are down: a pool that fails some
-/// requests is better than none.
+/// Backends that were ejected for failed requests are left out unless all others are down: a pool
+/// that fails some requests is better than none.
 pub fn pick<B: AsRef<BackendState>>(
     backends: &[B],
     not: Option<usize>,
@@ -25,7 +25,7 @@ pub fn pick<B: AsRef<BackendState>>(
     }
     let dice = fastrand::u64(..);
     let first = scaled(dice as u32, count);
-    // Another one than the first, each as likely.
+    // Another one than the first, each with the same probability.
     let second = (first + 1 + scaled((dice >> 32) as u32, count - 1)) % count;
     match (usable(first), usable(second)) {
         (true, true) => Some(if busy(&backends[second]) < busy(&backends[first]) {
@@ -42,7 +42,7 @@ pub fn pick<B: AsRef<BackendState>>(
     }
 }
 
-/// Ejected, but not down.
+/// The least busy backend that is not down: it may be ejected.
 fn last_resort<B: AsRef<BackendState>>(backends: &[B], not: Option<usize>) -> Option<usize> {
     (0..backends.len())
         .filter(|&at| Some(at) != not && backends[at].as_ref().health() != Health::Down)
@@ -50,7 +50,8 @@ fn last_resort<B: AsRef<BackendState>>(backends: &[B], not: Option<usize>) -> Op
         .min_by_key(|&at| busy(&backends[at]))
 }
 
-/// One whose address may be another's by now: connections of before can still be used.
+/// The least busy backend with an address that may be another's by now: earlier connections can
+/// still be used.
 pub fn pick_doubted<B: AsRef<BackendState>>(backends: &[B]) -> Option<usize> {
     (0..backends.len())
         .filter(|&at| backends[at].as_ref().doubted())
@@ -62,7 +63,7 @@ fn busy<B: AsRef<BackendState>>(backend: &B) -> i64 {
     backend.as_ref().in_flight.load(Relaxed)
 }
 
-/// 0..count, each as likely.
+/// Maps a random number to 0..count, each with the same probability.
 fn scaled(random: u32, count: usize) -> usize {
     ((u64::from(random) * count as u64) >> 32) as usize
 }

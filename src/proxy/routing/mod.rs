@@ -1,4 +1,5 @@
-//! Where a request goes: service, rule, sticky assignment, colour and backend, on what the board published.
+//! Where a request goes: service, rule, sticky assignment, colour and backend, by the published
+//! state.
 
 pub mod affinity;
 pub mod authority;

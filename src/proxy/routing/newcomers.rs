@@ -1,28 +1,31 @@
-//! The newcomers of a service: a counter that its workers share, with the places of the present block beside it.
+//! The newcomers of a service: a counter that its workers share, with the places of the current
+//! block beside it.
 //!
-//! A place is a pure function of the number ([`core::newcomer`](crate::core::newcomer)). To deal a block costs about as
-//! much as one place of it does, so its places are kept: a worker that finds another block's deals its own block and
-//! writes the places. Each word of them says which block it is of, so nothing has to be locked: whatever comes between,
-//! a worker reads a word of its own block or deals the block itself.
+//! A place is a pure function of the number ([`core::newcomer`](crate::core::newcomer)). Computing
+//! a block costs about as much as computing one place of it, so its places are kept: a worker that
+//! finds the places of another block computes its own block and writes them. Each word of them says
+//! which block it is of, so nothing has to be locked: whatever comes between, a worker reads a word
+//! of its own block or computes the block itself.
 
 use crate::core::newcomer::{BLOCK, Places};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Places that one word has.
+/// Places in one word.
 const PART: u64 = 3;
 
-/// Words that a block has.
+/// Words in a block.
 const PARTS: usize = BLOCK.div_ceil(PART) as usize;
 
 /// Bits of a place, which is below 10 000.
 const BITS: u64 = 14;
 
-/// Bits of a word that are places; the others say which block they are of. Blocks with equal ones are 2²² apart, and
-/// each block between them writes all words.
+/// Bits of a word that are places; the others say which block they are of. Blocks with equal ones
+/// are 2²² apart, and each block between them writes all words.
 const PLACES_BITS: u64 = PART * BITS;
 
-/// Who is next, under one salt. Counter and places have a line of the cache of their own: every request writes it.
+/// The next newcomer, under one salt. Counter and places have a cache line of their own: every
+/// request writes it.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Newcomers {
@@ -33,7 +36,7 @@ pub struct Newcomers {
 }
 
 impl Newcomers {
-    /// From the `n`-th newcomer of this salt on.
+    /// A counter that begins with the `n`-th newcomer of this salt.
     pub fn since(n: u64, salt: u64) -> Newcomers {
         let newcomers = Newcomers {
             next: AtomicU64::new(n),
@@ -45,7 +48,8 @@ impl Newcomers {
         newcomers
     }
 
-    /// Those of a table's next version: the old ones, or under another salt the ones that come after them.
+    /// The newcomers of a table's next version: the same counter under the same salt, else a new
+    /// one that goes on from its count.
     pub fn under(salt: u64, old: Option<&Arc<Newcomers>>) -> Arc<Newcomers> {
         match old {
             Some(old) if old.salt == salt => old.clone(),
@@ -53,12 +57,13 @@ impl Newcomers {
         }
     }
 
-    /// How many there were.
+    /// The number of newcomers so far.
     pub fn counted(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Where the next one stands, 0..10 000: the point of [`core::newcomer::newcomer`](crate::core::newcomer::newcomer).
+    /// The point of the next newcomer, 0..10 000: that of
+    /// [`core::newcomer::newcomer`](crate::core::newcomer::newcomer).
     pub fn next(&self) -> u16 {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let (block, at) = (n / BLOCK, n % BLOCK);
@@ -72,7 +77,7 @@ impl Newcomers {
         (word >> (BITS * (at % PART))) as u16 & ((1 << BITS) - 1)
     }
 
-    /// Writes the places of a block.
+    /// Computes a block and writes its places.
     #[cold]
     fn deal(&self, block: u64) -> [u64; PARTS] {
         let mut words = [tag(block) << PLACES_BITS; PARTS];
@@ -126,7 +131,8 @@ mod tests {
         assert_eq!((other.counted(), other.next()), (7, newcomer(7, 4)));
     }
 
-    /// What is kept of a block is never taken for another's, however workers come between each other.
+    /// A place that is kept of a block is never taken for another block's, however the workers
+    /// interleave.
     #[test]
     fn workers_deal_each_place_once() {
         const WORKERS: usize = 4;

@@ -1,4 +1,4 @@
-//! Host and path give the service; the caller's point gives the colour.
+//! Maps host and path to the service, and the caller's point to the colour.
 //!
 //! Pure: the same request and the same table always lead to the same place.
 
@@ -12,7 +12,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// The longest host name that DNS knows (RFC 1035, 2.3.4); a longer one belongs to no service.
 const HOST_MAX: usize = 253;
 
-/// Which service answers for which host and path.
+/// The routes: which service answers for which host and path.
 #[derive(Debug, Default)]
 pub struct Routes {
     exact: HashMap<Box<str>, Paths, BuildHasherDefault<Words>>,
@@ -21,23 +21,23 @@ pub struct Routes {
     any: Paths,
 }
 
-/// The service of a request, and by what it was found.
+/// The service of a request, and the entries that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// Its place.
+    /// The index of the service.
     pub service: usize,
-    /// The entry of `hosts` that fits.
+    /// The entry of `hosts` that matches.
     pub host: Entry<'a>,
-    /// The entry of `paths` that fits, without a `/` at the end.
+    /// The entry of `paths` that matches, without a `/` at the end.
     pub path: &'a str,
 }
 
-/// Which kind of entry fits a host.
+/// The kind of entry that matches a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// The host itself.
     Exact(&'a str),
-    /// Names below this, which begins with a dot.
+    /// Names below this suffix, which begins with a dot.
     Below(&'a str),
     /// Every host.
     Any,
@@ -48,7 +48,7 @@ pub enum Entry<'a> {
 struct Paths(Vec<(Box<str>, usize)>);
 
 impl Routes {
-    /// The routes of a configuration, for the services that `index` knows a place for.
+    /// The routes of a configuration, for the services that `index` knows an index for.
     pub fn new(config: &Config, index: impl Fn(&str) -> Option<usize>) -> Routes {
         let mut routes = Routes::default();
         for service in &config.services {
@@ -144,7 +144,7 @@ pub fn begins_with(path: &str, prefix: &str) -> bool {
     }
 }
 
-/// A `Host` header without port and final dot, in lower case; `None` when it can be no host's name.
+/// A `Host` header without port and final dot, in lower case; `None` when it cannot be a host name.
 fn bare_host<'a>(host: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a str> {
     let end = match host.first() {
         Some(b'[') => host
@@ -159,14 +159,14 @@ fn bare_host<'a>(host: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a str> {
         return None;
     }
     if name.iter().any(u8::is_ascii_uppercase) {
-        // Browsers send lower case: nobody else pays for this copy.
+        // Browsers send lower case: only other clients pay for this copy.
         *buffer = name.to_ascii_lowercase();
         return std::str::from_utf8(buffer).ok();
     }
     std::str::from_utf8(name).ok()
 }
 
-/// The colour of a caller who stands at `point`.
+/// The colour of a caller at `point`.
 pub fn color(weight: Weight, point: u16) -> Color {
     if weight.covers(point) {
         Color::Green

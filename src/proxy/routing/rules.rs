@@ -1,6 +1,7 @@
-//! The rules that people write: whether a request fits one.
+//! The rules that people write: whether a request matches one.
 //!
-//! Pure. The work for one request is bounded: so many rules, so many conditions, so many bytes.
+//! Pure. The work for one request is bounded, by the limits on rules, on conditions, and on bytes
+//! of cookies.
 
 use crate::config::{Condition, Rule};
 use crate::core::path;
@@ -8,10 +9,10 @@ use crate::proxy::routing::router;
 use http::header::COOKIE;
 use pingora::http::RequestHeader;
 
-/// Bytes of all cookies together that are looked at.
+/// The most bytes of all cookies together that are searched.
 const COOKIES_MAX: usize = 16 * 1024;
 
-/// The place of the first rule that fits a request.
+/// The index of the first rule that matches a request.
 pub fn first(rules: &[Rule], request: &RequestHeader) -> Option<usize> {
     rules.iter().position(|rule| fits(rule, request))
 }
@@ -20,7 +21,7 @@ fn fits(rule: &Rule, request: &RequestHeader) -> bool {
     all_hold(&rule.when, request)
 }
 
-/// Whether a request meets all of these.
+/// Whether a request meets all of these conditions.
 pub fn all_hold(conditions: &[Condition], request: &RequestHeader) -> bool {
     conditions.iter().all(|condition| holds(condition, request))
 }
@@ -45,7 +46,7 @@ fn holds(condition: &Condition, request: &RequestHeader) -> bool {
     }
 }
 
-/// The pairs of all cookie lines, of which HTTP/2 may send several.
+/// The `name=value` pairs of all cookie lines; HTTP/2 may send several lines.
 fn cookies(request: &RequestHeader) -> impl Iterator<Item = &[u8]> {
     let lines = request.headers.get_all(COOKIE).iter();
     lines

@@ -1,4 +1,4 @@
-//! What the request path reads: one value, swapped whole when the board publishes.
+//! What the request path reads: one value, swapped whole when the shared state is published.
 
 use crate::config::{
     Config, Eject, Limits, Protocol, RetryBudget, Rule, Secret, Timed, Trust, Unjudged,
@@ -31,68 +31,69 @@ use pingora::upstreams::peer::HttpPeer;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A backend that is silent for so long is asked whether it is still there,
+/// The idle time after which TCP keepalive probes a backend.
 const ANSWER_IDLE: Duration = Duration::from_secs(15);
 
-/// and so often, before it is given up.
+/// The interval of TCP keepalive probes, until a backend is given up.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Requests at a time on one connection to an HTTP/2 backend, as its servers usually allow.
+/// The most requests at a time on one connection to an HTTP/2 backend, as its servers usually
+/// allow.
 const H2_STREAMS: usize = 100;
 
 /// Everything that a request needs to know, as published.
 #[derive(Debug)]
 pub struct RoutingSnapshot {
-    /// Host and path to service.
+    /// Maps host and path to the service.
     pub routes: Routes,
     /// The services, in the order of the table.
     pub services: Vec<Service>,
-    /// What holds for all services.
+    /// Settings that hold for all services.
     pub settings: Settings,
 }
 
-/// What holds for all services.
+/// Settings that hold for all services.
 #[derive(Debug)]
 pub struct Settings {
-    /// How often a request that could not be handed over is tried again.
+    /// How often a request that could not be handed over is retried.
     pub retries: u32,
     /// Whether requests and answers carry a `Via` header.
     pub via: bool,
     /// The header of the request id.
     pub request_id: HeaderName,
-    /// The same as Pingora writes it, without an allocation.
+    /// The header of the request id as Pingora writes it, without an allocation.
     pub request_id_written: Bytes,
-    /// Whether `X-Forwarded-*` of a request are believed.
+    /// Which peers are trusted to set `X-Forwarded-*`.
     pub trust: Trust,
-    /// What is taken from one user.
+    /// The limits for one client.
     pub limits: Limits,
-    /// The port that who comes without TLS is sent to.
+    /// The port to which clients without TLS are redirected.
     pub redirect: Option<u16>,
-    /// The `ValidatingStream-Transport-Security` of answers by TLS.
+    /// The `Strict-Transport-Security` header of answers over TLS.
     pub hsts: Option<HeaderValue>,
 }
 
 /// One service as the request path sees it.
 pub struct Service {
-    /// Its name.
+    /// The name of the service.
     pub name: String,
     /// Green's share of new requests.
     pub weight: Weight,
     /// How the share grows to its weight.
     pub ramp: Option<Ramp>,
-    /// In a window of a switchback blue also serves the requests that were assigned to green.
+    /// In a window of a switchback, blue also serves the requests that were assigned to green.
     pub withheld: bool,
-    /// Where callers stand.
+    /// How callers are assigned to points.
     pub line: TrafficSplit,
-    /// Where requests routed by this entry are counted.
+    /// Counts the requests that are routed by this entry.
     pub window: Arc<Window>,
     /// The members of blue and green; those of a baseline come last in blue's.
     pub pools: [Vec<Upstream>; 2],
-    /// How many of blue's members are no baseline.
+    /// The number of blue's members that are not the baseline.
     own: usize,
-    /// There is a baseline, and this share has one.
+    /// There is a baseline, and it has places beside this share.
     compared: bool,
-    /// When a member is left out for a while.
+    /// After how many failures a member is ejected, and for how long.
     pub eject: Eject,
     /// Latency is the time until the last byte, not until the first.
     pub by_total: bool,
@@ -102,26 +103,26 @@ pub struct Service {
     pub last_byte: bool,
     /// Sizes and content types of answers are compared.
     pub contents: bool,
-    /// How often requests may be tried again.
+    /// The retry budget.
     pub budget: RetryBudget,
     spent: Arc<Spent>,
-    /// Who may see green whatever its share.
+    /// The header by which a request sees green whatever its share.
     pub preview: Option<Preview>,
-    /// Who goes elsewhere than the weight says: the first that fits decides.
+    /// Rules that override the weight: the first that matches decides.
     pub rules: Vec<Rule>,
-    /// What is routed as all is and not judged.
+    /// Which requests are routed as all others and not judged.
     pub unjudged: Vec<Unjudged>,
-    /// What copies to a green without users.
+    /// The mirror to a green without users.
     pub mirror: Option<Mirror>,
-    /// The longest wait for an answer's header.
+    /// The timeout for an answer's header.
     pub first_byte: Duration,
-    /// Pingora's own timeout for reads is longer than that, so that the wait must be kept by us.
+    /// Pingora's own timeout for reads is longer than that, so that we have to keep the timeout.
     pub reads_longer: bool,
-    /// What the members speak.
+    /// The protocol of the members.
     pub protocol: Protocol,
     /// Opens connections for upgrades.
     pub dialer: Arc<Dialer>,
-    /// What people call the versions in both pools.
+    /// The names for people of the versions in both pools.
     pub releases: [String; 2],
     metrics: Arc<ServiceMetrics>,
 }
@@ -129,7 +130,7 @@ pub struct Service {
 /// A header that leads to green.
 #[derive(Debug)]
 pub struct Preview {
-    /// Its name.
+    /// The name of the header.
     pub header: HeaderName,
     token: Secret,
 }
@@ -142,7 +143,7 @@ impl Preview {
         })
     }
 
-    /// Whether a request has it.
+    /// Whether a request carries the header with the right token.
     pub fn asked(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(&self.header);
         given.is_some_and(|given| self.token.matches(given.as_bytes()))
@@ -152,9 +153,9 @@ impl Preview {
 /// One backend with all that is needed to send it a request.
 #[derive(Debug)]
 pub struct Upstream {
-    /// What both planes know about it.
+    /// The state of the backend, which the control plane and the data plane share.
     pub state: Arc<BackendState>,
-    /// Copied for each request.
+    /// Pingora's peer, copied for each request.
     pub peer: HttpPeer,
 }
 
@@ -174,7 +175,7 @@ impl std::fmt::Debug for Service {
 }
 
 impl RoutingSnapshot {
-    /// What the board published; counters of newcomers go on from the value before.
+    /// The snapshot of a published state; counters of newcomers go on from `old`.
     pub fn new(
         snapshot: &PublishedState,
         metrics: &Metrics,
@@ -200,14 +201,15 @@ impl RoutingSnapshot {
         }
     }
 
-    /// The service that answers a request.
+    /// The index of the service that answers a request.
     pub fn find(&self, request: &RequestHeader) -> Option<usize> {
         let host = authority(request);
         let found = self.routes.find(host, request.uri.path())?;
         Some(found.service)
     }
 
-    /// A value that follows the board: before `publish` returns, new requests go by it.
+    /// A snapshot that follows the shared state: before `publish` returns, new requests use the new
+    /// one.
     pub fn follow(
         board: &crate::store::SharedState,
         metrics: Arc<Metrics>,
@@ -246,7 +248,7 @@ impl Settings {
 }
 
 impl Service {
-    /// `None` for a service that the table still names and the configuration does not.
+    /// The service of a published entry; `None` when the configuration does not have it any more.
     fn new(
         published: &PublishedService,
         config: &Config,
@@ -312,7 +314,7 @@ impl Service {
         self.metrics.pool(color)
     }
 
-    /// Whether one more request may be tried again, which then counts.
+    /// Whether one more request may be retried, which then counts.
     pub fn may_retry(&self, now: Time) -> bool {
         self.spent.take(&self.budget, self.metrics.ended(), now)
     }
@@ -322,17 +324,20 @@ impl Service {
         self.metrics.clone()
     }
 
-    /// The pool that serves who is meant for this one: in a window of a switchback blue for both.
+    /// The pool that serves requests meant for this one: in a window of a switchback, blue for
+    /// both.
     pub fn serves(&self, color: Color) -> Color {
         if self.withheld { Color::Blue } else { color }
     }
 
-    /// The members of a pool; a [`UpstreamRef`](crate::proxy::routing::failover::Spot) says which of them.
+    /// The members of a pool; an [`UpstreamRef`](crate::proxy::routing::failover::UpstreamRef) says
+    /// which of them.
     pub fn pool(&self, color: Color) -> &[Upstream] {
         &self.pools[color.index()]
     }
 
-    /// Those of them that every request of this colour may be given to: the first ones.
+    /// The members of a pool that every request of this colour may be given to: all but the
+    /// baseline's, which come last.
     pub fn own(&self, color: Color) -> &[Upstream] {
         let all = self.pool(color);
         match color {
@@ -341,13 +346,13 @@ impl Service {
         }
     }
 
-    /// The members of the baseline, and how many of blue come before them.
+    /// The members of the baseline, and the number of blue's members before them.
     pub fn baseline(&self) -> (&[Upstream], usize) {
         let all = self.pool(Color::Blue);
         (all.get(self.own..).unwrap_or_default(), self.own)
     }
 
-    /// Whether who stands at `point` is the baseline's, beside a green of this share.
+    /// Whether a caller at `point` belongs to the baseline, beside a green of this share.
     pub fn on_baseline(&self, share: Weight, point: u16) -> bool {
         self.compared && Places::beside(share).is_some_and(|places| places.cover(point))
     }
@@ -381,8 +386,9 @@ impl Upstream {
         }
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
-        // Pingora has one timeout for reads of header and body: the longer one, so that nothing is cut
-        // too early. A shorter one for the first byte is kept by the user's connection (`TimeoutStream`).
+        // Pingora has one timeout for reads of header and body: the longer one, so that nothing is
+        // cut too early. A shorter one for the first byte is kept by the client's connection
+        // (`TimeoutStream`).
         options.read_timeout = Some(timeouts.read.max(timeouts.first_byte));
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
@@ -390,8 +396,9 @@ impl Upstream {
             idle: ANSWER_IDLE,
             interval: ANSWER_INTERVAL,
             count: 3,
-            // A backend that takes or acknowledges nothing for so long is given up, whatever Pingora waits for then: after
-            // its own timeout for writes it goes on to wait for an answer.
+            // A backend that takes or acknowledges nothing for this long is given up, whatever
+            // Pingora waits for then: after its own timeout for writes it goes on to wait for an
+            // answer.
             #[cfg(target_os = "linux")]
             user_timeout: timeouts.write,
         });
@@ -404,7 +411,8 @@ impl Upstream {
         }
     }
 
-    /// The peer for a request with a body: while that comes, silence is not the backend's.
+    /// The peer for a request with a body: while that comes, reads from the backend wait for
+    /// `patience` or longer.
     pub fn upload_peer(&self, patience: Duration) -> HttpPeer {
         let mut peer = self.peer.clone();
         let read = &mut peer.options.read_timeout;
@@ -414,14 +422,14 @@ impl Upstream {
 
     /// The peer for an upgrade: a connection of its own, never one from the pool and never kept.
     ///
-    /// A tunnel may be silent for hours; that the other side lives is TCP's to find out.
+    /// A tunnel may be silent for hours; TCP keepalive finds out whether the other side lives.
     pub fn upgrade_peer(&self, dialer: &Arc<Dialer>) -> HttpPeer {
         let mut peer = self.peer.clone();
         peer.group_key = !peer.group_key;
         peer.options.idle_timeout = Some(Duration::ZERO);
         peer.options.read_timeout = None;
         peer.options.custom_l4 = Some(dialer.clone());
-        // An upgrade is a thing of HTTP/1.1.
+        // Upgrades exist only in HTTP/1.1.
         peer.options.set_http_version(1, 1);
         peer
     }

@@ -1,4 +1,4 @@
-//! Where a caller stands on the line 0..10 000, and how it is found there again.
+//! The point of a caller on the line 0..10 000, and how it is found again.
 
 use crate::config::{Cookie, Mark, SameSite, Sticky};
 use crate::core::fnv::Fnv;
@@ -11,10 +11,12 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 
-/// The longest caller id that is looked at; of a longer one only this much counts.
+/// The maximum length of a caller id that is looked at, in bytes; of a longer one only this much
+/// counts.
 const ID_MAX: usize = 512;
 
-/// Cookies of our name whose signature is looked at; a browser sends one, or one for each domain above.
+/// The most cookies of our name that are verified; a browser sends one, or one for each domain
+/// above.
 const COOKIES_MAX: usize = 4;
 
 /// What keeps a caller on one colour.
@@ -22,14 +24,15 @@ const COOKIES_MAX: usize = 4;
 pub enum Pin {
     /// Nothing: each request is a newcomer.
     None,
-    /// A cookie that we set: its name, and its attributes as they are written; `true`: never to be sent without TLS.
+    /// A cookie that we set: its name, and its attributes as they are written; `true`: it is always
+    /// `Secure`.
     Cookie(Box<str>, Box<str>, bool),
     /// A header that the caller sets.
     Header(HeaderName),
 }
 
 impl Pin {
-    /// The pin of a service's `sticky`.
+    /// The pin that a service's `sticky` configures.
     pub fn new(sticky: Option<&Sticky>) -> Pin {
         match sticky.map(|sticky| &sticky.by) {
             None => Pin::None,
@@ -65,46 +68,52 @@ fn attributes(cookie: &Cookie) -> String {
     text
 }
 
-/// The line of one service under one table entry.
+/// The traffic split of one service under one table entry.
 ///
-/// What chance is here, and for whom:
+/// What is left to chance, and for which unit:
 ///
-/// - A newcomer (no pin, or none that is valid) has the next place of [`Newcomers`]: shuffled blocks under the salt.
-///   All workers share the counter of a service; each service has its own, and a salt that is drawn for each of its
-///   rollouts, so two services that one client asks in turn are not in step. At rest the salt is that of the last
-///   rollout, or 0; green has no share then. A process that takes a rollout up again counts from 0 under the
-///   rollout's salt, and its judge begins anew, too.
-/// - What else one connection asks before it has its cookie stands with its first request ([`guest`](crate::proxy::routing::connection_memory)):
-///   it is one user's, whom chance placed once.
-/// - A user with our cookie stands where chance put it as a newcomer, turned by the salt: chance was among users.
-/// - A user with a header stands where the salted hash of its id is: a draw for each id and rollout.
-/// - Rules with a weight, and copies for a green without users, draw for each request: nobody is judged by these.
+/// - A newcomer (no pin, or none that is valid) has the next place of [`Newcomers`]: shuffled
+///   blocks under the salt. All workers share the counter of a service; each service has its own,
+///   and a salt that is drawn for each of its rollouts, so two services that one client asks in
+///   turn are not in step. At rest the salt is that of the last rollout, or 0; green has no share
+///   then. A process that takes a rollout up again counts from 0 under the rollout's salt, and its
+///   judge begins anew, too.
+/// - Further requests of a client on one connection, before it has its cookie, stand with its first
+///   request ([`connection_memory`](crate::proxy::routing::connection_memory)): chance placed the
+///   client once.
+/// - A client with our cookie stands where chance put it as a newcomer, permuted by the salt:
+///   chance decided per client.
+/// - A client with a header stands where the salted hash of its id is: a draw for each id and
+///   rollout.
+/// - Rules with a weight, and copies for a green without users, draw for each request: no version
+///   is judged by these.
 #[derive(Debug)]
 pub struct TrafficSplit {
     /// What keeps a caller on one colour.
     pub pin: Pin,
-    /// It keeps a caller on one member of a pool, too.
+    /// The pin also keeps a caller on one member of a pool.
     pub member: bool,
-    /// Turns the line, anew for each release.
+    /// Permutes the points, anew for each release.
     pub salt: u64,
-    /// Cookies of another epoch pin nobody.
+    /// The epoch of this split: cookies of another epoch pin nothing.
     pub epoch: u32,
-    /// Tells our cookies from those that others wrote.
+    /// Tells our cookies from forged ones.
     pub seal: CookieSigner,
     /// Counts newcomers under the salt; outlives the entry.
     pub newcomers: Arc<Newcomers>,
 }
 
-/// A caller's place, and whether it must be told.
+/// The assignment of a caller, and whether it must be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Where it stands now.
+    /// The caller's point now.
     pub point: u16,
-    /// It has stood there before, as its cookie or header says.
+    /// The caller had this point before, as its cookie or header says.
     pub known: bool,
-    /// It has no cookie of this epoch: it gets one.
+    /// The caller has no cookie of this epoch: it gets one.
     pub tell: bool,
-    /// What says which member of a pool it stays on, where it does; no release changes it.
+    /// The key that selects the member of a pool that the caller stays on, where it does; no
+    /// release changes it.
     pub home: Option<u64>,
 }
 
@@ -126,7 +135,7 @@ struct Told {
     home: Option<u16>,
 }
 
-/// What a cookie claims; nobody has looked at its signature yet.
+/// What a cookie claims; its signature is not verified yet.
 struct Claim<'a> {
     epoch: u32,
     seat: u16,
@@ -135,7 +144,7 @@ struct Claim<'a> {
 }
 
 impl TrafficSplit {
-    /// Where the caller with these headers stands; `visit` is what its connection remembers.
+    /// The assignment of the caller with these headers; `visit` is what its connection remembers.
     pub fn place(&self, headers: &HeaderMap, visit: Option<Visit<'_>>) -> Assignment {
         match &self.pin {
             Pin::None => self.newcomer(),
@@ -176,7 +185,7 @@ impl TrafficSplit {
         }
     }
 
-    /// What says which member of a pool the caller stays on, where a pin says it.
+    /// The key that selects the member of a pool that the caller stays on, where a pin gives one.
     pub fn home(&self, headers: &HeaderMap) -> Option<u64> {
         match &self.pin {
             Pin::Cookie(name, ..) if self.member => self.told(headers, name).home.map(u64::from),
@@ -185,7 +194,8 @@ impl TrafficSplit {
         }
     }
 
-    /// The point of a caller who is not to be told: its own where a pin says one, else any.
+    /// The point of a caller that is not to be told: its own where a pin gives one, else a random
+    /// one.
     pub fn point_of(&self, headers: &HeaderMap) -> u16 {
         let own = match &self.pin {
             Pin::None => None,
@@ -208,9 +218,10 @@ impl TrafficSplit {
 
     /// The `Set-Cookie` that brings a caller back to `point`; `None` when no cookie is used.
     ///
-    /// The value is `epoch.seat.signature`, and `.home` behind it where a rollback gave the caller another seat. The
-    /// release's salt says which point a seat is in ([`seat`]), so that
-    /// the same users are not the canaries of every release. `secure`: never to be sent without TLS.
+    /// The value is `epoch.seat.signature`, followed by `.home` where a rollback gave the caller
+    /// another seat. The release's salt says which point a seat is in ([`seat`]), so that the same
+    /// clients are not the canaries of every release. `secure`: adds `Secure`, so that the cookie
+    /// is never sent without TLS.
     pub fn cookie(&self, point: u16, home: Option<u64>, secure: bool) -> Option<HeaderValue> {
         let Pin::Cookie(name, attributes, always) = &self.pin else {
             return None;
@@ -229,7 +240,8 @@ impl TrafficSplit {
         HeaderValue::from_str(&text).ok()
     }
 
-    /// What the first cookie of this name says that is ours and of this epoch; or of an older one, which still says the home.
+    /// What the first cookie of this name says that is ours and of this epoch; one of an older
+    /// epoch still gives the home.
     fn told(&self, headers: &HeaderMap, name: &str) -> Told {
         // HTTP/2 clients may send several cookie lines (RFC 9113, 8.2.3).
         let claims = headers
@@ -270,7 +282,7 @@ fn hash_of_id(id: &HeaderValue) -> u64 {
     Fnv::hash(&id[..id.len().min(ID_MAX)])
 }
 
-/// What the value of a cookie claims, where it has the form of ours.
+/// Parses the value of a cookie; `None` when it does not have the form of ours.
 fn claim(value: &str) -> Option<Claim<'_>> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let place = |text: &str| {
@@ -359,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Green's part of each combination, where one client asks two services in turn.
+    /// Green's share of each combination, where one client asks two services in turn.
     #[test]
     fn two_services_that_one_client_asks_in_turn_are_not_in_step() {
         let lines = [line(Pin::None, 1, 0), line(Pin::None, 2, 0)];
@@ -371,7 +383,8 @@ mod tests {
                 .map(|line| half.covers(line.place(&nobody, None).point));
             counts[2 * usize::from(on_green[0]) + usize::from(on_green[1])] += 1;
         }
-        // Four standard deviations of draws; two lines in step would have none of two kinds.
+        // Four standard deviations of random draws; two services in step would have none of two
+        // combinations.
         let near = |count: &u32| count.abs_diff(5_000) < 250;
         assert!(counts.iter().all(near), "{counts:?}");
     }

@@ -1,4 +1,4 @@
-//! Which requests are routed as all are and say nothing about green.
+//! Which requests are routed as all others and say nothing about green.
 //!
 //! Pure. Headers are looked up only where an entry asks for one.
 
@@ -7,10 +7,10 @@ use crate::proxy::routing::rules;
 use http::header::USER_AGENT;
 use pingora::http::RequestHeader;
 
-/// Bytes of a `User-Agent` that are looked at.
+/// The most bytes of a `User-Agent` that are looked at.
 pub const AGENT_MAX: usize = 512;
 
-/// The place of the first entry that fits a request.
+/// The index of the first entry that matches a request.
 pub fn first(entries: &[Unjudged], request: &RequestHeader) -> Option<usize> {
     entries.iter().position(|entry| fits(entry, request))
 }
@@ -20,7 +20,7 @@ fn fits(entry: &Unjudged, request: &RequestHeader) -> bool {
     rules::all_hold(&entry.when, request) && entry.agent.as_ref().is_none_or(named)
 }
 
-/// What a request's program calls itself; empty where it does not say.
+/// The `User-Agent` of a request, cut to [`AGENT_MAX`] bytes; empty when there is none.
 pub fn agent(request: &RequestHeader) -> &[u8] {
     let given = request.headers.get(USER_AGENT);
     let given = given.map_or(&b""[..], |value| value.as_bytes());

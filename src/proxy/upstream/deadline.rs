@@ -1,11 +1,11 @@
-//! The end of a backend's time, where the user's connection cannot keep it.
+//! The deadline of a backend's answer, where the client's connection cannot keep it.
 //!
-//! Over HTTP/1 a user's connection keeps the time for its one request ([`TimeoutStream`]). Over HTTP/2 it
-//! has many requests at a time, and Pingora does not time them either: it has one timeout for the
-//! first byte of an answer and for the gaps after it. So the connection to the backend is shut when
-//! the time is over, which Pingora takes for its end.
+//! Over HTTP/1 a client's connection keeps the deadline for its one request ([`TimeoutStream`]).
+//! Over HTTP/2 it has many requests at a time, and Pingora does not time them either: it has one
+//! timeout for the first byte of an answer and for the gaps after it. So the connection to the
+//! backend is shut when the deadline has passed, which Pingora takes for its end.
 //!
-//! [`TimeoutStream`]: crate::proxy::downstream::timeout_stream::Clocked
+//! [`TimeoutStream`]: crate::proxy::downstream::timeout_stream::TimeoutStream
 
 use socket2::SockRef;
 use std::net::Shutdown;
@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// A hold on a backend's socket that somebody else reads and writes.
+/// A handle to a backend's socket that another task reads and writes.
 #[derive(Debug)]
 pub struct SocketHandle(Arc<OwnedFd>);
 
 impl SocketHandle {
-    /// A descriptor of its own for the same socket, so that it can only ever mean this one.
+    /// A handle with a descriptor of its own for the socket, so that it can only ever mean this
+    /// one.
     ///
     /// `None` when the system has no more descriptors.
     pub fn to(socket: &impl AsFd) -> Option<SocketHandle> {
@@ -28,20 +29,20 @@ impl SocketHandle {
         Some(SocketHandle(Arc::new(own)))
     }
 
-    /// The same for the backend of a request that Pingora is about to send.
+    /// A handle to the connection of the backend to which Pingora is about to send a request.
     #[allow(unsafe_code, reason = "Pingora hands in a bare descriptor")]
     pub fn to_backend(socket: RawFd) -> Option<SocketHandle> {
         // SAFETY: Pingora hands in the descriptor of a connection that it holds during the call.
         SocketHandle::to(&unsafe { BorrowedFd::borrow_raw(socket) })
     }
 
-    /// Ends the connection in both directions; whoever reads sees its end.
+    /// Ends the connection in both directions; its reader sees the end.
     pub fn shut(&self) {
-        // It may be closed already.
+        // The socket may be closed already.
         let _ = SockRef::from(&*self.0).shutdown(Shutdown::Both);
     }
 
-    /// Shuts the connection after so long, unless the alarm is dropped before.
+    /// Shuts the connection after `wait`, unless the returned deadline is dropped before.
     pub fn shut_after(&self, wait: Duration) -> ResponseDeadline {
         let (line, rang) = (
             SocketHandle(self.0.clone()),
@@ -60,7 +61,7 @@ impl SocketHandle {
     }
 }
 
-/// A wait that ends with the connection.
+/// A deadline that shuts the connection when it passes.
 #[derive(Debug)]
 pub struct ResponseDeadline {
     waiting: AbortHandle,
@@ -68,7 +69,7 @@ pub struct ResponseDeadline {
 }
 
 impl ResponseDeadline {
-    /// Whether the time passed.
+    /// Whether the deadline has passed.
     pub fn rang(&self) -> bool {
         self.rang.load(Relaxed)
     }

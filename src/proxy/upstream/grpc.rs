@@ -19,7 +19,8 @@ pub fn is(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the call failed by the server's fault, as trailers say, or headers where nothing else follows.
+/// Whether the call failed by the server's fault, according to the trailers, or to the headers
+/// where nothing else follows.
 ///
 /// `None` when they do not say.
 pub fn failed(headers: &HeaderMap) -> Option<bool> {
@@ -27,9 +28,9 @@ pub fn failed(headers: &HeaderMap) -> Option<bool> {
     Some(SERVER_ERRORS.contains(&status.as_bytes()))
 }
 
-/// What a health check asks: a `HealthCheckRequest` with the service's name, in gRPC's framing.
+/// The body of a health check: a `HealthCheckRequest` with the service's name, in gRPC's framing.
 ///
-/// `None` for a name that is longer than anything sane.
+/// `None` for a name of 126 bytes or more.
 ///
 /// <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>
 pub fn health_request(service: &str) -> Option<Vec<u8>> {

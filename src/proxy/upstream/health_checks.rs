@@ -1,4 +1,5 @@
-//! Active checks: are the members of all pools well, green's before it has a share included.
+//! Active health checks of the members of all pools; green's are checked before it has a share,
+//! too.
 
 use crate::config::{Ask, BackendTls, Health as Spec, Protocol};
 use crate::proxy::limits::file_descriptors;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-/// Checks every backend that the board names, until it is dropped.
+/// Checks every backend that the shared state names, until it is dropped.
 pub struct Checks {
     _following: JoinSet<()>,
 }
@@ -44,7 +45,7 @@ impl Target {
 }
 
 impl Checks {
-    /// Starts checks for what is published, and follows.
+    /// Starts checks of the published backends, and follows what is published.
     pub fn start(board: &Arc<SharedState>) -> Checks {
         let (sender, snapshots) = watch::channel(board.snapshot());
         board.follow(move |snapshot| {
@@ -134,7 +135,7 @@ async fn watch_over(board: std::sync::Weak<SharedState>, target: Target) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Without a descriptor nothing was learnt.
+        // Without a file descriptor, the check says nothing.
         let Some(checked) = check(&target).await else {
             continue;
         };
@@ -155,7 +156,8 @@ async fn watch_over(board: std::sync::Weak<SharedState>, target: Target) {
     }
 }
 
-/// Whether the backend is well, and why not; `None` when we could not ask.
+/// Whether the backend is healthy, and why not; `None` when there was no file descriptor for the
+/// check.
 async fn check(target: &Target) -> Option<Result<(), String>> {
     let spec = &target.spec;
     let mut addr = target.backend.addr;
@@ -178,12 +180,14 @@ async fn check(target: &Target) -> Option<Result<(), String>> {
     }
 }
 
-/// Whether its address may become another's: a fixed address is the backend itself, and is not asked a second time.
+/// Whether the target's address may become another backend's: a fixed address is the backend itself, and is
+/// not checked a second time.
 fn is_container(target: &Target) -> bool {
     target.backend.id != target.backend.addr.to_string()
 }
 
-/// Whether no connection is accepted where the backend serves: a check may fail for many other reasons.
+/// Whether no connection is accepted where the backend serves: a check may fail for many other
+/// reasons.
 async fn refuses(target: &Target) -> bool {
     let connected = TcpStream::connect(target.backend.addr);
     match tokio::time::timeout(target.spec.timeout, connected).await {
@@ -202,7 +206,7 @@ async fn good(target: &Target, addr: SocketAddr, path: &str) -> io::Result<Resul
     })
 }
 
-/// Whether a gRPC service says of itself that it serves.
+/// Whether a gRPC service reports SERVING.
 async fn serving(target: &Target, addr: SocketAddr, name: &str) -> io::Result<Result<(), String>> {
     let wrong = || Err("its gRPC health check does not say SERVING".to_owned());
     let Some(body) = grpc::health_request(name) else {
@@ -231,7 +235,7 @@ async fn serving(target: &Target, addr: SocketAddr, name: &str) -> io::Result<Re
     })
 }
 
-/// Checks in a row.
+/// The results of checks in a row.
 #[derive(Debug)]
 struct Tally {
     health: Health,
@@ -240,7 +244,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts a check; `Some` when the backend's health is another one now.
+    /// Counts a check; `Some` when the backend's health has changed.
     fn count(&mut self, well: bool, spec: &Spec) -> Option<Health> {
         if well {
             (self.good, self.bad) = (self.good.saturating_add(1), 0);

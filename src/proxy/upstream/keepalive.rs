@@ -1,9 +1,9 @@
-//! How long a silent TCP connection is believed in, on both sides.
+//! TCP keepalive for silent connections, on both sides.
 
 use std::time::Duration;
 
-/// TCP asks a silent connection whether it lives after this time,
+/// The idle time after which TCP probes a silent connection.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-/// and so often, before it is given up.
+/// The interval of the probes, until the connection is given up.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! The backend's side: health checks, TLS, retry budget, deadlines, identity of addresses, tunnels that drain.
+//! The backend's side: health checks, TLS, gRPC, TCP keepalive, retry budget, deadlines, and
+//! connections for upgrades.
 
 pub mod deadline;
 pub mod grpc;

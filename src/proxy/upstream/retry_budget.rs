@@ -1,32 +1,33 @@
-//! How often requests may be tried again, so that retries never become a second load on who is in trouble.
+//! The retry budget: how often requests may be retried, so that retries never become a second load
+//! on a backend in trouble.
 //!
-//! As in Finagle, Linkerd and Envoy: a share of the requests of the last seconds, and a few in any case.
-//! What is older counts for less and less (a decaying count: after ten seconds a third of it is left).
-//! Requests are counted by the metrics already, and are only looked at when there is something to try
-//! again: a request that goes well pays nothing for this.
+//! As in Finagle, Linkerd and Envoy: a share of the requests of the last seconds, and a few in any
+//! case. Older requests count for less and less (a decaying count: after ten seconds a third of it
+//! is left). Requests are counted by the metrics already, and those counts are only read when there
+//! is something to retry: a request that goes well pays nothing for this.
 
 use crate::config::RetryBudget;
 use crate::core::time::Time;
 use std::sync::{Mutex, PoisonError};
 
-/// Seconds after which what has been counts for 1/e.
+/// The time constant of the decay: seconds after which a past count is worth 1/e of its value.
 const MEMORY: f64 = 10.0;
 
-/// What was spent lately, for one service; it outlives the entries of the table.
+/// The retries that were spent lately, for one service; it outlives the entries of the table.
 #[derive(Debug, Default)]
 pub struct Spent(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     at: Time,
-    /// Requests that had ended then, since the start.
+    /// Requests that had ended at `at`, since the start.
     ended: u64,
     requests: f64,
     retries: f64,
 }
 
 impl Spent {
-    /// Whether one more may be tried again, which then counts.
+    /// Whether one more request may be retried, which then counts.
     ///
     /// `ended` is how many requests of the service have ended since the start.
     pub fn take(&self, budget: &RetryBudget, ended: u64, now: Time) -> bool {
@@ -46,7 +47,7 @@ impl Counts {
     fn age(&mut self, ended: u64, now: Time) {
         let passed = now.0.saturating_sub(self.at.0) as f64 / 1_000.0 / MEMORY;
         let left = (-passed).exp();
-        // Those that came since then came evenly, as far as anybody knows: they too have aged.
+        // Requests since then are assumed to have come evenly: they have decayed, too.
         let fresh = if passed > 0.0 {
             (1.0 - left) / passed
         } else {
@@ -67,7 +68,8 @@ mod tests {
         per_second: 1,
     };
 
-    /// Retries that were allowed, of one for each request, at `rate` a second for so many seconds.
+    /// The retries that were allowed, when each request asks for one, at `rate` requests a second
+    /// for `seconds` seconds.
     fn allowed(spent: &Spent, budget: &RetryBudget, from: u64, seconds: u64, rate: u64) -> u64 {
         let (mut count, start) = (0, from * rate);
         for n in start..start + seconds * rate {

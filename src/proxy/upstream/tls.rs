@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Milliseconds from one line about members without TLS to the next.
+/// Milliseconds from one log line about members without TLS to the next.
 const PAUSE: u64 = 10_000;
 
-/// What the peers of one service have in common.
+/// The TLS settings that the peers of one service share.
 pub struct Secure {
     spec: BackendTls,
     ca: Option<Arc<[WrappedX509]>>,
@@ -22,7 +22,8 @@ pub struct Secure {
 }
 
 impl Secure {
-    /// From certificates that were read before: what is no X.509 does not come this far.
+    /// From certificates that were parsed before: anything that is not X.509 does not come this
+    /// far.
     pub fn new(spec: &BackendTls) -> Secure {
         let ca = spec
             .ca
@@ -44,10 +45,10 @@ impl Secure {
         }
     }
 
-    /// Makes a peer one by TLS.
+    /// Makes a peer use TLS.
     ///
-    /// Pingora reuses connections whatever authority they were verified by: the group tells them apart.
-    /// It verifies nothing where there is no name, which is never so here.
+    /// Pingora reuses connections whatever authority they were verified by: the group key tells
+    /// them apart. It verifies nothing where there is no server name, which is never so here.
     pub fn dress(&self, peer: &mut HttpPeer, addr: SocketAddr) {
         peer.scheme = Scheme::HTTPS;
         peer.sni = self.spec.name_of(addr);
@@ -59,7 +60,7 @@ impl Secure {
     }
 }
 
-/// A member that cannot be met with TLS is a fault of somebody's file: told, but not for each request.
+/// Logs that TLS with a member fails, which is a fault of some configuration; not for each request.
 pub fn tell(service: &str, member: &str, error: &Error) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (now, next) = (Clock::now().0, NEXT.load(Relaxed));

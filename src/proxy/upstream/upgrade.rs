@@ -3,7 +3,7 @@
 //! Pingora 0.9.1 tears a tunnel down when it reads the 101 before it has noted the end of the
 //! (empty) request body: with a backend on the same host 0.1-0.6 % of upgrades. A stream that is
 //! never ready to be read at once after a write keeps the order.
-//! <https://github.com/cloudflare/pingora/issues/946>; this file goes when that is mended.
+//! <https://github.com/cloudflare/pingora/issues/946>; this file goes when that is fixed.
 
 use crate::proxy::limits::file_descriptors;
 use crate::proxy::upstream::keepalive::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
@@ -52,7 +52,7 @@ impl Connect for Dialer {
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
             .with_interval(KEEPALIVE_INTERVAL);
-        // Without it a tunnel to a machine that vanished is only kept longer.
+        // Without keepalive, a tunnel to a machine that vanished is only kept longer.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         Ok(VirtualSocketStream::new(Box::new(Patient {
             stream,
@@ -62,7 +62,7 @@ impl Connect for Dialer {
     }
 }
 
-/// A connection that lets others run once between a write and the read of its answer.
+/// A connection that lets other tasks run once between a write and the read of its answer.
 #[derive(Debug)]
 struct Patient {
     stream: TcpStream,

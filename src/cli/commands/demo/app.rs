@@ -15,41 +15,41 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
-/// How the app behaves; everything can be changed while it runs.
+/// The behaviour of the app; everything can be changed while it runs.
 #[derive(Debug)]
 pub struct App {
     version: String,
     started: Instant,
     start_delay: Duration,
-    /// Share of answers that are 500, in a million.
+    /// Share of answers with status 500, in parts per million.
     pub error_ppm: AtomicU32,
-    /// Only what is asked under `/checkout` fails so.
+    /// Whether only requests under `/checkout` fail so.
     pub checkout_only: AtomicBool,
-    /// Share of answers that break off, in a million.
+    /// Share of answers that break off, in parts per million.
     pub broken_ppm: AtomicU32,
     /// Milliseconds from the first request in which every answer takes `tail_us` longer: cold caches.
     pub cold_ms: AtomicU64,
-    /// When the first request came.
+    /// The time of the first request.
     first: OnceLock<Instant>,
     /// Typical time to answer, in microseconds; 0 answers at once.
     pub latency_us: AtomicU64,
     /// Spread of the time to answer: sigma of a log-normal distribution, in millionths.
     pub spread_ppm: AtomicU32,
-    /// Share of answers that take `tail_us` longer, in a million.
+    /// Share of answers that take `tail_us` longer, in parts per million.
     pub tail_ppm: AtomicU32,
-    /// How much longer, in microseconds.
+    /// Extra time of these answers, in microseconds.
     pub tail_us: AtomicU64,
-    /// Requests are accepted and never answered.
+    /// Whether requests are accepted and never answered.
     pub hangs: AtomicBool,
-    /// The status of good answers; 302 leads to `/login`. What is no status is 200.
+    /// The status of good answers; 302 leads to `/login`. An invalid status means 200.
     pub status: AtomicU16,
-    /// Good answers have no body.
+    /// Whether good answers have no body.
     pub empty: AtomicBool,
     /// Microseconds from the header of a good answer to its body.
     pub body_us: AtomicU64,
     /// Requests served.
     pub served: AtomicU64,
-    /// Requests of `/slow` under way.
+    /// Requests of `/slow` in flight.
     pub slow: AtomicU64,
 }
 

@@ -1,21 +1,21 @@
-//! Users for the demo: a steady stream of requests that counts what came back.
+//! The demo's users: a steady stream of requests that counts the answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// How often new requests are sent.
+/// Interval at which new requests are sent.
 const BEAT: Duration = Duration::from_millis(10);
 
-/// What the users saw.
+/// The answers that the users got.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Answers.
     pub answered: AtomicU64,
     /// Answers of 500 or above, and no answer at all.
     pub failed: AtomicU64,
-    /// Answers that took longer than a user likes.
+    /// Answers that took longer than [`SLOW`].
     pub slow: AtomicU64,
     /// Answers of the first and of the second app.
     pub by_version: [AtomicU64; 2],
@@ -24,7 +24,7 @@ pub struct Seen {
 /// A wait that a user notices.
 pub const SLOW: Duration = Duration::from_millis(25);
 
-/// Sends `rate` requests a second until the task is dropped; a slow answer never slows the stream.
+/// Sends `rate` requests per second until the task is dropped; a slow answer never slows the stream.
 pub async fn users(target: SocketAddr, rate: f64, versions: [String; 2], seen: Arc<Seen>) {
     let Ok(client) = reqwest::Client::builder()
         .no_proxy()

@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Seconds at 5 % at most. A slower version is harder to tell from noise than a failing one.
+    /// Longest time at 5 %, in seconds. A slower version is harder to tell from noise than a failing one.
     const fn first_deadline(&self) -> u64 {
         match self.fault {
             Some(Fault::Latency | Fault::Tail) => 35,
@@ -74,7 +74,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What a changelog would never say.
+    /// A description of the fault in the new version.
     pub const fn story(self) -> &'static str {
         match self {
             Fault::None => "nothing is wrong with it",
@@ -104,7 +104,7 @@ impl Fault {
 /// How long both apps take to answer when nothing is wrong, in microseconds.
 const TYPICAL_US: u64 = 12_000;
 
-/// The plan: much shorter than a real one, and the demo says so.
+/// The plan: much shorter than a real one, as the demo says.
 const PLAN: &str = r#"
 holdback = 0
 monitor = "12s"
@@ -115,7 +115,7 @@ keep_blue = "1s"
 drain = "2s"
 "#;
 
-/// One of the two built-in apps, with a way to kill it.
+/// One of the two built-in apps, with a method to kill it.
 pub(in crate::cli) struct Stage {
     pub(in crate::cli) app: Arc<App>,
     pub(in crate::cli) addr: SocketAddr,
@@ -139,14 +139,14 @@ impl Stage {
         Ok(Stage { app, addr, server })
     }
 
-    /// From now on it answers nothing.
+    /// Makes it answer nothing from now on.
     pub(in crate::cli) fn kill(&self) {
         self.app.hangs.store(true, Relaxed);
         self.server.abort();
     }
 }
 
-/// Plays the demo.
+/// Runs the command.
 pub fn run(global: &Global, args: Args) -> Exit {
     match prepare(args.first_deadline()) {
         Ok((config, proxy, [blue, green])) => {

@@ -1,4 +1,4 @@
-//! What the demo tells: what happens, as it happens, and what it would have cost without shifter.
+//! The demo's narration: the events as they happen, and the cost of the fault without shifter.
 
 use super::load::{self, SLOW, Seen};
 use super::{Args, Fault, Recipe, Stage};
@@ -13,13 +13,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
-/// Seconds of users on blue alone before the first rollout: what green is compared with.
+/// Time with users on blue alone before the first rollout: the past that green is compared with.
 const BEFORE: Duration = Duration::from_secs(3);
 
-/// The longest that an act may take before something is wrong with the demo itself.
+/// The longest time of an act before the demo itself counts as broken.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Width of the picture of the traffic.
+/// Width of the bar of the traffic, in characters.
 const BAR: usize = 40;
 
 pub(super) struct Story<'a> {
@@ -134,7 +134,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Tells what happens until the rollout is over.
+    /// Narrates the rollout until it is over.
     async fn watch(&mut self, ordered: i64, started: Instant, fault: Fault) -> Option<RolloutView> {
         let mut picture = tokio::time::interval(Duration::from_secs(1));
         let mut killed = false;
@@ -144,7 +144,7 @@ impl<'a> Story<'a> {
                 _ = picture.tick() => {
                     let view = self.process.handle.view();
                     let service = view.service("shop")?;
-                    // The view may be older than the order.
+                    // The view may be older than the command.
                     let mine = service.rollout.clone().filter(|rollout| rollout.id == ordered);
                     let Some(rollout) = mine else { continue };
                     if fault == Fault::Down && !killed && service.weight_percent > 0.0 && rollout.step_seconds > 1.5 {
@@ -253,7 +253,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// The same fault with everybody on green until a person looks.
+    /// The cost of this fault with all users on green until a person looks.
     fn without(&self, fault: Fault) -> String {
         let share = match fault {
             Fault::None | Fault::Latency => {

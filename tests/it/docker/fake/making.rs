@@ -3,7 +3,7 @@
 use crate::docker::fake::{still, users};
 use crate::support::client::get;
 use crate::support::fake::Fake;
-use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse, Twist};
+use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse};
 use crate::support::shifter::outcome_of;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
@@ -147,16 +147,14 @@ async fn a_green_that_is_never_well_gets_no_user() {
     load.stop_clean().await;
 }
 
-/// Podman without systemd never begins with the checks of an image: where the service has a path of its own, that decides.
+/// Podman without systemd never begins with the checks of an image: there the service's own path decides.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_of_the_service_decides_where_the_engine_has_none_done() {
+async fn a_check_of_the_service_decides_where_podman_runs_none() {
     let fake = Fake::start();
-    fake.faults.now(|call| {
-        call.is("GET /containers/{}/json")
-            .then_some(Twist("\"Status\":\"healthy\"", "\"Status\":\"starting\""))
-    });
-    let health = "health = { path = \"/\", interval = \"50ms\", rise = 1 }\n";
-    let shifter = fake.with_blue(&format!("{}{health}", still())).await;
+    fake.engine.state().never_checks = true;
+    let env = json!({ "Env": ["container=podman"] });
+    fake.run_with(&fake.named("blue"), "app:blue", env);
+    let shifter = fake.home(&still()).serve().await;
     let load = users(shifter.proxy);
     shifter.run_image("app:checked").await.unwrap();
     shifter.share(5.0).await;

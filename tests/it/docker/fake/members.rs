@@ -78,6 +78,11 @@ async fn a_compose_service_of_two_projects_is_that_of_the_one_that_served() {
     assert_eq!(answers(&shifter, 20).await, ["200 blue"]);
     // Compose made prod's container anew: it is the younger one now.
     fake.engine.remove_by_force(&first).await;
+    shifter
+        .until("staging's is not taken meanwhile", |service| {
+            service.blue.backends.is_empty() && shifter.log().contains("prod served before")
+        })
+        .await;
     compose(&fake, "p2", "app:blue", "prod", &[]);
     let p2 = fake.named("p2");
     shifter

@@ -64,6 +64,8 @@ pub struct Health {
     pub streak: u64,
     pub output: String,
     pub code: i64,
+    /// Whether a check has been run since the start.
+    pub checked: bool,
 }
 
 /// The fields of `over` laid over those of `base`; what is null says nothing.
@@ -233,8 +235,9 @@ impl Container {
         });
         if let Some(health) = &self.health {
             let last = json!({ "ExitCode": health.code, "Output": health.output });
+            let log = if health.checked { vec![last] } else { vec![] };
             state["Health"] =
-                json!({ "Status": health.status, "FailingStreak": health.streak, "Log": [last] });
+                json!({ "Status": health.status, "FailingStreak": health.streak, "Log": log });
         }
         json!({
             "Id": self.id,

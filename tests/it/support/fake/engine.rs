@@ -42,6 +42,8 @@ pub struct State {
     pub apis: (u32, u32),
     /// What a command started in the background keeps its output open.
     pub lingers: bool,
+    /// The health checks of images are never run, as by Podman without systemd.
+    pub never_checks: bool,
     /// The engine does not run, whatever its containers do.
     pub down: bool,
     /// What the list of containers shows while it lags.

@@ -135,6 +135,9 @@ impl Engine {
     ) {
         loop {
             tokio::time::sleep(Duration::from_nanos(interval)).await;
+            if self.state().never_checks {
+                return;
+            }
             let container = self.state().find(&id).map(|one| one.clone());
             let Ok(container) = container else { return };
             let (output, code) = self.exec(&container, &words).await;
@@ -144,6 +147,7 @@ impl Engine {
             let Some(health) = &mut found.health else {
                 return;
             };
+            health.checked = true;
             health.streak = if code == 0 { 0 } else { health.streak + 1 };
             (health.code, health.output) = (code, String::from_utf8_lossy(&output).into_owned());
             let status = match health.streak {
