@@ -15,6 +15,7 @@
 
 use shifter::core::baseline::Standing;
 use shifter::core::judge::Verdict;
+use shifter::core::outcome::OutcomeKind;
 use shifter::core::plan::{Moment, OnWorse, Plan, Step, Strategy, Undecided};
 use shifter::core::rollout::{Action, Event, Outcome, Phase, Rollout};
 use shifter::core::table::Color;
@@ -41,7 +42,7 @@ fn every_seed_keeps_the_invariants() {
     }
     println!("{ended:?}");
     if all {
-        for name in Outcome::NAMES {
+        for name in OutcomeKind::ALL.iter().map(|kind| kind.name()) {
             assert!(ended.contains_key(name), "no seed ends {name}: {ended:?}");
         }
     }

@@ -2,9 +2,12 @@
 
 use crate::cli::output;
 use crate::control::view::{RolloutView, ServiceView};
+use crate::core::outcome::OutcomeKind;
+use crate::core::phase::PhaseKind;
 use crate::core::time::span;
 use crate::exit::Exit;
 use crate::store::journal::Note;
+use crate::store::saved::Tone;
 use anstyle::{AnsiColor, Style};
 use std::time::{Duration, Instant};
 
@@ -59,7 +62,7 @@ impl ProgressPrinter {
             return;
         }
         self.last = Instant::now();
-        let waits = rollout.phase == "starting";
+        let waits = rollout.phase_kind() == Some(PhaseKind::Starting);
         let line = match (&rollout.line, &service.green) {
             (_, Some(green)) if waits => output::members(&green.backends),
             (Some(line), _) => line.clone(),
@@ -86,39 +89,32 @@ impl ProgressPrinter {
 
 fn style(note: &Note) -> Style {
     let colored = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
-    match note.kind.as_str() {
-        "verdict" if note.text.starts_with("promoted") => colored(AnsiColor::Green).bold(),
-        "verdict" => colored(AnsiColor::Red).bold(),
-        "weight" => colored(AnsiColor::Cyan),
-        "health" => colored(AnsiColor::Yellow).bold(),
-        _ => Style::new(),
+    match note.tone() {
+        Tone::Good => colored(AnsiColor::Green).bold(),
+        Tone::Bad => colored(AnsiColor::Red).bold(),
+        Tone::Change => colored(AnsiColor::Cyan),
+        Tone::Alert => colored(AnsiColor::Yellow).bold(),
+        Tone::Plain => Style::new(),
     }
 }
 
-/// The exit code of an outcome; `None` for an unknown name.
-pub fn exit(outcome: &str) -> Option<Exit> {
+/// The exit code of an outcome.
+pub fn exit(outcome: OutcomeKind) -> Exit {
     match outcome {
-        "promoted" => Some(Exit::Ok),
-        "rolled_back" => Some(Exit::RolledBack),
-        "never_fit" => Some(Exit::Unfit),
-        "inconclusive" => Some(Exit::Inconclusive),
-        "stopped" => Some(Exit::Stopped),
-        _ => None,
+        OutcomeKind::Promoted => Exit::Ok,
+        OutcomeKind::RolledBack => Exit::RolledBack,
+        OutcomeKind::NeverFit => Exit::Unfit,
+        OutcomeKind::Inconclusive => Exit::Inconclusive,
+        OutcomeKind::Stopped => Exit::Stopped,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::rollout::Outcome;
-
     #[test]
     fn every_outcome_has_a_code_of_its_own() {
-        let codes: Vec<u8> = Outcome::NAMES
-            .iter()
-            .map(|name| exit(name).unwrap().code())
-            .collect();
-        assert_eq!(codes, [0, 3, 4, 5, 6]);
-        assert_eq!(exit("running"), None);
+        let codes = OutcomeKind::ALL.iter().map(|kind| exit(*kind).code());
+        assert_eq!(codes.collect::<Vec<u8>>(), [0, 3, 4, 5, 6]);
     }
 }

@@ -11,6 +11,7 @@ use crate::control::service_state::{ServiceState, grows};
 use crate::control::timeline::Timeline;
 use crate::control::view::View;
 use crate::control::waiting::Waiting;
+use crate::core::outcome::OutcomeKind;
 use crate::core::rollout::{Action, Event};
 use crate::core::table::Color;
 use crate::core::time::Time;
@@ -421,7 +422,7 @@ impl Controller {
         if !finished {
             return self.timeline.journal.save_rollout(&saved);
         }
-        let promoted = saved.outcome.as_deref() == Some("promoted");
+        let promoted = saved.outcome.as_deref() == Some(OutcomeKind::Promoted.name());
         let service = if promoted {
             state.promoted()
         } else {

@@ -2,8 +2,8 @@
 
 use crate::control::controller::Controller;
 use crate::control::crash;
+use crate::core::outcome::OutcomeKind;
 use crate::core::plan::Moment;
-use crate::core::rollout::Outcome;
 use crate::core::time::Time;
 
 impl Controller {
@@ -18,21 +18,20 @@ impl Controller {
         }
         crash::point("end.after-save");
         self.flush();
-        let promoted = self.services[i]
-            .run
-            .as_ref()
-            .and_then(|run| run.trial.rollout().outcome().cloned());
-        let moment = match promoted {
-            Some(Outcome::Promoted) => Moment::AfterPromotion,
+        let run = self.services[i].run.as_ref();
+        let outcome = run.and_then(|run| Some(run.trial.rollout().outcome()?.kind()));
+        let moment = match outcome {
+            Some(OutcomeKind::Promoted) => Moment::AfterPromotion,
             _ => Moment::AfterRollback,
         };
         self.run_hooks(i, moment);
         let state = &mut self.services[i];
         if let Some(run) = state.run.take() {
             let view = run.view(now);
-            let outcome = view.outcome.clone().unwrap_or_default();
-            let service = self.metrics.service(&state.route.service);
-            service.rollout_ended(&view.strategy, &outcome, view.age_seconds);
+            if let Some(outcome) = outcome {
+                let service = self.metrics.service(&state.route.service);
+                service.rollout_ended(&view.strategy, outcome, view.age_seconds);
+            }
             state.last = Some(view);
         }
         // The file also applies to backends that changed while shifter was not running.

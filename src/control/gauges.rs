@@ -22,12 +22,12 @@ pub fn expose(metrics: &ServiceMetrics, state: &ServiceState, published: &Publis
         );
     }
     let Some(run) = &state.run else {
-        metrics.set_phase("idle");
+        metrics.set_phase(None);
         metrics.set_rollout(None, 0, 0);
         metrics.set_verdict(None);
         return;
     };
-    metrics.set_phase(run.phase_name());
+    metrics.set_phase(Some(run.trial.rollout().phase_kind()));
     let steps = run.trial.rollout().plan().steps.len();
     let step = run
         .trial

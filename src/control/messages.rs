@@ -5,6 +5,7 @@ use crate::core::plan::Step;
 use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::time::shown;
 use crate::core::weight::Weight;
+use crate::store::saved::PROMOTED;
 
 /// A line and its kind.
 pub struct Said {
@@ -33,8 +34,8 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
         (Phase::Promoted, Phase::Promoted) => None,
         (_, Phase::Promoted) => {
             let text = match evidence {
-                Some(line) => format!("promoted: green serves every request ({line})"),
-                None => "promoted: green serves every request".to_owned(),
+                Some(line) => format!("{PROMOTED}: green serves every request ({line})"),
+                None => format!("{PROMOTED}: green serves every request"),
             };
             said("verdict", text)
         }

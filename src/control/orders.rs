@@ -235,7 +235,7 @@ impl Controller {
         let text = match &self.services[i].run {
             Some(run) => format!(
                 "{service}: {}, weight {}",
-                run.phase_name(),
+                run.trial.rollout().phase_kind().name(),
                 self.services[i].route.weight
             ),
             None => format!("{service}: done"),

@@ -163,24 +163,6 @@ impl Run {
         }
     }
 
-    /// The phase's name in labels and the API.
-    pub fn phase_name(&self) -> &'static str {
-        match self.trial.rollout().phase() {
-            Phase::Running { .. } => match self.trial.rollout().step() {
-                Some(Step::Start) => "starting",
-                Some(Step::Warm) => "warming",
-                Some(Step::Smoke) => "smoke_testing",
-                Some(Step::Hooks { .. }) => "running_hooks",
-                Some(Step::Approve) => "awaiting_approval",
-                Some(Step::Shift { .. } | Step::Retire) | None => "shifting",
-            },
-            Phase::Paused { .. } => "paused",
-            Phase::Promoted => "promoted",
-            Phase::RollingBack { .. } => "rolling_back",
-            Phase::Finished { .. } => "finished",
-        }
-    }
-
     /// One line on the state: the verdict, and the window of a switchback.
     fn line(&self) -> Option<String> {
         let verdict = self.trial.verdict();
@@ -201,7 +183,7 @@ impl Run {
             from: self.saved.from.clone(),
             to: self.saved.to.clone(),
             started_at: self.saved.started_at.clone(),
-            phase: self.phase_name().to_owned(),
+            phase: self.trial.rollout().phase_kind().name().to_owned(),
             step: self.trial.rollout().step_index(),
             steps: self.steps(),
             step_seconds: now.since(self.trial.rollout().since()).as_secs_f64(),

@@ -7,6 +7,7 @@ use crate::control::timeline;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
 use crate::core::answers::Expected;
 use crate::core::judge::{Policy, Reference, Verdict};
+use crate::core::outcome::OutcomeKind;
 use crate::core::plan::Plan;
 use crate::core::rollout::{Action, Outcome, Rollout};
 use crate::core::routes::Usual;
@@ -334,7 +335,7 @@ impl ServiceState {
     /// The number of the last rollout, when it went back to blue.
     pub fn went_back(&self) -> Option<i64> {
         let last = self.last.as_ref()?;
-        let promoted = last.outcome.as_deref() == Some(Outcome::Promoted.name());
+        let promoted = last.outcome_kind() == Some(OutcomeKind::Promoted);
         (!promoted).then_some(last.id)
     }
 

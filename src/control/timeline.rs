@@ -2,6 +2,7 @@
 
 use crate::store::Journal;
 use crate::store::journal::{JournalError, Note};
+use crate::store::saved::Tone;
 use tokio::sync::broadcast;
 
 /// Lines that a slow listener may lag behind before it must catch up from the journal.
@@ -42,14 +43,6 @@ impl Timeline {
 
     /// Writes and publishes one line. A full disk loses the record, never the line.
     pub fn tell(&mut self, service: &str, rollout: Option<i64>, kind: &str, text: String) {
-        // Lines that may need action are logged at every usual level.
-        match kind {
-            "verdict" if !text.starts_with("promoted") => {
-                tracing::warn!(service, rollout, kind, "{text}");
-            }
-            "health" | "trouble" | "finding" => tracing::warn!(service, rollout, kind, "{text}"),
-            _ => tracing::info!(service, rollout, kind, "{text}"),
-        }
         let mut note = Note {
             seq: 0,
             at: now(),
@@ -58,6 +51,12 @@ impl Timeline {
             kind: kind.to_owned(),
             text,
         };
+        let (kind, text) = (note.kind.as_str(), note.text.as_str());
+        // Lines that may need action are logged at every usual level.
+        match note.tone() {
+            Tone::Bad | Tone::Alert => tracing::warn!(service, rollout, kind, "{text}"),
+            _ => tracing::info!(service, rollout, kind, "{text}"),
+        }
         let written = self.journal.note(&mut note);
         if self.watch(written).is_err() {
             self.unwritten += 1;

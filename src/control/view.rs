@@ -1,6 +1,8 @@
 //! The state as facts for people and tools: the body of the status API.
 
 use crate::core::judge::{Report, Verdict};
+use crate::core::outcome::OutcomeKind;
+use crate::core::phase::PhaseKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -166,6 +168,18 @@ pub struct RolloutView {
     /// The evidence in numbers.
     #[schema(value_type = Option<Object>)]
     pub evidence: Option<Report>,
+}
+
+impl RolloutView {
+    /// The phase; `None` for one that this version does not know.
+    pub fn phase_kind(&self) -> Option<PhaseKind> {
+        self.phase.parse().ok()
+    }
+
+    /// How it ended or is ending; `None` before that is known.
+    pub fn outcome_kind(&self) -> Option<OutcomeKind> {
+        self.outcome.as_ref()?.parse().ok()
+    }
 }
 
 /// One step of a plan.

@@ -1,6 +1,7 @@
 //! How a rollout ends.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// How a rollout ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,25 +32,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The name in labels and the API.
-    pub const fn name(&self) -> &'static str {
+    /// The outcome without its reason.
+    pub fn kind(&self) -> OutcomeKind {
         match self {
-            Outcome::Promoted => "promoted",
-            Outcome::RolledBack { .. } => "rolled_back",
-            Outcome::NeverFit { .. } => "never_fit",
-            Outcome::Inconclusive { .. } => "inconclusive",
-            Outcome::Stopped { .. } => "stopped",
+            Outcome::Promoted => OutcomeKind::Promoted,
+            Outcome::RolledBack { .. } => OutcomeKind::RolledBack,
+            Outcome::NeverFit { .. } => OutcomeKind::NeverFit,
+            Outcome::Inconclusive { .. } => OutcomeKind::Inconclusive,
+            Outcome::Stopped { .. } => OutcomeKind::Stopped,
         }
     }
 
-    /// Every name: label sets are created up front.
-    pub const NAMES: [&str; 5] = [
-        "promoted",
-        "rolled_back",
-        "never_fit",
-        "inconclusive",
-        "stopped",
-    ];
+    /// The name in labels and the API.
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
 
     /// The reason of the outcome; `None` for a promotion.
     pub fn reason(&self) -> Option<&str> {
@@ -59,6 +56,57 @@ impl Outcome {
             | Outcome::NeverFit { reason }
             | Outcome::Inconclusive { reason }
             | Outcome::Stopped { reason } => Some(reason),
+        }
+    }
+}
+
+/// How a rollout ended, without the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum OutcomeKind {
+    /// Green carries all traffic.
+    Promoted,
+    /// Green was worse.
+    RolledBack,
+    /// Green failed before it was fit to serve.
+    NeverFit,
+    /// Nothing was proven in time.
+    Inconclusive,
+    /// A person stopped it, or a newer green replaced it.
+    Stopped,
+}
+
+impl OutcomeKind {
+    /// Every kind: label sets are created up front.
+    pub const ALL: &'static [OutcomeKind] = OutcomeKind::VARIANTS;
+
+    /// The name in labels and the API.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_labels_name_outcomes_alike() {
+        let reason = String::new;
+        for (at, outcome) in [
+            Outcome::Promoted,
+            Outcome::RolledBack { reason: reason() },
+            Outcome::NeverFit { reason: reason() },
+            Outcome::Inconclusive { reason: reason() },
+            Outcome::Stopped { reason: reason() },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(outcome.kind(), OutcomeKind::ALL[at]);
+            let value = serde_json::to_value(&outcome).expect("an outcome is written");
+            assert_eq!(value["outcome"], outcome.name());
+            assert_eq!(outcome.name().parse(), Ok(outcome.kind()));
         }
     }
 }

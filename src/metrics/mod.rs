@@ -9,7 +9,7 @@ mod mirror;
 mod service;
 
 pub use mirror::{Compared, MirrorCounts, MirrorMetrics};
-pub use service::{FindingGauges, METRICS, PHASES, PoolMetrics, ServiceMetrics};
+pub use service::{FindingGauges, METRICS, PoolMetrics, ServiceMetrics};
 
 use families::{Families, FamiliesRef};
 use prometheus::{

@@ -2,8 +2,9 @@
 
 use crate::core::class::Class;
 use crate::core::judge::VerdictKind;
+use crate::core::outcome::OutcomeKind;
+use crate::core::phase::PhaseKind;
 use crate::core::plan::Strategy;
-use crate::core::rollout::Outcome;
 use crate::core::table::Color;
 use crate::metrics::families::{Families, FamiliesRef, drop_series, labels_of};
 use crate::metrics::mirror::MirrorMetrics;
@@ -28,19 +29,15 @@ fn class_of(status: u16) -> usize {
     }
 }
 
-/// The phases of a rollout, as a state set.
-pub const PHASES: [&str; 10] = [
-    "idle",
-    "starting",
-    "warming",
-    "smoke_testing",
-    "running_hooks",
-    "shifting",
-    "awaiting_approval",
-    "paused",
-    "promoted",
-    "rolling_back",
-];
+/// The phase of a service without a rollout.
+const IDLE: &str = "idle";
+
+/// The phases of a service, as a state set. A rollout that is over is none.
+fn phases() -> impl Iterator<Item = &'static str> {
+    let under_way = PhaseKind::ALL.iter().copied();
+    let under_way = under_way.filter(|kind| *kind != PhaseKind::Finished);
+    [IDLE].into_iter().chain(under_way.map(PhaseKind::name))
+}
 
 /// The metrics that are judged.
 pub const METRICS: [&str; 4] = ["err", "p50", "p90", "p99"];
@@ -163,11 +160,11 @@ pub struct FindingGauges {
 impl ServiceMetrics {
     pub(super) fn new(name: &str, families: &FamiliesRef) -> ServiceMetrics {
         let pools = Color::BOTH.map(|color| PoolMetrics::new(name, color, families));
-        for phase in PHASES {
+        for phase in phases() {
             families
                 .phase
                 .with_label_values(&[name, phase])
-                .set(i64::from(phase == "idle"));
+                .set(i64::from(phase == IDLE));
         }
         families
             .phase_start
@@ -178,7 +175,7 @@ impl ServiceMetrics {
         families.required.with_label_values(&[name]);
         families.excess.with_label_values(&[name]);
         families.rollback_duration.with_label_values(&[name]);
-        for outcome in Outcome::NAMES {
+        for outcome in OutcomeKind::ALL.iter().map(|kind| kind.name()) {
             families
                 .rollout_duration
                 .with_label_values(&[name, outcome]);
@@ -235,10 +232,11 @@ impl ServiceMetrics {
         }
     }
 
-    /// Sets the phase under way, as a state set; notes its start when it differs from the phase
+    /// Sets the phase under way, as a state set; `None` between rollouts. Notes its start when it differs from the phase
     /// before.
-    pub fn set_phase(&self, phase: &str) {
-        for known in PHASES {
+    pub fn set_phase(&self, phase: Option<PhaseKind>) {
+        let phase = phase.map_or(IDLE, PhaseKind::name);
+        for known in phases() {
             let gauge = self.families.phase.with_label_values(&[&self.name, known]);
             let on = i64::from(known == phase);
             if on == 1 && gauge.get() == 0 {
@@ -270,7 +268,8 @@ impl ServiceMetrics {
     }
 
     /// Counts the end of a rollout and its duration in seconds.
-    pub fn rollout_ended(&self, strategy: &str, outcome: &str, seconds: f64) {
+    pub fn rollout_ended(&self, strategy: &str, outcome: OutcomeKind, seconds: f64) {
+        let outcome = outcome.name();
         self.families
             .rollouts
             .with_label_values(&[&self.name, strategy, outcome])

@@ -2,6 +2,7 @@
 
 use crate::core::judge::Policy;
 use crate::core::outcome::Outcome;
+use crate::core::outcome::OutcomeKind;
 use crate::core::plan::Plan;
 use crate::core::time::span;
 use crate::core::weight::Weight;
@@ -79,18 +80,18 @@ fn part(sorted: &[f64], part: f64) -> Option<f64> {
 /// The outcomes of rollouts by this plan.
 pub(crate) fn of(plan: &Plan, policy: &Policy, world: World) -> Outlook {
     let ends = forecast::rollouts(plan, policy, world);
-    let share = |name: Option<&str>| {
-        let name_of = |end: &End| end.outcome.as_ref().map(Outcome::name);
-        let so = ends.iter().filter(|end| name_of(end) == name);
+    let share = |kind: Option<OutcomeKind>| {
+        let kind_of = |end: &End| end.outcome.as_ref().map(Outcome::kind);
+        let so = ends.iter().filter(|end| kind_of(end) == kind);
         100.0 * so.count() as f64 / ends.len().max(1) as f64
     };
     let mut seconds: Vec<f64> = ends.iter().map(|end| end.seconds as f64).collect();
     seconds.sort_by(f64::total_cmp);
     Outlook {
         green_percent: 100.0 * world.green_errors,
-        promoted_percent: share(Some("promoted")),
-        inconclusive_percent: share(Some("inconclusive")),
-        rolled_back_percent: share(Some("rolled_back")),
+        promoted_percent: share(Some(OutcomeKind::Promoted)),
+        inconclusive_percent: share(Some(OutcomeKind::Inconclusive)),
+        rolled_back_percent: share(Some(OutcomeKind::RolledBack)),
         waiting_percent: share(None),
         half_seconds: part(&seconds, 0.5).unwrap_or(0.0),
         most_seconds: part(&seconds, 0.9).unwrap_or(0.0),

@@ -63,6 +63,38 @@ pub struct Note {
     pub text: String,
 }
 
+/// What a line means for a person: its colour on a terminal, its level in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Green was promoted.
+    Good,
+    /// A verdict against green.
+    Bad,
+    /// Something may need a person.
+    Alert,
+    /// Traffic or the rollout moved.
+    Change,
+    /// Anything else.
+    Plain,
+}
+
+/// The first word of the line on a promotion. Its kind is that of every verdict, and stored lines have no field for the
+/// outcome: only [`Note::tone`] looks at it.
+pub const PROMOTED: &str = "promoted";
+
+impl Note {
+    /// What the line means for a person.
+    pub fn tone(&self) -> Tone {
+        match self.kind.as_str() {
+            "verdict" if self.text.starts_with(PROMOTED) => Tone::Good,
+            "verdict" => Tone::Bad,
+            "health" | "trouble" | "finding" => Tone::Alert,
+            "weight" | "start" => Tone::Change,
+            _ => Tone::Plain,
+        }
+    }
+}
+
 /// A rollout as recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedRollout {

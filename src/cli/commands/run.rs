@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::control::view::{RolloutView, ServiceView, View};
 use crate::control::{CommandError, ControlCommand};
 use crate::core::answers::Expected;
+use crate::core::phase::PhaseKind;
 use crate::core::plan::Strategy;
 use crate::daemon::inputs::DaemonInputs;
 use crate::daemon::process::{self, Prepared, Process};
@@ -244,7 +245,9 @@ fn find(view: &View, rollout: i64) -> Option<(&ServiceView, &RolloutView)> {
 /// Prints the outcome, and returns its exit code.
 fn ended(global: &Global, service: &ServiceView, rollout: &RolloutView) -> Exit {
     let outcome = rollout.outcome.as_deref().unwrap_or_default();
-    let exit = progress::exit(outcome).unwrap_or(Exit::Internal);
+    let exit = rollout
+        .outcome_kind()
+        .map_or(Exit::Internal, progress::exit);
     let facts = Ended {
         service: &service.name,
         rollout: rollout.id,
@@ -378,7 +381,7 @@ async fn follow_local(
                 let Some((service, view)) = find(&view, rollout) else { continue };
                 teller.heartbeat(service, view);
                 // A process that goes on serving reports at once; one that exits waits until the pool has drained.
-                let settled = view.phase == "finished" || view.phase == "promoted";
+                let settled = matches!(view.phase_kind(), Some(PhaseKind::Finished | PhaseKind::Promoted));
                 if view.outcome.is_some() && (!args.exit || settled) {
                     while let Ok(note) = notes.try_recv() {
                         teller.note(&note);
@@ -406,7 +409,7 @@ fn unfinished(view: &View, service: Option<&str>) -> Option<i64> {
         let rollout = service
             .rollout
             .as_ref()
-            .filter(|rollout| rollout.phase != "finished");
+            .filter(|rollout| rollout.phase_kind() != Some(PhaseKind::Finished));
         rollout.map(|rollout| rollout.id)
     })
 }

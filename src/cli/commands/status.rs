@@ -8,6 +8,8 @@ use crate::control::mirrored;
 use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
 use crate::core::judge::Report;
 use crate::core::judge::words::grouped;
+use crate::core::outcome::OutcomeKind;
+use crate::core::phase::PhaseKind;
 use crate::core::time::span;
 use crate::exit::Exit;
 use std::io::IsTerminal;
@@ -275,7 +277,9 @@ fn pool_row(color: &str, pool: &PoolView) -> [String; 9] {
 fn stand(rollout: &RolloutView) -> String {
     let phase = rollout.phase.replace('_', " ");
     match &rollout.outcome {
-        Some(outcome) if rollout.phase == "finished" => outcome.replace('_', " "),
+        Some(outcome) if rollout.phase_kind() == Some(PhaseKind::Finished) => {
+            outcome.replace('_', " ")
+        }
         Some(outcome) if *outcome != rollout.phase => {
             format!("{} ({phase})", outcome.replace('_', " "))
         }
@@ -385,33 +389,40 @@ fn step_row(step: &StepView, here: f64) -> [String; 4] {
 
 /// The possible next commands.
 fn next(service: &str, rollout: &RolloutView) -> String {
-    match rollout.phase.as_str() {
+    match rollout.phase_kind() {
         _ if stranded(rollout) => format!(
             "bring blue back, or accept green with `shifter promote {service}`: nothing goes on by itself, and `shifter abort {service}` would leave no one to answer"
         ),
-        "awaiting_approval" => format!(
+        Some(PhaseKind::AwaitingApproval) => format!(
             "`shifter approve {service}` lets it go on, `shifter abort {service}` goes back to blue"
         ),
-        "paused" => format!(
+        Some(PhaseKind::Paused) => format!(
             "`shifter resume {service}` lets it go on, `shifter abort {service}` goes back to blue"
         ),
-        "promoted" => format!(
+        Some(PhaseKind::Promoted) => format!(
             "green is the version now; `shifter rollback {service}` goes back while the old one is warm"
         ),
-        "rolling_back" => {
+        Some(PhaseKind::RollingBack) => {
             "nothing to do: new requests go to blue, those in flight on green finish".to_owned()
         }
-        "finished" => match rollout.outcome.as_deref() {
-            Some("promoted") | None => format!("`shifter run {service}` starts the next rollout"),
+        Some(PhaseKind::Finished) => match rollout.outcome_kind() {
+            Some(OutcomeKind::Promoted) | None => {
+                format!("`shifter run {service}` starts the next rollout")
+            }
             Some(_) => format!(
                 "`shifter explain {}` says why; `shifter run {service}` tries again",
                 rollout.id
             ),
         },
-        "starting" | "warming" | "smoke_testing" | "running_hooks" => format!(
+        Some(
+            PhaseKind::Starting
+            | PhaseKind::Warming
+            | PhaseKind::SmokeTesting
+            | PhaseKind::RunningHooks,
+        ) => format!(
             "nothing to do: it goes on by itself; `shifter abort {service}` gives green up before any user sees it"
         ),
-        _ => format!(
+        Some(PhaseKind::Shifting) | None => format!(
             "nothing to do: it goes on by itself; `shifter abort {service}` goes back to blue, `shifter promote {service}` skips to the last share"
         ),
     }

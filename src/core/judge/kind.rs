@@ -1,44 +1,36 @@
 //! The kinds of verdicts: one list for labels, the API and files, which no other list can contradict.
 
 use super::Verdict;
+use strum::{IntoStaticStr, VariantArray};
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
-        /// A verdict without its numbers.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum VerdictKind {
-            $($(#[$doc])* $kind,)+
-        }
-
-        impl VerdictKind {
-            /// Every kind; its index is `kind as usize`.
-            pub const ALL: &[VerdictKind] = &[$(VerdictKind::$kind,)+];
-
-            /// The name in labels and in the API.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(VerdictKind::$kind => $name,)+
-                }
-            }
-        }
-    };
+/// A verdict without its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum VerdictKind {
+    /// Green is as good as blue.
+    Pass,
+    /// Green is worse.
+    Fail,
+    /// Nothing is proven yet.
+    Inconclusive,
+    /// Green serves alone and looks worse than blue's past.
+    Suspect,
+    /// Green looks slower in a share too small for a fair comparison.
+    Unconfirmed,
+    /// Nothing is proven, and blue itself fails grossly.
+    BlueFails,
+    /// There is nothing to judge.
+    NoData,
 }
 
-kinds! {
-    /// Green is as good as blue.
-    Pass = "pass",
-    /// Green is worse.
-    Fail = "fail",
-    /// Nothing is proven yet.
-    Inconclusive = "inconclusive",
-    /// Green serves alone and looks worse than blue's past.
-    Suspect = "suspect",
-    /// Green looks slower in a share too small for a fair comparison.
-    Unconfirmed = "unconfirmed",
-    /// Nothing is proven, and blue itself fails grossly.
-    BlueFails = "blue_fails",
-    /// There is nothing to judge.
-    NoData = "no_data",
+impl VerdictKind {
+    /// Every kind; its index is `kind as usize`.
+    pub const ALL: &'static [VerdictKind] = VerdictKind::VARIANTS;
+
+    /// The name in labels and in the API.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl Verdict {

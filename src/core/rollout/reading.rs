@@ -3,6 +3,7 @@
 use crate::core::event::Event;
 use crate::core::judge::Verdict;
 use crate::core::outcome::Outcome;
+use crate::core::phase::PhaseKind;
 use crate::core::plan::{Plan, Step};
 use crate::core::rollout::{Phase, Rollout};
 use crate::core::time::Time;
@@ -23,6 +24,24 @@ impl Rollout {
     /// The plan that the rollout follows.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The phase as the API and labels name it.
+    pub fn phase_kind(&self) -> PhaseKind {
+        match &self.phase {
+            Phase::Running { .. } => match self.step() {
+                Some(Step::Start) => PhaseKind::Starting,
+                Some(Step::Warm) => PhaseKind::Warming,
+                Some(Step::Smoke) => PhaseKind::SmokeTesting,
+                Some(Step::Hooks { .. }) => PhaseKind::RunningHooks,
+                Some(Step::Approve) => PhaseKind::AwaitingApproval,
+                Some(Step::Shift { .. } | Step::Retire) | None => PhaseKind::Shifting,
+            },
+            Phase::Paused { .. } => PhaseKind::Paused,
+            Phase::Promoted => PhaseKind::Promoted,
+            Phase::RollingBack { .. } => PhaseKind::RollingBack,
+            Phase::Finished { .. } => PhaseKind::Finished,
+        }
     }
 
     /// The index of the step under way, paused or not.

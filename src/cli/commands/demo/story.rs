@@ -4,8 +4,11 @@ use super::load::{self, SLOW, Seen};
 use super::{Args, Fault, Recipe, Stage};
 use crate::control::view::{RolloutView, ServiceView};
 use crate::control::{CommandError, ControlCommand};
+use crate::core::outcome::OutcomeKind;
+use crate::core::phase::PhaseKind;
 use crate::daemon::process::Process;
 use crate::store::journal::Note;
+use crate::store::saved::Tone;
 use anstyle::{AnsiColor, Style};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,21 +119,18 @@ impl<'a> Story<'a> {
         let failed = self.seen.failed.load(Relaxed) - failed_before;
         let asked = failed + self.seen.answered.load(Relaxed) - answered_before;
         let slow = self.seen.slow.load(Relaxed) - slow_before;
-        let outcome = rollout
-            .as_ref()
-            .and_then(|rollout| rollout.outcome.clone())
-            .unwrap_or_default();
+        let outcome = rollout.as_ref().and_then(RolloutView::outcome_kind);
         self.sum_up(
-            &outcome,
+            outcome,
             rollout.as_ref(),
             fault,
             [asked, failed, slow],
             started.elapsed(),
         );
         Ok(if fault == Fault::None {
-            outcome == "promoted"
+            outcome == Some(OutcomeKind::Promoted)
         } else {
-            outcome == "rolled_back"
+            outcome == Some(OutcomeKind::RolledBack)
         })
     }
 
@@ -152,7 +152,7 @@ impl<'a> Story<'a> {
                         self.stages[1].kill();
                         self.say(Style::new().dimmed(), "(shop 1.1 dies)");
                     }
-                    let over = rollout.phase == "finished";
+                    let over = rollout.phase_kind() == Some(PhaseKind::Finished);
                     if rollout.outcome.is_none() {
                         self.paint(service, &rollout);
                     }
@@ -169,11 +169,11 @@ impl<'a> Story<'a> {
 
     fn tell(&self, note: &Note) {
         let colored = |color: AnsiColor| Style::new().fg_color(Some(color.into())).bold();
-        let style = match note.kind.as_str() {
-            "verdict" if note.text.starts_with("promoted") => colored(AnsiColor::Green),
-            "verdict" | "health" => colored(AnsiColor::Red),
-            "weight" | "start" => colored(AnsiColor::Cyan),
-            _ => Style::new(),
+        let style = match note.tone() {
+            Tone::Good => colored(AnsiColor::Green),
+            Tone::Bad | Tone::Alert => colored(AnsiColor::Red),
+            Tone::Change => colored(AnsiColor::Cyan),
+            Tone::Plain => Style::new(),
         };
         self.say(style, &note.text);
     }
@@ -217,7 +217,7 @@ impl<'a> Story<'a> {
 
     fn sum_up(
         &self,
-        outcome: &str,
+        outcome: Option<OutcomeKind>,
         rollout: Option<&RolloutView>,
         fault: Fault,
         [asked, failed, slow]: [u64; 3],
@@ -228,11 +228,11 @@ impl<'a> Story<'a> {
             .and_then(|rollout| rollout.reason.clone().or_else(|| rollout.line.clone()))
             .unwrap_or_default();
         match outcome {
-            "promoted" => anstream::println!(
+            Some(OutcomeKind::Promoted) => anstream::println!(
                 "\n  {b}Promoted in {:.0} s.{b:#} {failed} of {asked} requests failed, about as many as before: users noticed nothing.\n",
                 took.as_secs_f64()
             ),
-            "rolled_back" => {
+            Some(OutcomeKind::RolledBack) => {
                 let harmed = if matches!(fault, Fault::Latency | Fault::Tail) {
                     format!(
                         "{slow} of {asked} requests took longer than {} ms",
@@ -248,7 +248,8 @@ impl<'a> Story<'a> {
                 );
             }
             other => anstream::println!(
-                "\n  {b}It ended {other}{b:#}, which this demo did not expect: {line}\n"
+                "\n  {b}It ended {}{b:#}, which this demo did not expect: {line}\n",
+                other.map_or("too late", OutcomeKind::name)
             ),
         }
     }
