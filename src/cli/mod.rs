@@ -56,10 +56,10 @@ pub struct Global {
     /// The admin socket of a running shifter; the configuration's, when not given.
     #[arg(long, global = true, env = "SHIFTER_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// The shape of facts on standard output.
+    /// The output format of facts on standard output.
     #[arg(long, short, global = true, env = "SHIFTER_OUTPUT", value_enum, default_value_t = output::Format::Text)]
     pub output: output::Format,
-    /// The least important message on standard error: error, warn, info, debug, trace.
+    /// The log level on standard error: error, warn, info, debug, trace.
     #[arg(long, global = true, env = "SHIFTER_LOG", value_name = "LEVEL")]
     pub log: Option<String>,
 }
@@ -73,15 +73,15 @@ pub enum Command {
     Serve(serve::Args),
     /// See it work within a minute: two built-in apps, load, a rollout and a fault
     Demo(demo::Args),
-    /// How things stand
+    /// Show services, their shares, and the rollout's progress
     Status(status::Args),
     /// Skip to the last share now; green stays judged there
     Promote(rollout::Args),
     /// Approve the step that waits for it
     Approve(rollout::Args),
-    /// No further step for now; bad news still takes green off
+    /// Pause the rollout at its share; failures still roll it back
     Pause(rollout::Args),
-    /// Go on with the plan
+    /// Resume a paused rollout
     Resume(rollout::Args),
     /// End the rollout: back to blue
     Abort(rollout::Args),
@@ -107,7 +107,7 @@ pub enum Command {
     Init(init::Args),
     /// Judge a recorded rollout again, as it was or with other margins
     Replay(replay::Args),
-    /// How far two equal versions differ on this app: the false rollbacks to expect, and what would mend them
+    /// Estimate the false rollbacks to expect, from a run of two equal versions, and suggest settings
     Calibrate(calibrate::Args),
     /// Completions for a shell
     Completions(completions::Args),

@@ -38,7 +38,7 @@ pub struct Args {
     /// The image of the new version: green's containers are made from blue's, on this image.
     #[arg(long, value_name = "NAME:TAG")]
     pub image: Option<String>,
-    /// End with the verdict's code instead of serving on; only when this process is the shifter.
+    /// Exit with the rollout's result instead of serving on (only where this process serves).
     #[arg(long)]
     pub exit: bool,
     /// Do not begin when there is not enough memory for two versions.
