@@ -50,7 +50,7 @@ pub enum BindError {
         path: PathBuf,
     },
     /// Something that is not a socket has the socket's name.
-    #[error("{} is there and is no socket; it was left as it is. Move it away, or set another path in [admin] socket", path.display())]
+    #[error("{} exists and is not a socket; it was not touched. Move it away, or set another path in [admin] socket", path.display())]
     NotASocket {
         /// The path.
         path: PathBuf,

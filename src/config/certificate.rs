@@ -247,7 +247,7 @@ fn private_key(raw: &Spanned<String>, dir: &Path) -> Check<PrivateKeyDer<'static
         let encrypted = bytes.windows(9).any(|word| word == b"ENCRYPTED");
         let (what, help) = if encrypted {
             (
-                "`key` names a file whose key has a password, and nobody is there to type it".to_owned(),
+                "`key` names a file whose key has a password, which cannot be typed here".to_owned(),
                 "take the password off: openssl pkey -in KEY -out NEW; keep the file readable for shifter alone",
             )
         } else {

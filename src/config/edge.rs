@@ -101,7 +101,7 @@ pub(crate) fn trust(raw: &RawProxy) -> Check<Trust> {
     {
         return Err(Problem::at(
             told.span(),
-            "`proxy_protocol` is on, and nobody is named who may speak it: every user could choose an address",
+            "`proxy_protocol` is on, and no peer is named that may speak it: every client could choose an address",
             "from whom?",
             "name the balancers in front: trusted_proxies = [\"10.0.0.0/8\"]",
         ));

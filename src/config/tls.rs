@@ -26,7 +26,7 @@ pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
     if certificates.is_empty() && acme.is_none() {
         return Err(Problem::at(
             table.span(),
-            "[proxy.tls] has no `certificates`: nobody could be met",
+            "[proxy.tls] has no `certificates`: no client could be served",
             "this table",
             "name one: certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]",
         ));

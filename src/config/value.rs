@@ -140,7 +140,7 @@ pub(crate) fn address(key: &str, raw: &Spanned<String>) -> Check<SocketAddr> {
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(Problem::at(
             raw.span(),
-            format!("`{key}` has port 0: nobody could find it"),
+            format!("`{key}` has port 0: no client could find it"),
             "port 0",
             "write a port from 1 to 65535",
         )),

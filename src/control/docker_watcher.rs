@@ -310,7 +310,7 @@ impl Controller {
             self.services[i].saved.running = saved;
             return false;
         }
-        let text = "the container that was promoted is not there any more; blue is again who the configuration names".to_owned();
+        let text = "the container that was promoted is not there any more; blue is again what the configuration names".to_owned();
         self.timeline.tell(&service, None, "trouble", text);
         self.want();
         true

@@ -268,7 +268,7 @@ impl Rollout {
             }
             (Step::Approve, Event::Tick) if spent >= self.plan.approve_deadline => {
                 let limit = shown(self.plan.approve_deadline);
-                let reason = format!("nobody approved within {limit}");
+                let reason = format!("no approval within {limit}");
                 self.roll_back(Outcome::Inconclusive { reason }, now)
             }
             _ => vec![],

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const CONNECTIONS: &str = "Open connections of users.";
-const TLS_FAILURES: &str = "Connections of users that did not come to TLS: not in time, no common version, no certificate of theirs.";
+const TLS_FAILURES: &str = "TLS handshakes of clients that failed: not in time, no common version, or no client certificate.";
 const CERTIFICATE: &str = "When a certificate that users see expires, in seconds of Unix time.";
 const UNROUTED: &str = "Requests whose host and path belong to no service.";
 const REFUSED: &str =
@@ -29,7 +29,7 @@ const ACCESS_DROPPED: &str =
     "Lines of the access log that were lost: the disk or the reader is too slow.";
 const CONTROLLER_UP: &str = "Whether the controller runs; traffic goes on without it.";
 const DOCKER_CONNECTED: &str =
-    "Whether Docker answers, or nobody asks it; nothing advances without it.";
+    "Whether Docker answers, or is not used; nothing advances without it.";
 const STATE_WRITABLE: &str = "Whether decisions can be recorded; weights do not grow without it.";
 const VERSION: &str = "Version of the routing table in force.";
 const RELOAD_OK: &str = "Whether the last attempt to reload the configuration succeeded.";

@@ -362,7 +362,7 @@ fn destination(service: &Service, decision: &Decision, told: &mut Explained) {
     let Some(spot) = decision.spot else {
         told.status = Some(503);
         told.why
-            .push(format!("{} has nobody who can answer", decision.color));
+            .push(format!("{} has no backend that can answer", decision.color));
         if service.pool(decision.color).is_empty() && !told.running {
             told.why
                 .push("where its containers are is known only to a shifter that runs".into());
@@ -372,7 +372,7 @@ fn destination(service: &Service, decision: &Decision, told: &mut Explained) {
     if spot.color != decision.serves {
         let (meant, takes) = (decision.serves, spot.color);
         told.why.push(format!(
-            "{meant} has nobody who can answer: {takes} takes it, charged to {meant}"
+            "{meant} has no backend that can answer: {takes} takes it, charged to {meant}"
         ));
     } else if !drawn {
         return;
@@ -397,7 +397,7 @@ fn destination(service: &Service, decision: &Decision, told: &mut Explained) {
 fn passed(service: &Service, at: usize, hindrance: RuleSkipped) -> String {
     let why = match hindrance {
         RuleSkipped::NoShare => "green has no share, and the rule is not `early`",
-        RuleSkipped::Nobody => "its pool has nobody who can answer",
+        RuleSkipped::Nobody => "its pool has no backend that can answer",
     };
     let rule = shown(&service.rules[at]);
     format!(

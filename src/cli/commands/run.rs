@@ -137,7 +137,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
         (None, Some(config)) => be_the_daemon(global, &args, config),
         (None, None) => {
             anstream::eprintln!(
-                "shifter: nobody answers on the socket, and there is no {} to serve by. Start `shifter serve`, or write one with `shifter init`",
+                "shifter: no shifter answers on the socket, and the configuration file {} does not exist. Start `shifter serve`, or write one with `shifter init`",
                 global.config.display()
             );
             Exit::Unreachable
@@ -391,7 +391,7 @@ async fn follow_local(
             }
             () = signals.stop() => {
                 anstream::eprintln!(
-                    "shifter: interrupted; green is taken off, and this process stops: nobody serves users then. `shifter serve` does"
+                    "shifter: interrupted: green is taken off, and this process stops. The service is then offline; `shifter serve` brings it back"
                 );
                 let _ = process.handle.order(service, ControlCommand::Abort).await;
                 return Ok(Exit::Interrupted);

@@ -6,7 +6,7 @@ use crate::core::plan::Step;
 use crate::core::rollout::Rollout;
 
 /// Why green's share cannot grow now.
-const BLIND: &str = "Docker does not answer, so nobody knows what runs: green gets no more until it does. `shifter rollback` works";
+const BLIND: &str = "Docker does not answer, so what runs is unknown: green gets no more until it does. `shifter rollback` works";
 
 impl Rollout {
     /// Why a person's request cannot be met now; `None` when it can.

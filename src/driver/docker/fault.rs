@@ -21,7 +21,7 @@ pub enum EngineError {
     Forbidden(String),
     /// A proxy in front of the engine denies the call.
     #[error(
-        "what stands before Docker forbids to {0}: allow that call there, or set `access` of [docker] to what it allows"
+        "the proxy in front of Docker's socket denied the call to {0}: allow that call there, or set `access` of [docker] to what it allows"
     )]
     Denied(&'static str),
     /// There is no API version that both sides know.
