@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use serde_json::{Value, json};
-use shifter::core::analysis::{Evidence, EvidenceKinds, Line, Past, Share};
+use shifter::core::analysis::{Evidence, EvidenceKinds, Past, RecordedLine, Share};
 use shifter::core::judge::{Policy, Terms};
 use shifter::core::stats::{History, PoolCounts, Tick};
 use shifter::core::weight::Weight;
@@ -88,7 +88,7 @@ fn recording_of_today() -> String {
         blue_can_answer: false,
         terms: Terms::default(),
     };
-    let mut lines = vec![Line::Policy(Box::new(policy))];
+    let mut lines = vec![RecordedLine::Policy(Box::new(policy))];
     lines.extend(evidence.start_share(share, &past));
     let pool = |requests, failed| PoolCounts {
         requests,

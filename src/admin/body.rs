@@ -3,7 +3,7 @@
 use crate::control::CommandOutcome;
 use crate::control::drill::DrillReport;
 use crate::control::view::{API_VERSION, ServiceView};
-use crate::core::analysis::Line;
+use crate::core::analysis::RecordedLine;
 use crate::core::answers::Expected;
 use crate::core::judge::Report;
 use crate::core::plan::Strategy;
@@ -195,5 +195,5 @@ pub struct Recording {
     pub rollout: i64,
     /// Oldest first.
     #[schema(value_type = Vec<Object>)]
-    pub lines: Vec<Line>,
+    pub lines: Vec<RecordedLine>,
 }

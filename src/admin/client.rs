@@ -7,7 +7,7 @@ use crate::admin::body::{
 use crate::admin::problem::Problem;
 use crate::control::drill::DrillReport;
 use crate::control::view::{ServiceView, View};
-use crate::core::analysis::Line;
+use crate::core::analysis::RecordedLine;
 use crate::core::table::Table;
 use crate::core::weight::Weight;
 use crate::exit::Exit;
@@ -223,7 +223,7 @@ impl Client {
     }
 
     /// The recorded input of the judge in a rollout.
-    pub async fn seconds(&self, rollout: i64) -> Result<Vec<Line>, ClientError> {
+    pub async fn seconds(&self, rollout: i64) -> Result<Vec<RecordedLine>, ClientError> {
         let answer: Recording = self.get(&format!("/v1/rollouts/{rollout}/seconds")).await?;
         Ok(answer.lines)
     }

@@ -4,7 +4,7 @@ use crate::cli::Global;
 use crate::cli::commands::explain;
 use crate::cli::connect;
 use crate::cli::output::narrate;
-use crate::core::analysis::Line;
+use crate::core::analysis::RecordedLine;
 use crate::exit::Exit;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,12 +15,19 @@ use std::path::Path;
 ///
 /// # Errors
 /// The exit code, after the message: no shifter, no such rollout, no recording, a damaged one.
-pub fn lines(global: &Global, which: Option<&str>, file: Option<&Path>) -> Result<Vec<Line>, Exit> {
+pub fn lines(
+    global: &Global,
+    which: Option<&str>,
+    file: Option<&Path>,
+) -> Result<Vec<RecordedLine>, Exit> {
     let lines = match file {
         Some(file) => from_file(file),
         None => from_shifter(global, which),
     }?;
-    if lines.iter().any(|line| matches!(line, Line::Second { .. })) {
+    if lines
+        .iter()
+        .any(|line| matches!(line, RecordedLine::Second { .. }))
+    {
         return Ok(lines);
     }
     narrate(
@@ -29,7 +36,7 @@ pub fn lines(global: &Global, which: Option<&str>, file: Option<&Path>) -> Resul
     Err(Exit::Usage)
 }
 
-fn from_shifter(global: &Global, which: Option<&str>) -> Result<Vec<Line>, Exit> {
+fn from_shifter(global: &Global, which: Option<&str>) -> Result<Vec<RecordedLine>, Exit> {
     let lines = connect::ask(global, async |client| {
         let Some(rollout) = explain::find(client, which).await? else {
             return Ok(None);
@@ -42,7 +49,7 @@ fn from_shifter(global: &Global, which: Option<&str>) -> Result<Vec<Line>, Exit>
     })
 }
 
-fn from_file(file: &Path) -> Result<Vec<Line>, Exit> {
+fn from_file(file: &Path) -> Result<Vec<RecordedLine>, Exit> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         narrate(&format!("shifter: cannot read {}: {error}", file.display()));
         Exit::Usage
@@ -80,11 +87,11 @@ const NEWER: &str = "Replay it with the version of shifter that recorded it, or 
 /// The form of the API's answer.
 #[derive(Deserialize)]
 struct Whole {
-    lines: Vec<Line>,
+    lines: Vec<RecordedLine>,
 }
 
 /// Parses a recording: the API's answer, a list of lines, or one line of JSON for each.
-fn parse(text: &str) -> Result<Vec<Line>, Broken> {
+fn parse(text: &str) -> Result<Vec<RecordedLine>, Broken> {
     let lines = match serde_json::from_str::<Value>(text) {
         Ok(Value::Array(entries)) => listed(serde_json::from_str(text), &entries),
         Ok(Value::Object(whole)) => match whole.get("lines").and_then(Value::as_array) {
@@ -105,7 +112,7 @@ fn parse(text: &str) -> Result<Vec<Line>, Broken> {
         _ => each_line(text),
     }?;
     match lines.first() {
-        Some(Line::Policy(_)) => Ok(lines),
+        Some(RecordedLine::Policy(_)) => Ok(lines),
         Some(_) => Err(Broken {
             line: 1,
             what: "the recording does not begin with a policy: its beginning is missing".to_owned(),
@@ -128,11 +135,11 @@ fn is_one_document(text: &str) -> bool {
 }
 
 fn listed(
-    read: Result<Vec<Line>, serde_json::Error>,
+    read: Result<Vec<RecordedLine>, serde_json::Error>,
     entries: &[Value],
-) -> Result<Vec<Line>, Broken> {
+) -> Result<Vec<RecordedLine>, Broken> {
     read.map_err(|error| {
-        let bad = |entry: &Value| Line::deserialize(entry).is_err();
+        let bad = |entry: &Value| RecordedLine::deserialize(entry).is_err();
         let sound = entries.iter().take_while(|entry| !bad(entry)).count();
         Broken {
             line: error.line(),
@@ -142,7 +149,7 @@ fn listed(
     })
 }
 
-fn each_line(text: &str) -> Result<Vec<Line>, Broken> {
+fn each_line(text: &str) -> Result<Vec<RecordedLine>, Broken> {
     let numbered = (1..).zip(text.lines());
     let full = numbered.filter(|(_, line)| !line.trim().is_empty());
     let read = full.map(|(number, line)| {
@@ -174,7 +181,7 @@ mod tests {
     use super::*;
     use crate::cli::commands::replay::tests::recording;
 
-    fn each(recorded: &[Line]) -> Vec<String> {
+    fn each(recorded: &[RecordedLine]) -> Vec<String> {
         let lines = recorded.iter();
         lines
             .map(|line| serde_json::to_string(line).unwrap())

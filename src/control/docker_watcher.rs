@@ -90,7 +90,7 @@ impl DockerWatcher {
 
 /// The state of one service's containers.
 #[derive(Default)]
-pub struct Seen {
+pub struct ObservedContainers {
     /// The containers of blue and green when last seen; `None` before.
     pub containers: [Option<Vec<Container>>; 2],
     /// Why a pool has ended, according to the engine.
@@ -374,7 +374,7 @@ impl ReportedProblems {
     }
 }
 
-impl Seen {
+impl ObservedContainers {
     /// Stops a running cleanup, which does not know the new state; it is repeated later.
     pub(in crate::control) fn stop_sweeping(&mut self) {
         if let Some(task) = self.sweeping.take() {

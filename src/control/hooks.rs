@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The facts passed to a hook.
 #[derive(Clone, Debug, serde::Serialize)]
-struct Facts {
+struct HookFacts {
     service: String,
     rollout: i64,
     at: &'static str,
@@ -33,7 +33,7 @@ impl Controller {
         if hooks.is_empty() {
             return;
         }
-        let facts = Facts {
+        let facts = HookFacts {
             service: state.route.service.clone(),
             rollout: run.saved.id,
             at: at.name(),
@@ -82,14 +82,14 @@ fn name(hook: &Hook) -> String {
     }
 }
 
-async fn call(hook: &Hook, facts: &Facts) -> Result<(), String> {
+async fn call(hook: &Hook, facts: &HookFacts) -> Result<(), String> {
     match &hook.what {
         HookCall::Exec(command) => exec(command, facts, hook.timeout).await,
         HookCall::Post(address) => post(address, facts, hook.timeout).await,
     }
 }
 
-async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Result<(), String> {
+async fn exec(command: &[String], facts: &HookFacts, limit: Duration) -> Result<(), String> {
     let told = [
         ("SHIFTER_SERVICE", facts.service.clone()),
         ("SHIFTER_ROLLOUT", facts.rollout.to_string()),
@@ -104,7 +104,7 @@ async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Result<(), 
     Err(format!("{status}: {text}"))
 }
 
-async fn post(address: &str, facts: &Facts, limit: Duration) -> Result<(), String> {
+async fn post(address: &str, facts: &HookFacts, limit: Duration) -> Result<(), String> {
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

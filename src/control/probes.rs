@@ -2,7 +2,7 @@
 
 use crate::config::{self, Service, Timed};
 use crate::control::controller::Controller;
-use crate::core::analysis::{Line, Trial};
+use crate::core::analysis::{RecordedLine, Trial};
 use crate::core::class::Class;
 use crate::core::fault::{self, Fault};
 use crate::core::stats::Limits;
@@ -96,20 +96,21 @@ impl Prober {
     }
 
     /// Judges the counts; the lines to record.
-    fn read(&mut self, trial: &mut Trial, now: Time) -> Vec<Line> {
+    fn read(&mut self, trial: &mut Trial, now: Time) -> Vec<RecordedLine> {
         let mut reading = self.cursor.read(&self.window, now);
         if reading.ticks.is_empty() {
             return vec![];
         }
         let judged = reading.ticks.iter();
-        let mut lines: Vec<Line> = judged.filter_map(|tick| trial.probe_second(tick)).collect();
+        let mut lines: Vec<RecordedLine> =
+            judged.filter_map(|tick| trial.probe_second(tick)).collect();
         let faults = std::mem::take(&mut reading.faults[Color::Green.index()]);
         let blue = &reading.spans[Color::Blue.index()];
         let limits = trial
             .probes_mut()
             .and_then(|probes| probes.span(blue, faults));
         if let Some(limits) = limits {
-            lines.push(Line::ProbeLimits(limits));
+            lines.push(RecordedLine::ProbeLimits(limits));
             self.renew(Some(limits), now);
         }
         lines

@@ -4,7 +4,7 @@ use crate::config::Service;
 use crate::control::probes::Prober;
 use crate::control::view::{RolloutView, StepView};
 use crate::control::{baseline, sources};
-use crate::core::analysis::{Line, Trial};
+use crate::core::analysis::{RecordedLine, Trial};
 use crate::core::answers::{AnswerKind, Expected};
 use crate::core::judge::{Content, Policy};
 use crate::core::plan::Step;
@@ -122,7 +122,7 @@ impl Run {
             recorded,
         };
         run.trial.switch_back(run.settings.switchback);
-        run.record(&Line::Policy(Box::new(policy)));
+        run.record(&RecordedLine::Policy(Box::new(policy)));
         run
     }
 
@@ -156,7 +156,7 @@ impl Run {
     }
 
     /// Adds a line to the recording.
-    pub fn record(&mut self, line: &Line) {
+    pub fn record(&mut self, line: &RecordedLine) {
         if let Ok(body) = serde_json::to_string(line) {
             self.lines.push((self.recorded, body));
             self.recorded += 1;

@@ -1,7 +1,7 @@
 //! The state of one service in the controller: its entry in the table, its evidence, its rollout.
 
 use crate::config::{PoolSpec, Service};
-use crate::control::docker_watcher::Seen;
+use crate::control::docker_watcher::ObservedContainers;
 use crate::control::run::Run;
 use crate::control::timeline;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
@@ -79,7 +79,7 @@ pub struct ServiceState {
     /// The last rollout that ended.
     pub last: Option<RolloutView>,
     /// The state of the service's containers, where its pools are containers.
-    pub docker: Seen,
+    pub docker: ObservedContainers,
     /// Counts of mirrored requests to greens before this one.
     pub mirrored_before: MirrorCounts,
     pub(in crate::control) histories: [History; 2],
@@ -119,7 +119,7 @@ impl ServiceState {
             run: None,
             lost: false,
             last: None,
-            docker: Seen::default(),
+            docker: ObservedContainers::default(),
             mirrored_before: MirrorCounts::default(),
             histories: Default::default(),
             recent: VecDeque::new(),

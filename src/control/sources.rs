@@ -19,7 +19,7 @@ const SAID_MAX: usize = 300;
 
 /// The facts passed to a source.
 #[derive(Clone, Debug)]
-struct Facts {
+struct SourceFacts {
     service: String,
     rollout: i64,
     releases: [String; 2],
@@ -46,7 +46,7 @@ impl Controller {
         if due.is_empty() {
             return;
         }
-        let facts = Facts {
+        let facts = SourceFacts {
             service: state.route.service.clone(),
             rollout: run.saved.id,
             releases: [run.saved.from.clone(), run.saved.to.clone()],
@@ -92,7 +92,7 @@ impl Controller {
     }
 }
 
-async fn ask(source: &Source, facts: &Facts) -> Reading {
+async fn ask(source: &Source, facts: &SourceFacts) -> Reading {
     let limit = source.timeout;
     let (at, asked) = match &source.asked {
         Asked::Exec(command) => return exec(command, facts, limit).await,
@@ -118,7 +118,7 @@ fn brief(said: &str) -> String {
     plain.take(SAID_MAX).collect()
 }
 
-async fn exec(command: &[String], facts: &Facts, limit: Duration) -> Reading {
+async fn exec(command: &[String], facts: &SourceFacts, limit: Duration) -> Reading {
     let [from, to] = &facts.releases;
     let told = [
         ("SHIFTER_SERVICE", facts.service.clone()),
@@ -146,7 +146,7 @@ struct Said {
     why: String,
 }
 
-async fn verdict(at: &Endpoint, facts: &Facts) -> Result<Reading, String> {
+async fn verdict(at: &Endpoint, facts: &SourceFacts) -> Result<Reading, String> {
     let [from, to] = &facts.releases;
     let rollout = facts.rollout.to_string();
     let told = [
@@ -189,7 +189,7 @@ async fn numbers(
     at: &Endpoint,
     query: &str,
     limit: &Limit,
-    facts: &Facts,
+    facts: &SourceFacts,
 ) -> Result<Reading, String> {
     let green = number(at, query, Color::Green, facts).await?;
     match limit.alone(green) {
@@ -202,7 +202,12 @@ async fn numbers(
 }
 
 /// The number of one pool.
-async fn number(at: &Endpoint, query: &str, color: Color, facts: &Facts) -> Result<f64, String> {
+async fn number(
+    at: &Endpoint,
+    query: &str,
+    color: Color,
+    facts: &SourceFacts,
+) -> Result<f64, String> {
     let query = query
         .replace("$pool", color.name())
         .replace("$release", &quoted(&facts.releases[color.index()]))

@@ -105,7 +105,7 @@ pub fn size_words(first: usize, last: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::analysis::{Evidence, Line, replay};
+    use crate::core::analysis::{Evidence, RecordedLine, replay};
     use crate::core::answers::Hearing;
     use crate::core::judge::{ContentPolicy, Control, Policy, Verdict};
     use crate::core::stats::{PoolCounts, Tick};
@@ -150,16 +150,16 @@ mod tests {
     }
 
     /// Lines of a rollout in which green's pages are empty.
-    fn recorded(policy: Policy) -> Vec<Line> {
+    fn recorded(policy: Policy) -> Vec<RecordedLine> {
         let mut evidence = Evidence::new(policy.clone(), false);
-        let start = Line::Start {
+        let start = RecordedLine::Start {
             last: false,
             control: Control::Concurrent,
             weight: 5_000,
             terms: Default::default(),
         };
         evidence.take(&start);
-        let mut lines = vec![Line::Policy(Box::new(policy)), start];
+        let mut lines = vec![RecordedLine::Policy(Box::new(policy)), start];
         for n in 0..60 {
             let mut sizes = [[0; SIZES]; 2];
             (sizes[0][8], sizes[1][0]) = (5, 5);
@@ -192,7 +192,7 @@ mod tests {
             .map(|line| serde_json::to_string(line).unwrap());
         let text: Vec<String> = text.collect();
         let read = text.iter().map(|line| serde_json::from_str(line).unwrap());
-        let read: Vec<Line> = read.collect();
+        let read: Vec<RecordedLine> = read.collect();
         let again = replay(&read, None);
         assert_eq!((again.users.seconds, again.users.differences), (60, vec![]));
         let Some((_, Verdict::Fail { reason })) = again.users.replayed else {
@@ -216,7 +216,7 @@ mod tests {
         let lines = recorded(old);
         let compared = lines
             .iter()
-            .filter(|line| matches!(line, Line::Contents(_)));
+            .filter(|line| matches!(line, RecordedLine::Contents(_)));
         assert_eq!(compared.count(), 0, "nothing is looked at");
         assert_eq!(replay(&lines, None).users.differences, []);
     }

@@ -130,7 +130,7 @@ impl Usual {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::analysis::{Evidence, Line, replay};
+    use crate::core::analysis::{Evidence, RecordedLine, replay};
     use crate::core::judge::{Control, Policy, Verdict};
     use crate::core::stats::{PoolCounts, Tick};
 
@@ -168,14 +168,14 @@ mod tests {
     }
 
     /// Lines of a rollout in which one page fails, as they are recorded.
-    fn recorded(policy: Policy) -> Vec<Line> {
+    fn recorded(policy: Policy) -> Vec<RecordedLine> {
         let mut evidence = Evidence::new(policy.clone(), false);
-        let mut lines = vec![Line::Policy(Box::new(policy))];
+        let mut lines = vec![RecordedLine::Policy(Box::new(policy))];
         let mut usual = Usual::default();
         usual.push(&[counts("GET /buy", 40, 0)], &Sample::default(), 1);
         lines.extend(evidence.remember_routes(&usual));
         assert_eq!(evidence.remember_routes(&usual), None, "once");
-        let start = Line::Start {
+        let start = RecordedLine::Start {
             last: false,
             control: Control::Concurrent,
             weight: 5_000,
@@ -214,7 +214,7 @@ mod tests {
             .iter()
             .map(|line| serde_json::to_string(line).unwrap())
             .collect();
-        let read: Vec<Line> = text
+        let read: Vec<RecordedLine> = text
             .iter()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
@@ -242,9 +242,9 @@ mod tests {
         let old: Policy = serde_json::from_value(policy).unwrap();
         assert_eq!((old.routes_share, old.routes_amber), (0.0, 0.0));
         let lines = recorded(old);
-        let without: Vec<Line> = lines
+        let without: Vec<RecordedLine> = lines
             .iter()
-            .filter(|line| !matches!(line, Line::Past(_) | Line::Routes(_)))
+            .filter(|line| !matches!(line, RecordedLine::Past(_) | RecordedLine::Routes(_)))
             .cloned()
             .collect();
         assert_eq!(replay(&without, None).users.differences, []);

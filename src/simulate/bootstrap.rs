@@ -4,7 +4,7 @@
 //! bootstrap: Künsch 1989), so bursts stay bursts. Where both had half of the requests the
 //! failures of a block change sides by chance: equal versions could have had either.
 
-use crate::core::analysis::Line;
+use crate::core::analysis::RecordedLine;
 use crate::core::judge::{Cause, Control, Judge, Metric, Policy};
 use crate::core::stats::{PoolCounts, Tick};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -26,12 +26,12 @@ pub struct Stretch {
 }
 
 /// The shares of a recording in which blue served beside green.
-pub fn stretches(lines: &[Line]) -> Vec<Stretch> {
+pub fn stretches(lines: &[RecordedLine]) -> Vec<Stretch> {
     let mut all: Vec<Stretch> = vec![];
     let mut beside = false;
     for line in lines {
         match line {
-            Line::Start {
+            RecordedLine::Start {
                 last,
                 control,
                 weight,
@@ -46,7 +46,7 @@ pub fn stretches(lines: &[Line]) -> Vec<Stretch> {
                     });
                 }
             }
-            Line::Second { tick, .. } if beside => {
+            RecordedLine::Second { tick, .. } if beside => {
                 if let Some(stretch) = all.last_mut() {
                     stretch.ticks.push(*tick);
                 }
@@ -201,11 +201,11 @@ pub(crate) mod tests {
 
     /// Two equal versions at one share of 50 %, 100 requests per second each; now and then one of them alone
     /// fails `burst` of its requests for three seconds.
-    pub(crate) fn equal(seconds: u64, burst: f64) -> Vec<Line> {
+    pub(crate) fn equal(seconds: u64, burst: f64) -> Vec<RecordedLine> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(7);
         let mut lines = vec![
-            Line::Policy(Box::default()),
-            Line::Start {
+            RecordedLine::Policy(Box::default()),
+            RecordedLine::Start {
                 last: false,
                 control: Control::Concurrent,
                 weight: HALF,
@@ -227,7 +227,7 @@ pub(crate) mod tests {
                 }
             };
             let (blue, green) = (pool(0, &mut rng), pool(1, &mut rng));
-            lines.push(Line::Second {
+            lines.push(RecordedLine::Second {
                 tick: Tick { blue, green },
                 verdict: Verdict::NoData,
             });
@@ -270,7 +270,7 @@ pub(crate) mod tests {
     #[test]
     fn a_share_without_blue_is_left_out() {
         let mut lines = equal(100, 0.0);
-        lines.push(Line::Start {
+        lines.push(RecordedLine::Start {
             last: true,
             control: Control::History(crate::core::stats::Baseline {
                 failure_rate: 0.01,

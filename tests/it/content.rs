@@ -6,7 +6,7 @@ use crate::support::client::{Client, get};
 use crate::support::load::{Load, Plan};
 use crate::support::shifter::{Home, PATIENT, STILL, outcome_of, phase_of};
 use shifter::admin::body::RunRequest;
-use shifter::core::analysis::Line;
+use shifter::core::analysis::RecordedLine;
 use shifter::core::answers::Expected;
 use shifter::core::contents::ContentSecond;
 use shifter::core::plan::Strategy;
@@ -211,14 +211,14 @@ async fn what_has_no_whole_body_of_its_own_is_not_compared() {
     let deadline = Instant::now() + PATIENCE;
     let counted: Vec<ContentSecond> = loop {
         let lines = home.client.seconds(rollout).await.unwrap();
-        let is_seen = |line: &Line| matches!(line, Line::Contents(_));
+        let is_seen = |line: &RecordedLine| matches!(line, RecordedLine::Contents(_));
         let last = lines.iter().rposition(is_seen).unwrap_or(lines.len());
         let later = lines[last..]
             .iter()
-            .filter(|line| matches!(line, Line::Second { .. }));
+            .filter(|line| matches!(line, RecordedLine::Second { .. }));
         if later.count() > 2 {
             let contents = lines.into_iter().filter_map(|line| match line {
-                Line::Contents(second) => Some(second),
+                RecordedLine::Contents(second) => Some(second),
                 _ => None,
             });
             break contents.collect();

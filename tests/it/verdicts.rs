@@ -7,7 +7,7 @@ use crate::support::load::{Load, Plan, size};
 use crate::support::shifter::{Home, PATIENT, QUICK, STILL, Shifter, outcome_of, phase_of};
 use shifter::admin::body::RunRequest;
 use shifter::control::view::ServiceView;
-use shifter::core::analysis::{Line, replay};
+use shifter::core::analysis::{RecordedLine, replay};
 use shifter::core::judge::Verdict;
 use shifter::core::plan::Strategy;
 use std::sync::atomic::Ordering::Relaxed;
@@ -660,7 +660,7 @@ async fn a_drill_measures_the_way_back() {
     load.stop_clean().await;
 }
 
-fn same(lines: &[Line]) -> Option<(usize, Verdict)> {
+fn same(lines: &[RecordedLine]) -> Option<(usize, Verdict)> {
     let again = replay(lines, None).users;
     assert!(
         again.seconds > 0 && again.differences.is_empty(),

@@ -1,7 +1,7 @@
 //! Puts the judges of a rollout in front of simulated traffic on a fixed schedule: one rollout, or thousands on some threads.
 
 use super::worlds::Traffic;
-use shifter::core::analysis::{Evidence, Line};
+use shifter::core::analysis::{Evidence, RecordedLine};
 use shifter::core::judge::{Control, Judge, Verdict};
 use shifter::core::stats::Limits;
 use shifter::core::weight::Weight;
@@ -67,9 +67,9 @@ pub(crate) fn drive(
     unreachable!("a schedule ends")
 }
 
-fn line(weight: f64, last: bool, control: Control) -> Line {
+fn line(weight: f64, last: bool, control: Control) -> RecordedLine {
     let weight = Weight::from_percent(100.0 * weight).unwrap_or(Weight::ALL);
-    Line::Start {
+    RecordedLine::Start {
         last,
         control,
         weight: weight.as_basis_points(),
@@ -83,7 +83,7 @@ pub(crate) fn start(evidence: &mut Evidence, traffic: &mut Traffic, weight: f64,
     evidence.take(&line(weight, last, Control::Concurrent));
     let limits = traffic.freeze(evidence.judge().margins());
     if let Some(limits) = limits {
-        evidence.take(&Line::Limits(limits));
+        evidence.take(&RecordedLine::Limits(limits));
     }
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64
     let baseline = traffic.past().baseline();
     evidence.take(&line(1.0, true, Control::History(baseline)));
     if let Some(limits) = baseline.limits {
-        evidence.take(&Line::Limits(Limits::alone(limits)));
+        evidence.take(&RecordedLine::Limits(Limits::alone(limits)));
         traffic.limit_to(limits);
     }
     let mut green = 0;

@@ -4,7 +4,7 @@ use crate::cli::Global;
 use crate::cli::output::{self, Table, percent};
 use crate::cli::recording_source;
 use crate::control::view::API_VERSION;
-use crate::core::analysis::{Line, lacking, words_on};
+use crate::core::analysis::{RecordedLine, lacking, words_on};
 use crate::core::judge::words::grouped;
 use crate::core::judge::{Metric, Verdict};
 use crate::core::time::span;
@@ -115,9 +115,9 @@ pub fn run(global: &Global, args: Args) -> Exit {
     }
 }
 
-fn calibrate(lines: &[Line], stretches: &[Stretch], rollouts: u64) -> Calibration {
+fn calibrate(lines: &[RecordedLine], stretches: &[Stretch], rollouts: u64) -> Calibration {
     let policy = lines.iter().rev().find_map(|line| match line {
-        Line::Policy(policy) => Some((**policy).clone()),
+        RecordedLine::Policy(policy) => Some((**policy).clone()),
         _ => None,
     });
     let policy = policy.unwrap_or_default();
@@ -134,10 +134,10 @@ fn calibrate(lines: &[Line], stretches: &[Stretch], rollouts: u64) -> Calibratio
             share: bootstrap::share(&alarms, confidence),
         })
         .collect();
-    let failed = |line: &Line| {
+    let failed = |line: &RecordedLine| {
         matches!(
             line,
-            Line::Second {
+            RecordedLine::Second {
                 verdict: Verdict::Fail { .. },
                 ..
             }
@@ -298,7 +298,7 @@ mod tests {
     use crate::core::judge::Policy;
     use crate::simulate::bootstrap::tests::equal;
 
-    fn calibrated(lines: &[Line]) -> Calibration {
+    fn calibrated(lines: &[RecordedLine]) -> Calibration {
         calibrate(lines, &bootstrap::stretches(lines), 100)
     }
 
@@ -343,7 +343,7 @@ mod tests {
     fn a_green_that_was_judged_worse_is_asked_about() {
         let mut lines = equal(600, 0.0);
         let fail = Verdict::Fail { reason: "x".into() };
-        if let Some(Line::Second { verdict, .. }) = lines.last_mut() {
+        if let Some(RecordedLine::Second { verdict, .. }) = lines.last_mut() {
             *verdict = fail;
         }
         assert!(text(&calibrated(&lines)).contains("were they the same version"));
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_policy_that_allows_no_failure_is_certain_whatever_the_confidence() {
         let mut lines = equal(600, 0.5);
-        lines[0] = Line::Policy(Box::new(Policy {
+        lines[0] = RecordedLine::Policy(Box::new(Policy {
             max_excess_failures: Some(0),
             ..Policy::default()
         }));

@@ -5,7 +5,7 @@ use crate::cli::output::{self, tame};
 use crate::cli::recording_source;
 use crate::control::view::API_VERSION;
 use crate::core::analysis::{
-    Again, Difference, EvidenceKinds, Line, Replay, lacking, replay, words_on,
+    Again, Difference, EvidenceKinds, RecordedLine, Replay, lacking, replay, words_on,
 };
 use crate::core::judge::{Policy, Verdict};
 use crate::core::time::span;
@@ -99,19 +99,22 @@ pub fn run(global: &Global, args: Args) -> Exit {
 }
 
 /// The recorded margins with the changes from the command line; `None` without changes.
-fn policy(args: &Args, lines: &[Line]) -> Option<Policy> {
+fn policy(args: &Args, lines: &[RecordedLine]) -> Option<Policy> {
     if args.confidence.is_none() && args.max_excess_failures.is_none() {
         return None;
     }
     let recorded = lines.iter().find_map(|line| match line {
-        Line::Policy(policy) => Some((**policy).clone()),
+        RecordedLine::Policy(policy) => Some((**policy).clone()),
         _ => None,
     });
     let mut policy = recorded.unwrap_or_default();
     if let Some(confidence) = args.confidence {
         policy.alpha = 1.0 - confidence;
         // Beside probes each judge has half of it.
-        if lines.iter().any(|line| matches!(line, Line::Probed { .. })) {
+        if lines
+            .iter()
+            .any(|line| matches!(line, RecordedLine::Probed { .. }))
+        {
             policy.alpha /= 2.0;
         }
     }
@@ -173,15 +176,15 @@ pub(crate) mod tests {
     use crate::core::stats::{PoolCounts, Tick};
 
     /// A recording of a green that fails every tenth request.
-    pub(crate) fn recording() -> Vec<Line> {
+    pub(crate) fn recording() -> Vec<RecordedLine> {
         let mut judge = Judge::new(Policy::default());
-        let start = Line::Start {
+        let start = RecordedLine::Start {
             last: false,
             control: Control::Concurrent,
             weight: 500,
             terms: Default::default(),
         };
-        let mut lines = vec![Line::Policy(Box::default()), start];
+        let mut lines = vec![RecordedLine::Policy(Box::default()), start];
         let pool = |requests, failed| PoolCounts {
             requests,
             failed,
@@ -195,7 +198,7 @@ pub(crate) mod tests {
                 green: pool(5, second % 2),
             };
             judge.tick(&tick);
-            lines.push(Line::Second {
+            lines.push(RecordedLine::Second {
                 tick,
                 verdict: judge.verdict(),
             });

@@ -1,6 +1,6 @@
 //! A whole rollout on simulated seconds, run by the code that the product runs.
 
-use super::{Line, Trial};
+use super::{RecordedLine, Trial};
 use crate::core::baseline::Places;
 use crate::core::judge::{Policy, Verdict};
 use crate::core::plan::{Plan, Step};
@@ -59,7 +59,7 @@ pub struct End {
     /// Green's last share above 0.
     pub share: Weight,
     /// Lines of the recording; empty unless they were requested.
-    pub lines: Vec<Line>,
+    pub lines: Vec<RecordedLine>,
 }
 
 /// A rollout under way on simulated seconds.
@@ -241,7 +241,7 @@ impl Course {
         self.end.silent |= undecided && self.actions.iter().any(moves);
     }
 
-    fn record(&mut self, lines: impl IntoIterator<Item = Line>) {
+    fn record(&mut self, lines: impl IntoIterator<Item = RecordedLine>) {
         if self.recorded {
             self.end.lines.extend(lines);
         }

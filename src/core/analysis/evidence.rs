@@ -1,6 +1,6 @@
 //! The judges of one rollout, and what green is compared with in a share.
 
-use super::{Fair, Line};
+use super::{Fair, RecordedLine};
 use crate::core::answers::AnswerKind;
 use crate::core::contents::ContentCounts;
 use crate::core::judge::{Control, Judge, Policy, Terms, Verdict};
@@ -66,7 +66,7 @@ impl Share {
 
 /// The judge of users' requests, the judge of probes, and the latency limits of the present share.
 ///
-/// Every input is a [`Line`]: the product makes lines and takes them, a replay takes recorded ones.
+/// Every input is a [`RecordedLine`]: the product makes lines and takes them, a replay takes recorded ones.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     judge: Judge,
@@ -122,12 +122,12 @@ impl Evidence {
     }
 
     /// Takes one recorded line; returns the verdict of the judge that the line is for, after a second.
-    pub fn take(&mut self, line: &Line) -> Option<Verdict> {
+    pub fn take(&mut self, line: &RecordedLine) -> Option<Verdict> {
         match line {
-            Line::Policy(policy) => {
+            RecordedLine::Policy(policy) => {
                 *self = Evidence::new((**policy).clone(), self.probes.is_some())
             }
-            Line::Start {
+            RecordedLine::Start {
                 last,
                 control,
                 terms,
@@ -141,29 +141,29 @@ impl Evidence {
                     probes.start_step(*last);
                 }
             }
-            Line::Limits(limits) => {
+            RecordedLine::Limits(limits) => {
                 self.limits = Some(*limits);
                 self.judge.set_limits(Some(*limits));
             }
-            Line::ProbeLimits(limits) => {
+            RecordedLine::ProbeLimits(limits) => {
                 if let Some(probes) = &mut self.probes {
                     probes.set_limits(*limits);
                 }
             }
-            Line::Past(past) => self.judge.remember_routes(past),
-            Line::Routes(second) => self.judge.count_routes(second),
-            Line::Contents(second) => self.judge.count_contents(second),
-            Line::Second { tick, .. } => {
+            RecordedLine::Past(past) => self.judge.remember_routes(past),
+            RecordedLine::Routes(second) => self.judge.count_routes(second),
+            RecordedLine::Contents(second) => self.judge.count_contents(second),
+            RecordedLine::Second { tick, .. } => {
                 self.judge.tick(tick);
                 return Some(self.judge.verdict());
             }
             // A replay lacks blue's counts of the windows: it gives up the staked evidence and takes the recorded
             // result.
-            Line::Suspected { part, .. } => {
+            RecordedLine::Suspected { part, .. } => {
                 self.stake(*part);
             }
-            Line::Switched { .. } => {}
-            Line::Probed { tick, .. } => {
+            RecordedLine::Switched { .. } => {}
+            RecordedLine::Probed { tick, .. } => {
                 return self.probes.as_mut().map(|probes| probes.take(tick).clone());
             }
         }
@@ -171,8 +171,8 @@ impl Evidence {
     }
 
     /// Begins a share; the lines to record.
-    pub fn start_share(&mut self, share: Share, past: &Past) -> Vec<Line> {
-        let mut lines = vec![Line::Start {
+    pub fn start_share(&mut self, share: Share, past: &Past) -> Vec<RecordedLine> {
+        let mut lines = vec![RecordedLine::Start {
             last: share.last,
             control: share.control(past),
             weight: share.weight.as_basis_points(),
@@ -180,7 +180,7 @@ impl Evidence {
         }];
         self.take(&lines[0]);
         let probed = self.probes.as_ref().and_then(Probes::limits);
-        lines.extend(probed.map(Line::ProbeLimits));
+        lines.extend(probed.map(RecordedLine::ProbeLimits));
         lines.extend(self.freeze(past));
         lines
     }
@@ -191,7 +191,7 @@ impl Evidence {
     }
 
     /// Freezes the latency limits of this share when blue has enough samples; the line to record when they are new.
-    pub fn freeze(&mut self, past: &Past) -> Option<Line> {
+    pub fn freeze(&mut self, past: &Past) -> Option<RecordedLine> {
         if self.limits.is_some() {
             return None;
         }
@@ -208,52 +208,52 @@ impl Evidence {
                 }
             }
         };
-        let line = Line::Limits(limits?);
+        let line = RecordedLine::Limits(limits?);
         self.take(&line);
         Some(line)
     }
 
     /// Freezes the limits once more, from the baseline's own times, when there are enough of them; the line to record.
-    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<Line> {
+    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<RecordedLine> {
         let times = self.fair.add(&self.judge, baseline)?;
         let (fail, pass) = self.judge.margins();
-        let line = Line::Limits(Limits::freeze(times, fail, pass)?);
+        let line = RecordedLine::Limits(Limits::freeze(times, fail, pass)?);
         self.fair.freeze();
         self.take(&line);
         Some(line)
     }
 
     /// Tells what blue did by route, once, before green has users; the line to record.
-    pub fn remember_routes(&mut self, usual: &Usual) -> Option<Line> {
+    pub fn remember_routes(&mut self, usual: &Usual) -> Option<RecordedLine> {
         let past = Some(usual.top()).filter(|past| self.judge.knows_no_route() && !past.is_empty());
-        let line = Line::Past(past?);
+        let line = RecordedLine::Past(past?);
         self.take(&line);
         Some(line)
     }
 
     /// Counts the second of users' requests that comes next by route; the line to record.
-    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
+    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<RecordedLine> {
         let second = self.judge.sort_routes(counted);
-        let line = (!second.counts.is_empty()).then_some(Line::Routes(second))?;
+        let line = (!second.counts.is_empty()).then_some(RecordedLine::Routes(second))?;
         self.take(&line);
         Some(line)
     }
 
     /// Counts the contents of answers in the next second of users' requests; the line to record. A green that serves
     /// alone is not compared.
-    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
+    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<RecordedLine> {
         let beside = self.control == Control::Concurrent;
         let second = beside.then(|| self.judge.sort_contents(counted))?;
-        let line = (!second.is_empty()).then_some(Line::Contents(second))?;
+        let line = (!second.is_empty()).then_some(RecordedLine::Contents(second))?;
         self.take(&line);
         Some(line)
     }
 
     /// Judges one second of users' requests; the line to record, with the judge's verdict in it.
-    pub fn second(&mut self, tick: &Tick) -> (Verdict, Line) {
+    pub fn second(&mut self, tick: &Tick) -> (Verdict, RecordedLine) {
         self.judge.tick(tick);
         let verdict = self.judge.verdict();
-        let line = Line::Second {
+        let line = RecordedLine::Second {
             tick: *tick,
             verdict: verdict.clone(),
         };
@@ -261,9 +261,9 @@ impl Evidence {
     }
 
     /// Judges one second of probes; the line to record, none where there are no probes.
-    pub fn probe_second(&mut self, tick: &Tick) -> Option<Line> {
+    pub fn probe_second(&mut self, tick: &Tick) -> Option<RecordedLine> {
         let verdict = self.probes.as_mut()?.take(tick).clone();
-        Some(Line::Probed {
+        Some(RecordedLine::Probed {
             tick: *tick,
             verdict,
         })

@@ -36,7 +36,7 @@ impl Fair {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Evidence, Line, Past, Share};
+    use super::super::{Evidence, Past, RecordedLine, Share};
     use super::*;
     use crate::core::judge::{Policy, Terms};
     use crate::core::stats::{History, SpanStats, Tick};
@@ -91,7 +91,7 @@ mod tests {
         }
         assert_eq!(evidence.freeze_fairly(&times(12, 199)), None, "too few");
         let line = evidence.freeze_fairly(&times(12, 1)).unwrap();
-        let Line::Limits(cold) = line else {
+        let RecordedLine::Limits(cold) = line else {
             panic!("{line:?}")
         };
         assert_eq!(evidence.limits(), Some(cold));

@@ -1,6 +1,6 @@
 //! Harm that green does to blue: the suspicion, the switchback, and their events for the state machine.
 
-use super::{Line, Trial};
+use super::{RecordedLine, Trial};
 use crate::core::judge::{Reference, Shared, Verdict};
 use crate::core::rollout::Event;
 use crate::core::stats::{History, SpanStats};
@@ -90,7 +90,7 @@ impl Trial {
         blue: &SpanStats,
         seconds: u64,
         salt: u64,
-    ) -> (Vec<Event>, Option<Line>) {
+    ) -> (Vec<Event>, Option<RecordedLine>) {
         let nothing = (vec![], None);
         if !self.judges() {
             return nothing;
@@ -113,7 +113,7 @@ impl Trial {
         blue: &SpanStats,
         seconds: u64,
         salt: u64,
-    ) -> (Vec<Event>, Option<Line>) {
+    ) -> (Vec<Event>, Option<RecordedLine>) {
         let nothing = (vec![], None);
         let (Some(settings), Some(shared)) = (self.harm.settings, &mut self.harm.shared) else {
             return nothing;
@@ -140,7 +140,7 @@ impl Trial {
         let switchback = Switchback::new(settings, share, weights, (stake, limit), seed);
         let green = switchback.green_on();
         self.harm.switchback = Some(switchback);
-        let line = Line::Suspected {
+        let line = RecordedLine::Suspected {
             reason: reason.clone(),
             part: STAKE,
         };
@@ -148,7 +148,11 @@ impl Trial {
         (events, Some(line))
     }
 
-    fn window_second(&mut self, blue: &SpanStats, seconds: u64) -> (Vec<Event>, Option<Line>) {
+    fn window_second(
+        &mut self,
+        blue: &SpanStats,
+        seconds: u64,
+    ) -> (Vec<Event>, Option<RecordedLine>) {
         let nothing = (vec![], None);
         let withheld = self.withheld();
         let Some(switchback) = &mut self.harm.switchback else {
@@ -181,7 +185,7 @@ impl Trial {
         };
         self.harm.switchback = None;
         self.suspect_anew();
-        (vec![event], Some(Line::Switched { reason, harmed }))
+        (vec![event], Some(RecordedLine::Switched { reason, harmed }))
     }
 
     /// Where a switchback stands, for people: `switchback: window 3 of 32, green off`.

@@ -7,7 +7,7 @@
 //!
 //! That a kind was switched off, or that a service has no pinned users, is no lack: its policy names it all the same.
 
-use super::Line;
+use super::RecordedLine;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -116,9 +116,9 @@ impl<'de> Deserialize<'de> for EvidenceKinds {
 }
 
 /// The kinds that at least a part of a recording cannot have.
-pub fn lacking(lines: &[Line]) -> EvidenceKinds {
+pub fn lacking(lines: &[RecordedLine]) -> EvidenceKinds {
     let policies = lines.iter().filter_map(|line| match line {
-        Line::Policy(policy) => Some(policy.evidence),
+        RecordedLine::Policy(policy) => Some(policy.evidence),
         _ => None,
     });
     let lacks = policies.fold(0, |lacks, has| lacks | !has.0);
@@ -281,12 +281,12 @@ mod tests {
                 evidence,
                 ..Policy::default()
             };
-            Line::Policy(Box::new(policy))
+            RecordedLine::Policy(Box::new(policy))
         };
         let all = EvidenceKinds::all();
         let some: EvidenceKinds = [Kind::Routes, Kind::Users].into_iter().collect();
         assert_eq!(
-            lacking(&[Line::Policy(Box::default())]),
+            lacking(&[RecordedLine::Policy(Box::default())]),
             EvidenceKinds::default()
         );
         assert_eq!(lacking(&[line(EvidenceKinds::default())]), all);

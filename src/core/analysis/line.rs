@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// One recorded line: an input of the judges, in order. Enough to judge a rollout again with byte-identical results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Line {
+pub enum RecordedLine {
     /// The first line of a rollout, and the first after a restart: the policy. Evidence begins anew.
     Policy(Box<Policy>),
     /// A share began.

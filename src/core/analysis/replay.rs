@@ -1,6 +1,6 @@
 //! Recorded lines, judged again.
 
-use super::{Evidence, Line};
+use super::{Evidence, RecordedLine};
 use crate::core::judge::{Judge, Policy, Verdict};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ impl Again {
 }
 
 /// Judges recorded lines again, with the recorded policy of users' judge or with another one.
-pub fn replay(lines: &[Line], policy: Option<Policy>) -> Again {
+pub fn replay(lines: &[RecordedLine], policy: Option<Policy>) -> Again {
     let mut again = Again {
         users: Replay::default(),
         probes: Replay::default(),
@@ -55,13 +55,15 @@ pub fn replay(lines: &[Line], policy: Option<Policy>) -> Again {
     };
     for (at, line) in lines.iter().enumerate() {
         let other = match (line, &policy) {
-            (Line::Policy(_), Some(policy)) => Some(Line::Policy(Box::new(policy.clone()))),
+            (RecordedLine::Policy(_), Some(policy)) => {
+                Some(RecordedLine::Policy(Box::new(policy.clone())))
+            }
             _ => None,
         };
         let said = again.evidence.take(other.as_ref().unwrap_or(line));
         let (replay, recorded) = match line {
-            Line::Second { verdict, .. } => (&mut again.users, verdict),
-            Line::Probed { verdict, .. } => (&mut again.probes, verdict),
+            RecordedLine::Second { verdict, .. } => (&mut again.users, verdict),
+            RecordedLine::Probed { verdict, .. } => (&mut again.probes, verdict),
             _ => continue,
         };
         if let Some(said) = said {

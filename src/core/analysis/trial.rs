@@ -1,6 +1,6 @@
 //! A rollout with everything that decides about it.
 
-use super::{Evidence, Harm, Line, Past, Share};
+use super::{Evidence, Harm, Past, RecordedLine, Share};
 use crate::core::contents::ContentCounts;
 use crate::core::fault::Faults;
 use crate::core::judge::{Cause, Judge, Policy, Report, Terms, Verdict};
@@ -121,7 +121,7 @@ impl Trial {
         weight: Weight,
         blue: &History,
         now: Time,
-    ) -> Vec<Line> {
+    ) -> Vec<RecordedLine> {
         self.verdict = None;
         self.sources.restart(now);
         self.watch_blue(before, weight, blue);
@@ -158,7 +158,7 @@ impl Trial {
     }
 
     /// Freezes the latency limits of this share when blue has enough samples; the line to record when they are new.
-    pub fn freeze(&mut self, blue: &History) -> Option<Line> {
+    pub fn freeze(&mut self, blue: &History) -> Option<RecordedLine> {
         if !self.judges() {
             return None;
         }
@@ -167,25 +167,25 @@ impl Trial {
     }
 
     /// Freezes the latency limits of this share once more, from the times of the baseline; the line to record.
-    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<Line> {
+    pub fn freeze_fairly(&mut self, baseline: &Histogram) -> Option<RecordedLine> {
         let judged = self.judges() && !self.withheld();
         judged.then(|| self.evidence.freeze_fairly(baseline))?
     }
 
     /// Records blue's counts by route once, before green has a share; the line to record.
-    pub fn remember_routes(&mut self, weight: Weight, usual: &Usual) -> Option<Line> {
+    pub fn remember_routes(&mut self, weight: Weight, usual: &Usual) -> Option<RecordedLine> {
         let begins = weight > Weight::NONE && self.rollout.step_index().is_some();
         begins.then(|| self.evidence.remember_routes(usual))?
     }
 
     /// Counts the second that is judged next by route; the line to record.
-    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<Line> {
+    pub fn routes(&mut self, counted: &[RouteCounts]) -> Option<RecordedLine> {
         let judged = self.judges() && !self.rollout.degraded();
         judged.then(|| self.evidence.routes(counted))?
     }
 
     /// Counts sizes and content types of answers in the second that is judged next; the line to record.
-    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<Line> {
+    pub fn contents(&mut self, counted: &[ContentCounts]) -> Option<RecordedLine> {
         let judged = self.judges() && !self.rollout.degraded();
         judged.then(|| self.evidence.contents(counted))?
     }
@@ -194,7 +194,7 @@ impl Trial {
     ///
     /// A window without green has no requests of green to judge. Beside a dead blue every green looks good: such
     /// seconds are no evidence, and are not judged.
-    pub fn second(&mut self, tick: &Tick, members: usize) -> Option<Line> {
+    pub fn second(&mut self, tick: &Tick, members: usize) -> Option<RecordedLine> {
         if !self.judges() || self.rollout.degraded() || self.withheld() {
             return None;
         }
@@ -204,7 +204,7 @@ impl Trial {
     }
 
     /// Judges one second of probes; the line to record.
-    pub fn probe_second(&mut self, tick: &Tick) -> Option<Line> {
+    pub fn probe_second(&mut self, tick: &Tick) -> Option<RecordedLine> {
         self.evidence.probe_second(tick)
     }
 
