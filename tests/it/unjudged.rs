@@ -1,7 +1,7 @@
 //! Requests that are routed and not judged, and one page that fails alone.
 
 use crate::support::backend::{Act, Backend};
-use crate::support::load::{Load, Plan, Line};
+use crate::support::load::{Line, Load, Plan};
 use crate::support::shifter::{Home, outcome_of, phase_of};
 use shifter::control::view::ServiceView;
 use shifter::core::plan::Strategy;
