@@ -142,6 +142,10 @@ impl ServiceState {
         if self.run.is_none() && !same_green {
             self.docker.containers[Color::Green.index()] = None;
         }
+        if settings.blue != self.settings.blue {
+            // Another pool may be of another Compose project.
+            self.saved.project = None;
+        }
         self.settings = settings;
         // For containers the file alone does not give the pool.
         if self.run.is_none() && !self.is_docker() {

@@ -62,11 +62,21 @@ pub fn of_one_project(
         return (containers, None);
     };
     let all = projects(&containers);
-    let [_, another, ..] = all.as_slice() else {
+    let strangers = all
+        .iter()
+        .any(|found| served.is_some_and(|served| served != *found));
+    let Some(last) = all.last().filter(|_| strangers || all.len() > 1) else {
         return (containers, None);
     };
     let chosen = served.filter(|served| all.contains(served));
-    let example = chosen.unwrap_or(another);
+    let example = chosen.unwrap_or(last);
+    if let (Some(served), None) = (served, chosen) {
+        let trouble = format!(
+            "`compose = \"{service}\"` finds containers of {} only, and {served} served before: none is taken, for users of one project must not meet the data of another. If the project has another name now, write `compose = \"{example}/{service}\"`",
+            all.join(", "),
+        );
+        return (vec![], Some(trouble));
+    }
     let trouble = format!(
         "`compose = \"{service}\"` finds containers of {} projects ({}): {}. Write `compose = \"{example}/{service}\"`",
         all.len(),
@@ -221,8 +231,18 @@ mod tests {
             let (taken, told) = of_one_project(&by, both(), served);
             assert_eq!((taken.len(), told), (2, None), "{by:?}");
         }
-        let one = both()[..1].to_vec();
-        assert_eq!(of_one_project(&alone, one, Some("gone")).0.len(), 1);
+        let only = |n: usize| both()[n..=n].to_vec();
+        assert_eq!(of_one_project(&alone, only(0), None).0.len(), 1);
+        assert_eq!(of_one_project(&alone, only(0), Some("prod")).1, None);
+        // Prod's container is being made anew, or comes up later than staging's after a reboot.
+        let (taken, told) = of_one_project(&alone, only(1), Some("prod"));
+        assert_eq!(names(&taken), [""; 0]);
+        let told = told.expect("a trouble");
+        assert!(
+            told.contains("prod served before") && told.contains("\"staging/api\""),
+            "{told}"
+        );
+        assert_eq!(of_one_project(&alone, vec![], Some("prod")), (vec![], None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::docker::fake::{still, users};
 use crate::support::client::get;
 use crate::support::fake::Fake;
-use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse};
+use crate::support::fake::faults::Fault::{self, Cut, Deaf, Hang, Refuse, Twist};
 use crate::support::shifter::outcome_of;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
@@ -152,7 +152,12 @@ async fn a_green_that_is_never_well_gets_no_user() {
 async fn a_check_of_the_service_decides_where_podman_runs_none() {
     let fake = Fake::start();
     fake.engine.state().never_checks = true;
-    let env = json!({ "Env": ["container=podman"] });
+    // Podman shows a variable that it sets itself in each container.
+    fake.faults.now(|call| {
+        call.is("GET /containers/{}/json")
+            .then_some(Twist("\"Env\":[", "\"Env\":[\"container=podman\","))
+    });
+    let env = json!({ "Env": ["A=1"] });
     fake.run_with(&fake.named("blue"), "app:blue", env);
     let shifter = fake.home(&still()).serve().await;
     let load = users(shifter.proxy);
