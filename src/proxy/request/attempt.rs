@@ -15,9 +15,11 @@ use crate::store::Clock;
 use pingora::Error;
 use pingora::http::RequestHeader;
 
-/// How often a request that no backend has begun to process is sent again: each connection may be
-/// at its end.
-const UNPROCESSED_MAX: u32 = 5;
+/// The maximum number of further attempts of a request that no backend has begun with.
+///
+/// Each connection may be at its end: where a server closes them after 20 requests and 8 come at once, four of ten attempts
+/// meet a GOAWAY. An attempt costs the backend nothing. Pingora's own limit is 16 attempts.
+const UNPROCESSED_MAX: u32 = 15;
 
 /// Chooses service, colour and backend, once for the whole request; the error is the status of our
 /// answer.
