@@ -240,7 +240,7 @@ fn pain_4_a_rollback_says_why_in_numbers() {
     let words = faults.words(1).unwrap();
     assert_eq!(
         words,
-        "worst route POST /checkout/{id} (31 of 41), mostly 503 (41 of 41)"
+        "worst route POST /checkout/{id} (31 of 41 failures), mostly 503 (41 of 41)"
     );
 }
 

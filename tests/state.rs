@@ -48,6 +48,8 @@ fn at_five_percent(folder: &Path) {
         reference: None,
         image: None,
         members: 1,
+        strict: false,
+        first: false,
         expect: vec![],
     };
     let mut saved = SavedRollout {

@@ -180,26 +180,9 @@ async fn table(State(shared): State<Shared>) -> Json<RoutingTable> {
 async fn run(
     State(shared): State<Shared>,
     Segment(service): Segment<String>,
-    JsonBody(RunRequest {
-        strategy,
-        supersede,
-        image,
-        strict,
-        expect,
-    }): JsonBody<RunRequest>,
+    JsonBody(asked): JsonBody<RunRequest>,
 ) -> Result<Json<Done>, Problem> {
-    order(
-        &shared,
-        named(&service),
-        ControlCommand::Run {
-            strategy,
-            supersede,
-            image,
-            strict,
-            expect,
-        },
-    )
-    .await
+    order(&shared, named(&service), ControlCommand::Run(asked.into())).await
 }
 
 /// Orders that take nothing but a service.

@@ -1,8 +1,8 @@
 //! Request and response bodies of the API, shared by server and client.
 
-use crate::control::CommandOutcome;
 use crate::control::drill::DrillReport;
 use crate::control::view::{API_VERSION, ServiceView};
+use crate::control::{CommandOutcome, RolloutRequest};
 use crate::core::analysis::RecordedLine;
 use crate::core::answers::Expected;
 use crate::core::judge::Report;
@@ -30,11 +30,27 @@ pub struct RunRequest {
     /// Refuse to begin when there is too little memory for two versions.
     #[serde(default)]
     pub strict: bool,
+    /// Where no blue is there, this is the first version, even if other containers look like it.
+    #[serde(default)]
+    pub first: bool,
     /// What green changes on purpose (`status`, `gave-up`, `last-byte`, `size`, `type`): reported
     /// in this rollout, and not judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>, example = json!(["status"]))]
     pub expect: Vec<Expected>,
+}
+
+impl From<RunRequest> for RolloutRequest {
+    fn from(asked: RunRequest) -> RolloutRequest {
+        RolloutRequest {
+            strategy: asked.strategy,
+            supersede: asked.supersede,
+            image: asked.image,
+            strict: asked.strict,
+            first: asked.first,
+            expect: asked.expect,
+        }
+    }
 }
 
 /// How to roll back; `{}` is usual.

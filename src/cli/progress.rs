@@ -63,9 +63,10 @@ impl ProgressPrinter {
         }
         self.last = Instant::now();
         let waits = rollout.phase_kind() == Some(PhaseKind::Starting);
-        let line = match (&rollout.line, &service.green) {
-            (_, Some(green)) if waits => output::members(&green.backends),
-            (Some(line), _) => line.clone(),
+        let line = match (&rollout.waits, &rollout.line, &service.green) {
+            (Some(missing), ..) => missing.clone(),
+            (_, _, Some(green)) if waits => output::members(&green.backends),
+            (_, Some(line), _) => line.clone(),
             _ => "no evidence yet".to_owned(),
         };
         let most = rollout

@@ -265,6 +265,7 @@ impl Controller {
             copying: state.settings.copy.clone(),
             replicas: u32::try_from(run.members).unwrap_or(1),
             strict: run.strict,
+            absent: None,
         };
         let (engine, access) = (self.watcher.engine.clone(), self.config.docker.access);
         let task = tokio::spawn(async move {

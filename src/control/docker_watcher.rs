@@ -3,6 +3,7 @@
 
 use crate::config::Service;
 use crate::control::controller::Controller;
+use crate::control::messages::sentence;
 use crate::core::plan::Step;
 use crate::core::rollout::Event;
 use crate::core::table::Color;
@@ -185,9 +186,10 @@ impl Controller {
         match news {
             ContainerUpdate::Lost(why) => {
                 if !was_lost {
-                    let end = if why.ends_with(['?', ')']) { "" } else { "." };
-                    let text =
-                        format!("{why}{end} Traffic goes on where it is, and nothing advances");
+                    let text = format!(
+                        "{} Traffic goes on where it is, and nothing advances",
+                        sentence(&why)
+                    );
                     self.timeline.tell("", None, "trouble", text);
                 }
                 self.watcher.lost = Some(why);

@@ -3,6 +3,7 @@
 use crate::config::{self, Access, PoolSpec};
 use crate::control::controller::Controller;
 use crate::control::handle::{CommandError, Message};
+use crate::control::messages::sentence;
 use crate::control::service_state::ServiceState;
 use crate::core::plan::Plan;
 use crate::core::rollout::Event;
@@ -37,7 +38,10 @@ impl Controller {
             return of_addresses(state, plan, image);
         }
         if let Some(why) = &self.watcher.lost {
-            return Err(CommandError::NotNow(format!("{why}. Nothing was changed")));
+            return Err(CommandError::NotNow(format!(
+                "{} Nothing was changed",
+                sentence(why)
+            )));
         }
         if !state.sighted(&self.watcher) {
             return Err(CommandError::NotNow(format!(
@@ -151,6 +155,7 @@ impl Controller {
             .unwrap_or_default();
         // A running container shows more of blue's settings than a stopped one.
         let like = blue.iter().find(|one| one.state.serves()).or(blue.first());
+        let places = state.places(&self.watcher);
         let order = Raise {
             owner: self.watcher.owner(&service, rollout),
             image,
@@ -159,6 +164,9 @@ impl Controller {
             copying: state.settings.copy.clone(),
             replicas: u32::try_from(run.members).unwrap_or(1),
             strict: run.strict,
+            absent: places
+                .filter(|_| !run.first)
+                .and_then(|[blue, _]| Some(blue?.by)),
         };
         let engine = self.watcher.engine.clone();
         let task = tokio::spawn(async move {

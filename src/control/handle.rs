@@ -17,22 +17,28 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+/// The options of a requested rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RolloutRequest {
+    /// Another strategy than the configured one.
+    pub strategy: Option<Strategy>,
+    /// End a rollout under way in favour of this one, instead of refusing this command.
+    pub supersede: bool,
+    /// The image of green's containers, where shifter makes them.
+    pub image: Option<String>,
+    /// Refuse to start with too little memory for two versions.
+    pub strict: bool,
+    /// Where no blue is there, this is the first version, whatever else runs.
+    pub first: bool,
+    /// What green changes on purpose: only reported in this rollout, not judged.
+    pub expect: Vec<Expected>,
+}
+
 /// A command from a person or a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlCommand {
     /// Start a rollout.
-    Run {
-        /// Another strategy than the configured one.
-        strategy: Option<Strategy>,
-        /// End a rollout under way in favour of this one, instead of refusing this command.
-        supersede: bool,
-        /// The image of green's containers, where shifter makes them.
-        image: Option<String>,
-        /// Refuse to start with too little memory for two versions.
-        strict: bool,
-        /// What green changes on purpose: only reported in this rollout, not judged.
-        expect: Vec<Expected>,
-    },
+    Run(RolloutRequest),
     /// Skip to the last share now; green stays judged there.
     Promote,
     /// Approve the waiting step.

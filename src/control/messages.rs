@@ -7,6 +7,16 @@ use crate::core::time::shown;
 use crate::core::weight::Weight;
 use crate::store::saved::PROMOTED;
 
+/// The text as a sentence of its own: with a full stop, where it has no end yet.
+pub fn sentence(text: &str) -> String {
+    let end = if text.ends_with(['.', '?', '!']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{text}{end}")
+}
+
 /// A line and its kind.
 pub struct Said {
     /// `phase`, `weight`, `verdict` or `end`.

@@ -26,6 +26,7 @@ mod orders;
 mod probes;
 mod program;
 pub mod publish;
+mod readiness;
 mod reload;
 mod resume;
 pub mod run;
@@ -41,4 +42,6 @@ mod waiting;
 pub mod warm;
 
 pub use controller::Controller;
-pub use handle::{Answer, CommandError, CommandOutcome, ControlCommand, Handle, Query};
+pub use handle::{
+    Answer, CommandError, CommandOutcome, ControlCommand, Handle, Query, RolloutRequest,
+};

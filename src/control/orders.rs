@@ -3,31 +3,16 @@
 use crate::control::controller::{Controller, Reply};
 use crate::control::drill::Drill;
 use crate::control::handle::{
-    Answer, CommandError, CommandOutcome, ControlCommand, Message, Query,
+    Answer, CommandError, CommandOutcome, ControlCommand, Message, Query, RolloutRequest,
 };
 use crate::control::run::Run;
 use crate::control::service_state::ServiceState;
 use crate::control::waiting::Waiting;
-use crate::core::answers::Expected;
-use crate::core::plan::Strategy;
 use crate::core::rollout::{Event, Phase};
 use crate::core::weight::Weight;
 use crate::store::Clock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
-
-/// The options of a requested rollout.
-#[derive(Clone, Debug)]
-pub(super) struct RolloutRequest {
-    /// Another strategy than the configured one.
-    pub(super) strategy: Option<Strategy>,
-    /// The image of green's containers.
-    pub(super) image: Option<String>,
-    /// Refuse to start with too little memory for two versions.
-    pub(super) strict: bool,
-    /// What green changes on purpose.
-    pub(super) expect: Vec<Expected>,
-}
 
 impl Controller {
     pub(super) fn take(&mut self, message: Message) {
@@ -120,21 +105,7 @@ impl Controller {
             }
         };
         match order {
-            ControlCommand::Run {
-                strategy,
-                supersede,
-                image,
-                strict,
-                expect,
-            } => {
-                let ask = RolloutRequest {
-                    strategy,
-                    image,
-                    strict,
-                    expect,
-                };
-                self.order_run(i, ask, supersede, reply);
-            }
+            ControlCommand::Run(ask) => self.order_run(i, ask, reply),
             ControlCommand::Drill => self.order_drill(i, reply),
             other => {
                 let answer = self.order_verb(i, other);
@@ -143,7 +114,7 @@ impl Controller {
         }
     }
 
-    fn order_run(&mut self, i: usize, ask: RolloutRequest, supersede: bool, reply: Reply) {
+    fn order_run(&mut self, i: usize, ask: RolloutRequest, reply: Reply) {
         let now = Clock::now();
         let service = self.services[i].route.service.clone();
         if self
@@ -159,13 +130,13 @@ impl Controller {
         if let Some(run) = &self.services[i].run {
             let promoted = *run.trial.rollout().phase() == Phase::Promoted;
             let (id, drain) = (run.saved.id, run.trial.rollout().plan().drain.as_secs());
-            if matches!(run.trial.rollout().phase(), Phase::RollingBack { .. }) && !supersede {
+            if matches!(run.trial.rollout().phase(), Phase::RollingBack { .. }) && !ask.supersede {
                 let _ = reply.send(Err(CommandError::NotNow(format!(
                     "rollout {id} of `{service}` is on its way back to blue: what is in flight on green has up to {drain} s. Ask again then, or with --supersede, which waits for it"
                 ))));
                 return;
             }
-            if !promoted && !supersede {
+            if !promoted && !ask.supersede {
                 let _ = reply.send(Err(CommandError::Busy {
                     service,
                     rollout: run.saved.id,

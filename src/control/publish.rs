@@ -95,6 +95,11 @@ impl Controller {
             api_version: API_VERSION.to_owned(),
             shifter_version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            config: self
+                .config_file
+                .as_deref()
+                .map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))
+                .map(|file| file.display().to_string()),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             table_version: snapshot.table.version,
             trouble: self

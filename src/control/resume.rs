@@ -3,8 +3,8 @@
 use crate::config::PoolSpec;
 use crate::control::controller::Controller;
 use crate::control::green::RolloutInputs;
+use crate::control::handle::RolloutRequest;
 use crate::control::handle::{CommandError, CommandOutcome, Message};
-use crate::control::orders::RolloutRequest;
 use crate::control::service_state::{RunState, ServiceState};
 use crate::control::timeline;
 use crate::control::{crash, smoke, warm};
@@ -52,6 +52,8 @@ impl Controller {
             reference: None,
             image: begin.image.clone(),
             members: begin.members,
+            strict: ask.strict,
+            first: ask.first,
             expect: ask.expect.clone(),
         };
         saved.state = serde_json::to_string(&kept).unwrap_or_default();
@@ -68,7 +70,7 @@ impl Controller {
         state.begin(saved, rollout, &ask.expect, false, 0);
         if let Some(run) = &mut state.run {
             (run.image, run.members) = (begin.image, begin.members);
-            run.strict = ask.strict;
+            (run.strict, run.first) = (ask.strict, ask.first);
         }
         self.want();
         self.timeline
@@ -111,6 +113,7 @@ impl Controller {
             run.trial.keep(kept.past);
             run.trial.keep_reference(kept.reference);
             (run.image, run.members) = (kept.image, kept.members);
+            (run.strict, run.first) = (kept.strict, kept.first);
         }
         state.docker.restart_due = state.is_docker();
         if state.is_docker() {

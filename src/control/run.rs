@@ -43,6 +43,8 @@ pub struct Run {
     pub image: Option<String>,
     /// Refuse to start with too little memory for two versions.
     pub strict: bool,
+    /// It was stated that this is the first version.
+    pub first: bool,
     /// What green changes on purpose: only reported in this rollout, not judged.
     pub expect: Vec<Expected>,
     /// Kinds of answers that were reported.
@@ -112,6 +114,7 @@ impl Run {
             lost: [false; 2],
             image: None,
             strict: false,
+            first: false,
             expect: vec![],
             told: vec![],
             members: 1,
@@ -197,6 +200,7 @@ impl Run {
                 .accused()
                 .and_then(Outcome::reason)
                 .map(str::to_owned),
+            waits: None,
             line: self.line(),
             verdict: self.trial.verdict().cloned(),
             probes: self.trial.probes().map(Probes::line),
@@ -207,15 +211,23 @@ impl Run {
     fn steps(&self) -> Vec<StepView> {
         let current = self.trial.rollout().step_index();
         let over = current.is_none();
+        let plan = self.trial.rollout().plan();
+        let promoted = *self.trial.rollout().phase() == Phase::Promoted;
         let seconds = |span: &Duration| Some(span.as_secs_f64());
         let step = |(i, step): (usize, &Step)| {
             let (hold_seconds, deadline_seconds) = match step {
                 Step::Shift { hold, deadline, .. } => (seconds(hold), seconds(deadline)),
+                // Blue is kept warm, then drained.
+                Step::Retire => (
+                    seconds(&plan.keep_blue),
+                    seconds(&(plan.keep_blue + plan.drain)),
+                ),
                 _ => (None, None),
             };
             let state = match current {
                 Some(at) if i == at => "current",
                 Some(at) if i < at => "done",
+                _ if promoted && *step == Step::Retire => "current",
                 _ if over && self.trial.rollout().outcome() == Some(&Outcome::Promoted) => "done",
                 _ if over && i < self.reached => "done",
                 _ if over && i == self.reached => "ended",
@@ -229,13 +241,6 @@ impl Run {
                 state: state.to_owned(),
             }
         };
-        self.trial
-            .rollout()
-            .plan()
-            .steps
-            .iter()
-            .enumerate()
-            .map(step)
-            .collect()
+        plan.steps.iter().enumerate().map(step).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{PoolSpec, Service};
 use crate::control::docker_watcher::ObservedContainers;
+use crate::control::readiness;
 use crate::control::run::Run;
 use crate::control::timeline;
 use crate::control::view::{BackendView, PoolView, RolloutView, ServiceView};
@@ -59,6 +60,12 @@ pub struct RunState {
     /// Number of members that green is to have.
     #[serde(default)]
     pub members: usize,
+    /// Refuse to start with too little memory for two versions.
+    #[serde(default)]
+    pub strict: bool,
+    /// It was stated that this is the first version.
+    #[serde(default)]
+    pub first: bool,
     /// What green changes on purpose: only reported in this rollout, not judged.
     #[serde(default)]
     pub expect: Vec<Expected>,
@@ -207,6 +214,8 @@ impl ServiceState {
             reference: run.trial.reference(),
             image: run.image.clone(),
             members: run.members,
+            strict: run.strict,
+            first: run.first,
             expect: run.expect.clone(),
         })
     }
@@ -377,6 +386,7 @@ impl ServiceState {
                 ..self.pool_view(color, backends.unwrap_or_default())
             }
         };
+        let green = published.map_or(&[][..], |published| &published.pools[Color::Green.index()]);
         let seen = self.run.as_ref().map(|run| &run.step_spans);
         let total = seen.map_or(0, |spans| spans[0].requests + spans[1].requests);
         ServiceView {
@@ -400,7 +410,10 @@ impl ServiceState {
             rollout: self
                 .run
                 .as_ref()
-                .map(|run| run.view(now))
+                .map(|run| RolloutView {
+                    waits: readiness::missing(self, green, now),
+                    ..run.view(now)
+                })
                 .or_else(|| self.last.clone()),
         }
     }

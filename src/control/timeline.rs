@@ -8,6 +8,9 @@ use tokio::sync::broadcast;
 /// Lines that a slow listener may lag behind before it must catch up from the journal.
 const LAG: usize = 1_024;
 
+/// The log target of the lines: a command that prints them itself leaves them out of the log.
+pub const LOG_TARGET: &str = "shifter::timeline";
+
 /// Writes and publishes the lines of the narration.
 pub struct Timeline {
     /// The journal behind it.
@@ -54,8 +57,10 @@ impl Timeline {
         let (kind, text) = (note.kind.as_str(), note.text.as_str());
         // Lines that may need action are logged at every usual level.
         match note.tone() {
-            Tone::Bad | Tone::Alert => tracing::warn!(service, rollout, kind, "{text}"),
-            _ => tracing::info!(service, rollout, kind, "{text}"),
+            Tone::Bad | Tone::Alert => {
+                tracing::warn!(target: LOG_TARGET, service, rollout, kind, "{text}");
+            }
+            _ => tracing::info!(target: LOG_TARGET, service, rollout, kind, "{text}"),
         }
         let written = self.journal.note(&mut note);
         if self.watch(written).is_err() {

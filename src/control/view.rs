@@ -18,6 +18,9 @@ pub struct View {
     pub shifter_version: String,
     /// The process.
     pub pid: u32,
+    /// Its configuration file; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Seconds since its start.
     pub uptime_seconds: f64,
     /// The version of the routing table.
@@ -160,6 +163,9 @@ pub struct RolloutView {
     /// The judge's current verdict.
     #[schema(value_type = Option<Object>)]
     pub verdict: Option<Verdict>,
+    /// What the start of green waits for, in one line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// The verdict in one line for people.
     pub line: Option<String>,
     /// The results of shifter's own probe requests in one line, where there are some.

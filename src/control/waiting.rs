@@ -1,7 +1,7 @@
 //! Run commands that cannot begin yet: another rollout is in the way, or the containers have not been seen.
 
 use crate::control::controller::{Controller, Reply};
-use crate::control::orders::RolloutRequest;
+use crate::control::handle::RolloutRequest;
 use std::time::{Duration, Instant};
 
 /// How long a run command waits for the engine to name the containers of the pools.

@@ -80,25 +80,26 @@ impl Faults {
     }
 
     /// What most failed requests have in common, in a pool of `backends` backends:
-    /// `worst route POST /checkout (31 of 41), mostly 503 (40 of 41), worst backend 10.0.0.3:80 (41 of 41)`.
+    /// `worst route POST /checkout (31 of 41 failures), mostly 503 (40 of 41), worst backend 10.0.0.3:80 (41 of 41)`.
     ///
     /// A backend is named when it has clearly more than its part: more than halfway from an even part to all of them.
     pub fn words(&self, backends: usize) -> Option<String> {
         let common = |what, tally, part| {
             let (name, times) = most(tally)?;
             let clearly = name != OTHERS && times as f64 >= part * self.total as f64;
-            clearly.then(|| format!("{what} {name} ({times} of {})", self.total))
+            clearly.then(|| format!("{what} {name} ({times} of {}", self.total))
         };
         let part = (1.0 + 1.0 / backends.max(1) as f64) / 2.0;
         let backend = (backends > 1).then(|| common("worst backend", &self.backends, part));
-        let words: Vec<String> = [
+        let words = [
             common("worst route", &self.routes, 0.5),
             common("mostly", &self.how, 0.5),
             backend.flatten(),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        ];
+        // What the numbers count is named once.
+        let ends = std::iter::once(" failures)").chain(std::iter::repeat(")"));
+        let words = words.into_iter().flatten().zip(ends);
+        let words: Vec<String> = words.map(|(text, end)| text + end).collect();
         (!words.is_empty()).then(|| words.join(", "))
     }
 }
@@ -243,7 +244,7 @@ mod tests {
         for n in 0..10 {
             faults.add(fault("reset", &format!("GET /{n}"), "a"));
         }
-        let named = "worst route POST /checkout (31 of 41), mostly 503 (31 of 41)";
+        let named = "worst route POST /checkout (31 of 41 failures), mostly 503 (31 of 41)";
         assert_eq!(faults.words(1).as_deref(), Some(named));
         let three = format!("{named}, worst backend b (31 of 41)");
         assert_eq!(faults.words(3).as_deref(), Some(three.as_str()));

@@ -285,11 +285,17 @@ impl Rollout {
         let warm_over = now.since(self.since) >= self.plan.keep_blue;
         let drain_over = now.since(self.since) >= self.plan.keep_blue + self.plan.drain;
         match event {
-            Event::Abort(reason) => self.roll_back(Outcome::Stopped { reason }, now),
+            Event::Abort(reason) => {
+                let reason = after_promotion(&reason);
+                self.roll_back(Outcome::Stopped { reason }, now)
+            }
             Event::Lost {
                 color: Color::Green,
                 what,
-            } if !self.blue_down => self.roll_back(Outcome::RolledBack { reason: what }, now),
+            } if !self.blue_down => {
+                let reason = after_promotion(&what);
+                self.roll_back(Outcome::RolledBack { reason }, now)
+            }
             Event::Back(Color::Blue) if self.green_down => {
                 self.blue_back = Some(now);
                 vec![]
@@ -440,4 +446,9 @@ impl Rollout {
                 .iter()
                 .any(|later| matches!(later, Step::Start | Step::Warm | Step::Smoke))
     }
+}
+
+/// The reason of a way back that begins when green was promoted already: history has one outcome for each rollout.
+fn after_promotion(reason: &str) -> String {
+    format!("{reason}, after green was promoted")
 }

@@ -1,6 +1,7 @@
 //! The log on standard error while shifter serves.
 
 use crate::config::LogFormat;
+use crate::control::timeline::LOG_TARGET;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -9,6 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Libraries that log every failed request, which shifter counts and logs itself; and each connection that another
 /// request took out of the pool first, which is no error.
 const QUIET: &str = "pingora_core=warn,pingora_core::connectors=off,pingora_proxy=off,hyper=warn,hyper_util=warn,reqwest=warn";
+
+/// The level of a command that prints the lines of its rollout itself: warnings, without those lines.
+pub const NARRATED: &str = "narrated";
 
 /// Starts logging. `level` is a level or, for debugging, a list such as
 /// `info,shifter::proxy=trace`. A second call changes nothing.
@@ -52,6 +56,10 @@ pub fn init(format: LogFormat, level: &str) {
 
 fn filter(level: &str) -> (EnvFilter, bool) {
     let level = level.trim();
+    if level == NARRATED {
+        let filter = format!("warn,{LOG_TARGET}=off,{QUIET}");
+        return (EnvFilter::new(filter), false);
+    }
     let named = ["error", "warn", "info", "debug", "trace", "off"]
         .iter()
         .find(|name| level.eq_ignore_ascii_case(name));

@@ -292,18 +292,26 @@ fn stranded(rollout: &RolloutView) -> bool {
     rollout.degraded && rollout.outcome.is_none()
 }
 
+/// The time until the outcome was known, or so far.
+fn age(rollout: &RolloutView) -> String {
+    let Some(_) = rollout.outcome else {
+        return format!("for {}", span(rollout.age_seconds));
+    };
+    // What follows an outcome is no part of the time that it took.
+    let since = match rollout.phase_kind() {
+        Some(PhaseKind::Promoted | PhaseKind::RollingBack) => rollout.step_seconds,
+        _ => 0.0,
+    };
+    format!("after {}", span((rollout.age_seconds - since).max(0.0)))
+}
+
 fn rollout_text(service: &str, rollout: &RolloutView) -> String {
     let mut text = format!(
-        "  rollout {} ({}): {}, {} {}\n",
+        "  rollout {} ({}): {}, {}\n",
         rollout.id,
         tame(&rollout.strategy),
         stand(rollout),
-        if rollout.outcome.is_some() {
-            "after"
-        } else {
-            "for"
-        },
-        span(rollout.age_seconds)
+        age(rollout)
     );
     if stranded(rollout) {
         text.push_str(
@@ -327,6 +335,9 @@ fn rollout_text(service: &str, rollout: &RolloutView) -> String {
             .split_once('\n')
             .map_or("", |(_, rows)| rows),
     );
+    if let Some(waits) = &rollout.waits {
+        text.push_str(&format!("  waits: {}\n", tame(waits)));
+    }
     text.push_str(&judged(rollout));
     // Where the probes make the verdict it has their text already.
     let probes = rollout.probes.as_ref();

@@ -101,11 +101,11 @@ pub async fn sweep(engine: &Engine, keep: &Keep) -> Result<Swept, EngineError> {
         }
     };
     let (mut told, mut troubles) = (named.done, named.troubles);
-    let nobodys = strangers
+    let others = strangers
         .iter()
         .filter(|one| !keep.serving.contains(&one.id));
-    let nobodys: Vec<Container> = nobodys.cloned().collect();
-    troubles.extend(strangers::told(&keep.owner.service, &nobodys));
+    let others: Vec<Container> = others.cloned().collect();
+    troubles.extend(strangers::told(&keep.owner.service, &others));
     let mut retired = vec![];
     for id in &keep.retired {
         retired.extend(engine.find(id).await?);

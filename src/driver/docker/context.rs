@@ -5,6 +5,7 @@
 
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The name of the context for the local engine.
@@ -25,17 +26,43 @@ pub(super) fn host() -> Result<Option<String>, String> {
     let Some(folder) = folder else {
         return Ok(None);
     };
-    let named = given("DOCKER_CONTEXT").or_else(|| current(&folder));
+    let named = match given("DOCKER_CONTEXT") {
+        Some(named) => Some(named),
+        None => current(&folder)?,
+    };
     match named.as_deref() {
         None | Some(DEFAULT) => Ok(None),
         Some(name) => endpoint(&folder, name).map(Some),
     }
 }
 
-fn current(folder: &Path) -> Option<String> {
-    let text = std::fs::read(folder.join("config.json")).ok()?;
-    let config: Value = serde_json::from_slice(&text).ok()?;
-    Some(config.get("currentContext")?.as_str()?.to_owned())
+/// The context that `docker context use` chose; `None` where there is no file, or it names none.
+fn current(folder: &Path) -> Result<Option<String>, String> {
+    let file = folder.join("config.json");
+    let text = match std::fs::read(&file) {
+        Ok(text) => text,
+        // As the command line: a file that this user has not, or may not read, chooses nothing.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(unreadable(&file, &error)),
+    };
+    let config: Value = serde_json::from_slice(&text).map_err(|error| unreadable(&file, &error))?;
+    let named = config.get("currentContext").and_then(Value::as_str);
+    Ok(named.map(str::to_owned))
+}
+
+/// Another engine than the one that the command line uses must not be asked in its place.
+fn unreadable(file: &Path, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "{} cannot be read, so the chosen Docker context is not known: {error}. Mend the file, or say which engine is meant: DOCKER_HOST, DOCKER_CONTEXT, or `host` of [docker]",
+        file.display()
+    )
 }
 
 fn endpoint(folder: &Path, name: &str) -> Result<String, String> {
@@ -45,7 +72,7 @@ fn endpoint(folder: &Path, name: &str) -> Result<String, String> {
         .join("meta.json");
     let text = std::fs::read(&file).map_err(|error| {
         format!(
-            "the Docker context `{name}` cannot be read: {}: {error}",
+            "the Docker context `{name}` cannot be read: {}: {error}. `docker context ls` lists those that are there; DOCKER_CONTEXT or `docker context use` chooses one",
             file.display()
         )
     })?;
@@ -84,11 +111,25 @@ mod tests {
         );
         let missing = endpoint(folder.path(), "other").expect_err("none");
         assert!(missing.contains("context `other`"), "{missing}");
-        std::fs::write(
-            folder.path().join("config.json"),
-            r#"{"currentContext":"sid"}"#,
-        )
-        .expect("a file");
-        assert_eq!(current(folder.path()).as_deref(), Some("sid"));
+        assert!(missing.contains("`docker context ls`"), "{missing}");
+        assert_eq!(current(folder.path()), Ok(None));
+        for (text, chosen) in [
+            (r#"{"currentContext":"sid"}"#, Some("sid")),
+            (r#"{"auths":{}}"#, None),
+        ] {
+            std::fs::write(folder.path().join("config.json"), text).expect("a file");
+            assert_eq!(current(folder.path()), Ok(chosen.map(str::to_owned)));
+        }
+    }
+
+    #[test]
+    fn a_broken_file_does_not_lead_to_another_engine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("config.json"), "{").expect("a file");
+        let why = current(folder.path()).expect_err("no context");
+        assert!(
+            why.contains("config.json cannot be read") && why.contains("DOCKER_HOST"),
+            "{why}"
+        );
     }
 }

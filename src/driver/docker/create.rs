@@ -9,7 +9,9 @@ use crate::driver::docker::engine::{Engine, EngineError};
 use crate::driver::docker::images::{self, Image, Room};
 use crate::driver::docker::injected::Injected;
 use crate::driver::docker::labels::Owner;
+use crate::driver::docker::lookalikes;
 use crate::driver::docker::portrait;
+use crate::driver::docker::watcher::Selector;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, NetworkingConfig,
     RestartPolicy, RestartPolicyNameEnum,
@@ -35,6 +37,9 @@ pub struct Raise {
     pub replicas: u32,
     /// Refuse to start with too little memory.
     pub strict: bool,
+    /// How blue is selected, where none of it is there and it was not stated that this is the first version: then it is
+    /// not started beside what may be blue.
+    pub absent: Option<Selector>,
 }
 
 /// A report during the creation.
@@ -76,6 +81,20 @@ pub enum RaiseError {
     /// There is too little memory for two versions.
     #[error("{0}. --strict was given")]
     TooLittle(String),
+    /// Blue is not there, and containers run that may be it.
+    #[error(
+        "{wanted} is there, which [service.{service}] has as blue, but these run: {found}. If one of them is blue, name it: `blue = {{ container = \"{first}\", … }}`, then `shifter reload` where one serves. If this is the first version of {service}, say so: --first"
+    )]
+    Lookalikes {
+        /// The selection without a match.
+        wanted: String,
+        /// The service.
+        service: String,
+        /// The containers with their images.
+        found: String,
+        /// The name of the first one.
+        first: String,
+    },
     /// A rollout with this number existed that is not recorded any more.
     #[error(
         "{0} runs {1} and is marked as made by rollout {2}, which this journal does not know: `docker rm -f {0}`, then try again"
@@ -112,6 +131,9 @@ pub async fn raise(engine: &Engine, raise: &Raise, say: impl Fn(Said)) -> Result
         .collect();
     let mut platform = None;
     let line = |text: String| say(Said::Line(text));
+    if present.is_empty() {
+        lookalikes::refuse(engine, raise).await?;
+    }
     if !missing.is_empty() {
         platform = prepare(engine, raise, missing.len(), &say).await?;
     }

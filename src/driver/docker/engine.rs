@@ -163,12 +163,29 @@ impl Engine {
     /// # Errors
     /// When the engine gives no answer.
     pub async fn labelled(&self, labels: &[String]) -> Result<Vec<Container>, EngineError> {
-        let docker = self.docker().await?;
         let options = ListContainersOptions {
             all: true,
             filters: Some([("label".to_owned(), labels.to_vec())].into()),
             ..ListContainersOptions::default()
         };
+        self.listed(options).await
+    }
+
+    /// The containers that run on this network, oldest first; `None`: on any.
+    ///
+    /// # Errors
+    /// When the engine gives no answer.
+    pub async fn running_on(&self, network: Option<&str>) -> Result<Vec<Container>, EngineError> {
+        let network = network.map(|name| ("network".to_owned(), vec![name.to_owned()]));
+        let options = ListContainersOptions {
+            filters: Some(network.into_iter().collect()),
+            ..ListContainersOptions::default()
+        };
+        self.listed(options).await
+    }
+
+    async fn listed(&self, options: ListContainersOptions) -> Result<Vec<Container>, EngineError> {
+        let docker = self.docker().await?;
         let listed = call("list containers", docker.list_containers(Some(options))).await?;
         let mut found = vec![];
         for summary in listed.iter().rev() {

@@ -19,6 +19,7 @@ mod host_settings;
 pub mod images;
 mod injected;
 pub mod labels;
+pub mod lookalikes;
 pub mod members;
 pub mod names;
 mod near;

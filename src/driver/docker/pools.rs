@@ -148,6 +148,25 @@ pub fn unreachable(place: &Target, containers: &[Container]) -> Vec<String> {
     .collect()
 }
 
+/// Containers that expose ports, and not the one that is configured: a line each. What is exposed need not be what an
+/// app listens on, so this is a hint.
+pub fn unexposed(place: &Target, containers: &[Container]) -> Vec<String> {
+    let other = containers
+        .iter()
+        .filter(|found| !found.ports.is_empty() && !found.ports.contains(&place.port));
+    other
+        .map(|found| {
+            let ports: Vec<String> = found.ports.iter().map(ToString::to_string).collect();
+            format!(
+                "`port` is {}, and {} exposes {}: does the app listen on {0}?",
+                place.port,
+                found.name,
+                ports.join(", ")
+            )
+        })
+        .collect()
+}
+
 /// The backend id of a container: a restart makes it another backend, whatever its address.
 pub fn identity(container: &Container) -> String {
     let id = &container.id;
@@ -294,6 +313,28 @@ mod tests {
             "{told}"
         );
         assert_eq!(pool(&place, &[], "api").release, "api");
+    }
+
+    #[test]
+    fn a_port_that_is_not_exposed_is_told_where_others_are() {
+        let api = service("blue = { container = \"a1\", port = 3000 }");
+        let [place, _] = places(&api, &[], None).expect("containers");
+        let place = place.expect("blue");
+        for (ports, told) in [
+            (vec![], None),
+            (vec![80, 3000], None),
+            (
+                vec![80, 443],
+                Some("`port` is 3000, and a1 exposes 80, 443: does the app listen on 3000?"),
+            ),
+        ] {
+            let one = Container {
+                ports,
+                ..container("a1", State::Running)
+            };
+            let lines = unexposed(&place, &[one]);
+            assert_eq!(lines.first().map(String::as_str), told);
+        }
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl Line {
     pub(super) async fn agree(&self) -> Result<Spoken, EngineError> {
         self.set(None);
         let docker = self.plain()?;
-        let seen = call("tell its version", docker.version()).await?;
+        let seen = call("tell its version", docker.version()).await;
+        let seen = seen.map_err(|error| self.located(error))?;
         let spoken = Spoken::with(&seen)?;
         self.set(Some(spoken.clone()));
         Ok(spoken)
@@ -152,12 +153,26 @@ impl Line {
         *self.spoken.lock().unwrap_or_else(PoisonError::into_inner) = spoken;
     }
 
+    /// The engine's address; `None`: the default one.
+    fn host(&self) -> Result<Option<String>, EngineError> {
+        match &self.host {
+            Some(host) => Ok(Some(host.clone())),
+            None => context::host().map_err(EngineError::Unreachable),
+        }
+    }
+
+    /// The error with the address that does not answer.
+    fn located(&self, error: EngineError) -> EngineError {
+        match (error, self.host()) {
+            (EngineError::Unreachable(why), Ok(Some(host))) if !why.contains(&host) => {
+                EngineError::Unreachable(format!("{host}: {why}"))
+            }
+            (error, _) => error,
+        }
+    }
+
     fn plain(&self) -> Result<Docker, EngineError> {
-        let host = match &self.host {
-            Some(host) => Some(host.clone()),
-            None => context::host().map_err(EngineError::Unreachable)?,
-        };
-        let docker = match &host {
+        let docker = match &self.host()? {
             Some(host) => Docker::connect_with_host(host),
             None => Docker::connect_with_local_defaults(),
         };

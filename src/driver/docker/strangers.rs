@@ -25,11 +25,20 @@ pub fn told(service: &str, strangers: &[Container]) -> Option<String> {
     let all: Vec<String> = strangers.iter().map(one).collect();
     let runs = strangers.iter().find(|one| one.state.serves());
     let serve = runs.or(strangers.first()).map_or("", |one| &one.name);
-    let names: Vec<&str> = strangers.iter().map(|one| one.name.as_str()).collect();
+    let mut makers: Vec<&str> = strangers
+        .iter()
+        .filter_map(|one| one.labels.get(labels::INSTANCE))
+        .map(String::as_str)
+        .collect();
+    makers.sort_unstable();
+    makers.dedup();
+    let makers = match makers.as_slice() {
+        [] => String::new(),
+        some => format!(" (instance {})", some.join(", ")),
+    };
     Some(format!(
-        "for a service `{service}` there are containers that are not in this journal: {}. They are left alone. Was the state folder lost or moved? Then bring it back; or let one of them serve, `blue = {{ container = \"{serve}\", port = … }}` in [service.{service}], and remove those that nobody needs: `docker rm -f {}`. If they are another shifter's, give one of the two services another name",
+        "for a service `{service}` there are containers that another shifter or an earlier state folder made{makers}: {}. They are left alone, and may have users. If another shifter runs on this engine, they are its: give one of the two services another name. If the state folder was lost or moved, bring it back, or let one of them serve: `blue = {{ container = \"{serve}\", port = … }}` in [service.{service}]",
         all.join(", "),
-        names.join(" ")
     ))
 }
 
@@ -40,7 +49,9 @@ mod tests {
 
     fn stranger(name: &str, mark: &str, number: &str, state: State) -> Container {
         Container {
-            labels: [(mark.to_owned(), number.to_owned())].into(),
+            labels: [(mark, number), (labels::INSTANCE, "there")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             image: "api:1".to_owned(),
             state,
             ..Container::unreadable(format!("id of {name}"), name.to_owned(), String::new())
@@ -61,9 +72,11 @@ mod tests {
         for part in [
             "api-6 (api:1, was paused), api-7 (api:1, runs)",
             "container = \"api-7\"",
-            "docker rm -f api-6 api-7 api-11-baseline odd",
+            "made (instance there)",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        // They may be what another shifter serves users with.
+        assert!(!text.contains("docker rm"), "{text}");
     }
 }

@@ -613,6 +613,46 @@ async fn a_first_deployment_needs_no_blue() {
         .await;
 }
 
+/// A misspelled blue is not taken for a first deployment while the one that is meant runs; `--first` says that it is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misnamed_blue_is_no_first_deployment() {
+    let engine = Engine::shared();
+    engine.run("blue", "app:blue", &[]);
+    let meant = engine.named("blue");
+    let home = engine.home_of(&format!(
+        "blue = {{ container = \"{}\", port = 3000, network = \"{}\" }}\n{}",
+        engine.named("bleu"),
+        engine.name,
+        quick()
+    ));
+    let mut check = home.command(&["check"]);
+    check.env("DOCKER_HOST", engine.host());
+    assert_eq!(check.status().unwrap().code(), Some(0), "{}", home.log());
+    let hint = format!("Did you mean {meant} (app:blue)?");
+    assert!(home.log().contains(&hint), "{}", home.log());
+    let shifter = home.serve().await;
+    shifter.run_image("app:green").await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "never_fit", "{:?}", end.rollout);
+    let reason = end.rollout.unwrap().reason.unwrap();
+    for part in [
+        format!("no container named {} is there", engine.named("bleu")),
+        format!("container = \"{meant}\""),
+        "--first".to_owned(),
+    ] {
+        assert!(reason.contains(&part), "{part}: {reason}");
+    }
+    assert_eq!(engine.containers(true), [meant.as_str()]);
+    let request = RunRequest {
+        image: Some("app:green".to_owned()),
+        first: true,
+        ..RunRequest::default()
+    };
+    shifter.client.run(None, &request).await.unwrap();
+    let end = shifter.phase("finished").await;
+    assert_eq!(outcome_of(&end), "promoted", "{:?}", end.rollout);
+}
+
 /// Several replicas: as many greens as blues, each with its part.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_greens_as_blues() {

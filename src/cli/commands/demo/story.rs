@@ -3,7 +3,7 @@
 use super::load::{self, SLOW, Seen};
 use super::{Args, Fault, Recipe, Stage};
 use crate::control::view::{RolloutView, ServiceView};
-use crate::control::{CommandError, ControlCommand};
+use crate::control::{CommandError, ControlCommand, RolloutRequest};
 use crate::core::outcome::OutcomeKind;
 use crate::core::phase::PhaseKind;
 use crate::daemon::process::Process;
@@ -106,13 +106,10 @@ impl<'a> Story<'a> {
         let answered_before = self.seen.answered.load(Relaxed);
         let slow_before = self.seen.slow.load(Relaxed);
         let started = Instant::now();
-        let order = ControlCommand::Run {
+        let order = ControlCommand::Run(RolloutRequest {
             strategy: Some(recipe.into()),
-            supersede: false,
-            image: None,
-            strict: false,
-            expect: vec![],
-        };
+            ..RolloutRequest::default()
+        });
         let receipt = self.process.handle.order(Some("shop"), order).await?;
         let ordered = receipt.rollout.unwrap_or_default();
         let rollout = self.watch(ordered, started, fault).await;

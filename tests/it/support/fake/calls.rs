@@ -203,11 +203,16 @@ fn list(state: &State, asked: &Asked) -> Value {
     let all = asked.query("all") == "true";
     let labels: Vec<String> =
         serde_json::from_value(asked.filters()["label"].clone()).unwrap_or_default();
+    let networks: Vec<String> =
+        serde_json::from_value(asked.filters()["network"].clone()).unwrap_or_default();
+    let on = |one: &Container| {
+        networks.is_empty() || networks.iter().any(|name| one.networks.contains_key(name))
+    };
     let known = state.listed.as_ref().unwrap_or(&state.containers);
     let meant = known
         .iter()
         .rev()
-        .filter(|one| (all || one.runs()) && one.labelled(&labels));
+        .filter(|one| (all || one.runs()) && one.labelled(&labels) && on(one));
     meant.map(Container::summary).collect()
 }
 
