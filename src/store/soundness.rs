@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long to wait for another program's lock.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for another program's lock: users wait for the first answer meanwhile, and the controller for each write.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the content of the file can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

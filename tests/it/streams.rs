@@ -2,7 +2,7 @@
 
 use crate::support::backend::{self, Act, answer};
 use crate::support::client::Client;
-use crate::support::h2::{Act as Act2, Backend as Backend2, User, get, post};
+use crate::support::h2::{Act as Act2, Backend as Backend2, User, get, post, whole};
 use crate::support::rig::{RARE_CHECKS, Rig, pools};
 use crate::support::{PATIENCE, eventually};
 use bytes::Bytes;
@@ -351,6 +351,39 @@ async fn nobody_waits_for_a_lost_backend() -> Done {
     // The connection is as it was.
     assert_eq!(reads.get("/", "").await?.body, "blue");
     Ok(())
+}
+
+/// Over HTTP/2 as over HTTP/1, beside a stream that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_nobody_waits_for_a_lost_backend() {
+    let go = Arc::new(Notify::new());
+    let wait = go.clone();
+    let blue = backend::Backend::start(move |head| match head.starts_with("GET /slow") {
+        true => Act::After(wait.clone(), answer(200, "blue, slowly")),
+        false => Act::ok("blue"),
+    })
+    .await;
+    let green = backend::Backend::start(|_| Act::Hang).await;
+    let mut rig = Rig::app(&[blue.addr], &[green.addr], "").await;
+    let user = User::connect(rig.addr).await;
+    let (slow, _) = user.begin(get("http://app/slow"), true).await;
+    eventually("blue has one", || blue.requests() == 1).await;
+    rig.weigh(100);
+    let (reads, _) = user.begin(get("http://app/"), true).await;
+    let (writes, mut body) = user.begin(post("http://app/"), false).await;
+    body.send_data(Bytes::from_static(b"x"), true).unwrap();
+    eventually("both are under way", || green.requests() == 2).await;
+    let member = rig.board.snapshot().services[0].pools[Green.index()][0].clone();
+    rig.board.set_health(&member, Health::Down);
+    rig.publish(|route| (route.green, route.weight) = (None, shifter::core::weight::Weight::NONE));
+    let began = Instant::now();
+    let answer = whole(reads).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "blue"));
+    assert_eq!(whole(writes).await.unwrap().status, 502);
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_millis(1_500), "{waited:?}");
+    go.notify_one();
+    assert_eq!(whole(slow).await.unwrap().body, "blue, slowly");
 }
 
 /// A healthy backend that leaves finishes what it has.

@@ -40,7 +40,7 @@ const WRITE_BUFFER: usize = 1_460;
 pub const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// How often it is checked whether the backend that is waited for is lost.
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// A client's connection with timeouts.
 pub struct TimeoutStream {

@@ -237,6 +237,14 @@ impl RequestContext {
         self.alarm = self.line.as_ref().map(|line| line.shut_after(wait));
     }
 
+    /// Has the connection to the backend shut when that is lost before it answers; over HTTP/1 the client's connection
+    /// sees to that.
+    pub fn watch_loss(&self, line: Option<&SocketHandle>) {
+        if let (Some(exchange), Some(line), Some(member)) = (&self.exchange, line, self.member()) {
+            exchange.waits_for(line, &member.state);
+        }
+    }
+
     /// The time since the request's header.
     pub fn age(&self) -> Duration {
         self.started.elapsed()
@@ -264,6 +272,9 @@ impl RequestContext {
         let now = Instant::now();
         let failed = self.refusal(status) != Class::Ok;
         (self.line, self.alarm) = (None, None);
+        if let Some(exchange) = &self.exchange {
+            exchange.waits_no_more();
+        }
         let asked = self.uploaded.unwrap_or(self.started);
         let micros = micros(now.duration_since(asked));
         self.first_byte = Some(micros);

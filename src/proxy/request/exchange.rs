@@ -6,7 +6,10 @@
 //! end it, and dropped then; the client's stream is reset.
 
 use crate::proxy::downstream::close_signal::CloseSignal;
+use crate::proxy::downstream::timeout_stream::LOOK;
 use crate::proxy::request::gateway::Gateway;
+use crate::proxy::upstream::deadline::SocketHandle;
+use crate::store::shared_state::BackendState;
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
@@ -14,8 +17,8 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -35,6 +38,9 @@ pub struct Exchange(Arc<State>);
 struct State {
     cut: CloseSignal,
     left: AtomicBool,
+    /// The connection to the backend that has yet to answer, and that backend.
+    waits: Mutex<Option<(SocketHandle, Arc<BackendState>)>>,
+    lost: AtomicBool,
 }
 
 impl Exchange {
@@ -51,6 +57,39 @@ impl Exchange {
     /// Whether the client's connection was over before the exchange was.
     pub fn was_left(&self) -> bool {
         self.0.left.load(Relaxed)
+    }
+
+    /// From now on this backend is waited for; when it is lost, the connection to it is shut.
+    pub fn waits_for(&self, line: &SocketHandle, backend: &Arc<BackendState>) {
+        self.0.lost.store(false, Relaxed);
+        *self.waiting() = Some((line.clone(), backend.clone()));
+    }
+
+    /// No backend is waited for any more.
+    pub fn waits_no_more(&self) {
+        *self.waiting() = None;
+    }
+
+    /// Whether the connection to the backend was shut because that was lost.
+    pub fn lost(&self) -> bool {
+        self.0.lost.load(Relaxed)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<(SocketHandle, Arc<BackendState>)>> {
+        self.0.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shuts the connection to a backend that is lost, for as long as the exchange lasts: Pingora takes that for its
+    /// end, and the request can be asked again.
+    async fn shuts_lost(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let mut waiting = self.waiting();
+            if let Some((line, _)) = waiting.take_if(|(_, backend)| backend.lost()) {
+                self.0.lost.store(true, Relaxed);
+                line.shut();
+            }
+        }
     }
 
     async fn is_cut(&self) {
@@ -97,6 +136,7 @@ impl HttpServerApp for Exchanges {
             done = HERE.scope(exchange.clone(), work) => done,
             () = exchange.is_cut() => None,
             () = exchange.is_left(self.connection.clone()) => None,
+            () = exchange.shuts_lost() => None,
         }
     }
 

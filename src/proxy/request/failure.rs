@@ -6,6 +6,7 @@ use crate::proxy::downstream::timeout_stream::TimeoutStream;
 use crate::proxy::request::attempt;
 use crate::proxy::request::classify::classify;
 use crate::proxy::request::context::RequestContext;
+use crate::proxy::request::exchange::Exchange;
 use crate::proxy::request::headers;
 use crate::proxy::request::reply;
 use crate::proxy::request::stream_kind::Lasting;
@@ -40,7 +41,9 @@ pub(in crate::proxy) fn under_way(
         return once(error);
     }
     let rang = record.alarm.as_ref().is_some_and(ResponseDeadline::rang);
-    let mut error = if rang || TimeoutStream::of(session).is_some_and(TimeoutStream::expired) {
+    let shut = record.exchange.as_ref().is_some_and(Exchange::lost);
+    let expired = TimeoutStream::of(session).is_some_and(TimeoutStream::expired);
+    let mut error = if rang || shut || expired {
         // The client's connection or the response deadline keeps the time, and the backend exceeded
         // it.
         let lost = record.member().is_some_and(|member| member.state.lost());

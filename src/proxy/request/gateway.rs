@@ -190,11 +190,14 @@ impl ProxyHttp for Gateway {
             if let Some(service) = context.service()
                 && session.is_http2()
                 && service.protocol == Protocol::Http1
-                && (service.reads_longer || context.uploading)
             {
-                let first_byte = service.first_byte;
-                context.line = SocketHandle::to_backend(fd);
-                if !context.uploading {
+                let (first_byte, longer) = (service.first_byte, service.reads_longer);
+                let line = SocketHandle::to_backend(fd);
+                context.watch_loss(line.as_ref());
+                if longer || context.uploading {
+                    context.line = line;
+                }
+                if longer && !context.uploading {
                     context.ring_after(first_byte);
                 }
             }

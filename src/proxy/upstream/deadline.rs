@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// A handle to a backend's socket that another task reads and writes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SocketHandle(Arc<OwnedFd>);
 
 impl SocketHandle {
@@ -44,10 +44,7 @@ impl SocketHandle {
 
     /// Shuts the connection after `wait`, unless the returned deadline is dropped before.
     pub fn shut_after(&self, wait: Duration) -> ResponseDeadline {
-        let (line, rang) = (
-            SocketHandle(self.0.clone()),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let (line, rang) = (self.clone(), Arc::new(AtomicBool::new(false)));
         let told = rang.clone();
         let waiting = tokio::spawn(async move {
             tokio::time::sleep(wait).await;
