@@ -99,11 +99,11 @@ impl Bound {
     pub async fn serve(self, app: App, shutdown: impl Future<Output = ()>) {
         let Bound { socket, file, tcp } = self;
         let (stop, stopped) = watch::channel(false);
-        let mut doors = JoinSet::new();
+        let mut servers = JoinSet::new();
         let router = api::router(app.clone(), stopped.clone(), Door::Socket);
         match tokio::net::UnixListener::from_std(socket) {
             Ok(listener) => {
-                doors.spawn(serve_door(listener, router, stopped.clone()));
+                servers.spawn(serve_listener(listener, router, stopped.clone()));
             }
             Err(error) => tracing::error!(%error, "the admin socket cannot be served"),
         }
@@ -111,7 +111,7 @@ impl Bound {
             let router = api::router(app, stopped.clone(), door);
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    doors.spawn(serve_door(listener, router, stopped));
+                    servers.spawn(serve_listener(listener, router, stopped));
                 }
                 Err(error) => tracing::error!(%error, "the admin address cannot be served"),
             }
@@ -119,7 +119,7 @@ impl Bound {
         shutdown.await;
         drop(file);
         let _ = stop.send(true);
-        while doors.join_next().await.is_some() {}
+        while servers.join_next().await.is_some() {}
     }
 }
 
@@ -264,7 +264,7 @@ impl Accept for tokio::net::UnixListener {
     }
 }
 
-async fn serve_door(listener: impl Accept, router: Router, mut stop: watch::Receiver<bool>) {
+async fn serve_listener(listener: impl Accept, router: Router, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {

@@ -10,7 +10,7 @@
 //!                         ◄──    the listeners
 //!    READY (can start)    ──►
 //!                         ◄──    YOURS (controller ended, folder free; requests go on)
-//!    SERVING (doors open) ──►
+//!    SERVING (listens)     ──►
 //!                                drains, ends
 //! ```
 //!
@@ -207,7 +207,7 @@ mod tests {
     async fn the_successor_has_the_same_queue() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Predecessor::ask(folder.path()).unwrap().is_none(), "nobody");
-        let desk = HandoverListener::open(folder.path()).unwrap();
+        let handover = HandoverListener::open(folder.path()).unwrap();
         let listeners = one(true);
         let addr = listeners.all[0].local_addr().unwrap();
         let place = folder.path().to_owned();
@@ -218,11 +218,11 @@ mod tests {
             old.serving().unwrap();
             given.all
         });
-        let mut successor = desk.asked().await.unwrap();
+        let mut successor = handover.asked().await.unwrap();
         successor.offer(&listeners).unwrap();
         let _waiting = TcpStream::connect(addr).unwrap();
         successor.give().unwrap();
-        drop((listeners, desk));
+        drop((listeners, handover));
         let new = new.join().unwrap();
         assert_eq!(new[0].local_addr().unwrap(), addr);
         new[0].accept().unwrap();
@@ -232,9 +232,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn who_goes_away_in_between_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let desk = HandoverListener::open(folder.path()).unwrap();
+        let handover = HandoverListener::open(folder.path()).unwrap();
         drop(UnixStream::connect(folder.path().join(NAME)).unwrap());
-        let mut successor = desk.asked().await.unwrap();
+        let mut successor = handover.asked().await.unwrap();
         assert!(successor.offer(&one(false)).is_err());
     }
 }

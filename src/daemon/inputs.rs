@@ -10,7 +10,7 @@ pub struct DaemonInputs {
     /// Signals to this process.
     pub signals: Signals,
     /// The socket for successors.
-    pub desk: Option<HandoverListener>,
+    pub handover: Option<HandoverListener>,
 }
 
 impl DaemonInputs {
@@ -24,18 +24,18 @@ impl DaemonInputs {
 
     /// The inputs with signals that are received already.
     pub fn with(signals: Signals, state: &Path) -> DaemonInputs {
-        let mut ears = DaemonInputs {
+        let mut inputs = DaemonInputs {
             signals,
-            desk: None,
+            handover: None,
         };
-        ears.open_desk(state);
-        ears
+        inputs.open_handover(state);
+        inputs
     }
 
     /// Opens the socket for successors.
-    pub fn open_desk(&mut self, state: &Path) {
-        self.desk = match HandoverListener::open(state) {
-            Ok(desk) => Some(desk),
+    pub fn open_handover(&mut self, state: &Path) {
+        self.handover = match HandoverListener::open(state) {
+            Ok(handover) => Some(handover),
             Err(error) => {
                 tracing::warn!(%error, "this shifter can only be replaced by stopping it: no socket in {}", state.display());
                 None
@@ -48,9 +48,9 @@ impl DaemonInputs {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn asked(desk: Option<&HandoverListener>) -> io::Result<Successor> {
-    match desk {
-        Some(desk) => desk.asked().await,
+pub async fn asked(handover: Option<&HandoverListener>) -> io::Result<Successor> {
+    match handover {
+        Some(handover) => handover.asked().await,
         None => std::future::pending().await,
     }
 }

@@ -141,11 +141,11 @@ impl Process {
 
     /// Serves until SIGTERM or SIGINT, reloading on SIGHUP, replaced by a successor where one asks or on
     /// SIGUSR2; a second signal ends at once.
-    pub async fn serve_until_stopped(mut self, mut ears: DaemonInputs) -> Exit {
+    pub async fn serve_until_stopped(mut self, mut inputs: DaemonInputs) -> Exit {
         systemd::tell(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
         loop {
             tokio::select! {
-                signal = ears.signals.next() => match signal {
+                signal = inputs.signals.next() => match signal {
                     Signal::Stop => break,
                     Signal::Reopen => self.proxy.reopen_log(),
                     Signal::Reload => {
@@ -156,22 +156,22 @@ impl Process {
                     }
                     Signal::Replace => start_successor(),
                 },
-                asked = inputs::asked(ears.desk.as_ref()) => match asked {
-                    Ok(successor) => match self.hand_over(successor, &mut ears).await {
+                asked = inputs::asked(inputs.handover.as_ref()) => match asked {
+                    Ok(successor) => match self.hand_over(successor, &mut inputs).await {
                         Ok(Some(process)) => self = process,
                         Ok(None) => return Exit::Ok,
                         Err(exit) => return exit,
                     },
                     Err(error) => {
                         tracing::warn!(%error, "no successor can ask any more");
-                        ears.desk = None;
+                        inputs.handover = None;
                     }
                 },
             }
         }
         systemd::tell(&[NotifyState::Stopping]);
-        ears.desk = None;
-        self.stop_unless_again(&mut ears.signals).await;
+        inputs.handover = None;
+        self.stop_unless_again(&mut inputs.signals).await;
         Exit::Ok
     }
 
@@ -179,7 +179,7 @@ impl Process {
     async fn hand_over(
         self,
         mut successor: Successor,
-        ears: &mut DaemonInputs,
+        inputs: &mut DaemonInputs,
     ) -> Result<Option<Process>, Exit> {
         let kept = |error: std::io::Error| {
             tracing::error!(%error, "the successor did not get ready; this shifter goes on");
@@ -190,7 +190,7 @@ impl Process {
             return Ok(Some(self));
         }
         tracing::info!("a successor is ready; it gets the state folder, requests go on");
-        ears.desk = None;
+        inputs.handover = None;
         let Process {
             handle,
             board,
@@ -222,7 +222,7 @@ impl Process {
                     proxy,
                     control,
                 };
-                ears.open_desk(&process.config.state);
+                inputs.open_handover(&process.config.state);
                 Ok(Some(process))
             }
             Err(error) => {

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 /// A data plane that serves clients.
 pub struct Proxy {
-    doors: Server,
+    server: Server,
     edge: Arc<Edge>,
     _checks: Checks,
     lame_duck: Duration,
@@ -55,7 +55,7 @@ impl Proxy {
         Ok(Proxy {
             edge,
             _checks: Checks::start(board),
-            doors: Server::open(gateway, board.clone(), metrics, listeners, config)?,
+            server: Server::open(gateway, board.clone(), metrics, listeners, config)?,
             lame_duck: config.proxy.shutdown.lame_duck,
             deadline: config.proxy.shutdown.deadline,
         })
@@ -63,7 +63,7 @@ impl Proxy {
 
     /// Open client connections.
     pub fn connections(&self) -> usize {
-        self.doors.connections()
+        self.server.connections()
     }
 
     /// Reopens the file of the access log.
@@ -73,16 +73,16 @@ impl Proxy {
 
     /// The listeners, for a successor.
     pub fn listeners(&self) -> &Listeners {
-        self.doors.listeners()
+        self.server.listeners()
     }
 
     /// Stops behind a successor that serves already: see [`Server::leave`].
     pub async fn leave(self) -> Stopped {
-        self.doors.leave(self.lame_duck, self.deadline).await
+        self.server.leave(self.lame_duck, self.deadline).await
     }
 
     /// Stops without losing a request: see [`Server::stop`].
     pub async fn stop(self) -> Stopped {
-        self.doors.stop(self.lame_duck, self.deadline).await
+        self.server.stop(self.lame_duck, self.deadline).await
     }
 }

@@ -38,8 +38,8 @@ pub fn run(global: &Global, args: Args) -> Exit {
         }
     };
     process::block_on(runtime, async {
-        let ears = match DaemonInputs::open(&prepared.config().state) {
-            Ok(ears) => ears,
+        let inputs = match DaemonInputs::open(&prepared.config().state) {
+            Ok(inputs) => inputs,
             Err(error) => {
                 anstream::eprintln!("shifter: signals cannot be received: {error}");
                 return Exit::Internal;
@@ -56,7 +56,7 @@ pub fn run(global: &Global, args: Args) -> Exit {
                     .collect();
                 let access = process.config.docker.access;
                 tracing::info!(listen = listen.join(","), "serving; {}", access.meaning());
-                process.serve_until_stopped(ears).await
+                process.serve_until_stopped(inputs).await
             }
             Err(error) => {
                 anstream::eprintln!("shifter: {error}");

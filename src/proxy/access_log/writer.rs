@@ -44,7 +44,7 @@ impl AccessLogWriter {
         let (lines, waiting) = sync_channel(WAITING_MAX);
         let (ends, ended) = sync_channel(1);
         let reopen = Arc::new(AtomicBool::new(false));
-        let desk = WriterThread {
+        let thread = WriterThread {
             path: path.map(Path::to_owned),
             out: BufWriter::with_capacity(BUFFER, out),
             reopen: reopen.clone(),
@@ -54,7 +54,7 @@ impl AccessLogWriter {
         std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || {
-                desk.write_all(&waiting);
+                thread.write_all(&waiting);
                 let _ = ends.send(());
             })?;
         Ok(AccessLogWriter {

@@ -21,7 +21,7 @@ pub struct MinBodyRate {
     left: Duration,
     most: Duration,
     waiting: Option<Instant>,
-    alarm: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl MinBodyRate {
@@ -32,7 +32,7 @@ impl MinBodyRate {
             left: grace,
             most: SAVED * grace,
             waiting: None,
-            alarm: None,
+            timer: None,
         }
     }
 
@@ -54,13 +54,13 @@ impl MinBodyRate {
     /// Nothing has come yet; ready when the deadline has passed.
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.wait(Instant::now());
-        let alarm = self
-            .alarm
+        let timer = self
+            .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if alarm.deadline() != deadline {
-            alarm.as_mut().reset(deadline);
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
         }
-        alarm.as_mut().poll(cx)
+        timer.as_mut().poll(cx)
     }
 }
 

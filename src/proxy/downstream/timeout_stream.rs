@@ -61,12 +61,12 @@ pub struct TimeoutStream {
     expired: AtomicBool,
     /// The timer of the deadline. It is created when first needed, and moved only to an earlier
     /// time: most deadlines are met, and most requests never touch the timer.
-    alarm: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
     /// The timeout of a write, which runs while the client takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
     /// The backend that is waited for.
     backend: Mutex<Option<Arc<BackendState>>>,
-    /// When that backend is checked next; kept from one request to the next, as `alarm` is.
+    /// When that backend is checked next; kept from one request to the next, as `timer` is.
     look: Option<Pin<Box<Sleep>>>,
     /// The signal that may end a tunnel.
     cut: OnceLock<CloseSignal>,
@@ -96,7 +96,7 @@ impl TimeoutStream {
             idle: AtomicBool::new(true),
             until: AtomicU64::new(millis(keepalive_idle) + 1),
             expired: AtomicBool::new(false),
-            alarm: None,
+            timer: None,
             stall: None,
             backend: Mutex::default(),
             look: None,
@@ -238,20 +238,20 @@ impl TimeoutStream {
         }
         let deadline = self.opened + Duration::from_millis(until);
         loop {
-            let alarm = self
-                .alarm
+            let timer = self
+                .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if alarm.deadline() > deadline {
-                alarm.as_mut().reset(deadline);
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
             }
-            if alarm.as_mut().poll(cx).is_pending() {
+            if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if alarm.deadline() >= deadline {
+            if timer.deadline() >= deadline {
                 self.expired.store(true, Relaxed);
                 return Poll::Ready(());
             }
-            alarm.as_mut().reset(deadline);
+            timer.as_mut().reset(deadline);
         }
     }
 }

@@ -97,33 +97,33 @@ mod tests {
 
     #[test]
     fn each_address_has_so_many_seats() {
-        let crowd = AddressLimiter::default();
-        let first = crowd.enter(ip("10.0.0.1"), 2).unwrap();
-        let _second = crowd.enter(ip("::ffff:10.0.0.1"), 2).unwrap();
-        assert!(crowd.enter(ip("10.0.0.1"), 2).is_none());
-        let _other = crowd.enter(ip("10.0.0.2"), 2).unwrap();
+        let limiter = AddressLimiter::default();
+        let first = limiter.enter(ip("10.0.0.1"), 2).unwrap();
+        let _second = limiter.enter(ip("::ffff:10.0.0.1"), 2).unwrap();
+        assert!(limiter.enter(ip("10.0.0.1"), 2).is_none());
+        let _other = limiter.enter(ip("10.0.0.2"), 2).unwrap();
         drop(first);
-        assert!(crowd.enter(ip("10.0.0.1"), 2).is_some());
-        let _six = crowd.enter(ip("fd00::1"), 1).unwrap();
+        assert!(limiter.enter(ip("10.0.0.1"), 2).is_some());
+        let _six = limiter.enter(ip("fd00::1"), 1).unwrap();
         assert!(
-            crowd.enter(ip("fd00::2"), 1).is_none(),
+            limiter.enter(ip("fd00::2"), 1).is_none(),
             "one /64 is one user"
         );
         drop((_second, _other, _six));
         assert!(
-            crowd.open.lock().unwrap().is_empty(),
+            limiter.open.lock().unwrap().is_empty(),
             "nobody is remembered"
         );
     }
 
     #[test]
     fn a_second_s_worth_at_once_and_then_evenly() {
-        let (crowd, start) = (AddressLimiter::default(), Instant::now());
-        let asks = |millis| crowd.asks(ip("10.0.0.1"), 10, start + Duration::from_millis(millis));
+        let (limiter, start) = (AddressLimiter::default(), Instant::now());
+        let asks = |millis| limiter.asks(ip("10.0.0.1"), 10, start + Duration::from_millis(millis));
         assert!((0..10).all(|_| asks(0)) && !asks(0) && !asks(99));
         assert!(asks(100) && !asks(100));
         assert!(
-            crowd.asks(ip("10.0.0.2"), 10, start),
+            limiter.asks(ip("10.0.0.2"), 10, start),
             "another one is not held to it"
         );
         // Over ten seconds, no more than the rate, whatever is tried.
@@ -133,12 +133,12 @@ mod tests {
 
     #[test]
     fn memory_has_an_end() {
-        let (crowd, start) = (AddressLimiter::default(), Instant::now());
+        let (limiter, start) = (AddressLimiter::default(), Instant::now());
         for n in 0..u32::try_from(REMEMBERED_MAX).unwrap() + 10 {
-            assert!(crowd.asks(IpAddr::from(n.to_be_bytes()), 1, start));
+            assert!(limiter.asks(IpAddr::from(n.to_be_bytes()), 1, start));
         }
-        assert_eq!(crowd.pace.lock().unwrap().len(), REMEMBERED_MAX);
-        assert!(crowd.asks(ip("10.0.0.1"), 1, start + Duration::from_secs(2)));
-        assert_eq!(crowd.pace.lock().unwrap().len(), 1);
+        assert_eq!(limiter.pace.lock().unwrap().len(), REMEMBERED_MAX);
+        assert!(limiter.asks(ip("10.0.0.1"), 1, start + Duration::from_secs(2)));
+        assert_eq!(limiter.pace.lock().unwrap().len(), 1);
     }
 }

@@ -243,7 +243,7 @@ impl ListenerContext {
             return way_in.outlive(connections, phase).await;
         }
         if let Err(error) = syn_filter::begin_none(&listener) {
-            log::debug!("new handshakes cannot be held back while the doors close: {error}");
+            log::debug!("new handshakes cannot be held back while the listeners close: {error}");
         }
         if !connections.is_empty() {
             let under_way = tokio::time::sleep(HANDSHAKES);
@@ -397,7 +397,7 @@ impl ListenerContext {
         };
         let most = proxy.limits.connections_per_address;
         let most = most.filter(|_| !proxy.trust.trusts(client.ip()));
-        let _seat = match most.map(|most| self.edge.crowd.enter(client.ip(), most)) {
+        let _seat = match most.map(|most| self.edge.limiter.enter(client.ip(), most)) {
             Some(None) => {
                 let told = spoken == Spoken::Http1;
                 return self.edge.turn_away(wire, client.ip(), told).await;
@@ -412,21 +412,21 @@ impl ListenerContext {
         };
         let http1 = (spoken == Spoken::Http1).then(rules);
         let (header, idle) = (self.header_deadline, self.keepalive_idle);
-        let mut clocked = TimeoutStream::new(wire, client, http1, header, idle);
+        let mut stream = TimeoutStream::new(wire, client, http1, header, idle);
         if config.services.iter().any(config::Service::sets_cookies) {
-            clocked = clocked.with_memory(ConnectionMemory::digest());
+            stream = stream.with_memory(ConnectionMemory::digest());
         }
         if spoken == Spoken::Http2 {
             // Many requests at a time: Pingora times an idle connection, and each request times
             // itself.
-            clocked.answer_within(None);
+            stream.answer_within(None);
             let (_connection, lives) = watch::channel(());
             Exchanges::of(self.app.clone(), lives)
-                .process_new(Box::new(clocked), &self.shutdown)
+                .process_new(Box::new(stream), &self.shutdown)
                 .await;
             return;
         }
-        let mut stream: Stream = Box::new(clocked);
+        let mut stream: Stream = Box::new(stream);
         let mut settings = None;
         loop {
             let mut session = ServerSession::new_http1(stream);
@@ -441,8 +441,8 @@ impl ListenerContext {
                 return;
             };
             (stream, settings) = reused.consume();
-            if let Some(clocked) = (*stream).as_any().downcast_ref::<TimeoutStream>() {
-                clocked.request_ended();
+            if let Some(stream) = (*stream).as_any().downcast_ref::<TimeoutStream>() {
+                stream.request_ended();
             }
         }
     }

@@ -73,7 +73,7 @@ pub struct RequestContext {
     /// backend's deadline.
     pub line: Option<SocketHandle>,
     /// The deadline for the answer's header on that connection.
-    pub alarm: Option<ResponseDeadline>,
+    pub deadline: Option<ResponseDeadline>,
     /// Whether the gRPC call failed, once the backend has said so.
     pub grpc_failed: Option<bool>,
     /// Whether the answer may be a stream.
@@ -125,7 +125,7 @@ impl RequestContext {
             unjudged: false,
             strict: false,
             line: None,
-            alarm: None,
+            deadline: None,
             grpc_failed: None,
             lasting: Lasting::No,
             id: None,
@@ -233,8 +233,8 @@ impl RequestContext {
 
     /// Sets the backend's deadline for the answer's header to `wait` from now, where there is a
     /// handle to its connection.
-    pub fn ring_after(&mut self, wait: Duration) {
-        self.alarm = self.line.as_ref().map(|line| line.shut_after(wait));
+    pub fn expire_after(&mut self, wait: Duration) {
+        self.deadline = self.line.as_ref().map(|line| line.shut_after(wait));
     }
 
     /// Has the connection to the backend shut when that is lost before it answers; over HTTP/1 the client's connection
@@ -271,7 +271,7 @@ impl RequestContext {
     pub fn answered(&mut self, status: u16) {
         let now = Instant::now();
         let failed = self.refusal(status) != Class::Ok;
-        (self.line, self.alarm) = (None, None);
+        (self.line, self.deadline) = (None, None);
         if let Some(exchange) = &self.exchange {
             exchange.waits_no_more();
         }

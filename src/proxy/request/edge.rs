@@ -30,7 +30,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The edge of the proxy.
 pub struct Edge {
     /// Connections and request rates by client address.
-    pub crowd: AddressLimiter,
+    pub limiter: AddressLimiter,
     /// The ACME certificate, where there is one.
     pub issued: ArcSwapOption<Issued>,
     metrics: Arc<Metrics>,
@@ -51,7 +51,7 @@ impl Edge {
             Ok::<_, io::Error>((log.format, scribe))
         };
         Ok(Edge {
-            crowd: AddressLimiter::default(),
+            limiter: AddressLimiter::default(),
             issued: ArcSwapOption::empty(),
             begins: log.is_some_and(|log| log.begins),
             log: log.map(start).transpose()?,
@@ -126,7 +126,7 @@ impl Edge {
     pub fn pace(&self, session: &Session, settings: &Settings) -> Result<()> {
         if let Some(most) = settings.limits.requests_per_address
             && let Some(user) = headers::user(session, &settings.trust)
-            && !self.crowd.asks(user, most, Instant::now())
+            && !self.limiter.asks(user, most, Instant::now())
         {
             return Error::e_explain(ErrorType::HTTPStatus(429), "too many requests");
         }

@@ -40,24 +40,27 @@ pub(in crate::proxy) fn under_way(
     if record.is_let_go() {
         return once(error);
     }
-    let rang = record.alarm.as_ref().is_some_and(ResponseDeadline::rang);
+    let late = record
+        .deadline
+        .as_ref()
+        .is_some_and(ResponseDeadline::expired);
     let shut = record.exchange.as_ref().is_some_and(Exchange::lost);
     let expired = TimeoutStream::of(session).is_some_and(TimeoutStream::expired);
-    let mut error = if rang || shut || expired {
+    let mut error = if late || shut || expired {
         // The client's connection or the response deadline keeps the time, and the backend exceeded
         // it.
         let lost = record.member().is_some_and(|member| member.state.lost());
         if !lost {
             return once(Error::explain(ErrorType::ReadTimedout, "first byte").into_up());
         }
-        if let Some(clocked) = TimeoutStream::of(session) {
-            clocked.relieve();
+        if let Some(stream) = TimeoutStream::of(session) {
+            stream.relieve();
         }
         Error::explain(ErrorType::ConnectionClosed, "its backend is lost").into_up()
     } else {
         timed(error, record.uploading)
     };
-    (record.line, record.alarm) = (None, None);
+    (record.line, record.deadline) = (None, None);
     let silence = *error.etype() == ErrorType::ReadTimedout
         && *error.esource() == ErrorSource::Upstream
         && session.is_http2();

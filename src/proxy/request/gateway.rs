@@ -90,8 +90,8 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         context: &mut RequestContext,
     ) -> Result<()> {
-        if let Some(clocked) = TimeoutStream::of(session) {
-            clocked.request_began();
+        if let Some(stream) = TimeoutStream::of(session) {
+            stream.request_began();
         }
         let settings = &context.live().settings;
         if self.board.draining() {
@@ -143,9 +143,9 @@ impl ProxyHttp for Gateway {
         if let Some(service) = context.service()
             && waits
             && (service.reads_longer || context.uploading || tunnel)
-            && let Some(clocked) = TimeoutStream::of(session)
+            && let Some(stream) = TimeoutStream::of(session)
         {
-            clocked.answer_within(Some(service.first_byte));
+            stream.answer_within(Some(service.first_byte));
         }
         Ok(false)
     }
@@ -183,8 +183,8 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<()> {
         context.asked = reused.then(Instant::now);
-        if let (Some(clocked), Some(member)) = (TimeoutStream::of(session), context.member()) {
-            clocked.waits_for(&member.state);
+        if let (Some(stream), Some(member)) = (TimeoutStream::of(session), context.member()) {
+            stream.waits_for(&member.state);
         }
         if identity::admits(context, reused, digest) {
             if let Some(service) = context.service()
@@ -198,7 +198,7 @@ impl ProxyHttp for Gateway {
                     context.line = line;
                 }
                 if longer && !context.uploading {
-                    context.ring_after(first_byte);
+                    context.expire_after(first_byte);
                 }
             }
             return Ok(());
@@ -269,15 +269,15 @@ impl ProxyHttp for Gateway {
         }
         let wait = context.service().map(|service| service.first_byte);
         if context.waits()
-            && let Some(clocked) = TimeoutStream::of(session)
+            && let Some(stream) = TimeoutStream::of(session)
         {
-            clocked.answer_within(wait.filter(|_| end));
+            stream.answer_within(wait.filter(|_| end));
         }
         if end
             && context.waits()
             && let Some(wait) = wait
         {
-            context.ring_after(wait);
+            context.expire_after(wait);
         }
         Ok(())
     }
@@ -317,9 +317,9 @@ impl ProxyHttp for Gateway {
             // Pingora refuses it only when client and backend were told different things.
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "101 unasked").into_up());
         }
-        if let Some(clocked) = TimeoutStream::of(session) {
-            clocked.waits_no_more();
-            clocked.answer_within(None);
+        if let Some(stream) = TimeoutStream::of(session) {
+            stream.waits_no_more();
+            stream.answer_within(None);
         }
         identity::answered(context);
         context.answered(response.status.as_u16());
@@ -354,8 +354,8 @@ impl ProxyHttp for Gateway {
         }
         // Only here: before, Pingora has yet to refuse a 101 without a request for an upgrade.
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            if let Some(clocked) = TimeoutStream::of(session) {
-                clocked.becomes_tunnel();
+            if let Some(stream) = TimeoutStream::of(session) {
+                stream.becomes_tunnel();
             }
             context.upgraded(User::of(session, None));
             self.edge.began(session, context, 101);

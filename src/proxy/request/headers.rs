@@ -153,8 +153,8 @@ fn host(request: &RequestHeader) -> Option<HeaderValue> {
 
 /// The client's address, as a header value.
 fn client(session: &Session) -> Option<HeaderValue> {
-    if let Some(clocked) = TimeoutStream::of(session) {
-        return clocked.client.clone();
+    if let Some(stream) = TimeoutStream::of(session) {
+        return stream.client.clone();
     }
     HeaderValue::from_str(&peer(session)?.to_string()).ok()
 }

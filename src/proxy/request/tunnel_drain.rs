@@ -40,7 +40,7 @@ impl User {
     /// The client's side of a request.
     pub fn of(session: &Session, exchange: Option<&Exchange>) -> Option<User> {
         match TimeoutStream::of(session) {
-            Some(clocked) => Some(User::Connection(clocked.cut())),
+            Some(stream) => Some(User::Connection(stream.cut())),
             None => exchange.map(|exchange| User::Stream(exchange.cut())),
         }
     }

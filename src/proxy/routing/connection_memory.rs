@@ -46,7 +46,7 @@ struct Met {
 /// A request on a connection that remembers.
 #[derive(Clone, Copy, Debug)]
 pub struct Visit<'a> {
-    guest: &'a ConnectionMemory,
+    memory: &'a ConnectionMemory,
     /// The hash of the `User-Agent`.
     agent: u64,
     now: Time,
@@ -57,14 +57,14 @@ impl ConnectionMemory {
     /// it.
     pub fn digest() -> Option<Arc<ProxyDigest>> {
         let header = ResponseHeader::build(200, Some(0)).ok()?;
-        let guest = Box::new(ConnectionMemory::default());
-        Some(Arc::new(ProxyDigest::new(Box::new(header), Some(guest))))
+        let memory = Box::new(ConnectionMemory::default());
+        Some(Arc::new(ProxyDigest::new(Box::new(header), Some(memory))))
     }
 
     /// A request at the time `now` with this `User-Agent`.
     pub fn visit(&self, agent: &[u8], now: Time) -> Visit<'_> {
         Visit {
-            guest: self,
+            memory: self,
             agent: Fnv::hash(agent),
             now,
         }
@@ -75,7 +75,7 @@ impl<'a> Visit<'a> {
     /// A request on a connection of one client; `None` where the connection remembers no client.
     pub fn of(session: &'a Session, settings: &Settings, now: Time) -> Option<Visit<'a>> {
         let digest = session.digest()?.proxy_digest.as_ref()?;
-        let guest: &ConnectionMemory = digest.user_data.as_ref()?.downcast_ref()?;
+        let memory: &ConnectionMemory = digest.user_data.as_ref()?.downcast_ref()?;
         let headers = &session.req_header().headers;
         let relayed = [FORWARDED_FOR, FORWARDED, VIA]
             .iter()
@@ -87,13 +87,13 @@ impl<'a> Visit<'a> {
         let agent = headers
             .get(USER_AGENT)
             .map_or(&b""[..], |agent| agent.as_bytes());
-        Some(guest.visit(agent, now))
+        Some(memory.visit(agent, now))
     }
 
     /// Where a client without a cookie stands: where it stood a moment ago, or where chance puts it
     /// now.
     pub fn place(&self, line: &TrafficSplit, draw: impl FnOnce() -> Assignment) -> Assignment {
-        let mut met = self.guest.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met = self.memory.0.lock().unwrap_or_else(PoisonError::into_inner);
         met.retain(|met| self.now.since(met.since) < REMEMBERED);
         let known = met.iter().find(|met| {
             Arc::ptr_eq(&met.newcomers, &line.newcomers)
@@ -137,19 +137,19 @@ mod tests {
             member: false,
             salt,
             epoch,
-            seal: CookieSigner::new(b"secret", "app"),
+            signer: CookieSigner::new(b"secret", "app"),
             newcomers: Newcomers::under(salt, None),
         }
     }
 
     #[test]
     fn a_connection_asks_chance_once_a_second_for_each_service() {
-        let (guest, nobody) = (ConnectionMemory::default(), HeaderMap::new());
+        let (memory, nobody) = (ConnectionMemory::default(), HeaderMap::new());
         let (app, api) = (line(1, 7), line(1, 8));
         let start = Time(1_000_000);
         let later = |time: u64| start.after(Duration::from_millis(time));
         let place = |line: &TrafficSplit, agent: &[u8], now| {
-            line.place(&nobody, Some(guest.visit(agent, now)))
+            line.place(&nobody, Some(memory.visit(agent, now)))
         };
         let first = place(&app, b"browser", start);
         assert!(!first.known && first.tell, "a newcomer: {first:?}");
@@ -170,6 +170,6 @@ mod tests {
         for n in 0..20 {
             place(&app, format!("{n}").as_bytes(), later(1_001));
         }
-        assert!(guest.0.lock().unwrap().len() <= MET_MAX);
+        assert!(memory.0.lock().unwrap().len() <= MET_MAX);
     }
 }

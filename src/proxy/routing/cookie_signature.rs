@@ -55,13 +55,13 @@ mod tests {
 
     #[test]
     fn a_signature_holds_for_its_key_its_service_its_epoch_and_its_seat() {
-        let seal = CookieSigner::new(b"secret", "api");
-        let signed = seal.sign(3, 17, None);
-        assert!(seal.holds(3, 17, None, &signed));
-        assert!(!seal.holds(4, 17, None, &signed) && !seal.holds(3, 18, None, &signed));
-        let at_home = seal.sign(3, 17, Some(0));
-        assert!(seal.holds(3, 17, Some(0), &at_home) && !seal.holds(3, 17, Some(1), &at_home));
-        assert!(!seal.holds(3, 17, None, &at_home) && !seal.holds(3, 17, Some(0), &signed));
+        let signer = CookieSigner::new(b"secret", "api");
+        let signed = signer.sign(3, 17, None);
+        assert!(signer.holds(3, 17, None, &signed));
+        assert!(!signer.holds(4, 17, None, &signed) && !signer.holds(3, 18, None, &signed));
+        let at_home = signer.sign(3, 17, Some(0));
+        assert!(signer.holds(3, 17, Some(0), &at_home) && !signer.holds(3, 17, Some(1), &at_home));
+        assert!(!signer.holds(3, 17, None, &at_home) && !signer.holds(3, 17, Some(0), &signed));
         for other in [
             CookieSigner::new(b"Secret", "api"),
             CookieSigner::new(b"secret", "web"),
@@ -71,9 +71,9 @@ mod tests {
         for bit in 0..8 * DIGITS {
             let mut flipped = signed;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!seal.holds(3, 17, None, &flipped), "bit {bit}");
+            assert!(!signer.holds(3, 17, None, &flipped), "bit {bit}");
         }
-        assert!(!seal.holds(3, 17, None, &signed[..DIGITS - 1]));
-        assert!(!seal.holds(3, 17, None, b""));
+        assert!(!signer.holds(3, 17, None, &signed[..DIGITS - 1]));
+        assert!(!signer.holds(3, 17, None, b""));
     }
 }

@@ -276,7 +276,7 @@ impl Service {
                 member: spec.sticky.as_ref().is_some_and(|sticky| sticky.member),
                 salt: route.salt,
                 epoch: route.epoch,
-                seal: CookieSigner::new(secret, &route.service),
+                signer: CookieSigner::new(secret, &route.service),
                 newcomers: Newcomers::under(route.salt, old.map(|old| &old.line.newcomers)),
             },
             window: published.window.clone(),

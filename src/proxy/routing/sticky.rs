@@ -98,7 +98,7 @@ pub struct TrafficSplit {
     /// The epoch of this split: cookies of another epoch pin nothing.
     pub epoch: u32,
     /// Tells our cookies from forged ones.
-    pub seal: CookieSigner,
+    pub signer: CookieSigner,
     /// Counts newcomers under the salt; outlives the entry.
     pub newcomers: Arc<Newcomers>,
 }
@@ -229,7 +229,7 @@ impl TrafficSplit {
         let seat = seat::seat(point, self.salt);
         let home = home.and_then(|home| u16::try_from(home).ok());
         let home = home.filter(|home| *home != seat);
-        let signature = self.seal.sign(self.epoch, seat, home);
+        let signature = self.signer.sign(self.epoch, seat, home);
         let signature = std::str::from_utf8(&signature).ok()?;
         let home = home.map_or_else(String::new, |home| format!(".{home}"));
         let secure = if secure || *always { "; Secure" } else { "" };
@@ -259,7 +259,7 @@ impl TrafficSplit {
             .take(COOKIES_MAX)
             .filter(|claim| {
                 let signature = claim.signature.as_bytes();
-                self.seal
+                self.signer
                     .holds(claim.epoch, claim.seat, claim.home, signature)
             });
         let mut told = Told::default();
@@ -313,7 +313,7 @@ mod tests {
             member: false,
             salt,
             epoch,
-            seal: CookieSigner::new(b"secret", "app"),
+            signer: CookieSigner::new(b"secret", "app"),
             newcomers: Newcomers::under(salt, None),
         }
     }
@@ -394,7 +394,7 @@ mod tests {
         let line = cookie_line(0, 3);
         let (good, old) = (value(&line, 17), value(&cookie_line(0, 2), 17));
         let mut stranger = cookie_line(0, 3);
-        stranger.seal = CookieSigner::new(b"secret", "other");
+        stranger.signer = CookieSigner::new(b"secret", "other");
         let (_, signature) = good.rsplit_once('.').unwrap();
         for bad in [
             "pin=3.17",

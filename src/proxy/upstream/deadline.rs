@@ -44,8 +44,8 @@ impl SocketHandle {
 
     /// Shuts the connection after `wait`, unless the returned deadline is dropped before.
     pub fn shut_after(&self, wait: Duration) -> ResponseDeadline {
-        let (line, rang) = (self.clone(), Arc::new(AtomicBool::new(false)));
-        let told = rang.clone();
+        let (line, expired) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let told = expired.clone();
         let waiting = tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             told.store(true, Relaxed);
@@ -53,7 +53,7 @@ impl SocketHandle {
         });
         ResponseDeadline {
             waiting: waiting.abort_handle(),
-            rang,
+            expired,
         }
     }
 }
@@ -62,13 +62,13 @@ impl SocketHandle {
 #[derive(Debug)]
 pub struct ResponseDeadline {
     waiting: AbortHandle,
-    rang: Arc<AtomicBool>,
+    expired: Arc<AtomicBool>,
 }
 
 impl ResponseDeadline {
     /// Whether the deadline has passed.
-    pub fn rang(&self) -> bool {
-        self.rang.load(Relaxed)
+    pub fn expired(&self) -> bool {
+        self.expired.load(Relaxed)
     }
 }
 
@@ -92,14 +92,17 @@ mod tests {
             let mut near = TcpStream::connect(addr).await.unwrap();
             let (far, _) = listener.accept().await.unwrap();
             let line = SocketHandle::to(&near).unwrap();
-            let alarm = line.shut_after(Duration::from_millis(20));
-            let mut alarm = Some(alarm);
+            let deadline = line.shut_after(Duration::from_millis(20));
+            let mut deadline = Some(deadline);
             if dropped {
-                alarm = None;
+                deadline = None;
             }
             let ended = tokio::time::timeout(Duration::from_millis(200), near.read_u8()).await;
             assert_eq!(ended.is_ok(), !dropped, "the end of the stream is read");
-            assert_eq!(alarm.is_some_and(|alarm| alarm.rang()), !dropped);
+            assert_eq!(
+                deadline.is_some_and(|deadline| deadline.expired()),
+                !dropped
+            );
             drop(far);
         }
     }
