@@ -121,11 +121,17 @@ impl Client {
     }
 
     /// The status of all services.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn status(&self) -> Result<View, ClientError> {
         self.get("/v1/status").await
     }
 
     /// The status of one service; `None` for the only one.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn service(&self, service: Option<&str>) -> Result<ServiceView, ClientError> {
         let one: OneService = self
             .get(&format!("/v1/services/{}", segment(service)))
@@ -134,12 +140,18 @@ impl Client {
     }
 
     /// The routing table in force.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn table(&self) -> Result<Table, ClientError> {
         let answer: RoutingTable = self.get("/v1/table").await?;
         Ok(answer.table)
     }
 
     /// Starts a rollout.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn run(
         &self,
         service: Option<&str>,
@@ -150,6 +162,9 @@ impl Client {
     }
 
     /// Sends `promote`, `approve`, `pause`, `resume`, `abort`, `rollback` or `drill`.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn verb(&self, service: Option<&str>, verb: &str) -> Result<Done, ClientError> {
         self.post(
             &format!("/v1/services/{}/{verb}", segment(service)),
@@ -159,12 +174,18 @@ impl Client {
     }
 
     /// Rolls back to blue; with `keep`, green's containers run on for a while, for inspection.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn rollback(&self, service: Option<&str>, keep: bool) -> Result<Done, ClientError> {
         let path = format!("/v1/services/{}/rollback", segment(service));
         self.post(&path, &RollbackRequest { keep }).await
     }
 
     /// Sets green's share.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn set_weight(
         &self,
         service: Option<&str>,
@@ -178,11 +199,17 @@ impl Client {
     }
 
     /// Makes the server reload its configuration.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn reload(&self) -> Result<Done, ClientError> {
         self.post("/v1/reload", &Nothing {}).await
     }
 
     /// Rehearses a rollback; returns once it was measured.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn drill(&self, service: Option<&str>) -> Result<DrillReport, ClientError> {
         let done = self.verb(service, "drill").await?;
         done.drill
@@ -190,6 +217,9 @@ impl Client {
     }
 
     /// The newest rollouts, newest first.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn rollouts(
         &self,
         service: Option<&str>,
@@ -203,12 +233,18 @@ impl Client {
     }
 
     /// One rollout.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn rollout(&self, id: i64) -> Result<RolloutRecord, ClientError> {
         let answer: OneRollout = self.get(&format!("/v1/rollouts/{id}")).await?;
         Ok(answer.rollout)
     }
 
     /// The notes of a rollout with numbers above `after`, oldest first.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn notes(&self, after: i64, rollout: i64) -> Result<Vec<Note>, ClientError> {
         let mut all: Vec<Note> = vec![];
         loop {
@@ -223,12 +259,18 @@ impl Client {
     }
 
     /// The recorded input of the judge in a rollout.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn seconds(&self, rollout: i64) -> Result<Vec<RecordedLine>, ClientError> {
         let answer: Recording = self.get(&format!("/v1/rollouts/{rollout}/seconds")).await?;
         Ok(answer.lines)
     }
 
     /// A stream of events after a number or from now on, of one rollout or of all.
+    ///
+    /// # Errors
+    /// When the shifter cannot be reached, refuses, or its answer cannot be read.
     pub async fn events(
         &self,
         after: Option<i64>,
@@ -323,6 +365,9 @@ pub struct Events {
 
 impl Events {
     /// The next note; `None` when the server has ended the stream. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// When the connection fails, or a line of it cannot be read.
     pub async fn next(&mut self) -> Result<Option<Note>, ClientError> {
         loop {
             while let Some(end) = self.pending.windows(2).position(|pair| pair == b"\n\n") {

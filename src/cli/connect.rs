@@ -8,6 +8,9 @@ use crate::exit::Exit;
 use std::path::PathBuf;
 
 /// The admin socket: from the command line, or from the configuration.
+///
+/// # Errors
+/// The exit code, after the problem was printed: the configuration cannot be read.
 pub fn socket(global: &Global) -> Result<PathBuf, Exit> {
     if let Some(socket) = &global.socket {
         return Ok(socket.clone());
@@ -39,6 +42,9 @@ pub fn socket(global: &Global) -> Result<PathBuf, Exit> {
 }
 
 /// Queries the running shifter; prints an error, and returns the exit code of its kind.
+///
+/// # Errors
+/// The exit code, after the problem was printed.
 pub fn ask<T>(
     global: &Global,
     question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
@@ -49,6 +55,9 @@ pub fn ask<T>(
 }
 
 /// Queries a shifter that may not run: `None` when none answers.
+///
+/// # Errors
+/// When one answers and refuses.
 pub fn ask_if_there<T>(
     global: &Global,
     question: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
@@ -68,6 +77,9 @@ pub fn refused(error: &ClientError) -> Exit {
 }
 
 /// Runs a few queries; one thread is enough for them.
+///
+/// # Errors
+/// When a query fails, or no runtime can be had.
 pub fn block_on<T>(future: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -59,12 +59,18 @@ pub struct State {
 
 impl State {
     /// Takes the state folder; the lock comes first: a second shifter should report the first one, not its port.
+    ///
+    /// # Errors
+    /// When another process holds the folder, or the state or an admin address cannot be used.
     pub fn take(config: &Config) -> Result<State, StartError> {
         let lock = FolderLock::take(&config.state)?;
         State::behind(lock, config)
     }
 
     /// Opens the state folder under a lock that is held.
+    ///
+    /// # Errors
+    /// When an admin address cannot be bound, or the state was written by a newer shifter.
     pub fn behind(lock: FolderLock, config: &Config) -> Result<State, StartError> {
         let admin = admin::Bound::bind(&config.admin)?;
         let mut findings = vec![];
@@ -108,6 +114,9 @@ impl State {
     }
 
     /// A journal in memory, and no admin listeners: for the demo.
+    ///
+    /// # Errors
+    /// When SQLite has no memory.
     pub fn in_memory() -> Result<State, StartError> {
         Ok(State {
             admin: None,
@@ -129,6 +138,9 @@ pub struct Control {
 
 impl Control {
     /// Starts the control plane; when this returns, the saved state is routed.
+    ///
+    /// # Errors
+    /// When the admin listeners cannot serve.
     pub async fn start(
         board: &Arc<SharedState>,
         metrics: &Arc<Metrics>,
@@ -165,6 +177,9 @@ impl Control {
     }
 
     /// Starts the control plane again after a stop: the state folder is locked and read anew.
+    ///
+    /// # Errors
+    /// When the folder was taken meanwhile, or cannot be read.
     pub async fn again(
         board: &Arc<SharedState>,
         metrics: &Arc<Metrics>,

@@ -69,6 +69,9 @@ impl HandoverListener {
     }
 
     /// The next process that connects.
+    ///
+    /// # Errors
+    /// When the socket fails.
     pub async fn asked(&self) -> io::Result<Successor> {
         let (stream, _) = self.listener.accept().await?;
         let stream = stream.into_std()?;

@@ -38,6 +38,9 @@ impl Prepared {
     }
 
     /// Binds every listener and locks the state folder: a failure here has no effects.
+    ///
+    /// # Errors
+    /// When an address is taken, or the state folder is locked or cannot be used.
     pub fn from_config(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let lock = FolderLock::take(&config.state)?;
         let listeners = proxy::bind(&config.proxy.all_listen(), systemd::inherited())?;
@@ -53,6 +56,9 @@ impl Prepared {
     /// Takes them from a running shifter on the same folder; without one as [`Prepared::from_config`].
     ///
     /// The other process serves until this one does.
+    ///
+    /// # Errors
+    /// When the other process does not hand over, an address is taken, or the state cannot be used.
     pub fn take_over(config: Config, file: Option<PathBuf>) -> Result<Prepared, StartError> {
         let Some((mut predecessor, given)) = Predecessor::ask(&config.state)? else {
             return Prepared::from_config(config, file);
@@ -69,6 +75,9 @@ impl Prepared {
     }
 
     /// Everything in memory, on a listener that is bound already: for the demo.
+    ///
+    /// # Errors
+    /// When SQLite has no memory.
     pub fn in_memory(config: Config, listener: TcpListener) -> Result<Prepared, StartError> {
         Ok(Prepared {
             config: Arc::new(config),
@@ -100,6 +109,9 @@ pub struct Process {
 
 impl Process {
     /// Starts all parts; the first accepted connection is routed by the saved table.
+    ///
+    /// # Errors
+    /// When a part cannot be started; the message says which, and what to do.
     pub async fn start(prepared: Prepared) -> Result<Process, StartError> {
         let Prepared {
             config,
@@ -275,6 +287,9 @@ fn start_successor() {
 }
 
 /// Reads the configuration; prints a fault with its place, and returns the exit code.
+///
+/// # Errors
+/// The exit code, after the fault was printed with its place.
 pub fn load(path: &std::path::Path) -> Result<Config, Exit> {
     Config::load(path).map_err(|error| {
         tell(error);
@@ -288,6 +303,9 @@ pub fn tell(error: ConfigError) {
 }
 
 /// A runtime with the configured number of workers, and with the configured logging.
+///
+/// # Errors
+/// The exit code, after the problem was printed: no threads can be had.
 pub fn runtime(config: &Config, level: Option<&str>) -> Result<tokio::runtime::Runtime, Exit> {
     logging::init(config.log.format, level.unwrap_or(config.log.level.name()));
     let threads = match config.proxy.threads {

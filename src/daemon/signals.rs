@@ -29,6 +29,9 @@ pub struct Signals {
 
 impl Signals {
     /// Receives the signals from now on.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
     pub fn new() -> std::io::Result<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {

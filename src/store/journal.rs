@@ -111,11 +111,17 @@ impl Journal {
     }
 
     /// Opens the journal for reading beside its writer.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn read(folder: &Path) -> Result<Journal, JournalError> {
         Journal::connect(&folder.join("state.db"))
     }
 
     /// A journal in memory, for the demo and for tests.
+    ///
+    /// # Errors
+    /// When SQLite has no memory.
     pub fn in_memory() -> Result<Journal, JournalError> {
         let journal = Journal {
             db: Connection::open_in_memory()?,
@@ -205,11 +211,17 @@ impl Journal {
 
     /// The journal's name, which marks containers created under it. A journal that
     /// starts anew has another name: it counts rollouts anew, and must not take containers of the old one for its own.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn instance(&self) -> Result<String, JournalError> {
         Ok(format!("{:08x}", self.id()?))
     }
 
     /// The saved state of a service; `None` also for a damaged row.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn service(&self, name: &str) -> Result<Option<SavedService>, JournalError> {
         let row = self
             .db
@@ -223,6 +235,9 @@ impl Journal {
     }
 
     /// Saves the state of a service.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn save_service(&self, name: &str, saved: &SavedService) -> Result<(), JournalError> {
         self.writable()?;
         let (body, sum) = summed(saved)?;
@@ -235,6 +250,9 @@ impl Journal {
     }
 
     /// Records a new rollout and gives it its number.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn begin_rollout(&self, rollout: &mut SavedRollout) -> Result<(), JournalError> {
         self.writable()?;
         let transaction = self.db.unchecked_transaction()?;
@@ -255,6 +273,9 @@ impl Journal {
     }
 
     /// Records the state of a rollout. When this returns, it is on disk.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn save_rollout(&self, rollout: &SavedRollout) -> Result<(), JournalError> {
         self.writable()?;
         let (body, sum) = summed(rollout)?;
@@ -266,6 +287,9 @@ impl Journal {
     }
 
     /// Records the end of a rollout together with the new state of its service.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn end_rollout(
         &mut self,
         rollout: &SavedRollout,
@@ -293,6 +317,9 @@ impl Journal {
     }
 
     /// Copies the journal to a second file: the generation that replaces a damaged one.
+    ///
+    /// # Errors
+    /// When the copy cannot be written; the journal itself stays as it is.
     pub fn keep_copy(&self) -> Result<(), JournalError> {
         self.writable()?;
         if self.path.as_os_str().is_empty() {
@@ -316,6 +343,9 @@ impl Journal {
     }
 
     /// The rollout of a service that was under way when the process ended; `None` also for a damaged row.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn unfinished(&self, service: &str) -> Result<Option<SavedRollout>, JournalError> {
         let row = self
             .db
@@ -329,6 +359,9 @@ impl Journal {
     }
 
     /// One rollout; `None` also for a damaged row.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn rollout(&self, id: i64) -> Result<Option<SavedRollout>, JournalError> {
         let row = self
             .db
@@ -342,6 +375,9 @@ impl Journal {
     }
 
     /// The newest rollouts, newest first, of one service or of all.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn rollouts(
         &self,
         service: Option<&str>,
@@ -360,6 +396,9 @@ impl Journal {
     }
 
     /// Writes one line of narration and gives it its number.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn note(&self, note: &mut Note) -> Result<(), JournalError> {
         self.writable()?;
         self.db.execute(
@@ -375,6 +414,9 @@ impl Journal {
     }
 
     /// Narration after a number, oldest first, of one rollout or of all.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn notes(
         &self,
         after: i64,
@@ -399,6 +441,9 @@ impl Journal {
     }
 
     /// Records seconds of a rollout as the judge got them, for `shifter replay`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written; nothing is changed then.
     pub fn record_seconds(
         &mut self,
         rollout: i64,
@@ -417,6 +462,9 @@ impl Journal {
     }
 
     /// The number of the next recorded line of a rollout.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn next_second(&self, rollout: i64) -> Result<i64, JournalError> {
         let next = self.db.query_row(
             "SELECT coalesce(max(at) + 1, 0) FROM second WHERE rollout = ?1",
@@ -427,6 +475,9 @@ impl Journal {
     }
 
     /// The recorded seconds of a rollout, in order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     pub fn seconds(&self, rollout: i64) -> Result<Vec<(i64, String)>, JournalError> {
         let mut statement = self
             .db

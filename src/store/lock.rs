@@ -13,6 +13,9 @@ pub struct FolderLock {
 
 impl FolderLock {
     /// Creates the folder when needed and locks it for this process.
+    ///
+    /// # Errors
+    /// When another process holds the folder, or the folder cannot be made or written.
     pub fn take(folder: &Path) -> Result<FolderLock, JournalError> {
         let unusable = |source| JournalError::Folder {
             path: folder.to_owned(),

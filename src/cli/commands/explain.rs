@@ -71,6 +71,9 @@ pub fn run(global: &Global, args: Args) -> Exit {
 }
 
 /// A rollout by its number (`12`, `r-12`), or the last one of a service, or of all.
+///
+/// # Errors
+/// When there is no such rollout, or the shifter cannot be asked.
 pub async fn find(
     client: &Client,
     which: Option<&str>,

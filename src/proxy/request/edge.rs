@@ -123,6 +123,9 @@ impl Edge {
     }
 
     /// Refuses a client that exceeds the rate limit.
+    ///
+    /// # Errors
+    /// The refusal, with status 429.
     pub fn pace(&self, session: &Session, settings: &Settings) -> Result<()> {
         if let Some(most) = settings.limits.requests_per_address
             && let Some(user) = headers::user(session, &settings.trust)

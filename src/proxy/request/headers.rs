@@ -73,6 +73,9 @@ fn is_claim(name: &str) -> bool {
 const ID_MAX: usize = 128;
 
 /// Refuses a request that must not be forwarded, as an error with the status of the answer.
+///
+/// # Errors
+/// The refusal, with its status.
 pub fn gate(session: &Session, limits: &Limits) -> Result<()> {
     let request = session.req_header();
     let refuse = |status, why| Error::e_explain(ErrorType::HTTPStatus(status), why);
@@ -301,6 +304,9 @@ fn fresh_id() -> HeaderValue {
 }
 
 /// Completes the headers of a request for a backend.
+///
+/// # Errors
+/// When a header cannot be written; the request is not sent then.
 pub fn request(
     session: &Session,
     backend: Option<SocketAddr>,
@@ -361,6 +367,9 @@ pub fn request(
 }
 
 /// Completes the headers of an answer for a client.
+///
+/// # Errors
+/// When a header cannot be written.
 pub fn response(
     session: &Session,
     settings: &Settings,

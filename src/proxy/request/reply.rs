@@ -14,6 +14,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 /// Sends an answer; the session decides whether the connection is kept.
+///
+/// # Errors
+/// When the client is gone.
 pub async fn send(
     session: &mut Session,
     status: u16,
@@ -59,6 +62,9 @@ pub async fn send(
 }
 
 /// Answers the challenge of an ACME authority (RFC 8555, 8.3).
+///
+/// # Errors
+/// When the client is gone.
 pub async fn proof(session: &mut Session, proof: String) -> Result<()> {
     let mut header = ResponseHeader::build(200, Some(2))?;
     header.insert_header(

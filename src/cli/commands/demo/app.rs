@@ -79,6 +79,9 @@ impl App {
     }
 
     /// Serves until the task is dropped.
+    ///
+    /// # Errors
+    /// When the listener fails.
     pub async fn serve(self: Arc<App>, listener: TcpListener) -> std::io::Result<()> {
         axum::serve(listener, self.router()).await
     }
