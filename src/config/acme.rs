@@ -1,11 +1,12 @@
 //! `acme` in `[proxy.tls]`: certificates that shifter obtains and renews by itself.
 
-use crate::config::certificate::authorities;
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{RawAcme, Value};
-use crate::config::tls::dns_name;
-use crate::config::value::{self, Check};
+use crate::config::file::proxy::RawAcme;
+use crate::config::parse::address::dns_name;
+use crate::config::parse::certificate::authorities;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Value;
+use crate::config::parse::value::{self, Check};
 use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use toml::Spanned;

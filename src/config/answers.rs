@@ -1,8 +1,8 @@
 //! What differences between the answers of both versions lead to.
 
-use crate::config::file::{Text, Value};
 use crate::config::judgement::Timed;
-use crate::config::value::{self, Check};
+use crate::config::parse::raw::{Text, Value};
+use crate::config::parse::value::{self, Check};
 use crate::core::answers::{AnswerKind, Hearing};
 use serde::Deserialize;
 
@@ -69,7 +69,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::types::Config;
 
     fn by_kind(keys: &str) -> [Hearing; 4] {
         let text = format!("[service.api]\nblue = \"127.0.0.1:1\"\n{keys}\n");

@@ -1,10 +1,11 @@
 //! From raw data to a [`Config`]: each part by itself, then the parts against each other.
 
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawConfig, RawPool, RawService};
+use crate::config::file::{RawConfig, RawPool, RawService};
 use crate::config::host::Host;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Many;
+use crate::config::parse::value::Check;
 use crate::config::types::{Config, PoolSpec, Service};
-use crate::config::value::Check;
 use crate::config::{docker, process, service};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
         .iter()
         .map(|(name, raw)| service::service(name, raw, dir))
         .collect::<Check<_>>()?;
-    let docker = docker::docker(&raw.docker, &services)?;
+    let needs: Vec<_> = services.iter().map(docker::need).collect();
+    let docker = docker::docker(&raw.docker, &needs)?;
     let config = Config {
         docker,
         proxy,

@@ -2,17 +2,19 @@
 
 use crate::config::defaults;
 use crate::config::docker::reference;
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawHook, RawSmoke};
+use crate::config::file::{RawHook, RawSmoke};
+use crate::config::parse::address::url;
+use crate::config::parse::duration::{LONG, SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::value::{self, Check, words};
 use crate::config::types::{Hook, HookCall, HttpCheck, SmokeCheck};
-use crate::config::value::{self, Check, LONG, SHORT};
 use crate::core::plan::Moment;
 use std::time::Duration;
 use toml::Spanned;
 
 pub(crate) fn smoke(step: &Spanned<RawSmoke>) -> Check<SmokeCheck> {
     let raw = step.get_ref();
-    let timeout = value::duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?;
+    let timeout = duration("timeout", &raw.timeout, SHORT, defaults::SMOKE_TIMEOUT)?;
     let kinds = [raw.path.is_some(), raw.exec.is_some(), raw.image.is_some()];
     if kinds.iter().filter(|given| **given).count() > 1 {
         return Err(Problem::at(
@@ -82,20 +84,6 @@ fn request(raw: &RawSmoke, path: &Spanned<String>, timeout: Duration) -> Check<H
     })
 }
 
-/// A program and its arguments.
-pub(crate) fn words(key: &str, many: &Many) -> Check<Vec<String>> {
-    let items = value::some(key, many)?;
-    match items.iter().find(|item| item.get_ref().contains('\0')) {
-        Some(bad) => Err(Problem::at(
-            bad.span(),
-            format!("`{key}` has a zero byte in it"),
-            "here",
-            "no program can be given one",
-        )),
-        None => Ok(items.iter().map(|item| item.get_ref().clone()).collect()),
-    }
-}
-
 pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
     let raw = table.get_ref();
     let wrong = |what: &str, help: &str| Problem::at(table.span(), what, "this hook", help);
@@ -110,7 +98,7 @@ pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
     let at = value::choice("at", &raw.at, &known, Moment::BeforeStart)?;
     let what = match (&raw.exec, &raw.post) {
         (Some(exec), None) => HookCall::Exec(words("exec", exec)?),
-        (None, Some(post)) => HookCall::Post(address("post", post)?),
+        (None, Some(post)) => HookCall::Post(url("post", post)?),
         (Some(_), Some(_)) => {
             return Err(wrong(
                 "this hook has an `exec` and a `post`",
@@ -127,23 +115,7 @@ pub(crate) fn hook(table: &Spanned<RawHook>) -> Check<Hook> {
     Ok(Hook {
         at,
         what,
-        timeout: value::duration("timeout", &raw.timeout, LONG, defaults::HOOK_TIMEOUT)?,
+        timeout: duration("timeout", &raw.timeout, LONG, defaults::HOOK_TIMEOUT)?,
         optional: raw.optional.unwrap_or(false),
     })
-}
-
-pub(crate) fn address(key: &str, raw: &Spanned<String>) -> Check<String> {
-    let text = raw.get_ref();
-    let good = text
-        .parse::<http::Uri>()
-        .is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some());
-    if good {
-        return Ok(text.clone());
-    }
-    Err(Problem::at(
-        raw.span(),
-        format!("`{key}` is \"{}\", which is no address", value::brief(text)),
-        "not an address",
-        "write \"http://127.0.0.1:9000/flush\"",
-    ))
 }

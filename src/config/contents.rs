@@ -1,8 +1,8 @@
 //! What sizes and content types of answers lead to.
 
 use crate::config::answers::{HEARINGS, RawAnswers};
-use crate::config::file::{Text, Value};
-use crate::config::value::{self, Check};
+use crate::config::parse::raw::{Text, Value};
+use crate::config::parse::value::{self, Check};
 use crate::core::answers::Hearing;
 use crate::core::judge::ContentPolicy;
 

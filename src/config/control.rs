@@ -1,10 +1,10 @@
 //! `control`: what green's latency is compared with, and where the baseline is.
 
 use crate::config::docker;
-use crate::config::error::Problem;
 use crate::config::file::{RawPool, RawService};
+use crate::config::parse::error::Problem;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::{PoolSpec, Service};
-use crate::config::value::{self, Check};
 use std::net::SocketAddr;
 use std::ops::Range;
 

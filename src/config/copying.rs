@@ -1,10 +1,10 @@
 //! `[service.NAME.copy]`: how green's containers are created from blue's.
 
 use crate::config::docker::label;
-use crate::config::error::Problem;
 use crate::config::file::RawCopy;
+use crate::config::parse::error::Problem;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::Service;
-use crate::config::value::{self, Check};
 use std::collections::BTreeMap;
 
 const NAMING: [(&str, Naming); 2] = [("release", Naming::Release), ("fixed", Naming::Fixed)];

@@ -1,9 +1,11 @@
 //! Checks of the settings for containers: `[docker]`, and pools of containers.
 
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawContainers, RawDocker, RawPool};
+use crate::config::file::{RawContainers, RawDocker, RawPool};
+use crate::config::parse::address::addresses;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Many;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::{Access, Containers, Docker, Find, PoolSpec, Service, SmokeCheck};
-use crate::config::value::{self, Check};
 use std::ops::Range;
 use toml::Spanned;
 
@@ -15,6 +17,7 @@ const ACCESS: [(&str, Access); 3] = [
 
 /// Labels of Compose: a service, and its project when it is named too.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
 const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
 impl RawPool {
@@ -27,8 +30,18 @@ impl RawPool {
     }
 }
 
-/// `[docker]`: without `access`, no more than the services need.
-pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
+/// The access to the engine that one service needs.
+pub(crate) struct Need<'a> {
+    /// The service's name.
+    pub(crate) service: &'a str,
+    /// Below it the service cannot work.
+    pub(crate) least: Access,
+    /// What it has where `access` is not in the file.
+    pub(crate) usual: Access,
+}
+
+/// The settings of the engine: without `access`, no more than the services need.
+pub(crate) fn docker(raw: &RawDocker, needs: &[Need<'_>]) -> Check<Docker> {
     let host = raw.host.as_ref().map(host).transpose()?;
     let discovery = raw.discovery.unwrap_or(false);
     let least_of_all = if discovery {
@@ -36,24 +49,24 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
     } else {
         Access::RouteOnly
     };
-    let usual = services
+    let usual = needs
         .iter()
-        .map(usual)
+        .map(|need| need.usual)
         .fold(least_of_all, std::cmp::Ord::max);
     let access = value::choice("access", &raw.access, &ACCESS, usual)?;
-    let needed = services.iter().find(|service| least(service) > access);
+    let needed = needs.iter().find(|need| need.least > access);
     match (&raw.access, needed) {
-        (Some(text), Some(service)) => Err(Problem::at(
+        (Some(text), Some(need)) => Err(Problem::at(
             text.span(),
             format!(
                 "`access` is \"{}\", and `{}` needs more",
                 access.name(),
-                service.name
+                need.service
             ),
             "too little",
             format!(
                 "write \"{}\", or leave it out; addresses need no Docker: blue = [\"127.0.0.1:3001\"]",
-                least(service).name()
+                need.least.name()
             ),
         )),
         (Some(text), None) if access < least_of_all => Err(Problem::at(
@@ -68,6 +81,15 @@ pub(crate) fn docker(raw: &RawDocker, services: &[Service]) -> Check<Docker> {
             discovery,
             keep_images: value::number("keep_images", &raw.keep_images, 1..=10_000, 3)?,
         }),
+    }
+}
+
+/// The access to the engine that a service needs.
+pub(crate) fn need(service: &Service) -> Need<'_> {
+    Need {
+        service: &service.name,
+        least: least(service),
+        usual: usual(service),
     }
 }
 
@@ -117,7 +139,7 @@ fn host(raw: &Spanned<String>) -> Check<String> {
 /// A pool of either kind.
 pub(crate) fn pool(key: &str, raw: &RawPool) -> Check<PoolSpec> {
     match raw {
-        RawPool::Addresses(many) => value::addresses(key, many).map(PoolSpec::Addresses),
+        RawPool::Addresses(many) => addresses(key, many).map(PoolSpec::Addresses),
         RawPool::Containers(table) => containers(key, table),
     }
 }

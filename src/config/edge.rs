@@ -1,23 +1,15 @@
 //! Checks of what is accepted from clients: `[proxy.limits]`, `trusted_proxies`, `proxy_protocol`.
 
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawLimits, RawProxy, Scalar, Value};
+use crate::config::file::proxy::RawLimits;
+use crate::config::parse::duration::{SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Many, Value};
+use crate::config::parse::size::size;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::{Limits, Trust};
-use crate::config::value::{self, Check, SHORT};
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
-
-const SIZES: &str = "write a size with its unit: \"500B\", \"64KiB\", \"10MiB\" or \"2GiB\"";
-
-/// Names of units, and their size in bytes.
-const UNITS: [(&str, u64); 4] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("B", 1),
-];
 
 pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
     let default = defaults::LIMITS;
@@ -38,52 +30,21 @@ pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
             None => None,
             Some(_) => Some(size("body", &raw.body, 1..=1 << 50, 0)?),
         },
-        header_time: value::duration("header_time", &raw.header_time, SHORT, default.header_time)?,
-        body_time: value::duration("body_time", &raw.body_time, SHORT, default.body_time)?,
+        header_time: duration("header_time", &raw.header_time, SHORT, default.header_time)?,
+        body_time: duration("body_time", &raw.body_time, SHORT, default.body_time)?,
         connections_per_address: most("connections_per_address", &raw.connections_per_address)?,
         requests_per_address: most("requests_per_address", &raw.requests_per_address)?,
     })
 }
 
-/// A number of bytes within limits.
-fn size(key: &str, raw: &Value<Scalar>, allowed: RangeInclusive<u64>, default: u64) -> Check<u64> {
-    let Some(raw) = raw else { return Ok(default) };
-    let text = raw.get_ref().0.trim();
-    let shown = value::brief(text);
-    let wrong = |what: String, label: &str| Problem::at(raw.span(), what, label, SIZES);
-    if text.parse::<f64>().is_ok() {
-        return Err(wrong(
-            format!("`{key}` is {shown} without a unit"),
-            "bytes? KiB?",
-        ));
-    }
-    let parsed = UNITS.iter().find_map(|(unit, bytes)| {
-        let number = text.strip_suffix(unit)?.trim_end();
-        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| number.parse::<u64>().ok()?.checked_mul(*bytes))
-    });
-    let Some(bytes) = parsed else {
-        return Err(wrong(
-            format!("`{key}` is \"{shown}\", which is not a size"),
-            "not a size",
-        ));
-    };
-    match bytes {
-        Some(bytes) if allowed.contains(&bytes) => Ok(bytes),
-        _ => Err(wrong(
-            format!(
-                "`{key}` is \"{shown}\": it must be {} to {} bytes",
-                allowed.start(),
-                allowed.end()
-            ),
-            "out of range",
-        )),
-    }
-}
-
-pub(crate) fn trust(raw: &RawProxy) -> Check<Trust> {
-    let all = raw.trust_forwarded.as_ref().filter(|all| *all.get_ref());
-    let trust = match (&raw.trusted_proxies, all) {
+/// Who is trusted, from the keys `trust_forwarded`, `trusted_proxies` and `proxy_protocol`.
+pub(crate) fn trust(
+    forwarded: &Value<bool>,
+    proxies: &Option<Many>,
+    proxy_protocol: &Value<bool>,
+) -> Check<Trust> {
+    let all = forwarded.as_ref().filter(|all| *all.get_ref());
+    let trust = match (proxies, all) {
         (Some(_), Some(all)) => {
             return Err(Problem::at(
                 all.span(),
@@ -96,7 +57,7 @@ pub(crate) fn trust(raw: &RawProxy) -> Check<Trust> {
         (None, Some(_)) => Trust::Everybody,
         (None, None) => Trust::Nobody,
     };
-    if let (Some(told), false) = (&raw.proxy_protocol, matches!(trust, Trust::Named(_)))
+    if let (Some(told), false) = (proxy_protocol, matches!(trust, Trust::Named(_)))
         && *told.get_ref()
     {
         return Err(Problem::at(
@@ -132,11 +93,10 @@ fn networks(raw: &Many) -> Check<Vec<IpNet>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::config::{Config, Trust};
-    use std::net::IpAddr;
+mod tests_limits {
+    use crate::config::Config;
 
-    fn proxy(lines: &str) -> Result<crate::config::Proxy, String> {
+    fn proxy(lines: &str) -> Result<crate::config::types::Proxy, String> {
         let text = format!("[proxy]\n{lines}\n[service.app]\nblue = \"127.0.0.1:1\"\n");
         match Config::parse("t.toml", &text) {
             Ok(config) => Ok(config.proxy),
@@ -166,6 +126,20 @@ mod tests {
         let body =
             |text: &str| proxy(&format!("limits = {{ body = {text} }}")).map(|p| p.limits.body);
         assert_eq!(body("\"2GiB\""), Ok(Some(2 << 30)));
+    }
+}
+
+#[cfg(test)]
+mod tests_trust {
+    use crate::config::{Config, Trust};
+    use std::net::IpAddr;
+
+    fn proxy(lines: &str) -> Result<crate::config::types::Proxy, String> {
+        let text = format!("[proxy]\n{lines}\n[service.app]\nblue = \"127.0.0.1:1\"\n");
+        match Config::parse("t.toml", &text) {
+            Ok(config) => Ok(config.proxy),
+            Err(error) => Err(error.one_line()),
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! An address that is queried by HTTP: with TLS, headers and credentials where needed.
 
-use crate::config::certificate::authorities;
-use crate::config::checks::address;
-use crate::config::error::Problem;
 use crate::config::file::RawSource;
-use crate::config::secret::{self, Kind, RawHeader, Secret};
-use crate::config::tls::dns_name;
+use crate::config::parse::address::{dns_name, url};
+use crate::config::parse::certificate::authorities;
+use crate::config::parse::error::Problem;
+use crate::config::parse::secret::{Kind, RawHeader, Secret};
+use crate::config::parse::value::Check;
+use crate::config::parse::{secret, value};
 use crate::config::types::BackendTls;
-use crate::config::value::{self, Check};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub(crate) fn endpoint(
     table: &Spanned<RawSource>,
     dir: &Path,
 ) -> Check<Endpoint> {
-    let address = address(key, at)?;
+    let address = url(key, at)?;
     let uri = address.parse::<http::Uri>().unwrap_or_default();
     let authority = uri.authority().map_or("", http::uri::Authority::as_str);
     if authority.contains('@') {

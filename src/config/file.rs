@@ -1,27 +1,22 @@
 //! The schema of the file, as written: every key, with only its type checked.
 
-mod proxy;
+pub(crate) mod proxy;
 
 use crate::config::answers::RawAnswers;
+use crate::config::file::proxy::RawProxy;
 use crate::config::mirror::RawMirror;
+use crate::config::parse::raw::{Many, Scalar, Text, Value};
+use crate::config::parse::secret::{RawHeader, RawSecret};
+use crate::config::parse::untagged::{Untagged, texts, untagged};
 use crate::config::probes::RawProbes;
-use crate::config::secret::{RawHeader, RawSecret};
-use crate::config::shape::{self, Written};
-pub(crate) use crate::config::shape::{Many, Scalar};
 use crate::config::switchback::RawSwitchback;
 use crate::config::unjudged::RawUnjudged;
 use crate::config::users::{RawPreview, RawRule, RawSticky};
-pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess};
 use std::collections::BTreeMap;
 use toml::Spanned;
-
-/// A key's value with its place, when the key is there.
-pub(crate) type Value<T> = Option<Spanned<T>>;
-/// Text with its place, when the key is there.
-pub(crate) type Text = Value<String>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -301,11 +296,11 @@ pub(crate) struct RawBackendTlsTable {
 
 impl<'de> Deserialize<'de> for RawBackendTls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawBackendTls, D::Error> {
-        shape::read(deserializer)
+        untagged(deserializer)
     }
 }
 
-impl<'de> Written<'de> for RawBackendTls {
+impl<'de> Untagged<'de> for RawBackendTls {
     const EXPECTED: &'static str = "true or a table: { server_name = \"api.internal\" }";
 
     fn switch<E: Error>(on: bool) -> Result<RawBackendTls, E> {
@@ -381,11 +376,11 @@ impl<'de> Deserialize<'de> for RawPool {
 
 impl<'de> Deserialize<'de> for AnyPool {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyPool, D::Error> {
-        shape::read(deserializer)
+        untagged(deserializer)
     }
 }
 
-impl<'de> Written<'de> for AnyPool {
+impl<'de> Untagged<'de> for AnyPool {
     const EXPECTED: &'static str = "text in quotes, or a list of texts";
 
     fn text<E: Error>(text: &str) -> Result<AnyPool, E> {
@@ -393,7 +388,7 @@ impl<'de> Written<'de> for AnyPool {
     }
 
     fn list<A: SeqAccess<'de>>(list: A) -> Result<AnyPool, A::Error> {
-        shape::texts(list).map(AnyPool::Many)
+        texts(list).map(AnyPool::Many)
     }
 
     fn table<A: MapAccess<'de>>(table: A) -> Result<AnyPool, A::Error> {

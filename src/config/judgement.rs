@@ -3,9 +3,11 @@
 use crate::config::answers::{Answers, answers};
 use crate::config::contents::contents;
 use crate::config::defaults::JUDGEMENT;
-use crate::config::error::Problem;
-use crate::config::file::{RawService, RawSlo, Scalar, Value};
-use crate::config::value::{self, Check};
+use crate::config::file::{RawService, RawSlo};
+use crate::config::parse::duration::{duration, duration_at};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Scalar, Value};
+use crate::config::parse::value::{self, Check};
 use crate::core::judge::{ContentPolicy, Metric, Policy, Slo};
 use crate::core::stats::Margin;
 use std::ops::RangeInclusive;
@@ -103,7 +105,7 @@ pub(crate) fn judgement(raw: &RawService) -> Check<Judgement> {
             .as_ref()
             .map_or(Ok(JUDGEMENT.latency_margin), latency_margin)?,
         latency: value::choice("latency", &raw.latency, &TIMED, JUDGEMENT.latency)?,
-        latency_grace: value::duration(
+        latency_grace: duration(
             "latency_grace",
             &raw.latency_grace,
             Duration::ZERO..=Duration::from_secs(3600),
@@ -143,8 +145,7 @@ fn slo(table: &Spanned<RawSlo>) -> Check<Slo> {
         let (Some(level), Some(time)) = (metric.level(), time) else {
             continue;
         };
-        let ceiling =
-            value::duration_at(Slo::key(metric), &time.get_ref().0, time.span(), CEILING)?;
+        let ceiling = duration_at(Slo::key(metric), &time.get_ref().0, time.span(), CEILING)?;
         limits.latency[level] = Some(u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX));
     }
     if limits == Slo::default() {
@@ -243,7 +244,7 @@ pub(crate) fn margin(key: &str, raw: &Spanned<Scalar>) -> Check<Margin> {
         None => JUDGEMENT.latency_margin.millis,
         Some(plus) => {
             let allowed = Duration::ZERO..=Duration::from_secs(60);
-            value::duration_at(key, plus, raw.span(), allowed)?.as_secs_f64() * 1e3
+            duration_at(key, plus, raw.span(), allowed)?.as_secs_f64() * 1e3
         }
     };
     Ok(Margin {

@@ -1,7 +1,8 @@
 //! A service that a container's labels describe, checked like one of the file.
 
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawHealth, RawService};
+use crate::config::file::{RawHealth, RawService};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Many;
 use crate::config::types::{Config, Containers, Find, PoolSpec, Service};
 use crate::config::{docker, service};
 use crate::core::table::Color;
@@ -119,7 +120,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Host;
+    use crate::config::host::Host;
 
     fn labelled(name: &str, hosts: &str) -> Labelled {
         Labelled {

@@ -1,10 +1,10 @@
 //! Copies of requests for a green that has no users yet.
 
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{Many, Scalar, Value};
-use crate::config::steps::percent;
-use crate::config::value::{self, Check, SHORT};
+use crate::config::parse::duration::{SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Many, Scalar, Value};
+use crate::config::parse::value::{self, Check, percent};
 use crate::core::weight::Weight;
 use http::HeaderName;
 use serde::Deserialize;
@@ -57,6 +57,6 @@ pub(crate) fn mirror(raw: &Value<RawMirror>) -> Check<Option<Mirror>> {
             1..=1_000,
             defaults::MIRROR_CONCURRENCY,
         )?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::MIRROR_TIMEOUT)?,
+        timeout: duration("timeout", &raw.timeout, SHORT, defaults::MIRROR_TIMEOUT)?,
     }))
 }

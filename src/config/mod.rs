@@ -6,7 +6,6 @@
 
 mod acme;
 mod answers;
-mod certificate;
 mod check;
 mod checks;
 mod contents;
@@ -17,20 +16,17 @@ mod docker;
 mod doubts;
 mod edge;
 mod endpoint;
-mod error;
 mod file;
 mod host;
 mod judgement;
 mod labelled;
 mod mirror;
+mod parse;
 mod plan;
 mod probes;
 mod process;
 mod reach;
-mod read;
-mod secret;
 mod service;
-mod shape;
 mod shares;
 mod sources;
 mod steps;
@@ -39,23 +35,22 @@ mod tls;
 mod types;
 mod unjudged;
 mod users;
-mod value;
 
 pub use acme::Acme;
 pub use answers::Answers;
-pub use certificate::Certificate;
 pub use control::Control;
 pub use copying::{Copying, Naming, Pull};
 pub use docker::image;
 pub use endpoint::Endpoint;
-pub use error::ConfigError;
 pub use host::Host;
 pub use judgement::{Judgement, Timed};
 pub use labelled::Labelled;
 pub use mirror::Mirror;
+pub use parse::certificate::Certificate;
+pub use parse::error::ConfigError;
+pub use parse::secret::Secret;
+pub(crate) use parse::suggest::nearest;
 pub use probes::Probes;
-pub(crate) use read::nearest;
-pub use secret::Secret;
 pub use sources::{Asked, Source};
 pub use types::{
     Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Docker, Eject,
@@ -65,7 +60,7 @@ pub use types::{
 pub use unjudged::Unjudged;
 pub use users::{Condition, Cookie, Mark, Preview, Rule, SameSite, Sticky, Then};
 
-use error::Problem;
+use parse::error::Problem;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -128,7 +123,7 @@ impl Config {
     /// Checks a text; `name` is for messages, and its folder is the base of relative paths.
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
         let dir = Path::new(name).parent().unwrap_or(Path::new(""));
-        read::read(text)
+        parse::read::read(text)
             .and_then(|raw| check::check(&raw, dir))
             .map_err(|problem| ConfigError::new(name, text, problem))
     }

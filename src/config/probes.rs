@@ -1,9 +1,10 @@
 //! Requests of shifter's own to both versions, for a service with too few users.
 
 use crate::config::defaults;
-use crate::config::file::{Many, Scalar, Value};
+use crate::config::parse::duration::duration;
+use crate::config::parse::raw::{Many, Scalar, Value};
+use crate::config::parse::value::{self, Check};
 use crate::config::types::Service;
-use crate::config::value::{self, Check};
 use crate::core::judge::{Policy, Unit};
 use crate::core::probes::halved;
 use serde::Deserialize;
@@ -44,7 +45,7 @@ pub(crate) fn probes(raw: &RawProbes) -> Check<Probes> {
             1..=100,
             defaults::PROBES_PER_SECOND,
         )?,
-        timeout: value::duration("timeout", &raw.timeout, TIMEOUTS, defaults::PROBE_TIMEOUT)?,
+        timeout: duration("timeout", &raw.timeout, TIMEOUTS, defaults::PROBE_TIMEOUT)?,
     })
 }
 

@@ -1,13 +1,17 @@
 //! Checks of the settings for the whole process: `state`, `[proxy]`, `[admin]`, `[log]`.
 
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawAdmin, RawLog, RawProxy, Text};
-use crate::config::secret::secret;
-use crate::config::tls::{dns_name, tls};
+use crate::config::file::proxy::{RawProxy, RawShutdown};
+use crate::config::file::{RawAdmin, RawLog};
+use crate::config::parse::address::{address, addresses, dns_name};
+use crate::config::parse::duration::{OPTIONAL, SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Many, Text};
+use crate::config::parse::secret::secret;
+use crate::config::parse::value::{self, Check, below, unmeaning};
+use crate::config::tls::tls;
 use crate::config::types::{
     AccessFormat, AccessLog, Admin, Log, LogFormat, LogLevel, Proxy, Shutdown, Tls,
 };
-use crate::config::value::{self, Check, OPTIONAL, SHORT};
 use crate::config::{defaults, edge};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,12 +24,10 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
     let listen = match &raw.listen {
         None => vec![defaults::LISTEN],
         Some(many) if off(many) && raw.tls.is_some() => vec![],
-        Some(many) => value::addresses("listen", many)?,
+        Some(many) => addresses("listen", many)?,
     };
     let tls = tls(&raw.tls, dir)?;
     can_be_proven(&tls, raw, &listen)?;
-    let shutdown = &raw.shutdown;
-    let default = defaults::SHUTDOWN;
     Ok(Proxy {
         listen,
         threads: value::number("threads", &raw.threads, 0..=1024, defaults::THREADS)?,
@@ -41,7 +43,7 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
             1..=1_000_000_000,
             defaults::KEEPALIVE_REQUESTS,
         )?,
-        keepalive_idle: value::duration(
+        keepalive_idle: duration(
             "keepalive_idle",
             &raw.keepalive_idle,
             SHORT,
@@ -54,22 +56,27 @@ pub(crate) fn proxy(raw: &RawProxy, dir: &Path) -> Check<Proxy> {
             None => None,
             Some(raw) => Some(secret("cookie_secret", raw, dir)?),
         },
-        trust: edge::trust(raw)?,
+        trust: edge::trust(
+            &raw.trust_forwarded,
+            &raw.trusted_proxies,
+            &raw.proxy_protocol,
+        )?,
         proxy_protocol: raw
             .proxy_protocol
             .as_ref()
             .is_some_and(|told| *told.get_ref()),
         limits: edge::limits(&raw.limits)?,
         tls,
-        shutdown: Shutdown {
-            lame_duck: value::duration(
-                "lame_duck",
-                &shutdown.lame_duck,
-                OPTIONAL,
-                default.lame_duck,
-            )?,
-            deadline: value::duration("deadline", &shutdown.deadline, SHORT, default.deadline)?,
-        },
+        shutdown: shutdown(&raw.shutdown)?,
+    })
+}
+
+/// The times of the end.
+pub(crate) fn shutdown(raw: &RawShutdown) -> Check<Shutdown> {
+    let default = defaults::SHUTDOWN;
+    Ok(Shutdown {
+        lame_duck: duration("lame_duck", &raw.lame_duck, OPTIONAL, default.lame_duck)?,
+        deadline: duration("deadline", &raw.deadline, SHORT, default.deadline)?,
     })
 }
 
@@ -100,36 +107,11 @@ fn request_id_header(raw: &Text) -> Check<String> {
     unmeaning(raw, name)
 }
 
-/// Refuses a header that HTTP itself uses.
-pub(crate) fn unmeaning(raw: &Spanned<String>, name: String) -> Check<String> {
-    const HTTP: [&str; 10] = [
-        "connection",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "host",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-    ];
-    if HTTP.contains(&name.as_str()) {
-        return Err(Problem::at(
-            raw.span(),
-            format!("the header `{name}` has a meaning of its own in HTTP"),
-            "taken",
-            "name a header of your own, such as \"x-request-id\" or \"x-user-id\"",
-        ));
-    }
-    Ok(name)
-}
-
 pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
     let listen = match &raw.listen {
         None => Some(defaults::ADMIN_LISTEN),
         Some(text) if text.get_ref() == "off" => None,
-        Some(text) => Some(value::address("listen", text).map_err(or_off)?),
+        Some(text) => Some(address("listen", text).map_err(or_off)?),
     };
     let token = match &raw.token {
         None => None,
@@ -202,21 +184,6 @@ fn socket(raw: &Text, dir: &Path, state: &Path) -> Check<PathBuf> {
         Some(text) => Problem::at(text.span(), what, "too long", help),
         None => Problem::whole(what, help),
     })
-}
-
-/// A path of the file system; a relative one is relative to the folder of the configuration file.
-pub(crate) fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
-    let text = raw.get_ref();
-    if text.is_empty() || text.contains('\0') {
-        let help = format!("write a path, or leave `{key}` out for its default");
-        return Err(Problem::at(
-            raw.span(),
-            format!("`{key}` is not a path"),
-            "this",
-            help,
-        ));
-    }
-    Ok(dir.join(text))
 }
 
 pub(crate) fn state(raw: &Text, dir: &Path) -> Check<PathBuf> {
@@ -314,7 +281,7 @@ pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests_state {
     use super::*;
 
     #[test]
@@ -341,6 +308,11 @@ mod tests {
         );
         assert_eq!(state(&[], false), Path::new(".shifter"));
     }
+}
+
+#[cfg(test)]
+mod tests_collide {
+    use super::*;
 
     #[test]
     fn an_address_for_all_collides_with_each() {

@@ -1,11 +1,12 @@
 //! Checks of a service's hosts and paths, and of its pools.
 
 use crate::config::docker;
-use crate::config::error::Problem;
-use crate::config::file::{Many, RawPool, RawService};
+use crate::config::file::{RawPool, RawService};
 use crate::config::host::Host;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Many;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::{Find, PoolSpec};
-use crate::config::value::{self, Check};
 use toml::Spanned;
 
 /// The hosts, by default all.

@@ -3,26 +3,26 @@
 use crate::config::checks::{hook, smoke};
 use crate::config::control::{control, fits_control};
 use crate::config::copying::{copying, fits_naming};
-use crate::config::defaults;
-use crate::config::error::Problem;
 use crate::config::file::{
-    RawEject, RawHealth, RawRetryBudget, RawService, RawTimeouts, RawWarmup, Value,
+    RawEject, RawHealth, RawRetryBudget, RawService, RawTimeouts, RawWarmup,
 };
 use crate::config::judgement::judgement;
 use crate::config::mirror::mirror;
+use crate::config::parse::duration::{LONG, OPTIONAL, SHORT, duration, shown};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Value;
+use crate::config::parse::value::{self, Check, percent};
 use crate::config::probes::{paths, probes};
 use crate::config::reach::{hosts, pools, prefixes};
-use crate::config::shares;
 use crate::config::sources::sources;
-use crate::config::steps::{percent, steps};
+use crate::config::steps::steps;
 use crate::config::switchback::switchback;
-use crate::config::tls;
 use crate::config::types::{
     Ask, Eject, Health, PoolSpec, Protocol, RetryBudget, Service, Timeouts, Warmup,
 };
 use crate::config::unjudged::unjudged;
 use crate::config::users::{preview, rules, sticky};
-use crate::config::value::{self, Check, LONG, OPTIONAL, SHORT};
+use crate::config::{defaults, shares, tls};
 use crate::core::plan::{OnWorse, Plan, Step, Strategy, Undecided};
 use crate::core::weight::Weight;
 use std::path::Path;
@@ -33,11 +33,13 @@ const STRATEGIES: [(&str, Strategy); 2] = [
     (Strategy::Canary.name(), Strategy::Canary),
     (Strategy::BlueGreen.name(), Strategy::BlueGreen),
 ];
+
 const PROTOCOLS: [(&str, Protocol); 3] = [
     ("http/1.1", Protocol::Http1),
     ("h2c", Protocol::H2),
     ("h2", Protocol::H2),
 ];
+
 const WORSE: [(&str, OnWorse); 3] = [
     ("rollback", OnWorse::Rollback),
     ("pause", OnWorse::Pause),
@@ -149,37 +151,37 @@ fn challenge(raw: &RawService) -> Check<Weight> {
 
 fn step_deadline(raw: &RawService) -> Check<Duration> {
     let default = defaults::STEP_DEADLINE;
-    value::duration("step_deadline", &raw.step_deadline, LONG, default)
+    duration("step_deadline", &raw.step_deadline, LONG, default)
 }
 
 fn approve_deadline(raw: &RawService) -> Check<Duration> {
     let default = defaults::APPROVE_DEADLINE;
-    value::duration("approve_deadline", &raw.approve_deadline, LONG, default)
+    duration("approve_deadline", &raw.approve_deadline, LONG, default)
 }
 
 fn whole_deadline(raw: &RawService) -> Check<Option<Duration>> {
     match &raw.deadline {
         None => Ok(None),
-        given => value::duration("deadline", given, LONG, defaults::DEADLINE).map(Some),
+        given => duration("deadline", given, LONG, defaults::DEADLINE).map(Some),
     }
 }
 
 fn monitor(raw: &RawService) -> Check<Duration> {
-    value::duration("monitor", &raw.monitor, LONG, defaults::MONITOR)
+    duration("monitor", &raw.monitor, LONG, defaults::MONITOR)
 }
 
 fn drain(raw: &RawService) -> Check<Duration> {
-    value::duration("drain", &raw.drain, OPTIONAL, defaults::DRAIN)
+    duration("drain", &raw.drain, OPTIONAL, defaults::DRAIN)
 }
 
 fn keep_blue(raw: &RawService) -> Check<Duration> {
     let default = defaults::KEEP_BLUE;
-    value::duration("keep_blue", &raw.keep_blue, OPTIONAL, default)
+    duration("keep_blue", &raw.keep_blue, OPTIONAL, default)
 }
 
 fn keep_green(raw: &RawService) -> Check<Duration> {
     let default = defaults::KEEP_GREEN;
-    value::duration("keep_green", &raw.keep_green, OPTIONAL, default)
+    duration("keep_green", &raw.keep_green, OPTIONAL, default)
 }
 
 fn checked_name(raw: &Spanned<String>) -> Check<String> {
@@ -258,11 +260,11 @@ fn health(raw: &RawHealth) -> Check<Health> {
             None => default.port,
             given => Some(value::number("port", given, 1..=65_535, 0)?),
         },
-        interval: value::duration("interval", &raw.interval, SHORT, default.interval)?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, default.timeout)?,
+        interval: duration("interval", &raw.interval, SHORT, default.interval)?,
+        timeout: duration("timeout", &raw.timeout, SHORT, default.timeout)?,
         rise: value::number("rise", &raw.rise, 1..=100, default.rise)?,
         fall: value::number("fall", &raw.fall, 1..=100, default.fall)?,
-        min_ready: value::duration("min_ready", &raw.min_ready, OPTIONAL, default.min_ready)?,
+        min_ready: duration("min_ready", &raw.min_ready, OPTIONAL, default.min_ready)?,
     })
 }
 
@@ -281,18 +283,18 @@ fn warmup(raw: &RawWarmup) -> Check<Warmup> {
             1..=1_000,
             defaults::WARMUP_CONCURRENCY,
         )?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::WARMUP_TIMEOUT)?,
+        timeout: duration("timeout", &raw.timeout, SHORT, defaults::WARMUP_TIMEOUT)?,
     })
 }
 
 fn timeouts(raw: &RawTimeouts) -> Check<Timeouts> {
     let default = defaults::TIMEOUTS;
     Ok(Timeouts {
-        connect: value::duration("connect", &raw.connect, SHORT, default.connect)?,
-        first_byte: value::duration("first_byte", &raw.first_byte, SHORT, default.first_byte)?,
-        read: value::duration("read", &raw.read, SHORT, default.read)?,
-        write: value::duration("write", &raw.write, SHORT, default.write)?,
-        idle: value::duration("idle", &raw.idle, SHORT, default.idle)?,
+        connect: duration("connect", &raw.connect, SHORT, default.connect)?,
+        first_byte: duration("first_byte", &raw.first_byte, SHORT, default.first_byte)?,
+        read: duration("read", &raw.read, SHORT, default.read)?,
+        write: duration("write", &raw.write, SHORT, default.write)?,
+        idle: duration("idle", &raw.idle, SHORT, default.idle)?,
     })
 }
 
@@ -304,7 +306,7 @@ fn eject(raw: &RawEject) -> Check<Eject> {
             0..=1_000_000,
             defaults::EJECT.failures,
         )?,
-        span: value::duration("for", &raw.span, SHORT, defaults::EJECT.span)?,
+        span: duration("for", &raw.span, SHORT, defaults::EJECT.span)?,
     })
 }
 
@@ -418,13 +420,13 @@ fn fits_deadline(plan: &Plan, raw: &RawService) -> Check<()> {
             raw.span(),
             format!(
                 "`deadline` is {}, and the holds alone take {}",
-                value::shown(plan.deadline),
-                value::shown(least)
+                shown(plan.deadline),
+                shown(least)
             ),
             "too short",
             format!(
                 "write more than \"{}\", or leave it out: then it is long enough for the steps",
-                value::shown(least)
+                shown(least)
             ),
         )),
         _ => Ok(()),

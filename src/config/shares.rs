@@ -1,25 +1,27 @@
 //! How a share begins: over a ramp, and with slowness to be confirmed in an equal share.
 
 use crate::config::defaults;
-use crate::config::error::Problem;
 use crate::config::file::RawService;
+use crate::config::parse::duration::duration;
+use crate::config::parse::error::Problem;
+use crate::config::parse::value::{self, Check};
 use crate::config::types::Service;
-use crate::config::value::{self, Check};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const CONFIRM: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
 const RAMP: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
 /// The shortest time in which an equal share can prove anything.
 const SHOWN: Duration = Duration::from_secs(20);
 
 pub(crate) fn confirm(raw: &RawService) -> Check<Duration> {
-    value::duration("confirm", &raw.confirm, CONFIRM, defaults::CONFIRM)
+    duration("confirm", &raw.confirm, CONFIRM, defaults::CONFIRM)
 }
 
 pub(crate) fn ramp(raw: &RawService) -> Check<Duration> {
-    value::duration("ramp", &raw.ramp, RAMP, defaults::RAMP)
+    duration("ramp", &raw.ramp, RAMP, defaults::RAMP)
 }
 
 /// Latency is judged after its grace: an equal share that ends before it proves nothing.

@@ -1,11 +1,12 @@
 //! `sources`: further evidence about green, beside users' requests.
 
-use crate::config::checks::words;
 use crate::config::defaults;
 use crate::config::endpoint::{Endpoint, endpoint};
-use crate::config::error::Problem;
-use crate::config::file::{RawSource, Scalar, Value};
-use crate::config::value::{self, Check, SHORT};
+use crate::config::file::RawSource;
+use crate::config::parse::duration::{SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Scalar, Value};
+use crate::config::parse::value::{self, Check, words};
 use crate::core::limit::{Limit, Margin};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -13,7 +14,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
 const EXAMPLE: &str = "for example: sources = [{ name = \"checkouts\", prometheus = \"http://127.0.0.1:9090\", query = 'rate(failed_total{version=\"$release\"}[1m])', max = 0.1 }]";
+
 const DIRECTIONS: &str = "`margin = \"10%\"` is how much more than blue green may have, `margin_below = \"10%\"` how much less; a plain number may come on top: \"10% + 0.01\"";
 
 /// A source of evidence about green other than users' requests.
@@ -92,9 +95,9 @@ fn source(table: &Spanned<RawSource>, dir: &Path) -> Check<Source> {
     Ok(Source {
         name: name.to_owned(),
         asked,
-        every: value::duration("every", &raw.every, EVERY, defaults::SOURCE_EVERY)?,
+        every: duration("every", &raw.every, EVERY, defaults::SOURCE_EVERY)?,
         times: value::number("times", &raw.times, 1..=100, defaults::SOURCE_TIMES)?,
-        timeout: value::duration("timeout", &raw.timeout, SHORT, defaults::SOURCE_TIMEOUT)?,
+        timeout: duration("timeout", &raw.timeout, SHORT, defaults::SOURCE_TIMEOUT)?,
     })
 }
 

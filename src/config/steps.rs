@@ -1,10 +1,12 @@
 //! Checks of the shares of a canary and of the times around them.
 
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{RawStep, Value};
+use crate::config::file::RawStep;
+use crate::config::parse::duration::{LONG, duration, shown};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Value;
+use crate::config::parse::value::{Check, percent};
 use crate::config::plan::{default_steps, share_deadline};
-use crate::config::value::{self, Check, LONG};
 use crate::core::plan::Step;
 use crate::core::weight::Weight;
 use toml::Spanned;
@@ -105,11 +107,11 @@ fn shift(raw: &RawStep, weight: Weight, last: bool) -> Check<Step> {
     let hold = match &raw.deadline {
         // A deadline alone may be shorter than the default hold; then the hold is shortened.
         Some(_) if raw.hold.is_none() => {
-            usual.min(value::duration("deadline", &raw.deadline, LONG, usual)?)
+            usual.min(duration("deadline", &raw.deadline, LONG, usual)?)
         }
-        _ => value::duration("hold", &raw.hold, LONG, usual)?,
+        _ => duration("hold", &raw.hold, LONG, usual)?,
     };
-    let deadline = value::duration("deadline", &raw.deadline, LONG, share_deadline(hold))?;
+    let deadline = duration("deadline", &raw.deadline, LONG, share_deadline(hold))?;
     if let Some(raw) = &raw.deadline
         && deadline < hold
     {
@@ -117,13 +119,13 @@ fn shift(raw: &RawStep, weight: Weight, last: bool) -> Check<Step> {
             raw.span(),
             format!(
                 "`deadline` {} is shorter than `hold` {}",
-                value::shown(deadline),
-                value::shown(hold)
+                shown(deadline),
+                shown(hold)
             ),
             "ends before the hold",
             format!(
                 "`deadline` is the longest time at this share, `hold` the shortest: write at least \"{}\"",
-                value::shown(hold)
+                shown(hold)
             ),
         ));
     }
@@ -132,30 +134,4 @@ fn shift(raw: &RawStep, weight: Weight, last: bool) -> Check<Step> {
         hold,
         deadline,
     })
-}
-
-/// A share in percent, to two decimals.
-pub(crate) fn percent(key: &str, raw: &Spanned<f64>) -> Check<Weight> {
-    let percent = *raw.get_ref();
-    let wrong = |what: String, label: &str| {
-        Problem::at(
-            raw.span(),
-            what,
-            label,
-            "write percent from 0 to 100 with at most two decimals: 5 or 0.25",
-        )
-    };
-    let weight = Weight::from_percent(percent).ok_or_else(|| {
-        wrong(
-            format!("`{key}` is {percent}, which is not a share"),
-            "not 0 to 100",
-        )
-    })?;
-    if (weight.ratio() * 100.0 - percent).abs() > 1e-9 {
-        return Err(wrong(
-            format!("`{key}` is {percent}, which is finer than 0.01"),
-            "too fine",
-        ));
-    }
-    Ok(weight)
 }

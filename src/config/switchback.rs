@@ -1,10 +1,11 @@
 //! Whether, and how, shifter searches for harm that green does to blue.
 
-use crate::config::error::Problem;
-use crate::config::file::{Scalar, Value};
 use crate::config::judgement::margin;
-use crate::config::shape::{self, Written};
-use crate::config::value::{self, Check};
+use crate::config::parse::duration::duration;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Scalar, Value};
+use crate::config::parse::untagged::{Untagged, untagged};
+use crate::config::parse::value::{self, Check};
 use crate::core::switchback::Settings;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -30,11 +31,11 @@ pub(crate) struct RawTable {
 
 impl<'de> Deserialize<'de> for RawSwitchback {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSwitchback, D::Error> {
-        shape::read(deserializer)
+        untagged(deserializer)
     }
 }
 
-impl<'de> Written<'de> for RawSwitchback {
+impl<'de> Untagged<'de> for RawSwitchback {
     const EXPECTED: &'static str = "false or a table: { window = \"10s\", pairs = 16 }";
 
     fn switch<E: Error>(on: bool) -> Result<RawSwitchback, E> {
@@ -59,7 +60,7 @@ pub(crate) fn switchback(raw: &Value<RawSwitchback>) -> Check<Option<Settings>> 
     let seconds = |key, raw: &Value<Scalar>, allowed: std::ops::RangeInclusive<u64>, default| {
         let (low, high) = allowed.into_inner();
         let allowed = Duration::from_secs(low)..=Duration::from_secs(high);
-        value::duration(key, raw, allowed, Duration::from_secs(default)).map(|time| time.as_secs())
+        duration(key, raw, allowed, Duration::from_secs(default)).map(|time| time.as_secs())
     };
     let window = seconds("window", &table.window, 1..=300, default.window)?;
     let settle = seconds(

@@ -1,13 +1,17 @@
 //! Checks of `[proxy.tls]` and of a service's `tls`.
 
 use crate::config::acme::acme;
-use crate::config::certificate::{authorities, certificate, optional};
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{RawBackendTls, RawBackendTlsTable, RawTls, Text, Value};
+use crate::config::file::proxy::RawTls;
+use crate::config::file::{RawBackendTls, RawBackendTlsTable};
 use crate::config::host::Host;
+use crate::config::parse::address::{addresses, dns_name};
+use crate::config::parse::certificate::{authorities, certificate, optional};
+use crate::config::parse::duration::{SHORT, duration};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Text, Value};
+use crate::config::parse::value::{self, Check};
 use crate::config::types::{BackendTls, PoolSpec, Service, Tls};
-use crate::config::value::{self, Check, SHORT};
 use rustls::pki_types::DnsName;
 use std::path::Path;
 use toml::Spanned;
@@ -33,7 +37,7 @@ pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
     }
     let listen = match &raw.listen {
         None => vec![defaults::LISTEN_TLS],
-        Some(many) => value::addresses("listen", many)?,
+        Some(many) => addresses("listen", many)?,
     };
     let usual = listen.first().map_or(443, std::net::SocketAddr::port);
     let port = value::number("redirect_port", &raw.redirect_port, 1..=65_535, usual)?;
@@ -45,7 +49,7 @@ pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
             None => vec![],
             Some(file) => authorities("client_ca", file, dir)?,
         },
-        handshake_timeout: value::duration(
+        handshake_timeout: duration(
             "handshake_timeout",
             &raw.handshake_timeout,
             SHORT,
@@ -122,13 +126,6 @@ pub(crate) fn backend(
         },
         certificate: optional(&raw.cert, &raw.key, dir)?,
     }))
-}
-
-/// A DNS name as certificates have it, in lower case; `None` for an address and for anything else.
-pub(crate) fn dns_name(text: &str) -> Option<String> {
-    let name = text.to_ascii_lowercase();
-    let is_address = name.parse::<std::net::IpAddr>().is_ok();
-    (DnsName::try_from(name.as_str()).is_ok() && !is_address).then_some(name)
 }
 
 fn server_name(raw: &Spanned<String>) -> Check<String> {

@@ -1,14 +1,14 @@
 //! The checked configuration: code that holds one of these values need not check it again.
 
 use crate::config::acme::Acme;
-use crate::config::certificate::Certificate;
 use crate::config::control::Control;
 use crate::config::copying::Copying;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
+use crate::config::parse::certificate::Certificate;
+use crate::config::parse::secret::Secret;
 use crate::config::probes::Probes;
-use crate::config::secret::Secret;
 use crate::config::sources::Source;
 use crate::config::unjudged::Unjudged;
 use crate::config::users::{Preview, Rule, Sticky};

@@ -1,9 +1,9 @@
 //! `unjudged`: requests that are routed as all others and are no evidence about green.
 
-use crate::config::error::Problem;
-use crate::config::file::Text;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Text;
+use crate::config::parse::value::{self, Check};
 use crate::config::users::{Condition, Values, header_conditions};
-use crate::config::value::{self, Check};
 use crate::core::monitors::Pattern;
 use serde::Deserialize;
 use toml::Spanned;

@@ -1,13 +1,12 @@
 //! Routing of users: sticky users, the preview of green, and the rules in the file.
 
 use crate::config::defaults;
-use crate::config::error::Problem;
-use crate::config::file::{Scalar, Text, Value};
-use crate::config::process::unmeaning;
-use crate::config::secret::{RawSecret, Secret, secret};
-use crate::config::steps::percent;
+use crate::config::parse::duration::duration;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::{Scalar, Text, Value};
+use crate::config::parse::secret::{RawSecret, Secret, secret};
+use crate::config::parse::value::{self, Check, percent, unmeaning};
 use crate::config::types::Service;
-use crate::config::value::{self, Check};
 use crate::core::table::Color;
 use crate::core::weight::Weight;
 use http::HeaderName;
@@ -264,7 +263,7 @@ fn cookie(name: &Spanned<String>, raw: &RawSticky) -> Check<Cookie> {
     }
     let max_age = match &raw.max_age {
         None => None,
-        age => Some(value::duration("max_age", age, AGES, Duration::ZERO)?),
+        age => Some(duration("max_age", age, AGES, Duration::ZERO)?),
     };
     Ok(Cookie {
         same_site,

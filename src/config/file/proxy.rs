@@ -1,7 +1,8 @@
 //! `[proxy]` as written.
 
-use super::{Many, Scalar, Text, Value};
-use crate::config::secret::RawSecret;
+use crate::config::parse::certificate::RawCertificate;
+use crate::config::parse::raw::{Many, Scalar, Text, Value};
+use crate::config::parse::secret::RawSecret;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -39,16 +40,6 @@ pub(crate) struct RawTls {
     pub(crate) redirect: Option<bool>,
     pub(crate) redirect_port: Value<i64>,
     pub(crate) hsts: Text,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { cert = \"fullchain.pem\", key = \"privkey.pem\" }"
-)]
-pub(crate) struct RawCertificate {
-    pub(crate) cert: Text,
-    pub(crate) key: Text,
 }
 
 #[derive(Debug, Deserialize)]

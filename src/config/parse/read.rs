@@ -1,30 +1,14 @@
-//! Reads text into raw data, and words serde's errors for people.
+//! Reads TOML into raw shapes, and words serde's errors for people.
 
-use crate::config::error::Problem;
-use crate::config::file::RawConfig;
-use crate::config::value::brief;
+use crate::config::parse::error::Problem;
+use crate::config::parse::suggest::{listed, nearest};
+use crate::config::parse::value::brief;
+use serde::de::DeserializeOwned;
 use std::ops::Range;
 
 /// Reads the text; the error is the first fault.
-pub(crate) fn read(text: &str) -> Result<RawConfig, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     toml::from_str(text).map_err(|error| told(error.span(), error.message()))
-}
-
-/// The nearest of the known names, when one is near.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    known
-        .into_iter()
-        .map(|k| (strsim::jaro_winkler(&name, &k.replace('-', "_")), k))
-        .filter(|(near, _)| *near > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, k)| k)
-}
-
-/// `a`, `b`, `c` for a help text.
-pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }
 
 fn told(span: Option<Range<usize>>, message: &str) -> Problem {

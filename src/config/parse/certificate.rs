@@ -1,15 +1,15 @@
 //! Certificates and keys from files, checked so that a handshake with them can succeed.
 
-use crate::config::error::Problem;
-use crate::config::file::{RawCertificate, Text};
-use crate::config::process::below;
-use crate::config::value::Check;
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Text;
+use crate::config::parse::value::{Check, below};
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use serde::Deserialize;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,11 +191,7 @@ fn pair(cert: &Spanned<String>, key: &Spanned<String>, dir: &Path) -> Check<Cert
 }
 
 /// The certificates of a file; at least one.
-pub(crate) fn chain(
-    key: &str,
-    raw: &Spanned<String>,
-    dir: &Path,
-) -> Check<Vec<CertificateDer<'static>>> {
+fn chain(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Vec<CertificateDer<'static>>> {
     let bytes = bytes(key, raw, dir)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
@@ -371,4 +367,14 @@ mod tests {
             "{shown}"
         );
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { cert = \"fullchain.pem\", key = \"privkey.pem\" }"
+)]
+pub(crate) struct RawCertificate {
+    pub(crate) cert: Text,
+    pub(crate) key: Text,
 }

@@ -1,10 +1,9 @@
 //! A value that must not be shown.
 
-use crate::config::error::Problem;
-use crate::config::file::Text;
-use crate::config::process::below;
-use crate::config::shape::{self, Written};
-use crate::config::value::{self, Check};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Text;
+use crate::config::parse::untagged::{Untagged, untagged};
+use crate::config::parse::value::{self, Check, below};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess};
@@ -55,7 +54,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug)]
 pub(crate) enum RawSecret {
     /// A table: a file or a variable.
-    From(RawSource),
+    From(RawSecretSource),
     /// The secret itself, which must not stand in the file; the text is not kept.
     Literal,
 }
@@ -65,18 +64,18 @@ pub(crate) enum RawSecret {
     deny_unknown_fields,
     expecting = "a table: { file = \"...\" } or { env = \"...\" }"
 )]
-pub(crate) struct RawSource {
+pub(crate) struct RawSecretSource {
     pub(crate) file: Text,
     pub(crate) env: Text,
 }
 
 impl<'de> Deserialize<'de> for RawSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawSecret, D::Error> {
-        shape::read(deserializer)
+        untagged(deserializer)
     }
 }
 
-impl<'de> Written<'de> for RawSecret {
+impl<'de> Untagged<'de> for RawSecret {
     const EXPECTED: &'static str = "a table: { file = \"...\" } or { env = \"...\" }";
 
     fn text<E: Error>(_: &str) -> Result<RawSecret, E> {
@@ -88,7 +87,7 @@ impl<'de> Written<'de> for RawSecret {
     }
 
     fn table<A: MapAccess<'de>>(table: A) -> Result<RawSecret, A::Error> {
-        RawSource::deserialize(MapAccessDeserializer::new(table)).map(RawSecret::From)
+        RawSecretSource::deserialize(MapAccessDeserializer::new(table)).map(RawSecret::From)
     }
 }
 
@@ -98,16 +97,16 @@ pub(crate) enum RawHeader {
     /// The value, as written in the file.
     Plain(String),
     /// A table: a file or a variable.
-    From(RawSource),
+    From(RawSecretSource),
 }
 
 impl<'de> Deserialize<'de> for RawHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawHeader, D::Error> {
-        shape::read(deserializer)
+        untagged(deserializer)
     }
 }
 
-impl<'de> Written<'de> for RawHeader {
+impl<'de> Untagged<'de> for RawHeader {
     const EXPECTED: &'static str =
         "text in quotes, or a table: { env = \"...\" } or { file = \"...\" }";
 
@@ -116,7 +115,7 @@ impl<'de> Written<'de> for RawHeader {
     }
 
     fn table<A: MapAccess<'de>>(table: A) -> Result<RawHeader, A::Error> {
-        RawSource::deserialize(MapAccessDeserializer::new(table)).map(RawHeader::From)
+        RawSecretSource::deserialize(MapAccessDeserializer::new(table)).map(RawHeader::From)
     }
 }
 
@@ -158,23 +157,23 @@ pub(crate) fn read(
     kind: Kind,
     key: &str,
     span: Range<usize>,
-    source: &RawSource,
+    source: &RawSecretSource,
     dir: &Path,
 ) -> Check<Secret> {
     match source {
-        RawSource {
+        RawSecretSource {
             file: Some(file),
             env: None,
         } => from_file(kind, key, file, dir),
-        RawSource {
+        RawSecretSource {
             file: None,
             env: Some(name),
         } => from_env(kind, key, name),
-        RawSource {
+        RawSecretSource {
             file: None,
             env: None,
         } => Err(wrong(key, span, "comes from nowhere", "empty")),
-        RawSource {
+        RawSecretSource {
             file: Some(_),
             env: Some(_),
         } => Err(wrong(
