@@ -1,12 +1,18 @@
 //! From raw data to a [`Config`]: each part by itself, then the parts against each other.
 
+use crate::config::docker::need;
 use crate::config::file::{RawConfig, RawPool, RawService};
 use crate::config::host::Host;
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Many;
 use crate::config::parse::value::Check;
+use crate::config::process::admin::admin;
+use crate::config::process::docker;
+use crate::config::process::log::log;
+use crate::config::process::proxy::proxy;
+use crate::config::process::state::state;
+use crate::config::service;
 use crate::config::types::{Config, PoolSpec, Service};
-use crate::config::{docker, process, service};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -17,10 +23,10 @@ type Named<'a> = (&'a Spanned<String>, &'a RawService);
 
 /// Checks everything; relative paths are relative to `dir`.
 pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
-    let state = process::state(&raw.state, dir)?;
-    let proxy = process::proxy(&raw.proxy, dir)?;
-    let admin = process::admin(&raw.admin, dir, &state)?;
-    let log = process::log(&raw.log, dir)?;
+    let state = state(&raw.state, dir)?;
+    let proxy = proxy(&raw.proxy, dir)?;
+    let admin = admin(&raw.admin, dir, &state)?;
+    let log = log(&raw.log, dir)?;
     let mut named: Vec<Named<'_>> = raw.service.iter().collect();
     named.sort_by_key(|(name, _)| name.span().start);
     if named.is_empty() && raw.docker.discovery != Some(true) {
@@ -33,7 +39,7 @@ pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
         .iter()
         .map(|(name, raw)| service::service(name, raw, dir))
         .collect::<Check<_>>()?;
-    let needs: Vec<_> = services.iter().map(docker::need).collect();
+    let needs: Vec<_> = services.iter().map(need).collect();
     let docker = docker::docker(&raw.docker, &needs)?;
     let config = Config {
         docker,
@@ -59,10 +65,7 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
             None => place(&raw.proxy.listen, i),
             Some(i) => place(&tls?.listen, i),
         };
-        if let Some(other) = all[..i]
-            .iter()
-            .find(|other| process::collide(**other, *listen))
-        {
+        if let Some(other) = all[..i].iter().find(|other| collide(**other, *listen)) {
             return Err(Problem {
                 span: span(),
                 label: "taken".into(),
@@ -75,7 +78,7 @@ fn listeners_apart(raw: &RawConfig, config: &Config) -> Check<()> {
             });
         }
         if let Some(admin) = config.admin.listen
-            && process::collide(admin, *listen)
+            && collide(admin, *listen)
         {
             return Err(Problem {
                 span: raw.admin.listen.as_ref().map(Spanned::span).or_else(span),
@@ -171,4 +174,22 @@ fn place(raw: &Option<Many>, at: usize) -> Option<Range<usize>> {
     raw.as_ref()
         .and_then(|many| many.items.get(at))
         .map(Spanned::span)
+}
+
+/// Whether a process could not listen on both.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_all_collides_with_each() {
+        let a = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(collide(a("0.0.0.0:80"), a("127.0.0.1:80")));
+        assert!(!collide(a("127.0.0.2:80"), a("127.0.0.1:80")));
+        assert!(!collide(a("0.0.0.0:80"), a("0.0.0.0:81")));
+    }
 }

@@ -3,57 +3,13 @@
 use crate::config::answers::Answers;
 use crate::config::judgement::{Judgement, Timed};
 use crate::config::parse::duration::{minutes, seconds};
-use crate::config::types::{
-    Ask, Eject, Health, Limits, Log, LogFormat, LogLevel, RetryBudget, Shutdown, Timeouts,
-};
+use crate::config::types::{Ask, Eject, Health, RetryBudget, Timeouts};
 use crate::core::answers::Hearing;
 use crate::core::judge::{ContentPolicy, Slo};
 use crate::core::plan::{OnWorse, Undecided};
 use crate::core::stats::Margin;
 use crate::core::weight::Weight;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// The listener for users: loopback, so that a first try exposes nothing to the network.
-pub(crate) const LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 8080);
-
-/// The TLS listener for users.
-pub(crate) const LISTEN_TLS: SocketAddr = SocketAddr::new(LOOPBACK, 8443);
-
-/// Let's Encrypt.
-pub(crate) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// One or two round trips, and the computing time of a slow phone.
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = seconds(10);
-
-/// Clients without TLS are served without TLS.
-pub(crate) const REDIRECT: bool = false;
-
-/// The admin listener.
-pub(crate) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 9600);
-
-/// The admin socket, inside the state folder.
-pub(crate) const SOCKET: &str = "shifter.sock";
-
-/// 0: one thread for each core.
-pub(crate) const THREADS: usize = 0;
-
-/// About 450 MB of idle connections at 45 KiB each.
-pub(crate) const MAX_CONNECTIONS: usize = 10_000;
-
-/// As many as nginx allows.
-pub(crate) const KEEPALIVE_REQUESTS: u32 = 1_000;
-
-/// How long a client's connection may be idle.
-pub(crate) const KEEPALIVE_IDLE: Duration = seconds(60);
-
-/// One retry, on blue.
-pub(crate) const RETRIES: u32 = 1;
-
-/// No `Via` header unless configured.
-pub(crate) const VIA: bool = false;
 
 /// Most metrics are scraped every ten or fifteen seconds.
 pub(crate) const SOURCE_EVERY: Duration = seconds(10);
@@ -63,34 +19,6 @@ pub(crate) const SOURCE_TIMES: u32 = 3;
 
 /// Timeout of a source's answer.
 pub(crate) const SOURCE_TIMEOUT: Duration = seconds(5);
-
-/// The usual name.
-pub(crate) const REQUEST_ID_HEADER: &str = "x-request-id";
-
-/// As much as most servers accept; no limit per address, since many users may share one.
-pub(crate) const LIMITS: Limits = Limits {
-    header: 64 * 1024,
-    headers: 100,
-    uri: 8 * 1024,
-    body: None,
-    header_time: seconds(10),
-    body_time: seconds(10),
-    connections_per_address: None,
-    requests_per_address: None,
-};
-
-/// Both together stay under the 10 s that `docker stop` waits.
-pub(crate) const SHUTDOWN: Shutdown = Shutdown {
-    lame_duck: seconds(1),
-    deadline: seconds(8),
-};
-
-/// Readable on a terminal, JSON elsewhere.
-pub(crate) const LOG: Log = Log {
-    format: LogFormat::Auto,
-    level: LogLevel::Info,
-    access: None,
-};
 
 /// Blue's share while a green with the whole share is under suspicion.
 pub(crate) const CHALLENGE: Weight = match Weight::percent(25) {

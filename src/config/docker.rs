@@ -1,19 +1,14 @@
 //! Checks of the settings for containers: `[docker]`, and pools of containers.
 
-use crate::config::file::{RawContainers, RawDocker, RawPool};
+use crate::config::file::{RawContainers, RawPool};
 use crate::config::parse::address::addresses;
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Many;
 use crate::config::parse::value::{self, Check};
-use crate::config::types::{Access, Containers, Docker, Find, PoolSpec, Service, SmokeCheck};
+use crate::config::process::docker::{Access, Need};
+use crate::config::types::{Containers, Find, PoolSpec, Service, SmokeCheck};
 use std::ops::Range;
 use toml::Spanned;
-
-const ACCESS: [(&str, Access); 3] = [
-    (Access::RouteOnly.name(), Access::RouteOnly),
-    (Access::Discover.name(), Access::Discover),
-    (Access::Manage.name(), Access::Manage),
-];
 
 /// Labels of Compose: a service, and its project when it is named too.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -30,60 +25,6 @@ impl RawPool {
     }
 }
 
-/// The access to the engine that one service needs.
-pub(crate) struct Need<'a> {
-    /// The service's name.
-    pub(crate) service: &'a str,
-    /// Below it the service cannot work.
-    pub(crate) least: Access,
-    /// What it has where `access` is not in the file.
-    pub(crate) usual: Access,
-}
-
-/// The settings of the engine: without `access`, no more than the services need.
-pub(crate) fn docker(raw: &RawDocker, needs: &[Need<'_>]) -> Check<Docker> {
-    let host = raw.host.as_ref().map(host).transpose()?;
-    let discovery = raw.discovery.unwrap_or(false);
-    let least_of_all = if discovery {
-        Access::Discover
-    } else {
-        Access::RouteOnly
-    };
-    let usual = needs
-        .iter()
-        .map(|need| need.usual)
-        .fold(least_of_all, std::cmp::Ord::max);
-    let access = value::choice("access", &raw.access, &ACCESS, usual)?;
-    let needed = needs.iter().find(|need| need.least > access);
-    match (&raw.access, needed) {
-        (Some(text), Some(need)) => Err(Problem::at(
-            text.span(),
-            format!(
-                "`access` is \"{}\", and `{}` needs more",
-                access.name(),
-                need.service
-            ),
-            "too little",
-            format!(
-                "write \"{}\", or leave it out; addresses need no Docker: blue = [\"127.0.0.1:3001\"]",
-                need.least.name()
-            ),
-        )),
-        (Some(text), None) if access < least_of_all => Err(Problem::at(
-            text.span(),
-            "`access` is \"route-only\", and `discovery` looks at the labels of containers",
-            "too little",
-            "write \"discover\", or leave it out",
-        )),
-        _ => Ok(Docker {
-            host,
-            access,
-            discovery,
-            keep_images: value::number("keep_images", &raw.keep_images, 1..=10_000, 3)?,
-        }),
-    }
-}
-
 /// The access to the engine that a service needs.
 pub(crate) fn need(service: &Service) -> Need<'_> {
     Need {
@@ -94,7 +35,7 @@ pub(crate) fn need(service: &Service) -> Need<'_> {
 }
 
 /// The least access that a service needs.
-fn least(service: &Service) -> Access {
+pub(crate) fn least(service: &Service) -> Access {
     if service.smoke.iter().any(SmokeCheck::is_in_docker) {
         return Access::Manage;
     }
@@ -106,34 +47,12 @@ fn least(service: &Service) -> Access {
 }
 
 /// The default access of a service: with containers and no green, `run --image` creates one.
-fn usual(service: &Service) -> Access {
+pub(crate) fn usual(service: &Service) -> Access {
     match (&service.blue, &service.green) {
         // Swarm creates the containers of its services itself.
         (PoolSpec::Containers(blue), None) if !blue.is_swarm() => Access::Manage,
         _ => least(service),
     }
-}
-
-fn host(raw: &Spanned<String>) -> Check<String> {
-    let text = raw.get_ref();
-    let known = ["unix:///", "tcp://", "http://", "https://"];
-    if known.iter().any(|scheme| text.starts_with(scheme)) {
-        return Ok(text.clone());
-    }
-    let help = if text.starts_with('/') {
-        format!("write \"unix://{}\"", value::brief(text))
-    } else {
-        "write \"unix:///var/run/docker.sock\" or \"tcp://127.0.0.1:2375\"".to_owned()
-    };
-    Err(Problem::at(
-        raw.span(),
-        format!(
-            "`host` is \"{}\", which names no engine",
-            value::brief(text)
-        ),
-        "not a host of Docker",
-        help,
-    ))
 }
 
 /// A pool of either kind.

@@ -1,14 +1,15 @@
 //! The schema of the file, as written: every key, with only its type checked.
 
-pub(crate) mod proxy;
-
 use crate::config::answers::RawAnswers;
-use crate::config::file::proxy::RawProxy;
 use crate::config::mirror::RawMirror;
 use crate::config::parse::raw::{Many, Scalar, Text, Value};
 use crate::config::parse::secret::{RawHeader, RawSecret};
 use crate::config::parse::untagged::{Untagged, texts, untagged};
 use crate::config::probes::RawProbes;
+use crate::config::process::admin::RawAdmin;
+use crate::config::process::docker::RawDocker;
+use crate::config::process::log::RawLog;
+use crate::config::process::proxy::RawProxy;
 use crate::config::switchback::RawSwitchback;
 use crate::config::unjudged::RawUnjudged;
 use crate::config::users::{RawPreview, RawRule, RawSticky};
@@ -32,34 +33,6 @@ pub(crate) struct RawConfig {
     pub(crate) docker: RawDocker,
     #[serde(default)]
     pub(crate) service: BTreeMap<Spanned<String>, RawService>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [admin]")]
-pub(crate) struct RawAdmin {
-    pub(crate) listen: Text,
-    pub(crate) socket: Text,
-    pub(crate) token: Value<RawSecret>,
-    pub(crate) hosts: Option<Many>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [log]")]
-pub(crate) struct RawLog {
-    pub(crate) format: Text,
-    pub(crate) level: Text,
-    pub(crate) access: Text,
-    pub(crate) access_file: Text,
-    pub(crate) access_begins: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [docker]")]
-pub(crate) struct RawDocker {
-    pub(crate) host: Text,
-    pub(crate) access: Text,
-    pub(crate) discovery: Option<bool>,
-    pub(crate) keep_images: Value<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,6 @@
 //! two states, so that no code has to ask whether a value was checked. A file is taken whole or not
 //! at all, and the first fault is reported with its place and its fix.
 
-mod acme;
 mod answers;
 mod check;
 mod checks;
@@ -14,7 +13,6 @@ mod copying;
 mod defaults;
 mod docker;
 mod doubts;
-mod edge;
 mod endpoint;
 mod file;
 mod host;
@@ -36,7 +34,6 @@ mod types;
 mod unjudged;
 mod users;
 
-pub use acme::Acme;
 pub use answers::Answers;
 pub use control::Control;
 pub use copying::{Copying, Naming, Pull};
@@ -51,11 +48,19 @@ pub use parse::error::ConfigError;
 pub use parse::secret::Secret;
 pub(crate) use parse::suggest::nearest;
 pub use probes::Probes;
+pub use process::acme::Acme;
+pub use process::admin::Admin;
+pub use process::docker::{Access, Docker};
+pub use process::limits::Limits;
+pub use process::log::{AccessFormat, AccessLog, Log, LogFormat, LogLevel};
+pub use process::proxy::Proxy;
+pub use process::shutdown::Shutdown;
+pub use process::tls::Tls;
+pub use process::trust::Trust;
 pub use sources::{Asked, Source};
 pub use types::{
-    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Docker, Eject,
-    Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, PoolSpec, Protocol,
-    Proxy, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls, Trust, Warmup,
+    Ask, BackendTls, Config, Containers, Eject, Find, Health, Hook, HookCall, HttpCheck, PoolSpec,
+    Protocol, RetryBudget, Service, SmokeCheck, Timeouts, Warmup,
 };
 pub use unjudged::Unjudged;
 pub use users::{Condition, Cookie, Mark, Preview, Rule, SameSite, Sticky, Then};
@@ -116,8 +121,8 @@ impl Config {
             .get("admin")
             .and_then(|admin| admin.get_ref().as_table());
         let named = admin.and_then(|admin| word(admin.get("socket")));
-        let state = || word(table.get("state")).unwrap_or_else(process::usual_state);
-        Some(named.unwrap_or_else(|| state().join(defaults::SOCKET)))
+        let state = || word(table.get("state")).unwrap_or_else(process::state::usual_state);
+        Some(named.unwrap_or_else(|| state().join(process::admin::SOCKET)))
     }
 
     /// Checks a text; `name` is for messages, and its folder is the base of relative paths.

@@ -1,92 +1,16 @@
 //! Checks of `[proxy.tls]` and of a service's `tls`.
 
-use crate::config::acme::acme;
-use crate::config::defaults;
-use crate::config::file::proxy::RawTls;
 use crate::config::file::{RawBackendTls, RawBackendTlsTable};
 use crate::config::host::Host;
-use crate::config::parse::address::{addresses, dns_name};
-use crate::config::parse::certificate::{authorities, certificate, optional};
-use crate::config::parse::duration::{SHORT, duration};
+use crate::config::parse::address::dns_name;
+use crate::config::parse::certificate::{authorities, optional};
 use crate::config::parse::error::Problem;
-use crate::config::parse::raw::{Text, Value};
+use crate::config::parse::raw::Value;
 use crate::config::parse::value::{self, Check};
-use crate::config::types::{BackendTls, PoolSpec, Service, Tls};
+use crate::config::types::{BackendTls, PoolSpec, Service};
 use rustls::pki_types::DnsName;
 use std::path::Path;
 use toml::Spanned;
-
-/// TLS for clients, where it is on.
-pub(crate) fn tls(raw: &Value<RawTls>, dir: &Path) -> Check<Option<Tls>> {
-    let Some(table) = raw else { return Ok(None) };
-    let raw = table.get_ref();
-    let hsts = hsts(&raw.hsts)?;
-    let certificates = raw
-        .certificates
-        .iter()
-        .map(|table| certificate(table, dir))
-        .collect::<Check<Vec<_>>>()?;
-    let acme = acme(&raw.acme, dir)?;
-    if certificates.is_empty() && acme.is_none() {
-        return Err(Problem::at(
-            table.span(),
-            "[proxy.tls] has no `certificates`: no client could be served",
-            "this table",
-            "name one: certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]",
-        ));
-    }
-    let listen = match &raw.listen {
-        None => vec![defaults::LISTEN_TLS],
-        Some(many) => addresses("listen", many)?,
-    };
-    let usual = listen.first().map_or(443, std::net::SocketAddr::port);
-    let port = value::number("redirect_port", &raw.redirect_port, 1..=65_535, usual)?;
-    Ok(Some(Tls {
-        listen,
-        certificates,
-        acme,
-        client_ca: match &raw.client_ca {
-            None => vec![],
-            Some(file) => authorities("client_ca", file, dir)?,
-        },
-        handshake_timeout: duration(
-            "handshake_timeout",
-            &raw.handshake_timeout,
-            SHORT,
-            defaults::HANDSHAKE_TIMEOUT,
-        )?,
-        redirect: raw.redirect.unwrap_or(defaults::REDIRECT).then_some(port),
-        hsts,
-    }))
-}
-
-/// The value of `Strict-Transport-Security` (RFC 6797, 6.1).
-fn hsts(raw: &Text) -> Check<Option<String>> {
-    let Some(raw) = raw else { return Ok(None) };
-    let mut ages = 0;
-    let known = raw.get_ref().split(';').all(|part| {
-        let part = part.trim().to_ascii_lowercase();
-        match part.split_once('=') {
-            Some(("max-age", age)) => {
-                ages += 1;
-                age.parse::<u32>().is_ok()
-            }
-            _ => matches!(part.as_str(), "includesubdomains" | "preload"),
-        }
-    });
-    if known && ages == 1 {
-        return Ok(Some(raw.get_ref().clone()));
-    }
-    Err(Problem::at(
-        raw.span(),
-        format!(
-            "`hsts` is \"{}\", which browsers do not understand",
-            value::brief(raw.get_ref())
-        ),
-        "not a policy",
-        "write \"max-age=31536000\", and \"; includeSubDomains\" after it when all names below are served by TLS too",
-    ))
-}
 
 /// TLS to a service's members, where it is on.
 pub(crate) fn backend(

@@ -1,14 +1,16 @@
 //! The checked configuration: code that holds one of these values need not check it again.
 
-use crate::config::acme::Acme;
 use crate::config::control::Control;
 use crate::config::copying::Copying;
 use crate::config::host::Host;
 use crate::config::judgement::Judgement;
 use crate::config::mirror::Mirror;
 use crate::config::parse::certificate::Certificate;
-use crate::config::parse::secret::Secret;
 use crate::config::probes::Probes;
+use crate::config::process::admin::Admin;
+use crate::config::process::docker::Docker;
+use crate::config::process::log::Log;
+use crate::config::process::proxy::Proxy;
 use crate::config::sources::Source;
 use crate::config::unjudged::Unjudged;
 use crate::config::users::{Preview, Rule, Sticky};
@@ -16,9 +18,8 @@ use crate::core::plan::{Moment, OnWorse, Step, Strategy, Undecided};
 use crate::core::switchback::Settings;
 use crate::core::table::{Backend, Color, Pool};
 use crate::core::weight::Weight;
-use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,247 +38,6 @@ pub struct Config {
     pub state: PathBuf,
     /// The services, in the order of the file; at least one, unless labels may make containers services.
     pub services: Vec<Service>,
-}
-
-/// The listener for users, and the settings for all services.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proxy {
-    /// The addresses of the listener without TLS; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// Worker threads for requests; 0 is one for each core.
-    pub threads: usize,
-    /// Open connections of clients; further ones wait.
-    pub max_connections: usize,
-    /// Requests on one connection before it is closed, so that load balancers in front redistribute.
-    pub keepalive_requests: u32,
-    /// How long a client's idle connection is kept.
-    pub keepalive_idle: Duration,
-    /// Number of retries of a request that a backend could not take, or that only reads and died with it.
-    pub retries: u32,
-    /// Whether requests and answers carry a `Via` header.
-    pub via: bool,
-    /// The header with the request id, which is generated when absent.
-    pub request_id_header: String,
-    /// The secret that signs sticky cookies; `None`: a key of this shifter's own.
-    pub cookie_secret: Option<Secret>,
-    /// The clients with trusted `X-Forwarded-*` headers: only proxies in front.
-    pub trust: Trust,
-    /// Whether trusted proxies begin each connection with the PROXY protocol.
-    pub proxy_protocol: bool,
-    /// The limits for one client.
-    pub limits: Limits,
-    /// TLS for clients; `None`: off.
-    pub tls: Option<Tls>,
-    /// How the process ends.
-    pub shutdown: Shutdown,
-}
-
-/// TLS for clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// The addresses of the TLS listener; at least one.
-    pub listen: Vec<SocketAddr>,
-    /// Chosen by the server name (SNI) of the client, the first where none matches; at least one, or `acme`.
-    pub certificates: Vec<Certificate>,
-    /// How one more certificate is obtained, for names that no other certificate covers.
-    pub acme: Option<Acme>,
-    /// Clients must present a certificate of one of these authorities; empty: none is required.
-    pub client_ca: Vec<CertificateDer<'static>>,
-    /// The longest time for a handshake.
-    pub handshake_timeout: Duration,
-    /// The `https` port that clients without TLS are redirected to; `None`: they are not.
-    pub redirect: Option<u16>,
-    /// The `Strict-Transport-Security` of answers.
-    pub hsts: Option<String>,
-}
-
-impl Proxy {
-    /// All addresses of the listeners for users, those without TLS first.
-    pub fn all_listen(&self) -> Vec<SocketAddr> {
-        let tls = self.tls.iter().flat_map(|tls| &tls.listen);
-        self.listen.iter().chain(tls).copied().collect()
-    }
-}
-
-/// Which connecting clients are trusted about the client address they forward.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// None: the connecting client is the user.
-    Nobody,
-    /// All: shifter cannot be reached in another way.
-    Everybody,
-    /// Proxies with an address in one of these networks; at least one.
-    Named(Vec<IpNet>),
-}
-
-impl Trust {
-    /// Whether a proxy at this address is trusted.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        match self {
-            Trust::Nobody => false,
-            Trust::Everybody => true,
-            Trust::Named(networks) => networks.iter().any(|network| network.contains(&address)),
-        }
-    }
-}
-
-/// The limits for one client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request's header; a larger one is answered with 431.
-    pub header: usize,
-    /// Fields of a header; more are answered with 431.
-    pub headers: usize,
-    /// Bytes of a request's target; a longer one is answered with 414.
-    pub uri: usize,
-    /// Bytes of a request's body; a larger one is answered with 413. `None`: no limit.
-    pub body: Option<u64>,
-    /// Timeout from the first byte of a header to its last.
-    pub header_time: Duration,
-    /// Total wait for a body, beyond one second for each KiB of it; a slower one is answered with 408.
-    pub body_time: Duration,
-    /// Concurrent connections of one address; more are answered with 429. `None`: no limit.
-    pub connections_per_address: Option<u32>,
-    /// Requests of one address per second; more are answered with 429. `None`: no limit.
-    pub requests_per_address: Option<u32>,
-}
-
-/// How the process ends on SIGTERM.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shutdown {
-    /// Time in which it still accepts connections, and answers with `Connection: close`.
-    pub lame_duck: Duration,
-    /// The longest wait for requests in flight after that.
-    pub deadline: Duration,
-}
-
-/// The listeners for people and tools.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admin {
-    /// The TCP address for reading, metrics and (with the token) commands; `None` when off.
-    pub listen: Option<SocketAddr>,
-    /// The unix socket for all requests.
-    pub socket: PathBuf,
-    /// The token that a command over TCP must carry; without it TCP is read-only.
-    pub token: Option<Secret>,
-    /// Further names (in lower case) by which clients reach the TCP address: in DNS, or of a proxy in front.
-    pub hosts: Vec<String>,
-}
-
-/// The log on standard error, and the access log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Log {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// The least important level that is shown.
-    pub level: LogLevel,
-    /// The access log, with a line for each request; `None`: off.
-    pub access: Option<AccessLog>,
-}
-
-/// The access log's file and format.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// The format of the lines.
-    pub format: AccessFormat,
-    /// The file, reopened on SIGHUP and SIGUSR1; `None`: standard output.
-    pub file: Option<PathBuf>,
-    /// Whether upgraded connections and streams also have a line when they begin.
-    pub begins: bool,
-}
-
-/// The format of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessFormat {
-    /// One JSON object on each line.
-    Json,
-    /// The combined format of Apache and nginx.
-    Combined,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object on each line.
-    Json,
-}
-
-/// The log level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Only what failed.
-    Error,
-    /// Also what may fail soon.
-    Warn,
-    /// Also the progress of rollouts.
-    Info,
-    /// Also the reasons.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// The name in filters.
-    pub const fn name(self) -> &'static str {
-        match self {
-            LogLevel::Error => "error",
-            LogLevel::Warn => "warn",
-            LogLevel::Info => "info",
-            LogLevel::Debug => "debug",
-            LogLevel::Trace => "trace",
-        }
-    }
-}
-
-/// The Docker engine, and what shifter may do there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Docker {
-    /// `unix://` or `tcp://`; `None`: as the Docker command line: `DOCKER_HOST`, `DOCKER_CONTEXT`, the context in use,
-    /// the local engine.
-    pub host: Option<String>,
-    /// The highest access that shifter uses.
-    pub access: Access,
-    /// Whether containers with the label `shifter.service` are services too.
-    pub discovery: bool,
-    /// Number of images that are kept of those that shifter fetched for a service, beside those in use.
-    pub keep_images: usize,
-}
-
-/// What shifter may do at the Docker engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// No access: the engine is never queried.
-    RouteOnly,
-    /// Read only: the engine is queried, and nothing is changed there.
-    Discover,
-    /// Containers are created, started and stopped.
-    Manage,
-}
-
-impl Access {
-    /// An explanation for people.
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Access::RouteOnly => "Docker is not asked (route-only)",
-            Access::Discover => "Docker is asked, nothing is changed there (discover)",
-            Access::Manage => "containers are made, started and stopped in Docker (manage)",
-        }
-    }
-
-    /// The name in the file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Access::RouteOnly => "route-only",
-            Access::Discover => "discover",
-            Access::Manage => "manage",
-        }
-    }
 }
 
 /// One thing reachable by host and path, with at most one rollout at a time.

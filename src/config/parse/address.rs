@@ -4,7 +4,7 @@ use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Many;
 use crate::config::parse::value::{self, Check, brief, some};
 use rustls::pki_types::DnsName;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::Spanned;
 
 /// An address with its port.
@@ -91,3 +91,5 @@ pub(crate) fn dns_name(text: &str) -> Option<String> {
     let is_address = name.parse::<std::net::IpAddr>().is_ok();
     (DnsName::try_from(name.as_str()).is_ok() && !is_address).then_some(name)
 }
+
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -1,40 +1,32 @@
-//! Checks of what is accepted from clients: `[proxy.limits]`, `trusted_proxies`, `proxy_protocol`.
+//! `trusted_proxies`, `trust_forwarded` and `proxy_protocol` in `[proxy]`: who is believed about a client's address.
 
-use crate::config::defaults;
-use crate::config::file::proxy::RawLimits;
-use crate::config::parse::duration::{SHORT, duration};
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::{Many, Value};
-use crate::config::parse::size::size;
 use crate::config::parse::value::{self, Check};
-use crate::config::types::{Limits, Trust};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
-    let default = defaults::LIMITS;
-    let most = |key, raw: &Value<i64>| match raw {
-        None => Ok(None),
-        Some(_) => value::number(key, raw, 1..=1_000_000, 1_u32).map(Some),
-    };
-    Ok(Limits {
-        header: size(
-            "header",
-            &raw.header,
-            1_024..=1_000_000,
-            default.header as u64,
-        )? as usize,
-        headers: value::number("headers", &raw.headers, 8..=256, default.headers)?,
-        uri: size("uri", &raw.uri, 64..=60_000, default.uri as u64)? as usize,
-        body: match &raw.body {
-            None => None,
-            Some(_) => Some(size("body", &raw.body, 1..=1 << 50, 0)?),
-        },
-        header_time: duration("header_time", &raw.header_time, SHORT, default.header_time)?,
-        body_time: duration("body_time", &raw.body_time, SHORT, default.body_time)?,
-        connections_per_address: most("connections_per_address", &raw.connections_per_address)?,
-        requests_per_address: most("requests_per_address", &raw.requests_per_address)?,
-    })
+/// Which connecting clients are trusted about the client address they forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// None: the connecting client is the user.
+    Nobody,
+    /// All: shifter cannot be reached in another way.
+    Everybody,
+    /// Proxies with an address in one of these networks; at least one.
+    Named(Vec<IpNet>),
+}
+
+impl Trust {
+    /// Whether a proxy at this address is trusted.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        match self {
+            Trust::Nobody => false,
+            Trust::Everybody => true,
+            Trust::Named(networks) => networks.iter().any(|network| network.contains(&address)),
+        }
+    }
 }
 
 /// Who is trusted, from the keys `trust_forwarded`, `trusted_proxies` and `proxy_protocol`.
@@ -93,48 +85,11 @@ fn networks(raw: &Many) -> Check<Vec<IpNet>> {
 }
 
 #[cfg(test)]
-mod tests_limits {
-    use crate::config::Config;
-
-    fn proxy(lines: &str) -> Result<crate::config::types::Proxy, String> {
-        let text = format!("[proxy]\n{lines}\n[service.app]\nblue = \"127.0.0.1:1\"\n");
-        match Config::parse("t.toml", &text) {
-            Ok(config) => Ok(config.proxy),
-            Err(error) => Err(error.one_line()),
-        }
-    }
-
-    #[test]
-    fn sizes_have_units_and_limits() {
-        let header =
-            |text: &str| proxy(&format!("limits = {{ header = {text} }}")).map(|p| p.limits.header);
-        assert_eq!(header("\"64KiB\""), Ok(65_536));
-        assert_eq!(header("\"2000 B\""), Ok(2_000));
-        for wrong in [
-            "65536",
-            "\"64K\"",
-            "\"64 kib\"",
-            "\"-1KiB\"",
-            "\"1.5KiB\"",
-            "\"KiB\"",
-            "\"1000B\"",
-            "\"99999999999GiB\"",
-            "\"99999999999999999999B\"",
-        ] {
-            assert!(header(wrong).is_err(), "{wrong}");
-        }
-        let body =
-            |text: &str| proxy(&format!("limits = {{ body = {text} }}")).map(|p| p.limits.body);
-        assert_eq!(body("\"2GiB\""), Ok(Some(2 << 30)));
-    }
-}
-
-#[cfg(test)]
-mod tests_trust {
+mod tests {
     use crate::config::{Config, Trust};
     use std::net::IpAddr;
 
-    fn proxy(lines: &str) -> Result<crate::config::types::Proxy, String> {
+    fn proxy(lines: &str) -> Result<crate::config::process::proxy::Proxy, String> {
         let text = format!("[proxy]\n{lines}\n[service.app]\nblue = \"127.0.0.1:1\"\n");
         match Config::parse("t.toml", &text) {
             Ok(config) => Ok(config.proxy),

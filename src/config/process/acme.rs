@@ -1,13 +1,12 @@
 //! `acme` in `[proxy.tls]`: certificates that shifter obtains and renews by itself.
 
-use crate::config::defaults;
-use crate::config::file::proxy::RawAcme;
 use crate::config::parse::address::dns_name;
 use crate::config::parse::certificate::authorities;
 use crate::config::parse::error::Problem;
-use crate::config::parse::raw::Value;
+use crate::config::parse::raw::{Text, Value};
 use crate::config::parse::value::{self, Check};
 use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
 use std::path::Path;
 use toml::Spanned;
 
@@ -26,6 +25,22 @@ pub struct Acme {
     /// The authorities that verify the ACME server's own certificate; empty: the well-known ones.
     pub ca: Vec<CertificateDer<'static>>,
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { names = [\"app.example.com\"], email = \"ops@example.com\" }"
+)]
+pub(crate) struct RawAcme {
+    #[serde(default)]
+    pub(crate) names: Vec<Spanned<String>>,
+    pub(crate) email: Text,
+    pub(crate) directory: Text,
+    pub(crate) ca: Text,
+}
+
+/// Let's Encrypt.
+const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 pub(crate) fn acme(raw: &Value<RawAcme>, dir: &Path) -> Check<Option<Acme>> {
     let Some(table) = raw else { return Ok(None) };
@@ -57,7 +72,7 @@ pub(crate) fn acme(raw: &Value<RawAcme>, dir: &Path) -> Check<Option<Acme>> {
         },
         names,
         directory: match &raw.directory {
-            None => defaults::ACME_DIRECTORY.to_owned(),
+            None => DIRECTORY.to_owned(),
             Some(url) => directory(url)?,
         },
         ca: match &raw.ca {
