@@ -2,7 +2,7 @@
 
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Many;
-use crate::config::parse::value::{self, Check, brief, some};
+use crate::config::parse::value::{self, Check, brief, non_empty};
 use rustls::pki_types::DnsName;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use toml::Spanned;
@@ -53,7 +53,7 @@ fn address_help(text: &str) -> String {
 /// A list of addresses, not empty, none twice.
 pub(crate) fn addresses(key: &str, raw: &Many) -> Check<Vec<SocketAddr>> {
     let mut addresses = Vec::with_capacity(raw.items.len());
-    for item in some(key, raw)? {
+    for item in non_empty(key, raw)? {
         let address = address(key, item)?;
         if addresses.contains(&address) {
             let help = "leave the second one out";

@@ -2,7 +2,7 @@
 
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Text;
-use crate::config::parse::value::{Check, below};
+use crate::config::parse::value::{Check, file_path};
 use jiff::Timestamp;
 use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
@@ -166,7 +166,7 @@ fn pair(cert: &Spanned<String>, key: &Spanned<String>, dir: &Path) -> Check<Cert
         ));
     };
     let certificate = Certificate {
-        file: below("cert", cert, dir)?,
+        file: file_path("cert", cert, dir)?,
         names: names(&leaf),
         begins: leaf.validity().not_before.timestamp(),
         ends: leaf.validity().not_after.timestamp(),
@@ -257,7 +257,7 @@ fn private_key(raw: &Spanned<String>, dir: &Path) -> Check<PrivateKeyDer<'static
 }
 
 fn bytes(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Vec<u8>> {
-    let path = below(key, raw, dir)?;
+    let path = file_path(key, raw, dir)?;
     let mut bytes = vec![];
     let read = std::fs::File::open(&path)
         .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes));

@@ -3,7 +3,7 @@
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Text;
 use crate::config::parse::untagged::{Untagged, untagged};
-use crate::config::parse::value::{self, Check, below};
+use crate::config::parse::value::{self, Check, file_path};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess};
@@ -199,7 +199,7 @@ fn wrong(key: &str, span: Range<usize>, what: &str, label: &str) -> Problem {
 }
 
 fn from_file(kind: Kind, key: &str, raw: &Spanned<String>, dir: &Path) -> Check<Secret> {
-    let path = below("file", raw, dir)?;
+    let path = file_path("file", raw, dir)?;
     let mut text = String::new();
     let most = u64::try_from(Secret::LEN_MAX).unwrap_or(u64::MAX) + 2;
     let read =

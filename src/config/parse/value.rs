@@ -57,7 +57,7 @@ pub(crate) fn choice<T: Copy>(key: &str, raw: &Text, known: &[(&str, T)], defaul
 }
 
 /// A list that is not empty and not absurdly long.
-pub(crate) fn some<'a>(key: &str, raw: &'a Many) -> Check<&'a [Spanned<String>]> {
+pub(crate) fn non_empty<'a>(key: &str, raw: &'a Many) -> Check<&'a [Spanned<String>]> {
     const MOST: usize = 256;
     let fault =
         |what: String, help: String| Err(Problem::at(raw.span.clone(), what, "this list", help));
@@ -170,8 +170,8 @@ pub(crate) fn percent(key: &str, raw: &Spanned<f64>) -> Check<Weight> {
 }
 
 /// A program and its arguments.
-pub(crate) fn words(key: &str, many: &Many) -> Check<Vec<String>> {
-    let items = value::some(key, many)?;
+pub(crate) fn command(key: &str, many: &Many) -> Check<Vec<String>> {
+    let items = value::non_empty(key, many)?;
     match items.iter().find(|item| item.get_ref().contains('\0')) {
         Some(bad) => Err(Problem::at(
             bad.span(),
@@ -184,7 +184,7 @@ pub(crate) fn words(key: &str, many: &Many) -> Check<Vec<String>> {
 }
 
 /// Refuses a header that HTTP itself uses.
-pub(crate) fn unmeaning(raw: &Spanned<String>, name: String) -> Check<String> {
+pub(crate) fn own_header(raw: &Spanned<String>, name: String) -> Check<String> {
     const HTTP: [&str; 10] = [
         "connection",
         "content-length",
@@ -209,7 +209,7 @@ pub(crate) fn unmeaning(raw: &Spanned<String>, name: String) -> Check<String> {
 }
 
 /// A path of the file system; a relative one is relative to the folder of the configuration file.
-pub(crate) fn below(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
+pub(crate) fn file_path(key: &str, raw: &Spanned<String>, dir: &Path) -> Check<PathBuf> {
     let text = raw.get_ref();
     if text.is_empty() || text.contains('\0') {
         let help = format!("write a path, or leave `{key}` out for its default");

@@ -4,7 +4,7 @@ use crate::config::parse::address::{LOOPBACK, address, dns_name};
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::{Many, Text, Value};
 use crate::config::parse::secret::{RawSecret, Secret, secret};
-use crate::config::parse::value::{self, Check, below};
+use crate::config::parse::value::{self, Check, file_path};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ pub(crate) fn admin(raw: &RawAdmin, dir: &Path, state: &Path) -> Check<Admin> {
         token,
         hosts: match &raw.hosts {
             None => vec![],
-            Some(many) => value::some("hosts", many)?
+            Some(many) => value::non_empty("hosts", many)?
                 .iter()
                 .map(dns_name_of)
                 .collect::<Check<_>>()?,
@@ -103,7 +103,7 @@ fn or_off(problem: Problem) -> Problem {
 fn socket(raw: &Text, dir: &Path, state: &Path) -> Check<PathBuf> {
     let path = match raw {
         None => state.join(SOCKET),
-        Some(text) => below("socket", text, dir)?,
+        Some(text) => file_path("socket", text, dir)?,
     };
     let length = path.as_os_str().len();
     if length <= SOCKET_PATH_MAX {

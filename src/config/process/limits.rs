@@ -84,7 +84,7 @@ pub(crate) fn limits(raw: &RawLimits) -> Check<Limits> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::types::Config;
+    use crate::config::file::Config;
 
     fn proxy(lines: &str) -> Result<crate::config::process::proxy::Proxy, String> {
         let text = format!("[proxy]\n{lines}\n[service.app]\nblue = \"127.0.0.1:1\"\n");

@@ -2,7 +2,7 @@
 
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::Text;
-use crate::config::parse::value::{self, Check, below};
+use crate::config::parse::value::{self, Check, file_path};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +137,7 @@ fn access(raw: &RawLog, dir: &Path) -> Check<Option<AccessLog>> {
             format,
             file: file
                 .as_ref()
-                .map(|file| below("access_file", file, dir))
+                .map(|file| file_path("access_file", file, dir))
                 .transpose()?,
             begins: raw.access_begins.unwrap_or(false),
         })),

@@ -5,7 +5,7 @@ use crate::config::parse::duration::{SHORT, duration, seconds};
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::{Many, Scalar, Text, Value};
 use crate::config::parse::secret::{RawSecret, Secret, secret};
-use crate::config::parse::value::{self, Check, unmeaning};
+use crate::config::parse::value::{self, Check, own_header};
 use crate::config::process::limits::{Limits, RawLimits, limits};
 use crate::config::process::shutdown::{RawShutdown, Shutdown, shutdown};
 use crate::config::process::tls::{RawTls, Tls, tls};
@@ -172,5 +172,5 @@ fn request_id_header(raw: &Text) -> Check<String> {
         return Ok(REQUEST_ID_HEADER.to_owned());
     };
     let name = value::token("request_id_header", raw)?.to_ascii_lowercase();
-    unmeaning(raw, name)
+    own_header(raw, name)
 }

@@ -1,12 +1,12 @@
 //! `state`: the folder of the journal and of the admin socket.
 
 use crate::config::parse::raw::Text;
-use crate::config::parse::value::{Check, below};
+use crate::config::parse::value::{Check, file_path};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn state(raw: &Text, dir: &Path) -> Check<PathBuf> {
     match raw {
-        Some(text) => below("state", text, dir),
+        Some(text) => file_path("state", text, dir),
         None => Ok(usual_state()),
     }
 }

@@ -67,9 +67,11 @@ fn networks(raw: &Many) -> Check<Vec<IpNet>> {
         let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
         text.parse::<IpNet>().ok().or_else(one)
     };
-    let all = value::some("trusted_proxies", raw)?.iter().map(|item| {
-        let text = item.get_ref().trim();
-        network(text).ok_or_else(|| {
+    let all = value::non_empty("trusted_proxies", raw)?
+        .iter()
+        .map(|item| {
+            let text = item.get_ref().trim();
+            network(text).ok_or_else(|| {
             Problem::at(
                 item.span(),
                 format!(
@@ -80,7 +82,7 @@ fn networks(raw: &Many) -> Check<Vec<IpNet>> {
                 "write it as \"10.0.0.7\", \"10.0.0.0/8\" or \"fd00::/8\"; names are not looked up",
             )
         })
-    });
+        });
     all.collect()
 }
 
