@@ -1,27 +1,43 @@
-//! The schema of the file, as written: every key, with only its type checked.
+//! The file as a whole.
 
-mod proxy;
+use crate::config::parse::error::ConfigError;
+use crate::config::parse::read::read;
+use crate::config::process::admin::SOCKET;
+use crate::config::process::state::usual_state;
+use std::io::Read;
 
-use crate::config::answers::RawAnswers;
-use crate::config::mirror::RawMirror;
-use crate::config::probes::RawProbes;
-use crate::config::secret::{RawHeader, RawSecret};
-use crate::config::shape::{self, Written};
-pub(crate) use crate::config::shape::{Many, Scalar};
-use crate::config::switchback::RawSwitchback;
-use crate::config::unjudged::RawUnjudged;
-use crate::config::users::{RawPreview, RawRule, RawSticky};
-pub(crate) use proxy::{RawAcme, RawCertificate, RawLimits, RawProxy, RawTls};
+use crate::config::conflicts::{Named, listeners_apart, no_loop, routes_apart};
+use crate::config::parse::error::Problem;
+use crate::config::parse::raw::Text;
+use crate::config::parse::value::Check;
+use crate::config::process::admin::{Admin, RawAdmin, admin};
+use crate::config::process::docker::{self, Docker, RawDocker};
+use crate::config::process::log::{Log, RawLog, log};
+use crate::config::process::proxy::{Proxy, RawProxy, proxy};
+use crate::config::process::state::state;
+use crate::config::service::access::need;
+use crate::config::service::{self, RawService, Service};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// A key's value with its place, when the key is there.
-pub(crate) type Value<T> = Option<Spanned<T>>;
-/// Text with its place, when the key is there.
-pub(crate) type Text = Value<String>;
+/// One configuration file, checked as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The listener for users, and the settings for all services.
+    pub proxy: Proxy,
+    /// The listeners for people and tools.
+    pub admin: Admin,
+    /// The settings of log and access log.
+    pub log: Log,
+    /// The Docker engine, and what shifter may do there.
+    pub docker: Docker,
+    /// The folder for the journal and the admin socket.
+    pub state: PathBuf,
+    /// The services, in the order of the file; at least one, unless labels may make containers services.
+    pub services: Vec<Service>,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,365 +55,106 @@ pub(crate) struct RawConfig {
     pub(crate) service: BTreeMap<Spanned<String>, RawService>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [admin]")]
-pub(crate) struct RawAdmin {
-    pub(crate) listen: Text,
-    pub(crate) socket: Text,
-    pub(crate) token: Value<RawSecret>,
-    pub(crate) hosts: Option<Many>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [log]")]
-pub(crate) struct RawLog {
-    pub(crate) format: Text,
-    pub(crate) level: Text,
-    pub(crate) access: Text,
-    pub(crate) access_file: Text,
-    pub(crate) access_begins: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: [docker]")]
-pub(crate) struct RawDocker {
-    pub(crate) host: Text,
-    pub(crate) access: Text,
-    pub(crate) discovery: Option<bool>,
-    pub(crate) keep_images: Value<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table for each service: [service.api]"
-)]
-pub(crate) struct RawService {
-    pub(crate) hosts: Option<Many>,
-    pub(crate) paths: Option<Many>,
-    pub(crate) blue: Option<RawPool>,
-    pub(crate) green: Option<RawPool>,
-    pub(crate) baseline: Option<RawPool>,
-    pub(crate) control: Text,
-    #[serde(default)]
-    pub(crate) copy: RawCopy,
-    pub(crate) protocol: Text,
-    pub(crate) tls: Value<RawBackendTls>,
-    pub(crate) strategy: Text,
-    pub(crate) steps: Value<Vec<Spanned<RawStep>>>,
-    pub(crate) monitor: Value<Scalar>,
-    pub(crate) holdback: Value<f64>,
-    pub(crate) challenge: Value<f64>,
-    pub(crate) confirm: Value<Scalar>,
-    pub(crate) ramp: Value<Scalar>,
-    pub(crate) switchback: Value<RawSwitchback>,
-    #[serde(default)]
-    pub(crate) health: RawHealth,
-    pub(crate) warmup: Option<RawWarmup>,
-    #[serde(default)]
-    pub(crate) smoke: Vec<Spanned<RawSmoke>>,
-    #[serde(default)]
-    pub(crate) hooks: Vec<Spanned<RawHook>>,
-    #[serde(default)]
-    pub(crate) sources: Vec<Spanned<RawSource>>,
-    pub(crate) probes: Option<RawProbes>,
-    pub(crate) sticky: Value<RawSticky>,
-    pub(crate) preview: Value<RawPreview>,
-    #[serde(default)]
-    pub(crate) rules: Vec<Spanned<RawRule>>,
-    #[serde(default)]
-    pub(crate) unjudged: Vec<Spanned<RawUnjudged>>,
-    pub(crate) mirror: Value<RawMirror>,
-    #[serde(default)]
-    pub(crate) timeouts: RawTimeouts,
-    #[serde(default)]
-    pub(crate) eject: RawEject,
-    #[serde(default)]
-    pub(crate) retry_budget: RawRetryBudget,
-    pub(crate) confidence: Value<f64>,
-    pub(crate) error_margin: Value<Scalar>,
-    pub(crate) latency_margin: Value<Scalar>,
-    pub(crate) latency: Text,
-    pub(crate) latency_grace: Value<Scalar>,
-    pub(crate) max_excess_failures: Value<i64>,
-    pub(crate) count_4xx: Value<bool>,
-    pub(crate) answers: Value<RawAnswers>,
-    pub(crate) slo: Value<RawSlo>,
-    pub(crate) step_deadline: Value<Scalar>,
-    pub(crate) approve_deadline: Value<Scalar>,
-    pub(crate) deadline: Value<Scalar>,
-    pub(crate) drain: Value<Scalar>,
-    pub(crate) keep_blue: Value<Scalar>,
-    pub(crate) keep_green: Value<Scalar>,
-    pub(crate) on_worse: Text,
-    pub(crate) on_inconclusive: Text,
-    pub(crate) on_no_data: Text,
-    pub(crate) step_requests_min: Value<i64>,
-    pub(crate) total_requests_min: Value<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a step: { weight = 5, hold = \"1m\" } or { approve = true }"
-)]
-pub(crate) struct RawStep {
-    pub(crate) weight: Value<f64>,
-    pub(crate) hold: Value<Scalar>,
-    pub(crate) deadline: Value<Scalar>,
-    pub(crate) approve: Value<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table: { path = \"/health\" }")]
-pub(crate) struct RawHealth {
-    pub(crate) path: Text,
-    pub(crate) host: Text,
-    pub(crate) grpc: Text,
-    pub(crate) port: Value<i64>,
-    pub(crate) interval: Value<Scalar>,
-    pub(crate) timeout: Value<Scalar>,
-    pub(crate) rise: Value<i64>,
-    pub(crate) fall: Value<i64>,
-    pub(crate) min_ready: Value<Scalar>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { paths = [\"/\"], requests = 50 }"
-)]
-pub(crate) struct RawWarmup {
-    pub(crate) paths: Option<Many>,
-    pub(crate) requests: Value<i64>,
-    pub(crate) concurrency: Value<i64>,
-    pub(crate) timeout: Value<Scalar>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a check: { path = \"/health\", expect = 200 }"
-)]
-pub(crate) struct RawSmoke {
-    pub(crate) exec: Option<Many>,
-    pub(crate) image: Text,
-    pub(crate) command: Option<Many>,
-    pub(crate) method: Text,
-    pub(crate) path: Text,
-    #[serde(default)]
-    pub(crate) headers: BTreeMap<Spanned<String>, Spanned<String>>,
-    pub(crate) expect: Value<i64>,
-    pub(crate) contains: Option<String>,
-    pub(crate) timeout: Value<Scalar>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a hook: { at = \"before-start\", exec = [\"./migrate\"] }"
-)]
-pub(crate) struct RawHook {
-    pub(crate) at: Text,
-    pub(crate) exec: Option<Many>,
-    pub(crate) post: Text,
-    pub(crate) timeout: Value<Scalar>,
-    pub(crate) optional: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a source: { name = \"checkouts\", exec = [\"./check\"] }"
-)]
-pub(crate) struct RawSource {
-    pub(crate) name: Text,
-    pub(crate) prometheus: Text,
-    pub(crate) query: Text,
-    pub(crate) max: Value<f64>,
-    pub(crate) min: Value<f64>,
-    pub(crate) margin: Value<Scalar>,
-    pub(crate) margin_below: Value<Scalar>,
-    pub(crate) get: Text,
-    pub(crate) ca: Text,
-    #[serde(default)]
-    pub(crate) headers: BTreeMap<Spanned<String>, Spanned<RawHeader>>,
-    pub(crate) user: Text,
-    pub(crate) password: Value<RawSecret>,
-    pub(crate) token: Value<RawSecret>,
-    pub(crate) exec: Option<Many>,
-    pub(crate) every: Value<Scalar>,
-    pub(crate) times: Value<i64>,
-    pub(crate) timeout: Value<Scalar>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { max_error_rate = \"5%\", max_p99 = \"800ms\" }"
-)]
-pub(crate) struct RawSlo {
-    pub(crate) max_error_rate: Value<Scalar>,
-    pub(crate) max_p50: Value<Scalar>,
-    pub(crate) max_p90: Value<Scalar>,
-    pub(crate) max_p99: Value<Scalar>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { connect = \"1s\", read = \"60s\" }"
-)]
-pub(crate) struct RawTimeouts {
-    pub(crate) connect: Value<Scalar>,
-    pub(crate) first_byte: Value<Scalar>,
-    pub(crate) read: Value<Scalar>,
-    pub(crate) write: Value<Scalar>,
-    pub(crate) idle: Value<Scalar>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { failures = 5, for = \"10s\" }"
-)]
-pub(crate) struct RawEject {
-    pub(crate) failures: Value<i64>,
-    #[serde(rename = "for")]
-    pub(crate) span: Value<Scalar>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { percent = 20, per_second = 10 }"
-)]
-pub(crate) struct RawRetryBudget {
-    pub(crate) percent: Value<i64>,
-    pub(crate) per_second: Value<i64>,
-}
-
-/// TLS for connections to the members.
-#[derive(Debug)]
-pub(crate) enum RawBackendTls {
-    /// Whether TLS is used.
-    Switch(bool),
-    /// TLS is used, with these settings.
-    Table(RawBackendTlsTable),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "true, or a table: { ca = \"ca.pem\", server_name = \"api.internal\" }"
-)]
-pub(crate) struct RawBackendTlsTable {
-    pub(crate) ca: Text,
-    pub(crate) server_name: Text,
-    pub(crate) cert: Text,
-    pub(crate) key: Text,
-    pub(crate) insecure: Option<bool>,
-}
-
-impl<'de> Deserialize<'de> for RawBackendTls {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawBackendTls, D::Error> {
-        shape::read(deserializer)
+/// Checks everything; relative paths are relative to `dir`.
+pub(crate) fn check(raw: &RawConfig, dir: &Path) -> Check<Config> {
+    let state = state(&raw.state, dir)?;
+    let proxy = proxy(&raw.proxy, dir)?;
+    let admin = admin(&raw.admin, dir, &state)?;
+    let log = log(&raw.log, dir)?;
+    let mut named: Vec<Named<'_>> = raw.service.iter().collect();
+    named.sort_by_key(|(name, _)| name.span().start);
+    if named.is_empty() && raw.docker.discovery != Some(true) {
+        return Err(Problem::whole(
+            "there is no service: nothing would be served",
+            "add one:\n[service.api]\nblue = [\"127.0.0.1:3001\"]\ngreen = [\"127.0.0.1:3002\"]",
+        ));
     }
+    let services: Vec<Service> = named
+        .iter()
+        .map(|(name, raw)| service::service(name, raw, dir))
+        .collect::<Check<_>>()?;
+    let needs: Vec<_> = services.iter().map(need).collect();
+    let docker = docker::docker(&raw.docker, &needs)?;
+    let config = Config {
+        docker,
+        proxy,
+        admin,
+        log,
+        state,
+        services,
+    };
+    listeners_apart((&config.proxy, &raw.proxy), (&config.admin, &raw.admin))?;
+    no_loop(&config.proxy, &config.admin, &config.services, &named)?;
+    routes_apart(&config.services, &named)?;
+    Ok(config)
 }
 
-impl<'de> Written<'de> for RawBackendTls {
-    const EXPECTED: &'static str = "true or a table: { server_name = \"api.internal\" }";
+/// Highest size in bytes: a larger file is the wrong one.
+const FILE_BYTES_MAX: usize = 1 << 20;
 
-    fn switch<E: Error>(on: bool) -> Result<RawBackendTls, E> {
-        Ok(RawBackendTls::Switch(on))
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let name = path.display().to_string();
+        let whole =
+            |what: String, help: &str| ConfigError::new(&name, "", Problem::whole(what, help));
+        let mut bytes = Vec::new();
+        let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
+        std::fs::File::open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut bytes))
+            .map_err(|error| {
+                let help =
+                    "name the file with --config FILE; `shifter init` writes one to start from";
+                whole(format!("the configuration cannot be read: {error}"), help)
+            })?;
+        if bytes.len() > FILE_BYTES_MAX {
+            let help = "is this the right file? A configuration is some lines of TOML";
+            return Err(whole("the configuration is larger than 1 MiB".into(), help));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Config::parse(&name, &text),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let what = "the configuration is not UTF-8 text";
+                let help = "save the file as UTF-8, or remove what is here";
+                Err(ConfigError::new(
+                    &name,
+                    &text,
+                    Problem::at(good..good + 3, what, "from here on", help),
+                ))
+            }
+        }
     }
 
-    fn table<A: MapAccess<'de>>(table: A) -> Result<RawBackendTls, A::Error> {
-        RawBackendTlsTable::deserialize(MapAccessDeserializer::new(table)).map(RawBackendTls::Table)
-    }
-}
-
-/// The containers of a pool, or the image of containers to be created.
-#[derive(Debug, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { container = \"api\", port = 3000 } or { image = \"api:1.1\" }"
-)]
-pub(crate) struct RawContainers {
-    pub(crate) container: Option<Many>,
-    pub(crate) label: Option<Many>,
-    pub(crate) compose: Text,
-    pub(crate) swarm: Text,
-    pub(crate) port: Value<i64>,
-    pub(crate) network: Text,
-    pub(crate) image: Text,
-}
-
-/// How green is created from blue.
-#[derive(Debug, Default, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table: { pull = \"missing\", env = { KEY = \"value\" } }"
-)]
-pub(crate) struct RawCopy {
-    pub(crate) pull: Text,
-    #[serde(default)]
-    pub(crate) env: BTreeMap<Spanned<String>, Spanned<String>>,
-    pub(crate) aliases: Option<Many>,
-    pub(crate) replicas: Value<i64>,
-    pub(crate) naming: Text,
-    pub(crate) compose: Option<bool>,
-    pub(crate) hostname: Option<bool>,
-    pub(crate) names: Option<bool>,
-}
-
-/// The members of a pool: addresses, or a table about containers.
-#[derive(Debug)]
-pub(crate) enum RawPool {
-    Addresses(Many),
-    Containers(Box<Spanned<RawContainers>>),
-}
-
-enum AnyPool {
-    One(String),
-    Many(Vec<Spanned<String>>),
-    Containers(Box<RawContainers>),
-}
-
-impl<'de> Deserialize<'de> for RawPool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawPool, D::Error> {
-        let value = Spanned::<AnyPool>::deserialize(deserializer)?;
-        let span = value.span();
-        Ok(match value.into_inner() {
-            AnyPool::One(text) => RawPool::Addresses(Many {
-                items: vec![Spanned::new(span.clone(), text)],
-                span,
-            }),
-            AnyPool::Many(items) => RawPool::Addresses(Many { span, items }),
-            AnyPool::Containers(table) => RawPool::Containers(Box::new(Spanned::new(span, *table))),
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for AnyPool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AnyPool, D::Error> {
-        shape::read(deserializer)
-    }
-}
-
-impl<'de> Written<'de> for AnyPool {
-    const EXPECTED: &'static str = "text in quotes, or a list of texts";
-
-    fn text<E: Error>(text: &str) -> Result<AnyPool, E> {
-        Ok(AnyPool::One(text.to_owned()))
+    /// The admin socket of a file that cannot be loaded, as far as it can be read: a rollback that is needed now
+    /// needs the socket and nothing else.
+    pub fn socket_of(path: &Path) -> Option<PathBuf> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let dir = path.parent().unwrap_or(Path::new(""));
+        let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+        let word = |value: Option<&toml::Spanned<toml::de::DeValue<'_>>>| {
+            value.and_then(|value| value.get_ref().as_str().map(|word| dir.join(word)))
+        };
+        let table = table.get_ref();
+        let admin = table
+            .get("admin")
+            .and_then(|admin| admin.get_ref().as_table());
+        let named = admin.and_then(|admin| word(admin.get("socket")));
+        let state = || word(table.get("state")).unwrap_or_else(usual_state);
+        Some(named.unwrap_or_else(|| state().join(SOCKET)))
     }
 
-    fn list<A: SeqAccess<'de>>(list: A) -> Result<AnyPool, A::Error> {
-        shape::texts(list).map(AnyPool::Many)
+    /// Checks a text; `name` is for messages, and its folder is the base of relative paths.
+    pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
+        let dir = Path::new(name).parent().unwrap_or(Path::new(""));
+        read(text)
+            .and_then(|raw| check(&raw, dir))
+            .map_err(|problem| ConfigError::new(name, text, problem))
     }
 
-    fn table<A: MapAccess<'de>>(table: A) -> Result<AnyPool, A::Error> {
-        let table = RawContainers::deserialize(MapAccessDeserializer::new(table))?;
-        Ok(AnyPool::Containers(Box::new(table)))
+    /// The service of this name.
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
     }
 }

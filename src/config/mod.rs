@@ -1,140 +1,61 @@
 //! The configuration: one TOML file as checked types.
 //!
-//! The text is read into raw data (`file`), which is checked into a [`Config`]: two types for
-//! two states, so that no code has to ask whether a value was checked. A file is taken whole or not
-//! at all, and the first fault is reported with its place and its fix.
+//! The text is read into raw shapes, which are checked into a [`Config`]: two types for two states, so that no code has to
+//! ask whether a value was checked. A file is taken whole or not at all, and the first fault is reported with its place and
+//! its fix.
+//!
+//! One file for each table: its raw shape, its checked type, its defaults, its checks and their tests. What all of them need
+//! is in `parse`, tables about the process in `process`, those of a service in `service`; `file` is the whole, `conflicts`
+//! compares its parts.
 
-mod acme;
-mod answers;
-mod certificate;
-mod check;
-mod checks;
-mod contents;
-mod control;
-mod copying;
-mod defaults;
-mod docker;
-mod doubts;
-mod edge;
-mod endpoint;
-mod error;
+mod conflicts;
 mod file;
-mod host;
-mod judgement;
-mod labelled;
-mod mirror;
-mod plan;
-mod probes;
+mod labels;
+mod parse;
 mod process;
-mod reach;
-mod read;
-mod secret;
 mod service;
-mod shape;
-mod shares;
-mod sources;
-mod steps;
-mod switchback;
-mod tls;
-mod types;
-mod unjudged;
-mod users;
-mod value;
+mod warnings;
 
-pub use acme::Acme;
-pub use answers::Answers;
-pub use certificate::Certificate;
-pub use control::Control;
-pub use copying::{Copying, Naming, Pull};
-pub use docker::image;
-pub use endpoint::Endpoint;
-pub use error::ConfigError;
-pub use host::Host;
-pub use judgement::{Judgement, Timed};
-pub use labelled::Labelled;
-pub use mirror::Mirror;
-pub use probes::Probes;
-pub(crate) use read::nearest;
-pub use secret::Secret;
-pub use sources::{Asked, Source};
-pub use types::{
-    Access, AccessFormat, AccessLog, Admin, Ask, BackendTls, Config, Containers, Docker, Eject,
-    Find, Health, Hook, HookCall, HttpCheck, Limits, Log, LogFormat, LogLevel, PoolSpec, Protocol,
-    Proxy, RetryBudget, Service, Shutdown, SmokeCheck, Timeouts, Tls, Trust, Warmup,
-};
-pub use unjudged::Unjudged;
-pub use users::{Condition, Cookie, Mark, Preview, Rule, SameSite, Sticky, Then};
-
-use error::Problem;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
-/// Highest size in bytes: a larger file is the wrong one.
-const FILE_BYTES_MAX: usize = 1 << 20;
-
-impl Config {
-    /// Reads and checks a file.
-    pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let name = path.display().to_string();
-        let whole =
-            |what: String, help: &str| ConfigError::new(&name, "", Problem::whole(what, help));
-        let mut bytes = Vec::new();
-        let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX) + 1;
-        std::fs::File::open(path)
-            .and_then(|file| file.take(most).read_to_end(&mut bytes))
-            .map_err(|error| {
-                let help =
-                    "name the file with --config FILE; `shifter init` writes one to start from";
-                whole(format!("the configuration cannot be read: {error}"), help)
-            })?;
-        if bytes.len() > FILE_BYTES_MAX {
-            let help = "is this the right file? A configuration is some lines of TOML";
-            return Err(whole("the configuration is larger than 1 MiB".into(), help));
-        }
-        match String::from_utf8(bytes) {
-            Ok(text) => Config::parse(&name, &text),
-            Err(error) => {
-                let good = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let what = "the configuration is not UTF-8 text";
-                let help = "save the file as UTF-8, or remove what is here";
-                Err(ConfigError::new(
-                    &name,
-                    &text,
-                    Problem::at(good..good + 3, what, "from here on", help),
-                ))
-            }
-        }
-    }
-
-    /// The admin socket of a file that cannot be loaded, as far as it can be read: a rollback that is needed now
-    /// needs the socket and nothing else.
-    pub fn socket_of(path: &Path) -> Option<PathBuf> {
-        let text = std::fs::read_to_string(path).ok()?;
-        let dir = path.parent().unwrap_or(Path::new(""));
-        let (table, _) = toml::de::DeTable::parse_recoverable(&text);
-        let word = |value: Option<&toml::Spanned<toml::de::DeValue<'_>>>| {
-            value.and_then(|value| value.get_ref().as_str().map(|word| dir.join(word)))
-        };
-        let table = table.get_ref();
-        let admin = table
-            .get("admin")
-            .and_then(|admin| admin.get_ref().as_table());
-        let named = admin.and_then(|admin| word(admin.get("socket")));
-        let state = || word(table.get("state")).unwrap_or_else(process::usual_state);
-        Some(named.unwrap_or_else(|| state().join(defaults::SOCKET)))
-    }
-
-    /// Checks a text; `name` is for messages, and its folder is the base of relative paths.
-    pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
-        let dir = Path::new(name).parent().unwrap_or(Path::new(""));
-        read::read(text)
-            .and_then(|raw| check::check(&raw, dir))
-            .map_err(|problem| ConfigError::new(name, text, problem))
-    }
-
-    /// The service of this name.
-    pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.name == name)
-    }
-}
+pub use file::Config;
+pub use labels::Labelled;
+pub use parse::certificate::Certificate;
+pub use parse::error::ConfigError;
+pub use parse::secret::Secret;
+pub(crate) use parse::suggest::nearest;
+pub use process::acme::Acme;
+pub use process::admin::Admin;
+pub use process::docker::{Access, Docker};
+pub use process::limits::Limits;
+pub use process::log::{AccessFormat, AccessLog, Log, LogFormat, LogLevel};
+pub use process::proxy::Proxy;
+pub use process::shutdown::Shutdown;
+pub use process::tls::Tls;
+pub use process::trust::Trust;
+pub use service::Service;
+pub use service::answers::Answers;
+pub use service::conditions::Condition;
+pub use service::containers::{Containers, Find};
+pub use service::control::Control;
+pub use service::copying::{Copying, Naming, Pull};
+pub use service::eject::Eject;
+pub use service::endpoint::Endpoint;
+pub use service::health::{Ask, Health};
+pub use service::hooks::{Hook, HookCall};
+pub use service::hosts::Host;
+pub use service::image::image;
+pub use service::judgement::Judgement;
+pub use service::latency::Timed;
+pub use service::mirror::Mirror;
+pub use service::pools::PoolSpec;
+pub use service::preview::Preview;
+pub use service::probes::Probes;
+pub use service::protocol::Protocol;
+pub use service::retry_budget::RetryBudget;
+pub use service::rules::{Rule, Then};
+pub use service::smoke::{HttpCheck, SmokeCheck};
+pub use service::sources::{Asked, Source};
+pub use service::sticky::{Cookie, Mark, SameSite, Sticky};
+pub use service::timeouts::Timeouts;
+pub use service::tls::BackendTls;
+pub use service::unjudged::Unjudged;
+pub use service::warmup::Warmup;
