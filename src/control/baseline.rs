@@ -19,6 +19,7 @@ use crate::driver::docker::watcher::{Found, Selector};
 use crate::driver::docker::{Container, State};
 use crate::driver::static_pools;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use crate::store::shared_state::{BackendState, Health, PublishedService};
 use crate::store::window::Reading;
 use std::collections::VecDeque;
@@ -239,7 +240,8 @@ impl Controller {
             "green's latency is compared with a baseline, a fresh copy of blue's release ({}){at}",
             state.route.blue.release
         );
-        self.timeline.tell(&service, Some(id), "phase", text);
+        self.timeline
+            .tell(&service, Some(id), NoteKind::Phase, text);
         if self.services[i].is_docker() {
             self.copy_blue(i);
         }
@@ -321,7 +323,8 @@ impl Controller {
             _ => return,
         };
         let (service, id) = (state.route.service.clone(), run.saved.id);
-        self.timeline.tell(&service, Some(id), "health", text);
+        self.timeline
+            .tell(&service, Some(id), NoteKind::Health, text);
     }
 }
 

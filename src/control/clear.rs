@@ -5,6 +5,7 @@ use crate::control::controller::Controller;
 use crate::control::handle::Message;
 use crate::core::table::Color;
 use crate::driver::docker::cleanup::{self, Keep, Swept};
+use crate::store::NoteKind;
 use crate::store::saved::{Fetched, Kept};
 use std::time::{Duration, Instant};
 
@@ -156,12 +157,14 @@ impl Controller {
         match result {
             Ok(swept) => {
                 for line in swept.told {
-                    self.timeline.tell(service, None, "containers", line);
+                    self.timeline
+                        .tell(service, None, NoteKind::Containers, line);
                 }
                 let seen = &mut self.services[i].docker;
                 seen.swept = true;
                 for trouble in seen.unswept.fresh(swept.troubles) {
-                    self.timeline.tell(service, None, "trouble", trouble);
+                    self.timeline
+                        .tell(service, None, NoteKind::Trouble, trouble);
                 }
                 let state = &mut self.services[i];
                 state.docker.highest = state.docker.highest.max(swept.highest);
@@ -186,7 +189,7 @@ impl Controller {
                 (seen.next_sweep, seen.swept) = (Some(Instant::now() + AGAIN), false);
                 let text =
                     format!("not everything could be cleared away, and is tried again: {why}");
-                self.timeline.tell(service, None, "trouble", text);
+                self.timeline.tell(service, None, NoteKind::Trouble, text);
             }
         }
     }

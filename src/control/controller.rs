@@ -18,6 +18,7 @@ use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::driver::static_pools;
 use crate::metrics::Metrics;
+use crate::store::NoteKind;
 use crate::store::journal::{Journal, JournalError};
 use crate::store::window::Reading;
 use crate::store::{Clock, SharedState};
@@ -103,7 +104,7 @@ impl Controller {
             flushed: Instant::now(),
         };
         for finding in findings {
-            controller.timeline.tell("", None, "state", finding);
+            controller.timeline.tell("", None, NoteKind::State, finding);
         }
         for service in &config.services {
             let state = controller.load_service(service);
@@ -138,7 +139,8 @@ impl Controller {
                 "{} was promoted, and the configuration names it neither as blue nor as green; the configured blue serves",
                 saved.running.join(", ")
             );
-            self.timeline.tell(&service.name, None, "trouble", text);
+            self.timeline
+                .tell(&service.name, None, NoteKind::Trouble, text);
         }
         ServiceState::new(Arc::new(service.clone()), saved)
     }
@@ -268,7 +270,8 @@ impl Controller {
                 Event::Cleared(why) => format!("it is not green: {why}; the rollout goes on"),
                 _ => continue,
             };
-            self.timeline.tell(service, Some(id), "verdict", text);
+            self.timeline
+                .tell(service, Some(id), NoteKind::Verdict, text);
         }
         events
     }

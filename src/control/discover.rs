@@ -3,6 +3,7 @@
 use crate::config::{Config, Service};
 use crate::control::controller::Controller;
 use crate::driver::docker::{Container, discovery};
+use crate::store::NoteKind;
 
 impl Controller {
     /// Takes services from labels. A service without containers any more stays, without backends, until a reload.
@@ -20,7 +21,7 @@ impl Controller {
         let (new, left_out) = self.file.with(services.clone());
         troubles.extend(left_out);
         for text in self.watcher.told.fresh(troubles) {
-            self.timeline.tell("", None, "trouble", text);
+            self.timeline.tell("", None, NoteKind::Trouble, text);
         }
         self.watcher.labelled = services;
         if new.services == self.config.services {
@@ -37,7 +38,7 @@ impl Controller {
         let texts: Vec<(String, String)> = texts.collect();
         self.serve(new);
         for (service, text) in texts {
-            self.timeline.tell(&service, None, "config", text);
+            self.timeline.tell(&service, None, NoteKind::Config, text);
         }
     }
 

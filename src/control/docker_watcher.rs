@@ -13,6 +13,7 @@ use crate::driver::docker::names::Moving;
 use crate::driver::docker::watcher::{self, ContainerUpdate, Found, Selector, Wants, WatchTarget};
 use crate::driver::docker::{Container, Engine, EngineError, Spoken};
 use crate::store::Clock;
+use crate::store::NoteKind;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -190,7 +191,7 @@ impl Controller {
                         "{} Traffic goes on where it is, and nothing advances",
                         sentence(&why)
                     );
-                    self.timeline.tell("", None, "trouble", text);
+                    self.timeline.tell("", None, NoteKind::Trouble, text);
                 }
                 self.watcher.lost = Some(why);
             }
@@ -203,7 +204,7 @@ impl Controller {
                 self.tell_the_version();
                 if was_lost {
                     let text = "Docker answers again".to_owned();
-                    self.timeline.tell("", None, "state", text);
+                    self.timeline.tell("", None, NoteKind::State, text);
                 }
                 self.place(found, now);
             }
@@ -221,7 +222,7 @@ impl Controller {
         }
         if let Some(Spoken { engine, api }) = &spoken {
             let text = format!("{engine} answers; it is asked by version {api} of its API");
-            self.timeline.tell("", None, "state", text);
+            self.timeline.tell("", None, NoteKind::State, text);
         }
         self.watcher.spoken = spoken;
     }
@@ -265,11 +266,11 @@ impl Controller {
                 state.run.as_ref().map(|run| run.saved.id),
             );
             for text in troubles {
-                self.timeline.tell(&service, id, "trouble", text);
+                self.timeline.tell(&service, id, NoteKind::Trouble, text);
             }
             if back {
                 let text = "a container of it runs again".to_owned();
-                self.timeline.tell(&service, id, "state", text);
+                self.timeline.tell(&service, id, NoteKind::State, text);
             }
         }
         if !changed.is_empty() {
@@ -313,7 +314,7 @@ impl Controller {
             return false;
         }
         let text = "the container that was promoted is not there any more; blue is again what the configuration names".to_owned();
-        self.timeline.tell(&service, None, "trouble", text);
+        self.timeline.tell(&service, None, NoteKind::Trouble, text);
         self.want();
         true
     }

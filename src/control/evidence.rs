@@ -6,6 +6,7 @@ use crate::control::handle::Message;
 use crate::core::rollout::Outcome;
 use crate::core::table::Color;
 use crate::driver::docker::{Engine, EngineError, State, portrait};
+use crate::store::NoteKind;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Controller {
                     state => state,
                 };
                 let text = words(name, &state, lines);
-                let kind = "log";
+                let kind = NoteKind::Log;
                 let said = Message::Said {
                     service,
                     rollout,
@@ -122,7 +123,7 @@ impl Controller {
                     bundle.folder.display()
                 ),
             };
-            let kind = "evidence";
+            let kind = NoteKind::Evidence;
             let said = Message::Said {
                 service,
                 rollout,
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(ran(Err(gone)), "api-7 was removed, and its log with it");
         let lost = ran(Err(EngineError::Unreachable("no such file".to_owned())));
         assert!(
-            lost.contains("is not known") && !lost.contains("log"),
+            lost.contains("is not known") && !lost.contains(NoteKind::Log),
             "{lost}"
         );
     }

@@ -5,6 +5,7 @@ use crate::control::crash;
 use crate::core::outcome::OutcomeKind;
 use crate::core::plan::Moment;
 use crate::core::time::Time;
+use crate::store::NoteKind;
 
 impl Controller {
     /// Closes the rollout of a service, if it has ended.
@@ -41,7 +42,7 @@ impl Controller {
             let text = format!("{} serves, as configured", state.route.blue.release);
             let service = state.route.service.clone();
             self.publish();
-            self.timeline.tell(&service, None, "config", text);
+            self.timeline.tell(&service, None, NoteKind::Config, text);
         }
         let copied = self.timeline.journal.keep_copy();
         let _ = self.timeline.watch(copied);

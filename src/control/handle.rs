@@ -10,6 +10,7 @@ use crate::core::weight::Weight;
 use crate::driver::docker::EngineError;
 use crate::driver::docker::cleanup::Swept;
 use crate::driver::docker::create::Said;
+use crate::store::NoteKind;
 use crate::store::journal::{Note, SavedRollout};
 use crate::store::saved::Fetched;
 use arc_swap::ArcSwap;
@@ -214,7 +215,7 @@ pub(crate) enum Message {
     Said {
         service: String,
         rollout: i64,
-        kind: &'static str,
+        kind: NoteKind,
         text: String,
     },
     /// An image was fetched for a service, and was not on the host before.
@@ -238,7 +239,7 @@ impl Message {
             Said::Line(text) => Message::Said {
                 service,
                 rollout,
-                kind: "containers",
+                kind: NoteKind::Containers,
                 text,
             },
             Said::Fetched { id, image } => Message::Fetched {

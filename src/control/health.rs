@@ -7,6 +7,7 @@ use crate::core::plan::Step;
 use crate::core::rollout::{Event, Phase};
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::store::NoteKind;
 use crate::store::shared_state::{BackendState, Health, PublishedService};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -60,10 +61,7 @@ pub fn events(state: &mut ServiceState, published: &PublishedService, now: Time)
 }
 
 /// The log line where no rollout is under way: the serving pool has lost its last healthy member, or has one again.
-pub fn turn(
-    state: &mut ServiceState,
-    published: &PublishedService,
-) -> Option<(&'static str, String)> {
+pub fn turn(state: &mut ServiceState, published: &PublishedService) -> Option<(NoteKind, String)> {
     let pool = &published.pools[Color::Blue.index()];
     if state.run.is_some() || pool.is_empty() {
         return None;
@@ -80,13 +78,16 @@ pub fn turn(
             let why = pool.iter().find_map(|backend| backend.ill());
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             Some((
-                "health",
+                NoteKind::Health,
                 format!("no backend of blue is healthy any more{why}: users get 503"),
             ))
         }
         (true, _, true) => {
             state.lost = false;
-            Some(("state", "a backend of blue is healthy again".to_owned()))
+            Some((
+                NoteKind::State,
+                "a backend of blue is healthy again".to_owned(),
+            ))
         }
         _ => None,
     }
@@ -152,7 +153,7 @@ impl Controller {
                 "{color} is on its way out: {open} requests are still open on it, and WebSockets are closed one by one within {} s",
                 within.as_secs()
             );
-            self.timeline.tell(service, id, "drain", text);
+            self.timeline.tell(service, id, NoteKind::Drain, text);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::control::controller::Controller;
 use crate::control::handle::Message;
 use crate::control::program;
 use crate::core::plan::Moment;
+use crate::store::NoteKind;
 use std::time::Duration;
 
 /// The facts passed to a hook.
@@ -44,7 +45,7 @@ impl Controller {
             let (rollout, service) = (facts.rollout, facts.service.clone());
             let mut result = Ok(());
             for hook in &hooks {
-                let (what, kind) = (name(hook), "hook");
+                let (what, kind) = (name(hook), NoteKind::Hook);
                 let done = call(hook, &facts).await;
                 let text = match &done {
                     Ok(()) => format!("hook {} {what}: done", facts.at),

@@ -3,6 +3,7 @@
 use crate::control::controller::Controller;
 use crate::core::table::Color;
 use crate::core::time::Time;
+use crate::store::NoteKind;
 
 impl Controller {
     /// While the engine is silent, stops new connections to an address that refuses; reported once for each backend.
@@ -35,7 +36,7 @@ impl Controller {
             let service = &state.route.service;
             let id = state.run.as_ref().map(|run| run.saved.id);
             for text in state.docker.doubts.fresh(doubted) {
-                self.timeline.tell(service, id, "trouble", text);
+                self.timeline.tell(service, id, NoteKind::Trouble, text);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::core::plan::Step;
 use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::time::shown;
 use crate::core::weight::Weight;
+use crate::store::NoteKind;
 use crate::store::saved::PROMOTED;
 
 /// The text as a sentence of its own: with a full stop, where it has no end yet.
@@ -20,7 +21,7 @@ pub fn sentence(text: &str) -> String {
 /// A line and its kind.
 pub struct Said {
     /// `phase`, `weight`, `verdict` or `end`.
-    pub kind: &'static str,
+    pub kind: NoteKind,
     /// The line.
     pub text: String,
 }
@@ -29,7 +30,7 @@ pub struct Said {
 pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Said> {
     let said = |kind, text| Some(Said { kind, text });
     match (before.phase(), after.phase()) {
-        (_, Phase::Finished { outcome }) => said("end", ended(outcome)),
+        (_, Phase::Finished { outcome }) => said(NoteKind::End, ended(outcome)),
         (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => None,
         (_, Phase::RollingBack { outcome }) => {
             let text = going_back(outcome, before.weight());
@@ -39,7 +40,7 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
                 Some(line) => format!("{text} ({line})"),
                 None => text,
             };
-            said("verdict", text)
+            said(NoteKind::Verdict, text)
         }
         (Phase::Promoted, Phase::Promoted) => None,
         (_, Phase::Promoted) => {
@@ -47,7 +48,7 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
                 Some(line) => format!("{PROMOTED}: green serves every request ({line})"),
                 None => format!("{PROMOTED}: green serves every request"),
             };
-            said("verdict", text)
+            said(NoteKind::Verdict, text)
         }
         (_, Phase::Paused { .. }) if before.weight() != after.weight() => {
             let text = format!(
@@ -55,10 +56,10 @@ pub fn change(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Opti
                 before.weight(),
                 after.weight()
             );
-            said("weight", text)
+            said(NoteKind::Weight, text)
         }
         (Phase::Running { .. }, Phase::Paused { .. }) => said(
-            "phase",
+            NoteKind::Phase,
             format!(
                 "paused at {}; bad news still takes green off",
                 after.weight()
@@ -97,7 +98,7 @@ fn confirmation(before: &Rollout, after: &Rollout, shares: &str, line: &str) -> 
         _ => return None,
     };
     Some(Said {
-        kind: "weight",
+        kind: NoteKind::Weight,
         text,
     })
 }
@@ -118,7 +119,7 @@ pub fn accusation(before: &Rollout, after: &Rollout) -> Option<Said> {
         format!("WOULD ROLL BACK, but `on_worse` is to report only: {reason}")
     };
     Some(Said {
-        kind: "verdict",
+        kind: NoteKind::Verdict,
         text,
     })
 }
@@ -134,22 +135,34 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
         let line = evidence.unwrap_or_default();
         return match (before.challenged(), after.challenged()) {
             (false, true) => said(
-                "weight",
+                NoteKind::Weight,
                 format!(
                     "{shares}: green is under suspicion, blue gets a little back to show whether it does better: {line}"
                 ),
             ),
-            (true, false) => said("weight", format!("{shares}: blue did no better: {line}")),
+            (true, false) => said(
+                NoteKind::Weight,
+                format!("{shares}: blue did no better: {line}"),
+            ),
             _ => confirmation(before, after, &shares, line),
         };
     }
     match after.step()? {
-        Step::Start => said("phase", "waiting for green to be healthy".to_owned()),
-        Step::Warm => said("phase", "green is healthy; warming it up".to_owned()),
-        Step::Smoke => said("phase", "checking green before any user sees it".to_owned()),
-        Step::Hooks { at } => said("phase", format!("running the hooks {}", at.name())),
+        Step::Start => said(
+            NoteKind::Phase,
+            "waiting for green to be healthy".to_owned(),
+        ),
+        Step::Warm => said(
+            NoteKind::Phase,
+            "green is healthy; warming it up".to_owned(),
+        ),
+        Step::Smoke => said(
+            NoteKind::Phase,
+            "checking green before any user sees it".to_owned(),
+        ),
+        Step::Hooks { at } => said(NoteKind::Phase, format!("running the hooks {}", at.name())),
         Step::Approve => said(
-            "phase",
+            NoteKind::Phase,
             format!(
                 "green is at {}; waiting for `shifter approve`",
                 after.weight()
@@ -166,7 +179,7 @@ fn step(before: &Rollout, after: &Rollout, evidence: Option<&str>) -> Option<Sai
                 Some(line) => format!("{shares}: {line}"),
                 None => shares,
             };
-            said("weight", text)
+            said(NoteKind::Weight, text)
         }
         Step::Retire => None,
     }

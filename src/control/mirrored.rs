@@ -5,6 +5,7 @@ use crate::control::controller::Controller;
 use crate::control::view::MirrorView;
 use crate::core::judge::words::grouped;
 use crate::metrics::MirrorCounts;
+use crate::store::NoteKind;
 
 impl Controller {
     /// Drops the counts of mirrored requests to an earlier green.
@@ -19,7 +20,8 @@ impl Controller {
         let state = &self.services[i];
         let id = state.run.as_ref().map(|run| run.saved.id);
         let service = state.route.service.clone();
-        self.timeline.tell(&service, id, "mirror", line(&view));
+        self.timeline
+            .tell(&service, id, NoteKind::Mirror, line(&view));
     }
 
     /// The counts of mirrored requests to this green; `None` for none.

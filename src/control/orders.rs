@@ -11,6 +11,7 @@ use crate::control::waiting::Waiting;
 use crate::core::rollout::{Event, Phase};
 use crate::core::weight::Weight;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -75,7 +76,8 @@ impl Controller {
             return;
         };
         let service = self.services[i].route.service.clone();
-        self.timeline.tell(&service, Some(rollout), "check", text);
+        self.timeline
+            .tell(&service, Some(rollout), NoteKind::Check, text);
         self.handle_event(i, event, Clock::now());
     }
 
@@ -199,7 +201,8 @@ impl Controller {
         };
         if let Some(named) = named {
             let text = format!("`{named}` by a person");
-            self.timeline.tell(&service, Some(id), "order", text);
+            self.timeline
+                .tell(&service, Some(id), NoteKind::Order, text);
         }
         self.apply_event(i, event, now)
             .map_err(|error| CommandError::Unrecorded(error.to_string()))?;
@@ -363,7 +366,8 @@ impl Controller {
             self.publish();
             let report = drill.report(asked, in_flight);
             let text = format!("drill: {}", report.line());
-            self.timeline.tell(&service, None, "drill", text.clone());
+            self.timeline
+                .tell(&service, None, NoteKind::Drill, text.clone());
             let receipt = CommandOutcome {
                 rollout: None,
                 text,

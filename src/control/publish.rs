@@ -8,6 +8,7 @@ use crate::core::rollout::{Outcome, Phase, Rollout};
 use crate::core::table::{Color, Table};
 use crate::core::weight::Weight;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -130,7 +131,11 @@ impl Controller {
         let goes_back = going(run.trial.rollout()) && !going(before);
         let asked = matches!(run.trial.rollout().outcome(), Some(Outcome::Stopped { .. }));
         let relieved = before.degraded() && !run.trial.rollout().degraded();
-        if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
+        if said
+            .as_ref()
+            .is_some_and(|said| said.kind == NoteKind::Verdict)
+            && !asked
+        {
             self.last_words(i);
         }
         let is_accused = accused.is_some();
@@ -140,11 +145,13 @@ impl Controller {
         }
         if let Some((Color::Blue, what)) = lost {
             let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
-            self.timeline.tell(&service, Some(id), "health", text);
+            self.timeline
+                .tell(&service, Some(id), NoteKind::Health, text);
         }
         if relieved {
             let text = "blue answers again: no longer DEGRADED".to_owned();
-            self.timeline.tell(&service, Some(id), "state", text);
+            self.timeline
+                .tell(&service, Some(id), NoteKind::State, text);
         }
         if let Some(said) = said {
             self.timeline.tell(&service, Some(id), said.kind, said.text);

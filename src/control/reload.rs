@@ -5,6 +5,7 @@ use crate::control::controller::Controller;
 use crate::control::handle::{CommandError, CommandOutcome};
 use crate::driver::static_pools;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use std::sync::Arc;
 
 impl Controller {
@@ -13,12 +14,14 @@ impl Controller {
         let result = self.try_reload();
         self.metrics.config_reloaded(result.is_ok());
         match &result {
-            Ok(receipt) => self.timeline.tell("", None, "config", receipt.text.clone()),
+            Ok(receipt) => self
+                .timeline
+                .tell("", None, NoteKind::Config, receipt.text.clone()),
             Err(refusal) => {
                 self.timeline.tell(
                     "",
                     None,
-                    "config",
+                    NoteKind::Config,
                     format!("the configuration was not reloaded, the old one goes on: {refusal}"),
                 );
             }

@@ -14,6 +14,7 @@ use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use crate::store::journal::SavedRollout;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Controller {
         }
         self.want();
         self.timeline
-            .tell(&service, Some(id), "start", text.clone());
+            .tell(&service, Some(id), NoteKind::Start, text.clone());
         self.execute_all(i, &actions);
         Ok(CommandOutcome::of(id, text))
     }
@@ -150,7 +151,8 @@ impl Controller {
         } else {
             "shifter restarted and the configured backends are other ones".to_owned()
         };
-        self.timeline.tell(&service, Some(id), "state", text);
+        self.timeline
+            .tell(&service, Some(id), NoteKind::State, text);
         self.handle_event(i, Event::Restarted { same }, now);
         self.restart_baseline(i, now);
     }

@@ -10,6 +10,7 @@ use crate::core::source::{self, Reading, Sources};
 use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
+use crate::store::NoteKind;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -87,7 +88,8 @@ impl Controller {
         if let Some(name) = run.trial.sources_mut().take(source, reading) {
             let text = format!("source `{name}`: {said}");
             let service = state.route.service.clone();
-            self.timeline.tell(&service, Some(rollout), "source", text);
+            self.timeline
+                .tell(&service, Some(rollout), NoteKind::Source, text);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Narration: every line is written to the journal and sent to all listeners.
 
 use crate::store::Journal;
+use crate::store::NoteKind;
 use crate::store::journal::{JournalError, Note};
 use crate::store::saved::Tone;
 use tokio::sync::broadcast;
@@ -45,13 +46,13 @@ impl Timeline {
     }
 
     /// Writes and publishes one line. A full disk loses the record, never the line.
-    pub fn tell(&mut self, service: &str, rollout: Option<i64>, kind: &str, text: String) {
+    pub fn tell(&mut self, service: &str, rollout: Option<i64>, kind: NoteKind, text: String) {
         let mut note = Note {
             seq: 0,
             at: now(),
             service: service.to_owned(),
             rollout: rollout.unwrap_or(0),
-            kind: kind.to_owned(),
+            kind: kind.name().to_owned(),
             text,
         };
         let (kind, text) = (note.kind.as_str(), note.text.as_str());

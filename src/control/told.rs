@@ -1,6 +1,7 @@
 //! Reports how green's answers differ from blue's in what is not judged, in sizes and in types.
 
 use crate::control::controller::Controller;
+use crate::store::NoteKind;
 
 impl Controller {
     /// Reports each difference once in a rollout.
@@ -10,7 +11,8 @@ impl Controller {
         let (service, id) = (state.route.service.clone(), run.saved.id);
         let others = run.content_findings();
         for text in run.findings().into_iter().chain(others) {
-            self.timeline.tell(&service, Some(id), "finding", text);
+            self.timeline
+                .tell(&service, Some(id), NoteKind::Finding, text);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::core::usage::UsageSample;
 use crate::core::weight::Weight;
 use crate::driver::docker::{Engine, EngineError};
 use crate::store::Clock;
+use crate::store::NoteKind;
 
 impl Controller {
     /// Takes a sample when it is due; the result comes back as a message.
@@ -64,7 +65,8 @@ impl Controller {
             looks[color.index()].requests = metrics.pool(color).ended() + own;
         }
         for text in run.usage.look(Clock::now(), looks) {
-            self.timeline.tell(&service, Some(rollout), "warning", text);
+            self.timeline
+                .tell(&service, Some(rollout), NoteKind::Warning, text);
         }
     }
 }
