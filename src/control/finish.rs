@@ -1,5 +1,6 @@
 //! The work at the end of a rollout: hooks, metrics, the view that stays, the copy of the journal.
 
+use crate::control::checks::hooks;
 use crate::control::controller::Controller;
 use crate::control::crash;
 use crate::core::outcome::OutcomeKind;
@@ -25,7 +26,7 @@ impl Controller {
             Some(OutcomeKind::Promoted) => Moment::AfterPromotion,
             _ => Moment::AfterRollback,
         };
-        self.run_hooks(i, moment);
+        hooks::start(&self.services[i], moment, &self.context);
         let state = &mut self.services[i];
         if let Some(run) = state.run.take() {
             let view = run.view(now);
