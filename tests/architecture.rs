@@ -118,7 +118,9 @@ fn parts_of_the_control_name_only_what_the_table_allows() {
             }
             Some(row) => errors.extend(named_outside(&file, &part, "crate::control::", row)),
             None if is_controller => {}
-            None => errors.push(format!("{part} has no row, and is no part of the controller")),
+            None => errors.push(format!(
+                "{part} has no row, and is no part of the controller"
+            )),
         }
     }
     assert!(errors.is_empty(), "\n{}", errors.join("\n"));

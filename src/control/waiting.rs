@@ -76,3 +76,65 @@ impl WaitingRollouts {
         ready
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    fn services(ready: &[Waiting]) -> Vec<&str> {
+        ready.iter().map(|one| one.service.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_command_for_a_service_counts() {
+        let mut all = WaitingRollouts::default();
+        let (first, mut refused) = oneshot::channel();
+        let (other, _kept) = oneshot::channel();
+        let (second, _waits) = oneshot::channel();
+        all.put("app".to_owned(), RolloutRequest::default(), first);
+        all.put("api".to_owned(), RolloutRequest::default(), other);
+        let newer = RolloutRequest {
+            strict: true,
+            ..RolloutRequest::default()
+        };
+        all.put("app".to_owned(), newer.clone(), second);
+        let answer = refused.try_recv().expect("an answer");
+        assert!(matches!(answer, Err(CommandError::NotNow(_))), "{answer:?}");
+        let ready = all.take_ready(Instant::now(), |_| Obstacle::Nothing);
+        assert_eq!(services(&ready), ["api", "app"]);
+        assert_eq!(ready[1].ask, newer);
+    }
+
+    #[test]
+    fn a_rollout_waits_without_end_and_for_the_engine_only_a_while() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut all = WaitingRollouts::default();
+        let (reply, client) = oneshot::channel();
+        all.put("app".to_owned(), RolloutRequest::default(), reply);
+        for (seconds, obstacle, ready) in [
+            (0, Obstacle::Rollout, 0),
+            (900, Obstacle::Rollout, 0),
+            (1_000, Obstacle::Unseen, 0),
+            (1_004, Obstacle::Unseen, 0),
+            (1_005, Obstacle::Unseen, 1),
+        ] {
+            let found = all.take_ready(at(seconds), |_| obstacle);
+            assert_eq!(found.len(), ready, "after {seconds} s");
+        }
+        drop(client);
+    }
+
+    #[test]
+    fn a_client_that_has_gone_starts_nothing() {
+        let mut all = WaitingRollouts::default();
+        let (reply, client) = oneshot::channel();
+        all.put("app".to_owned(), RolloutRequest::default(), reply);
+        drop(client);
+        assert!(
+            all.take_ready(Instant::now(), |_| Obstacle::Nothing)
+                .is_empty()
+        );
+    }
+}

@@ -126,3 +126,64 @@ async fn post(address: &str, facts: &HookFacts, limit: Duration) -> Result<(), S
         Err(format!("got {}", answer.status()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines and the result of hooks of these programs; `true`: optional.
+    async fn ran(programs: &[(&str, bool)]) -> (Vec<String>, Result<(), String>) {
+        let hook = |(program, optional): &(&str, bool)| Hook {
+            at: Moment::BeforeStart,
+            what: HookCall::Exec(vec![(*program).to_owned()]),
+            timeout: Duration::from_secs(20),
+            optional: *optional,
+        };
+        let facts = HookFacts {
+            service: "app".to_owned(),
+            rollout: 7,
+            at: "before-start",
+            from: "1".to_owned(),
+            to: "2".to_owned(),
+        };
+        let (mailbox, mut messages) = mpsc::channel(16);
+        run_all(programs.iter().map(hook).collect(), facts, mailbox).await;
+        let mut told = vec![];
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Said { text, kind, .. } => {
+                    assert_eq!(kind, NoteKind::Hook);
+                    told.push(text);
+                }
+                Message::Ended {
+                    rollout: 7,
+                    result: TaskResult::Hooked(result),
+                } => return (told, result),
+                _ => panic!("another message"),
+            }
+        }
+        panic!("no result")
+    }
+
+    #[tokio::test]
+    async fn hooks_run_until_one_fails_that_is_not_optional() {
+        for (programs, told, ok) in [
+            (vec![("true", false), ("true", true)], 2, true),
+            (vec![("false", true), ("true", false)], 2, true),
+            (
+                vec![("true", false), ("false", false), ("true", false)],
+                2,
+                false,
+            ),
+        ] {
+            let (lines, result) = ran(&programs).await;
+            assert_eq!((lines.len(), result.is_ok()), (told, ok), "{lines:?}");
+            if let Err(why) = result {
+                assert_eq!(lines.last(), Some(&why), "the reason is what was told");
+            }
+        }
+        let (lines, _) = ran(&[("false", true)]).await;
+        assert!(lines[0].starts_with("hook before-start `false`: exit status: 1"));
+        assert!(lines[0].ends_with("it is optional, so that nothing follows"));
+    }
+}

@@ -198,6 +198,7 @@ fn still_kept(all: &[Kept], now: jiff::Timestamp) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, running};
 
     #[test]
     fn the_last_images_of_each_service_are_kept() {
@@ -231,5 +232,153 @@ mod tests {
             }];
             assert_eq!(still_kept(&all, now).len(), kept, "{until}");
         }
+    }
+
+    fn seen() -> Fixture {
+        let mut fixture = Fixture::at_rest(CONTAINERS);
+        fixture.state.docker.containers[0] = Some(vec![running("one")]);
+        fixture
+    }
+
+    #[test]
+    fn a_cleanup_starts_when_it_is_due_and_its_containers_are_known() {
+        let now = Instant::now();
+        type Change = fn(&mut ServiceState, Instant);
+        let cases: [(&str, Change, bool); 6] = [
+            ("the first time", |_, _| {}, true),
+            (
+                "later",
+                |state, now| state.docker.next_sweep = Some(now + SWEEP),
+                false,
+            ),
+            (
+                "asked for",
+                |state, now| {
+                    (state.docker.next_sweep, state.docker.sweep_due) = (Some(now + SWEEP), true);
+                },
+                true,
+            ),
+            (
+                "its time has come",
+                |state, now| state.docker.next_sweep = Some(now),
+                true,
+            ),
+            (
+                "a rollout waits for its containers",
+                |state, _| state.docker.restart_due = true,
+                false,
+            ),
+            (
+                "blue was not seen",
+                |state, _| state.docker.containers[0] = None,
+                false,
+            ),
+        ];
+        for (what, change, expected) in cases {
+            let mut fixture = seen();
+            change(&mut fixture.state, now);
+            assert_eq!(
+                due(&fixture.state, &fixture.context, now),
+                expected,
+                "{what}"
+            );
+        }
+        let addresses = Fixture::at_rest(ADDRESSES);
+        assert!(!due(&addresses.state, &addresses.context, now));
+    }
+
+    #[test]
+    fn a_cleanup_is_told_and_what_is_gone_is_forgotten() {
+        let now = Instant::now();
+        let mut fixture = seen();
+        let state = &mut fixture.state;
+        state.saved.retired = vec!["old".to_owned(), "since".to_owned()];
+        let image = |id: &str| Fetched {
+            id: id.to_owned(),
+            image: String::new(),
+        };
+        state.saved.fetched = vec![image("i1"), image("i2")];
+        let swept = Swept {
+            told: vec!["app-1 removed".to_owned()],
+            troubles: vec!["app-2 is in use".to_owned()],
+            images: vec!["i1".to_owned()],
+            highest: 9,
+            again: false,
+        };
+        let effects = ended(state, &["old".to_owned()], Ok(swept), now);
+        let told = [
+            Entry::of_service(NoteKind::Containers, "app-1 removed"),
+            Entry::of_service(NoteKind::Trouble, "app-2 is in use"),
+        ];
+        assert_eq!(
+            (effects.entries.as_slice(), effects.save),
+            (&told[..], true)
+        );
+        assert_eq!(state.saved.retired, ["since"], "retired meanwhile");
+        assert_eq!(state.saved.fetched, [image("i2")]);
+        assert_eq!((state.docker.highest, state.docker.swept), (9, true));
+        let again = Swept {
+            troubles: vec!["app-2 is in use".to_owned()],
+            highest: 3,
+            again: true,
+            ..Swept::default()
+        };
+        let effects = ended(state, &[], Ok(again), now);
+        assert_eq!(effects, Effects::default(), "told once, nothing to record");
+        assert_eq!((state.docker.highest, state.docker.swept), (9, false));
+        assert_eq!(state.docker.next_sweep, Some(now + AGAIN));
+    }
+
+    #[test]
+    fn a_failed_cleanup_is_tried_again_and_forgets_nothing() {
+        let now = Instant::now();
+        let mut fixture = seen();
+        fixture.state.saved.retired = vec!["old".to_owned()];
+        fixture.state.docker.swept = true;
+        let failed = Err("no space".to_owned());
+        let effects = ended(&mut fixture.state, &["old".to_owned()], failed, now);
+        assert!(!effects.save && effects.entries[0].text.ends_with("tried again: no space"));
+        assert_eq!(fixture.state.saved.retired, ["old"]);
+        assert_eq!(fixture.state.docker.next_sweep, Some(now + AGAIN));
+        assert!(
+            !fixture.state.docker.swept,
+            "the next one looks at everything"
+        );
+    }
+
+    #[test]
+    fn an_image_that_is_fetched_again_is_the_newest() {
+        let mut fixture = seen();
+        let image = |id: &str| Fetched {
+            id: id.to_owned(),
+            image: "app:2".to_owned(),
+        };
+        for (id, all) in [
+            ("a", vec!["a"]),
+            ("b", vec!["a", "b"]),
+            ("a", vec!["b", "a"]),
+        ] {
+            assert!(fetched(&mut fixture.state, image(id)).save);
+            let known = fixture
+                .state
+                .saved
+                .fetched
+                .iter()
+                .map(|one| one.id.as_str());
+            assert_eq!(known.collect::<Vec<_>>(), all);
+        }
+    }
+
+    #[test]
+    fn no_image_is_removed_during_a_rollout() {
+        let mut services = [Fixture::starting(CONTAINERS).state];
+        let ids = ["1", "2", "3"].map(|id| Fetched {
+            id: id.to_owned(),
+            image: String::new(),
+        });
+        services[0].saved.fetched = ids.to_vec();
+        assert_eq!(too_many_images(&services, 0, 1), [""; 0]);
+        services[0].run = None;
+        assert_eq!(too_many_images(&services, 0, 1), ["1", "2"]);
     }
 }

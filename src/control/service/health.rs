@@ -182,3 +182,149 @@ fn suspicion(event: &Event) -> Option<Entry> {
     };
     Some(Entry::new(NoteKind::Verdict, text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, running};
+    use Health::{Down, Unknown, Up};
+
+    fn lost(color: Color) -> Event {
+        let what = format!("no backend of {color} is healthy any more");
+        Event::Lost { color, what }
+    }
+
+    #[test]
+    fn green_is_ready_when_all_of_it_was_healthy_for_min_ready() {
+        let text = format!("{ADDRESSES}health = {{ min_ready = \"5s\" }}\n");
+        let mut fixture = Fixture::starting(&text);
+        for (seconds, green, ready) in [
+            (0, [Up, Unknown], false),
+            (1, [Up, Up], false),
+            (5, [Up, Up], false),
+            // One check fails: the time begins anew.
+            (6, [Up, Down], false),
+            (7, [Up, Up], false),
+            (11, [Up, Up], false),
+            (12, [Up, Up], true),
+        ] {
+            fixture.check(Color::Green, &green);
+            let published = fixture.published();
+            let found = events(&mut fixture.state, &published, Time(seconds * 1_000));
+            let expected = if ready { vec![Event::Ready] } else { vec![] };
+            assert_eq!(found, expected, "after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn a_green_that_was_never_ready_is_not_lost_by_its_checks() {
+        let mut fixture = Fixture::starting(ADDRESSES);
+        fixture.check(Color::Green, &[Down, Down]);
+        let published = fixture.published();
+        assert_eq!(events(&mut fixture.state, &published, Time(0)), []);
+        // The engine's word counts from the start.
+        let fallen = "green's container app-2 exited".to_owned();
+        fixture.state.docker.fallen[1] = Some(fallen.clone());
+        let color = Color::Green;
+        let what = fallen;
+        let found = events(&mut fixture.state, &published, Time(0));
+        assert_eq!(found, [Event::Lost { color, what }]);
+    }
+
+    #[test]
+    fn the_loss_of_a_pool_and_its_return_are_events_once() {
+        for color in Color::BOTH {
+            let mut fixture = Fixture::shifting(ADDRESSES, Time(0));
+            let mut seen = |health: [Health; 2]| {
+                fixture.check(color, &health);
+                let published = fixture.published();
+                events(&mut fixture.state, &published, Time(1))
+            };
+            seen([Up, Up]);
+            assert_eq!(seen([Down, Up]), [], "one of two serves");
+            assert_eq!(seen([Down, Down]), [lost(color)]);
+            assert_eq!(seen([Down, Down]), []);
+            assert_eq!(seen([Down, Unknown]), [], "not checked is not back");
+            assert_eq!(seen([Up, Down]), [Event::Back(color)]);
+            assert_eq!(seen([Up, Up]), []);
+        }
+    }
+
+    #[test]
+    fn a_pool_that_the_engine_calls_ended_is_not_back_by_a_check() {
+        let mut fixture = Fixture::shifting(CONTAINERS, Time(0));
+        fixture.check(Color::Green, &[Up]);
+        fixture.state.docker.containers[1] = Some(vec![running("new")]);
+        fixture.state.docker.fallen[1] = Some("it exited".to_owned());
+        let published = fixture.published();
+        let found = events(&mut fixture.state, &published, Time(1));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(events(&mut fixture.state, &published, Time(2)), []);
+        fixture.state.docker.fallen[1] = None;
+        let found = events(&mut fixture.state, &published, Time(3));
+        assert_eq!(found, [Event::Back(Color::Green)]);
+    }
+
+    #[test]
+    fn without_a_rollout_the_loss_of_blue_is_told_once() {
+        let mut fixture = Fixture::at_rest(ADDRESSES);
+        for (health, kind) in [
+            ([Unknown, Down], None),
+            ([Up, Down], None),
+            ([Down, Down], Some(NoteKind::Health)),
+            ([Down, Down], None),
+            ([Unknown, Down], None),
+            ([Up, Down], Some(NoteKind::State)),
+            ([Up, Up], None),
+        ] {
+            fixture.check(Color::Blue, &health);
+            let published = fixture.published();
+            let told = turn(&mut fixture.state, &published).map(|entry| entry.kind);
+            assert_eq!(told, kind, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn a_released_pool_is_drained_when_nothing_is_in_flight() {
+        let mut fixture = Fixture::shifting(ADDRESSES, Time(0));
+        let green = fixture.backends(Color::Green);
+        green[1]
+            .in_flight
+            .store(2, std::sync::atomic::Ordering::Relaxed);
+        let published = fixture.published();
+        assert!(!drained(&fixture.state, &published), "nothing is released");
+        assert_eq!(release(&fixture.state, &published, Time(1)), None);
+        fixture.drive(Event::Abort("enough".to_owned()), Time(1));
+        let published = fixture.published();
+        let told = release(&fixture.state, &published, Time(1)).expect("a line");
+        assert!(told.text.contains("2 requests are still open"), "{told:?}");
+        assert_eq!(release(&fixture.state, &published, Time(2)), None, "once");
+        assert!(!drained(&fixture.state, &published));
+        green[1]
+            .in_flight
+            .store(0, std::sync::atomic::Ordering::Relaxed);
+        assert!(drained(&fixture.state, &published));
+    }
+
+    #[test]
+    fn a_pass_gives_what_was_kept_first_and_the_time_last() {
+        let mut fixture = Fixture::shifting(ADDRESSES, Time(0));
+        fixture.check(Color::Blue, &[Down, Down]);
+        let published = fixture.published();
+        let run = fixture.state.run.as_mut().expect("a rollout");
+        run.pending.push(Event::Pause);
+        let (state, verdict) = (&mut fixture.state, Verdict::NoData);
+        let reading = Reading::default();
+        let (told, all) = state.observe(&published, &reading, Some(verdict.clone()), Time(1));
+        assert_eq!(told, []);
+        let expected = [
+            Event::Pause,
+            lost(Color::Blue),
+            Event::Judged(verdict),
+            Event::Tick,
+        ];
+        assert_eq!(all, expected);
+        let (_, all) = state.observe(&published, &reading, None, Time(2));
+        assert_eq!(all, [Event::Tick], "each event once");
+    }
+}

@@ -4,6 +4,8 @@
 
 pub mod baseline;
 pub mod containers;
+#[cfg(test)]
+pub(in crate::control) mod fixture;
 pub mod gauges;
 pub mod health;
 pub mod identity;

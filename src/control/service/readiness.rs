@@ -56,3 +56,64 @@ fn unwell(one: &Container) -> Option<String> {
     };
     Some(format!("{} {why}", one.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, container, running};
+    use crate::core::rollout::Event;
+    use serde_json::json;
+
+    fn said(fixture: &Fixture, now: u64) -> Option<String> {
+        missing(&fixture.state, &fixture.backends(Color::Green), Time(now))
+    }
+
+    #[test]
+    fn nothing_is_missing_where_nothing_starts() {
+        assert_eq!(said(&Fixture::at_rest(ADDRESSES), 0), None);
+        let mut fixture = Fixture::starting(ADDRESSES);
+        assert!(said(&fixture, 0).is_some());
+        fixture.drive(Event::Ready, Time(0));
+        assert_eq!(said(&fixture, 0), None, "it has started");
+    }
+
+    #[test]
+    fn what_the_checks_say_is_told() {
+        let text = format!("{ADDRESSES}health = {{ min_ready = \"5s\" }}\n");
+        let mut fixture = Fixture::starting(&text);
+        let unchecked = "green is not checked yet";
+        assert_eq!(said(&fixture, 0).as_deref(), Some(unchecked));
+        let why = "got 503".to_owned();
+        fixture.backends(Color::Green)[1].found(Some(&why));
+        let failing = "127.0.0.1:4 fails its check: got 503";
+        assert_eq!(said(&fixture, 0).as_deref(), Some(failing));
+        fixture.backends(Color::Green)[1].found(None);
+        fixture.check(Color::Green, &[Health::Up, Health::Up]);
+        fixture.state.run.as_mut().expect("a rollout").well_since = Some(Time(1_000));
+        let soon = said(&fixture, 5_999).expect("not yet");
+        assert!(soon.contains("has to stay so for 5"), "{soon}");
+        assert_eq!(said(&fixture, 6_000), None);
+    }
+
+    #[test]
+    fn what_the_engine_says_is_told() {
+        let mut fixture = Fixture::starting(CONTAINERS);
+        fixture.state.run.as_mut().expect("a rollout").members = 2;
+        fixture.check(Color::Green, &[Health::Up]);
+        let starting = json!({ "Running": true, "Health": { "Status": "starting" } });
+        let exited = json!({ "Running": false, "ExitCode": 3 });
+        for (containers, words) in [
+            (None, "0 of 2 containers of green are there"),
+            (Some(vec![running("a")]), "1 of 2 containers"),
+            (
+                Some(vec![running("a"), container("b", starting)]),
+                "b has not passed its HEALTHCHECK yet",
+            ),
+            (Some(vec![running("a"), container("b", exited)]), "b exited"),
+        ] {
+            fixture.state.docker.containers[1] = containers;
+            let told = said(&fixture, 0).expect("something is missing");
+            assert!(told.starts_with(words), "{told}");
+        }
+    }
+}

@@ -115,3 +115,103 @@ impl ServiceState {
         Some(Entry::new(NoteKind::Mirror, view.line()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, running, texts};
+    use crate::core::rollout::Event;
+
+    const SOURCES: &str = "sources = [{ exec = [\"true\"], name = \"queue\", every = \"10s\" }, { exec = [\"true\"], name = \"orders\", every = \"25s\" }]\n";
+
+    fn with_sources() -> String {
+        format!("{ADDRESSES}{SOURCES}")
+    }
+
+    #[test]
+    fn sources_are_asked_while_green_has_users() {
+        let mut starting = Fixture::starting(&with_sources());
+        assert_eq!(starting.state.due_sources(Time(60_000)), [0; 0]);
+        let began = crate::store::Clock::now();
+        let after = |seconds: u64| began.after(std::time::Duration::from_secs(seconds));
+        let mut fixture = Fixture::shifting(&with_sources(), began);
+        for (seconds, due) in [
+            (9, vec![]),
+            (11, vec![0]),
+            // Asked, and not answered yet.
+            (22, vec![]),
+            (26, vec![1]),
+        ] {
+            assert_eq!(fixture.state.due_sources(after(seconds)), due, "{seconds}");
+        }
+        let mark = fixture.state.route.mark;
+        fixture.state.measured(mark, 0, Reading::Good);
+        assert_eq!(fixture.state.due_sources(after(30)), [0]);
+        fixture.drive(Event::Abort("enough".to_owned()), after(31));
+        assert_eq!(fixture.state.due_sources(after(99)), [0; 0]);
+    }
+
+    #[test]
+    fn a_reading_is_told_when_it_changes_and_belongs_to_this_share() {
+        let mut fixture = Fixture::shifting(&with_sources(), Time(0));
+        let (state, bad) = (&mut fixture.state, Reading::Bad("3 lost".to_owned()));
+        let mark = state.route.mark;
+        assert_eq!(state.measured(mark - 1, 0, bad.clone()), None);
+        let told = Entry::new(NoteKind::Source, "source `queue`: 3 lost");
+        assert_eq!(state.measured(mark, 0, bad.clone()), Some(told));
+        assert_eq!(state.measured(mark, 0, bad), None);
+        let silent = Reading::NoData("timeout".to_owned());
+        let told = state.measured(mark, 1, silent).expect("a line");
+        assert_eq!(told.text, "source `orders`: no data: timeout");
+        assert_eq!(
+            state.measured(mark, 9, Reading::Good),
+            None,
+            "no such source"
+        );
+        state.run = None;
+        assert_eq!(state.measured(mark, 0, Reading::Good), None);
+    }
+
+    #[test]
+    fn usage_is_sampled_of_containers_with_users_one_sample_at_a_time() {
+        let late = Time(1_000_000);
+        let mut addresses = Fixture::shifting(ADDRESSES, Time(0));
+        assert!(!addresses.state.usage_is_due(late), "no containers");
+        let mut starting = Fixture::starting(CONTAINERS);
+        assert!(!starting.state.usage_is_due(late), "no users");
+        let mut shifting = Fixture::shifting(CONTAINERS, Time(0));
+        shifting.state.docker.containers = [Some(vec![running("a")]), Some(vec![running("b")])];
+        assert!(shifting.state.usage_is_due(late));
+        assert!(!shifting.state.usage_is_due(late), "one is under way");
+        let lost = EngineError::Unreachable("gone".to_owned());
+        assert_eq!(shifting.state.used(Err(lost), [0; 2], late), []);
+        assert!(!shifting.state.usage_is_due(late));
+        assert!(shifting.state.usage_is_due(Time(2_000_000)));
+    }
+
+    #[test]
+    fn a_green_that_takes_far_more_is_warned_of_and_nothing_after_the_rollout() {
+        let sample = |memory| UsageSample {
+            memory,
+            containers: 1,
+            ..UsageSample::default()
+        };
+        let mut fixture = Fixture::shifting(CONTAINERS, Time(0));
+        let mut told = vec![];
+        for n in 1..=60_u64 {
+            let looks = Ok([sample(100 << 20), sample((100 + 40 * n) << 20)]);
+            let ended = [1_000 * n; 2];
+            told.extend(fixture.state.used(looks, ended, Time(30_000 * n)));
+        }
+        assert!(!told.is_empty(), "a leak of 40 MB in half a minute");
+        assert!(told.iter().all(|line| line.kind == NoteKind::Warning));
+        assert!(texts(&told)[0].contains("memory"), "{told:?}");
+        fixture.state.run = None;
+        assert_eq!(
+            fixture
+                .state
+                .used(Ok([sample(1), sample(1)]), [0; 2], Time(0)),
+            []
+        );
+    }
+}

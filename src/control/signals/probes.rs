@@ -274,6 +274,73 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    fn prober(per_second: u32) -> Prober {
+        let text = format!(
+            "[service.app]\nblue = \"127.0.0.1:1\"\n[service.app.probes]\nper_second = {per_second}\n"
+        );
+        let config = config::Config::parse("t.toml", &text).expect("a configuration");
+        let prober = Prober::of(&config.services[0]).expect("probes");
+        prober.expect("probes")
+    }
+
+    #[test]
+    fn each_probe_is_due_once_and_what_was_missed_is_not_made_up_for() {
+        let mut prober = prober(10);
+        prober.start_share(None, Time(1_000));
+        for (millis, due) in [
+            (1_000, 0..0),
+            (1_099, 0..0),
+            (1_100, 0..1),
+            (1_150, 1..1),
+            (1_300, 1..3),
+            // Late by a second: only a fifth of a second is sent at once.
+            (2_300, 11..13),
+            (2_400, 13..14),
+        ] {
+            assert_eq!(prober.due(Time(millis)), due, "{millis}");
+        }
+        prober.start_share(None, Time(9_000));
+        assert_eq!(
+            prober.due(Time(9_100)),
+            0..1,
+            "a share counts from its start"
+        );
+    }
+
+    #[test]
+    fn probes_from_before_a_pause_are_not_counted() {
+        let mut prober = prober(5);
+        let window = prober.window.clone();
+        prober.keep_still(false, Time(0));
+        assert!(Arc::ptr_eq(&window, &prober.window));
+        prober.keep_still(true, Time(0));
+        assert!(
+            !Arc::ptr_eq(&window, &prober.window),
+            "their ends go nowhere"
+        );
+        let paused = prober.window.clone();
+        prober.keep_still(true, Time(0));
+        assert!(Arc::ptr_eq(&paused, &prober.window));
+        prober.keep_still(false, Time(0));
+        assert!(!Arc::ptr_eq(&paused, &prober.window));
+    }
+
+    #[test]
+    fn only_backends_that_take_requests_are_probed() {
+        let backend = |port: u16| {
+            let at = SocketAddr::from(([127, 0, 0, 1], port));
+            Arc::new(BackendState::new(&at.to_string(), at))
+        };
+        let pool = [backend(1), backend(2)];
+        let port = |turn| pick(&pool, turn, Time(0)).map(|at| at.port());
+        assert_eq!([0, 1, 2].map(port), [Some(1), Some(2), Some(1)]);
+        pool[0]
+            .ejected_until
+            .store(10, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!([0, 1].map(port), [Some(2), Some(2)]);
+        assert_eq!(pick(&[], 0, Time(0)), None);
+    }
+
     #[test]
     fn every_member_is_asked_every_path_first_and_second() {
         for (paths, members) in [(1, 1), (2, 4), (3, 3), (4, 2)] {
