@@ -95,16 +95,49 @@ fn folders_of_the_proxy_name_only_what_the_table_allows() {
         }
         let row = table.iter().find(|row| row.words(0) == [folder.as_str()]);
         let row = row.unwrap_or_else(|| panic!("{folder} has no row in the table"));
-        for (number, line) in code_lines(&file) {
-            for named in modules_named_in(&line, "crate::proxy::") {
-                if named != folder && !row.words(1).contains(&named.as_str()) {
-                    let at = format!("{}:{number}", file.display());
-                    errors.push(format!("{at}: {folder} must not import {named}"));
-                }
+        errors.extend(named_outside(&file, &folder, "crate::proxy::", row));
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn parts_of_the_control_name_only_what_the_table_allows() {
+    let table = table("### Inside `control`");
+    let mut errors = vec![];
+    for file in rust_files(Path::new("src/control")) {
+        let part = module_of(&file, "src/control");
+        if part == "mod" {
+            continue;
+        }
+        let is_controller = code_lines(&file)
+            .iter()
+            .any(|(_, line)| line.starts_with("impl Controller"));
+        match table.iter().find(|row| row.words(0) == [part.as_str()]) {
+            Some(_) if is_controller => {
+                errors.push(format!("{} extends the controller", file.display()));
             }
+            Some(row) => errors.extend(named_outside(&file, &part, "crate::control::", row)),
+            None if is_controller => {}
+            None => errors.push(format!(
+                "{part} has no row, and is no part of the controller"
+            )),
         }
     }
     assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+/// What a file of a folder names below `root` besides its own folder and what the row allows.
+fn named_outside(file: &Path, folder: &str, root: &str, row: &Row) -> Vec<String> {
+    let mut errors = vec![];
+    for (number, line) in code_lines(file) {
+        for named in modules_named_in(&line, root) {
+            if named != folder && !row.words(1).contains(&named.as_str()) {
+                let at = format!("{}:{number}", file.display());
+                errors.push(format!("{at}: {folder} must not import {named}"));
+            }
+        }
+    }
+    errors
 }
 
 #[test]

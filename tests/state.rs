@@ -7,7 +7,7 @@
 
 use shifter::config::Config;
 use shifter::control::Controller;
-use shifter::control::service_state::RunState;
+use shifter::control::RunState;
 use shifter::core::plan::Strategy;
 use shifter::core::rollout::{Action, Event, Rollout};
 use shifter::core::table::Table;

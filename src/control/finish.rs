@@ -1,10 +1,12 @@
 //! The work at the end of a rollout: hooks, metrics, the view that stays, the copy of the journal.
 
+use crate::control::checks::hooks;
 use crate::control::controller::Controller;
 use crate::control::crash;
 use crate::core::outcome::OutcomeKind;
 use crate::core::plan::Moment;
 use crate::core::time::Time;
+use crate::store::NoteKind;
 
 impl Controller {
     /// Closes the rollout of a service, if it has ended.
@@ -24,7 +26,7 @@ impl Controller {
             Some(OutcomeKind::Promoted) => Moment::AfterPromotion,
             _ => Moment::AfterRollback,
         };
-        self.run_hooks(i, moment);
+        hooks::start(&self.services[i], moment, &self.context);
         let state = &mut self.services[i];
         if let Some(run) = state.run.take() {
             let view = run.view(now);
@@ -41,7 +43,7 @@ impl Controller {
             let text = format!("{} serves, as configured", state.route.blue.release);
             let service = state.route.service.clone();
             self.publish();
-            self.timeline.tell(&service, None, "config", text);
+            self.timeline.tell(&service, None, NoteKind::Config, text);
         }
         let copied = self.timeline.journal.keep_copy();
         let _ = self.timeline.watch(copied);

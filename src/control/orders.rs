@@ -1,20 +1,24 @@
 //! The commands of people and tools, and their execution.
 
-use crate::control::controller::{Controller, Reply};
-use crate::control::drill::Drill;
-use crate::control::handle::{
-    Answer, CommandError, CommandOutcome, ControlCommand, Message, Query, RolloutRequest,
+use crate::control::api::command::{
+    Answer, CommandError, CommandOutcome, ControlCommand, Query, RolloutRequest,
 };
-use crate::control::run::Run;
-use crate::control::service_state::ServiceState;
-use crate::control::waiting::Waiting;
-use crate::core::rollout::{Event, Phase};
-use crate::core::weight::Weight;
+use crate::control::api::message::{Message, Reply};
+use crate::control::controller::Controller;
+use crate::control::docker::cleanup;
+use crate::control::effects::Effects;
+use crate::control::results;
+use crate::control::service::refusal;
+use crate::control::service::state::ServiceState;
+use crate::control::waiting::Obstacle;
+use crate::core::rollout::Event;
+use crate::core::table::Color;
 use crate::store::Clock;
-use std::sync::atomic::Ordering::Relaxed;
+use crate::store::NoteKind;
 use std::time::Instant;
 
 impl Controller {
+    /// Handles one message. Results of a rollout that has ended are dropped.
     pub(super) fn take(&mut self, message: Message) {
         match message {
             Message::ControlCommand {
@@ -25,64 +29,52 @@ impl Controller {
             Message::Query { query, reply } => {
                 let _ = reply.send(self.answer(&query));
             }
-            Message::Warmed { rollout, text } => self.task_ended(rollout, text, Event::Warmed),
-            Message::Smoked {
-                rollout,
-                result,
-                text,
-            } => {
-                self.task_ended(rollout, text, Event::Smoked(result));
-            }
-            Message::Hooked { rollout, result } => self.hooked(rollout, result),
-            Message::Measured {
-                rollout,
-                mark,
-                source,
-                reading,
-            } => self.measured(rollout, mark, source, reading),
-            Message::Used { rollout, looks } => self.used(rollout, looks),
-            Message::Raised { rollout, result } => self.raised(rollout, result),
-            Message::Copied { rollout, result } => self.copied(rollout, result),
             Message::Said {
                 service,
                 rollout,
                 kind,
                 text,
             } => self.timeline.tell(&service, Some(rollout), kind, text),
-            Message::Fetched { service, fetched } => self.fetched(&service, fetched),
+            Message::Fetched { service, fetched } => {
+                self.of_service(&service, |state| cleanup::fetched(state, fetched))
+            }
             Message::Swept {
                 service,
                 retired,
                 result,
-            } => self.swept(&service, &retired, result),
+            } => self.of_service(&service, |state| {
+                cleanup::ended(state, &retired, result, Instant::now())
+            }),
+            Message::Ended { rollout, result } => {
+                let mine = |state: &ServiceState| {
+                    state
+                        .run
+                        .as_ref()
+                        .is_some_and(|run| run.saved.id == rollout)
+                };
+                if let Some(i) = self.services.iter().position(mine) {
+                    let now = Clock::now();
+                    let ended = self.ended_requests(i);
+                    let effects = results::take(&mut self.services[i], result, ended, now);
+                    self.apply(i, effects, now);
+                }
+            }
             Message::Stop { .. } => {}
         }
     }
 
-    /// The index of the service of a rollout under way; `None` when it has ended.
-    pub(super) fn rolls_out(&self, rollout: i64) -> Option<usize> {
-        let mine = |state: &ServiceState| {
-            state
-                .run
-                .as_ref()
-                .is_some_and(|run| run.saved.id == rollout)
-        };
-        self.services.iter().position(mine)
-    }
-
-    fn task_ended(&mut self, rollout: i64, text: String, event: Event) {
-        let Some(i) = self.rolls_out(rollout) else {
-            return;
-        };
-        let service = self.services[i].route.service.clone();
-        self.timeline.tell(&service, Some(rollout), "check", text);
-        self.handle_event(i, event, Clock::now());
-    }
-
-    fn hooked(&mut self, rollout: i64, result: Result<(), String>) {
-        if let Some(i) = self.rolls_out(rollout) {
-            self.handle_event(i, Event::Hooked(result), Clock::now());
+    /// Lets a service take something, if it is still there.
+    fn of_service(&mut self, service: &str, take: impl FnOnce(&mut ServiceState) -> Effects) {
+        if let Some(i) = self.service_named(service) {
+            let effects = take(&mut self.services[i]);
+            self.apply(i, effects, Clock::now());
         }
+    }
+
+    /// The requests that each version of a service has ended.
+    fn ended_requests(&self, i: usize) -> [u64; 2] {
+        let metrics = self.metrics.service(&self.services[i].route.service);
+        Color::BOTH.map(|color| metrics.pool(color).ended())
     }
 
     /// Answers a command, after publishing its changes for the next query.
@@ -117,30 +109,15 @@ impl Controller {
     fn order_run(&mut self, i: usize, ask: RolloutRequest, reply: Reply) {
         let now = Clock::now();
         let service = self.services[i].route.service.clone();
-        if self
-            .drills
-            .iter()
-            .any(|(drill, _)| drill.service == service)
-        {
+        if self.is_drilled(&service) {
             let _ = reply.send(Err(CommandError::NotNow(format!(
                 "a drill of `{service}` is under way; it ends within seconds, then ask again"
             ))));
             return;
         }
         if let Some(run) = &self.services[i].run {
-            let promoted = *run.trial.rollout().phase() == Phase::Promoted;
-            let (id, drain) = (run.saved.id, run.trial.rollout().plan().drain.as_secs());
-            if matches!(run.trial.rollout().phase(), Phase::RollingBack { .. }) && !ask.supersede {
-                let _ = reply.send(Err(CommandError::NotNow(format!(
-                    "rollout {id} of `{service}` is on its way back to blue: what is in flight on green has up to {drain} s. Ask again then, or with --supersede, which waits for it"
-                ))));
-                return;
-            }
-            if !promoted && !ask.supersede {
-                let _ = reply.send(Err(CommandError::Busy {
-                    service,
-                    rollout: run.saved.id,
-                }));
+            if let Some(refusal) = refusal::of_another(run, &ask) {
+                let _ = reply.send(Err(refusal));
                 return;
             }
             let _ = self.apply_event(i, Event::Superseded, now);
@@ -150,19 +127,36 @@ impl Controller {
             self.reply(reply, answer);
             return;
         }
-        // The newest command counts.
-        let older = self.waiting.iter().position(|w| w.service == service);
-        if let Some(older) = older.map(|at| self.waiting.swap_remove(at)) {
-            let _ = older.reply.send(Err(CommandError::NotNow(
-                "a newer order to run took its place".to_owned(),
-            )));
+        self.waiting.put(service, ask, reply);
+    }
+
+    /// What a rollout of this service has in its way.
+    fn obstacle(&self, service: &str) -> Obstacle {
+        match self.service_named(service) {
+            Some(i) if self.services[i].run.is_some() => Obstacle::Rollout,
+            Some(i) if self.unseen(i) => Obstacle::Unseen,
+            _ => Obstacle::Nothing,
         }
-        self.waiting.push(Waiting {
-            service,
-            ask,
-            reply,
-            idle_since: None,
-        });
+    }
+
+    /// Whether the engine answers and has not named the containers of this service's pools yet.
+    fn unseen(&self, i: usize) -> bool {
+        let state = &self.services[i];
+        state.is_docker() && self.watcher.lost.is_none() && !state.sighted(&self.context)
+    }
+
+    /// Begins the waiting rollouts that can start now.
+    pub(super) fn start_waiting(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let ready = waiting.take_ready(Instant::now(), |service| self.obstacle(service));
+        self.waiting = waiting;
+        for waiting in ready {
+            let answer = match self.find(Some(&waiting.service)) {
+                Ok(i) => self.begin(i, &waiting.ask),
+                Err(refusal) => Err(refusal),
+            };
+            self.reply(waiting.reply, answer);
+        }
     }
 
     fn order_verb(
@@ -173,7 +167,7 @@ impl Controller {
         let now = Clock::now();
         let service = self.services[i].route.service.clone();
         let Some(run) = &self.services[i].run else {
-            return self.order_at_rest(i, &order);
+            return refusal::at_rest(&self.services[i], &order);
         };
         let id = run.saved.id;
         let event = match order {
@@ -185,11 +179,12 @@ impl Controller {
             ControlCommand::Abort => Event::Abort("aborted by a person".to_owned()),
             _ => Event::Abort("rolled back by a person".to_owned()),
         };
-        if let Some(answer) = Controller::refused(run, &order, &event) {
+        if let Some(answer) = refusal::of_rollout(run, &order, &event) {
             return answer;
         }
         if order == (ControlCommand::Rollback { keep: true }) {
-            self.keep_running(i);
+            let kept = cleanup::keep_running(&mut self.services[i], jiff::Timestamp::now());
+            self.apply(i, kept, now);
         }
         let named = match order {
             ControlCommand::Promote => Some("promote"),
@@ -199,7 +194,8 @@ impl Controller {
         };
         if let Some(named) = named {
             let text = format!("`{named}` by a person");
-            self.timeline.tell(&service, Some(id), "order", text);
+            self.timeline
+                .tell(&service, Some(id), NoteKind::Order, text);
         }
         self.apply_event(i, event, now)
             .map_err(|error| CommandError::Unrecorded(error.to_string()))?;
@@ -212,59 +208,6 @@ impl Controller {
             None => format!("{service}: done"),
         };
         Ok(CommandOutcome::of(id, text))
-    }
-
-    /// The answer to a command that is not carried out; `None` when it is.
-    fn refused(
-        run: &Run,
-        order: &ControlCommand,
-        event: &Event,
-    ) -> Option<Result<CommandOutcome, CommandError>> {
-        if let Some(why) = run.trial.rollout().refuses(event) {
-            // A repeated command for what already happens is no error.
-            let settled = matches!(
-                order,
-                ControlCommand::Rollback { .. } | ControlCommand::Abort
-            );
-            return Some(match settled {
-                true => Ok(CommandOutcome::of(run.saved.id, why.to_owned())),
-                false => Err(CommandError::NotNow(why.to_owned())),
-            });
-        }
-        if matches!(event, Event::Abort(_)) && run.trial.rollout().stranded() {
-            let service = &run.settings.name;
-            return Some(Err(CommandError::NotNow(format!(
-                "blue has no healthy backend and green serves: going back would leave no one to answer. Bring blue back, or accept green with `shifter promote {service}`; to send users to blue all the same, `shifter set-weight 0 {service}` first"
-            ))));
-        }
-        None
-    }
-
-    /// A command for a service without a rollout.
-    fn order_at_rest(
-        &self,
-        i: usize,
-        order: &ControlCommand,
-    ) -> Result<CommandOutcome, CommandError> {
-        let service = &self.services[i].route.service;
-        if !matches!(
-            order,
-            ControlCommand::Rollback { .. } | ControlCommand::Abort
-        ) {
-            return Err(CommandError::NotNow(format!(
-                "no rollout of `{service}` is under way; start one with `shifter run {service}`"
-            )));
-        }
-        // A repeated command for what has happened is no error.
-        match self.services[i].went_back() {
-            Some(rollout) => Ok(CommandOutcome::of(
-                rollout,
-                format!("{service}: blue serves everything already"),
-            )),
-            None => Err(CommandError::NotNow(format!(
-                "no rollout of `{service}` is under way and no old version is warm; blue serves everything"
-            ))),
-        }
     }
 
     pub(super) fn find(&self, service: Option<&str>) -> Result<usize, CommandError> {
@@ -308,68 +251,5 @@ impl Controller {
             }
         };
         answer.map_err(|error| CommandError::Unrecorded(error.to_string()))
-    }
-
-    // ---- drills
-
-    fn order_drill(&mut self, i: usize, reply: Reply) {
-        let state = &mut self.services[i];
-        if let Some(run) = &state.run {
-            let busy = CommandError::Busy {
-                service: state.route.service.clone(),
-                rollout: run.saved.id,
-            };
-            let _ = reply.send(Err(busy));
-            return;
-        }
-        let service = state.route.service.clone();
-        if self
-            .drills
-            .iter()
-            .any(|(drill, _)| drill.service == service)
-        {
-            let _ = reply.send(Err(CommandError::NotNow("a drill is under way".to_owned())));
-            return;
-        }
-        state.route.green = Some(state.route.blue.clone());
-        state.route.weight = Weight::ALL;
-        state.route.mark += 1;
-        let asked = Instant::now();
-        self.publish();
-        self.drills.push((Drill::new(service, asked), reply));
-    }
-
-    pub(super) fn advance_drills(&mut self) {
-        let drills = std::mem::take(&mut self.drills);
-        for (drill, reply) in drills {
-            let snapshot = self.board.snapshot();
-            let service = drill.service.clone();
-            let at = self.service_named(&service);
-            let (Some(published), Some(i)) = (snapshot.service(&service), at) else {
-                continue;
-            };
-            let state = &mut self.services[i];
-            if !drill.ripe() {
-                self.drills.push((drill, reply));
-                continue;
-            }
-            let in_flight = published.pools[1]
-                .iter()
-                .map(|backend| backend.in_flight.load(Relaxed))
-                .sum();
-            state.drop_green();
-            state.route.mark += 1;
-            let asked = Instant::now();
-            self.publish();
-            let report = drill.report(asked, in_flight);
-            let text = format!("drill: {}", report.line());
-            self.timeline.tell(&service, None, "drill", text.clone());
-            let receipt = CommandOutcome {
-                rollout: None,
-                text,
-                drill: Some(report),
-            };
-            self.reply(reply, Ok(receipt));
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! The controller's outputs: the table, the view, the recording.
 
+use crate::control::api::view::{API_VERSION, ServiceView, View};
 use crate::control::controller::Controller;
-use crate::control::gauges;
-use crate::control::messages;
-use crate::control::view::{API_VERSION, ServiceView, View};
-use crate::core::rollout::{Outcome, Phase, Rollout};
+use crate::control::docker::evidence::{self, Recorded};
+use crate::control::report::change::{Cause, Change};
+use crate::control::service::{baseline, gauges};
+use crate::core::rollout::Rollout;
 use crate::core::table::{Color, Table};
 use crate::core::weight::Weight;
 use crate::store::Clock;
@@ -76,7 +77,7 @@ impl Controller {
                 let metrics = self.metrics.service(&state.route.service);
                 let upgraded = Color::BOTH.map(|color| metrics.pool(color).upgraded.get());
                 ServiceView {
-                    mirror: self.mirrored(i),
+                    mirror: state.mirror.view(&metrics.mirror.counts()),
                     ..state.view(snapshot.services.get(i), upgraded, now)
                 }
             })
@@ -116,41 +117,38 @@ impl Controller {
     pub(in crate::control) fn narrate(
         &mut self,
         i: usize,
-        id: i64,
         before: &Rollout,
-        evidence: Option<&str>,
-        lost: Option<(Color, String)>,
+        line: Option<&str>,
+        cause: Cause,
     ) {
         let state = &self.services[i];
         let Some(run) = &state.run else { return };
-        let service = state.route.service.clone();
-        let accused = messages::accusation(before, run.trial.rollout());
-        let said = messages::change(before, run.trial.rollout(), evidence);
-        let going = |rollout: &Rollout| matches!(rollout.phase(), Phase::RollingBack { .. });
-        let goes_back = going(run.trial.rollout()) && !going(before);
-        let asked = matches!(run.trial.rollout().outcome(), Some(Outcome::Stopped { .. }));
-        let relieved = before.degraded() && !run.trial.rollout().degraded();
-        if said.as_ref().is_some_and(|said| said.kind == "verdict") && !asked {
-            self.last_words(i);
+        let (after, why) = (run.trial.rollout(), cause.baseline_lost.clone());
+        let baseline = baseline::change(before.baseline(), after, why);
+        let change = Change::of(before, after, line, cause);
+        if change.last_words {
+            evidence::last_words(state, &self.context);
         }
-        let is_accused = accused.is_some();
-        if let Some(accused) = accused {
-            self.timeline
-                .tell(&service, Some(id), accused.kind, accused.text);
-        }
-        if let Some((Color::Blue, what)) = lost {
-            let text = format!("DEGRADED: {what}; whatever answers serves, and nothing advances");
-            self.timeline.tell(&service, Some(id), "health", text);
-        }
-        if relieved {
-            let text = "blue answers again: no longer DEGRADED".to_owned();
-            self.timeline.tell(&service, Some(id), "state", text);
-        }
-        if let Some(said) = said {
-            self.timeline.tell(&service, Some(id), said.kind, said.text);
-        }
-        if goes_back || is_accused {
+        self.tell_all(i, baseline.into_iter().chain(change.entries));
+        if change.evidence {
             self.keep_evidence(i);
         }
+    }
+
+    /// Keeps the evidence on a green that is released.
+    fn keep_evidence(&mut self, i: usize) {
+        let state = &self.services[i];
+        let Some(run) = state.run.as_ref().filter(|_| state.is_docker()) else {
+            return;
+        };
+        let rollout = run.saved.id;
+        self.flush();
+        let journal = &self.timeline.journal;
+        let recorded = Recorded {
+            seconds: journal.seconds(rollout).unwrap_or_default(),
+            notes: journal.notes(0, Some(rollout), 10_000).unwrap_or_default(),
+        };
+        let all = self.config.state.join("evidence");
+        evidence::keep(&self.services[i], &all, recorded, &self.context);
     }
 }

@@ -1,10 +1,11 @@
 //! A new configuration at run time: taken as a whole, or not at all.
 
 use crate::config::Config;
+use crate::control::api::command::{CommandError, CommandOutcome};
 use crate::control::controller::Controller;
-use crate::control::handle::{CommandError, CommandOutcome};
 use crate::driver::static_pools;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use std::sync::Arc;
 
 impl Controller {
@@ -13,12 +14,14 @@ impl Controller {
         let result = self.try_reload();
         self.metrics.config_reloaded(result.is_ok());
         match &result {
-            Ok(receipt) => self.timeline.tell("", None, "config", receipt.text.clone()),
+            Ok(receipt) => self
+                .timeline
+                .tell("", None, NoteKind::Config, receipt.text.clone()),
             Err(refusal) => {
                 self.timeline.tell(
                     "",
                     None,
-                    "config",
+                    NoteKind::Config,
                     format!("the configuration was not reloaded, the old one goes on: {refusal}"),
                 );
             }
@@ -34,10 +37,12 @@ impl Controller {
         };
         let file =
             Config::load(path).map_err(|error| CommandError::Configuration(error.one_line()))?;
-        let labelled = self.still_labelled(&file);
+        let labelled = self
+            .discovered
+            .still(&file, |name| self.is_still_there(name));
         let (new, _) = file.with(labelled.clone());
         self.reload_fits(&new)?;
-        self.watcher.labelled = labelled;
+        self.discovered.keep(labelled);
         self.file = Arc::new(file);
         let changed = self.serve(new);
         Ok(CommandOutcome {
@@ -71,6 +76,7 @@ impl Controller {
             changed += 1;
             self.metrics.forget(&gone.route.service);
         }
+        self.context.access = new.docker.access;
         self.config = Arc::new(new);
         for &i in &fresh {
             self.resume(i);
@@ -107,8 +113,7 @@ impl Controller {
         }
         for state in &self.services {
             let name = &state.route.service;
-            let drilled = self.drills.iter().any(|(drill, _)| drill.service == *name);
-            let busy = state.run.is_some() || drilled;
+            let busy = state.run.is_some() || self.is_drilled(name);
             let same = new.service(name).is_some_and(|service| {
                 let old = &state.settings;
                 service.blue == old.blue

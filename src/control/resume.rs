@@ -1,21 +1,18 @@
 //! The start of a rollout, and its continuation after the process has ended in the middle of it.
 
-use crate::config::PoolSpec;
+use crate::control::api::command::{CommandError, CommandOutcome, RolloutRequest};
 use crate::control::controller::Controller;
-use crate::control::green::RolloutInputs;
-use crate::control::handle::RolloutRequest;
-use crate::control::handle::{CommandError, CommandOutcome, Message};
-use crate::control::service_state::{RunState, ServiceState};
-use crate::control::timeline;
-use crate::control::{crash, smoke, warm};
+use crate::control::crash;
+use crate::control::docker::green::{self, RolloutInputs};
+use crate::control::report::timeline;
+use crate::control::service::state::RunState;
 use crate::core::answers::Expected;
 use crate::core::rollout::{Event, Rollout};
-use crate::core::table::Color;
 use crate::core::time::Time;
 use crate::core::weight::Weight;
 use crate::store::Clock;
+use crate::store::NoteKind;
 use crate::store::journal::SavedRollout;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Controller {
@@ -27,7 +24,8 @@ impl Controller {
         let now = Clock::now();
         let state = &self.services[i];
         let service = state.route.service.clone();
-        let begin = self.beginning(i, state.plan(ask.strategy), ask.image.as_deref())?;
+        let (lost, plan) = (self.watcher.lost.as_deref(), state.plan(ask.strategy));
+        let begin = green::inputs(state, lost, &self.context, plan, ask.image.as_deref())?;
         let RolloutInputs { blue, green, .. } = &begin;
         let name = begin.plan.strategy.name();
         let (from, to) = (&blue.release, &green.release);
@@ -74,7 +72,7 @@ impl Controller {
         }
         self.want();
         self.timeline
-            .tell(&service, Some(id), "start", text.clone());
+            .tell(&service, Some(id), NoteKind::Start, text.clone());
         self.execute_all(i, &actions);
         Ok(CommandOutcome::of(id, text))
     }
@@ -127,7 +125,7 @@ impl Controller {
     /// Continues a rollout that was under way, once its containers have been seen.
     pub(super) fn restart_where_seen(&mut self, i: usize, now: Time) {
         let state = &mut self.services[i];
-        if state.docker.restart_due && !state.sighted(&self.watcher) {
+        if state.docker.restart_due && !state.sighted(&self.context) {
             return;
         }
         state.docker.restart_due = false;
@@ -150,88 +148,13 @@ impl Controller {
         } else {
             "shifter restarted and the configured backends are other ones".to_owned()
         };
-        self.timeline.tell(&service, Some(id), "state", text);
+        self.timeline
+            .tell(&service, Some(id), NoteKind::State, text);
         self.handle_event(i, Event::Restarted { same }, now);
-        self.restart_baseline(i, now);
+        if let Some(lost) = self.services[i].misplaced_baseline() {
+            self.handle_event(i, lost, now);
+        }
     }
-
-    pub(super) fn start_warm_up(&mut self, i: usize) {
-        let state = &self.services[i];
-        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
-            return;
-        };
-        let spec = run.settings.warmup.clone();
-        let (rollout, host) = (run.saved.id, state.settings.own_host());
-        // A baseline is to be as warm as green, and no warmer.
-        let baseline = state.route.baseline.iter().flat_map(|pool| &pool.backends);
-        let mut backends = green_addresses(state);
-        backends.extend(baseline.map(|backend| backend.addr));
-        let way = (state.settings.protocol, state.settings.tls.clone());
-        tokio::spawn(async move {
-            let text = match spec {
-                Some(spec) => warm::warm(spec, way, host, backends).await,
-                None => "the configuration has no warm-up any more".to_owned(),
-            };
-            let _ = own.send(Message::Warmed { rollout, text }).await;
-        });
-    }
-
-    pub(super) fn start_smoke(&mut self, i: usize) {
-        let state = &self.services[i];
-        let (Some(run), Some(own)) = (&state.run, self.own.upgrade()) else {
-            return;
-        };
-        let rollout = run.saved.id;
-        let containers = state.docker.containers[Color::Green.index()]
-            .iter()
-            .flatten();
-        let green = smoke::Target {
-            host: state.settings.own_host(),
-            protocol: state.settings.protocol,
-            tls: state.settings.tls.clone(),
-            backends: green_addresses(state),
-            containers: containers
-                .map(|one| (one.name.clone(), one.id.clone()))
-                .collect(),
-            engine: self.watcher.engine.clone(),
-            owner: self.watcher.owner(&state.route.service, rollout),
-            network: network_of_green(state),
-            pull: state.settings.copy.pull,
-        };
-        let checks = run.settings.smoke.clone();
-        tokio::spawn(async move {
-            let (result, text) = match smoke::smoke(&checks, &green).await {
-                Ok(text) => (Ok(()), text),
-                Err(text) => (Err(text.clone()), text),
-            };
-            let _ = own
-                .send(Message::Smoked {
-                    rollout,
-                    result,
-                    text,
-                })
-                .await;
-        });
-    }
-}
-
-fn green_addresses(state: &ServiceState) -> Vec<SocketAddr> {
-    let green = state.route.green.iter().flat_map(|pool| &pool.backends);
-    green.map(|backend| backend.addr).collect()
-}
-
-/// The network by which green is reached: the one in the file, else green's first.
-fn network_of_green(state: &ServiceState) -> Option<String> {
-    if let PoolSpec::Containers(blue) = &state.settings.blue
-        && blue.network.is_some()
-    {
-        return blue.network.clone();
-    }
-    let mut green = state.docker.containers[Color::Green.index()]
-        .iter()
-        .flatten();
-    let (network, _) = green.next()?.addresses.first()?;
-    Some(network.clone())
 }
 
 /// The text on changes on purpose.

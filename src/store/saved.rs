@@ -1,6 +1,7 @@
 //! The values that the journal keeps.
 
 use crate::core::table::Pool;
+use crate::store::NoteKind;
 use serde::{Deserialize, Serialize};
 
 /// The state of a service between rollouts.
@@ -83,13 +84,19 @@ pub enum Tone {
 pub const PROMOTED: &str = "promoted";
 
 impl Note {
+    /// The kind of line; `None` for one that this version does not know.
+    pub fn note_kind(&self) -> Option<NoteKind> {
+        self.kind.parse().ok()
+    }
+
     /// What the line means for a person.
     pub fn tone(&self) -> Tone {
-        match self.kind.as_str() {
-            "verdict" if self.text.starts_with(PROMOTED) => Tone::Good,
-            "verdict" => Tone::Bad,
-            "health" | "trouble" | "finding" => Tone::Alert,
-            "weight" | "start" => Tone::Change,
+        use NoteKind::{Finding, Health, Start, Trouble, Verdict, Weight};
+        match self.note_kind() {
+            Some(Verdict) if self.text.starts_with(PROMOTED) => Tone::Good,
+            Some(Verdict) => Tone::Bad,
+            Some(Health | Trouble | Finding) => Tone::Alert,
+            Some(Weight | Start) => Tone::Change,
             _ => Tone::Plain,
         }
     }
@@ -120,4 +127,47 @@ pub struct SavedRollout {
     pub state: String,
     /// The last evidence, as JSON.
     pub evidence: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(kind: &str, text: &str) -> Note {
+        let stored = serde_json::json!({
+            "seq": 1, "at": "", "service": "app", "rollout": 7, "kind": kind, "text": text,
+        });
+        serde_json::from_value(stored).expect("a note")
+    }
+
+    #[test]
+    fn a_kind_of_another_version_is_a_plain_line() {
+        let stranger = note("telepathy", "hm");
+        assert_eq!((stranger.note_kind(), stranger.tone()), (None, Tone::Plain));
+        let written = serde_json::to_value(&stranger).expect("json");
+        assert_eq!(written["kind"], "telepathy");
+    }
+
+    #[test]
+    fn every_kind_is_read_back_from_its_name() {
+        for kind in NoteKind::ALL {
+            assert_eq!(note(kind.name(), "").note_kind(), Some(*kind));
+        }
+        for (kind, text, tone) in [
+            (
+                "verdict",
+                "promoted: green serves every request",
+                Tone::Good,
+            ),
+            ("verdict", "ROLLED BACK: ...", Tone::Bad),
+            ("trouble", "", Tone::Alert),
+            ("health", "", Tone::Alert),
+            ("finding", "", Tone::Alert),
+            ("weight", "", Tone::Change),
+            ("start", "", Tone::Change),
+            ("state", "promoted", Tone::Plain),
+        ] {
+            assert_eq!(note(kind, text).tone(), tone, "{kind} {text}");
+        }
+    }
 }

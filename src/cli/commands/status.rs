@@ -4,7 +4,6 @@ use crate::admin::{Client, ClientError};
 use crate::cli::Global;
 use crate::cli::connect;
 use crate::cli::output::{self, Format, Table, members, millis, percent, tame};
-use crate::control::mirrored;
 use crate::control::view::{PoolView, RolloutView, ServiceView, StepView, View};
 use crate::core::judge::Report;
 use crate::core::judge::words::grouped;
@@ -229,7 +228,7 @@ fn service_text(service: &ServiceView) -> String {
     }
     text.push_str(&pools.render("  "));
     if let Some(mirror) = &service.mirror {
-        text.push_str(&format!("  mirror: {}\n", mirrored::line(mirror)));
+        text.push_str(&format!("  mirror: {}\n", mirror.line()));
     }
     if let Some(advice) = &service.advice {
         text.push_str(&format!("  note: {}\n", tame(advice)));
