@@ -94,6 +94,9 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 
 impl Config {
     /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no good configuration: the first fault, with its place and its fix.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let name = path.display().to_string();
         let whole =
@@ -146,6 +149,9 @@ impl Config {
     }
 
     /// Checks a text; `name` is for messages, and its folder is the base of relative paths.
+    ///
+    /// # Errors
+    /// When the text is no good configuration: the first fault, with its place and its fix.
     pub fn parse(name: &str, text: &str) -> Result<Config, ConfigError> {
         let dir = Path::new(name).parent().unwrap_or(Path::new(""));
         read(text)

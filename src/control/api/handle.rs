@@ -18,6 +18,9 @@ pub struct Handle {
 
 impl Handle {
     /// Sends a command and waits until it is carried out or refused.
+    ///
+    /// # Errors
+    /// When the command is refused, cannot be recorded, or the controller is gone.
     pub async fn order(
         &self,
         service: Option<&str>,
@@ -37,6 +40,9 @@ impl Handle {
     }
 
     /// Sends a query.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the controller is gone.
     pub async fn query(&self, query: Query) -> Result<Answer, CommandError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox

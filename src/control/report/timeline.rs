@@ -72,6 +72,9 @@ impl Timeline {
     }
 
     /// Remembers whether the journal can be written.
+    ///
+    /// # Errors
+    /// The error that was handed in.
     pub fn watch<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         match &result {
             Ok(_) if self.trouble.is_some() => {

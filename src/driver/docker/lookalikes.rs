@@ -144,92 +144,56 @@ mod tests {
         }
     }
 
+    const OWN: (&str, &str) = (labels::INSTANCE, "here");
+    const OTHER: (&str, &str) = (labels::INSTANCE, "there");
+    const ONCE: (&str, &str) = ("com.docker.compose.oneoff", "True");
+    const WEB: (&str, &str) = (COMPOSE_SERVICE, "web");
+    const NONE: (&str, &str) = ("", "");
+
+    /// What runs beside a blue that is not there: how blue is named, name, image and label of the other, whether that
+    /// may be blue.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static str,
+        (&'static str, &'static str),
+        bool,
+    );
+    const CASES: [Case; 12] = [
+        // Another tag of the image that is to be started.
+        ("wen", "x", "web:1", NONE, true),
+        ("app=wbe", "x", "web", NONE, true),
+        ("wen", "x", "web:1", OTHER, true),
+        // A typing error, two letters swapped.
+        ("webs", "web", "a:1", NONE, true),
+        ("wbe", "web", "a", NONE, true),
+        (
+            "com.docker.compose.service=wbe",
+            "shop-web-1",
+            "a",
+            WEB,
+            true,
+        ),
+        // Other containers.
+        ("shop", "shop-db", "db:1", NONE, false),
+        ("db", "da", "db:1", NONE, false),
+        ("api-1", "api-2-x-1", "a", NONE, false),
+        ("web", "x", "reg/web:1", NONE, false),
+        ("wen", "x", "web:1", OWN, false),
+        ("wen", "x", "web:1", ONCE, false),
+    ];
+
     #[test]
     fn a_misspelled_blue_is_found_and_what_merely_runs_beside_it_is_not() {
-        let own = [(labels::INSTANCE, "here")];
-        let other = [(labels::INSTANCE, "there")];
-        let once = [("com.docker.compose.oneoff", "True")];
-        let compose = [(COMPOSE_SERVICE, "web")];
         let names = |name: &str| Selector::Names(vec![name.to_owned()]);
-        let by_label = |label: String| Selector::Labels(vec![label]);
-        let service = |name: &str| by_label(format!("{COMPOSE_SERVICE}={name}"));
-        for (what, blue, one, found) in [
-            (
-                "another tag",
-                names("wen"),
-                running("x", "web:1", &[]),
-                true,
-            ),
-            (
-                "a typing error",
-                names("webs"),
-                running("web", "a:1", &[]),
-                true,
-            ),
-            (
-                "two letters swapped",
-                names("wbe"),
-                running("web", "a", &[]),
-                true,
-            ),
-            (
-                "a label for the image",
-                by_label("app=wbe".into()),
-                running("x", "web", &[]),
-                true,
-            ),
-            (
-                "another journal's",
-                names("wen"),
-                running("x", "web:1", &other),
-                true,
-            ),
-            (
-                "its Compose service",
-                service("wbe"),
-                running("shop-web-1", "a", &compose),
-                true,
-            ),
-            (
-                "the database beside it",
-                names("shop"),
-                running("shop-db", "db:1", &[]),
-                false,
-            ),
-            (
-                "short names",
-                names("db"),
-                running("da", "db:1", &[]),
-                false,
-            ),
-            (
-                "another version's name",
-                names("api-1"),
-                running("api-2-x-1", "a", &[]),
-                false,
-            ),
-            (
-                "another image",
-                names("web"),
-                running("x", "reg/web:1", &[]),
-                false,
-            ),
-            (
-                "one of its own",
-                names("wen"),
-                running("x", "web:1", &own),
-                false,
-            ),
-            (
-                "a single run",
-                names("wen"),
-                running("x", "web:1", &once),
-                false,
-            ),
-        ] {
-            let all = [one];
+        for (blue, name, image, label, found) in CASES {
+            let blue = match blue.contains('=') {
+                true => Selector::Labels(vec![blue.to_owned()]),
+                false => names(blue),
+            };
+            let all = [running(name, image, &[label])];
             let like = of(&blue, Some("web:2"), "here", &all);
-            assert_eq!(!like.is_empty(), found, "{what}");
+            assert_eq!(!like.is_empty(), found, "{blue:?} beside {name}, {image}");
         }
         let all = [running("web", "web:1", &[])];
         assert_eq!(of(&names("shop"), None, "here", &all), [&all[0]; 0]);
