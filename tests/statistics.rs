@@ -1,17 +1,5 @@
 //! The judge's statistics: the properties that make them valid, and simulated traffic.
 
-#[path = "support/canary.rs"]
-mod canary;
-#[path = "support/drive.rs"]
-mod drive;
-#[path = "support/patterns.rs"]
-mod patterns;
-#[path = "support/worlds.rs"]
-mod worlds;
-
-use canary::{Ending, blue_green, canary, longest, plan};
-use drive::{End, Run, Settled, alone, drive as rollout, fixed, many, settle, steady, wilson};
-use patterns::{Chooser, Pattern, Setting};
 use proptest::prelude::*;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +12,14 @@ use shifter::core::sequential::{
 };
 use shifter::core::stats::{Baseline, PoolCounts, Tick};
 use shifter::core::weight::Weight;
-use worlds::{Fault, Traffic, World};
+use shifter::simulate::worlds::canary::{Ending, blue_green, canary, longest, plan};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::patterns::{Chooser, Pattern, Setting};
+use shifter::simulate::worlds::schedule::{
+    End, Run, Settled, alone, drive as rollout, fixed, many, settle, steady, wilson,
+};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Every outcome of a two-by-two table with these margins, and its chance at this odds ratio.
 fn outcomes(green: u64, blue: u64, bad: u64, odds: f64) -> impl Iterator<Item = (u64, f64)> {
