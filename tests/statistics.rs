@@ -1,19 +1,5 @@
-//! The judge's statistics: golden numbers, the properties that make them valid, and simulated traffic.
+//! The judge's statistics: the properties that make them valid, and simulated traffic.
 
-#[path = "support/canary.rs"]
-mod canary;
-#[path = "support/drive.rs"]
-mod drive;
-#[path = "support/patterns.rs"]
-mod patterns;
-#[path = "support/vectors.rs"]
-mod vectors;
-#[path = "support/worlds.rs"]
-mod worlds;
-
-use canary::{Ending, blue_green, canary, longest, plan};
-use drive::{End, Run, Settled, alone, drive as rollout, fixed, many, settle, steady, wilson};
-use patterns::{Chooser, Pattern, Setting};
 use proptest::prelude::*;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -26,28 +12,14 @@ use shifter::core::sequential::{
 };
 use shifter::core::stats::{Baseline, PoolCounts, Tick};
 use shifter::core::weight::Weight;
-use worlds::{Fault, Traffic, World};
-
-#[test]
-fn golden_numbers_hold() {
-    let outcome = vectors::check(include_str!("vectors.json")).unwrap();
-    let differences: Vec<_> = outcome
-        .sections
-        .iter()
-        .flat_map(|section| &section.differences)
-        .collect();
-    assert!(differences.is_empty(), "{differences:#?}");
-    assert_eq!(outcome.missing, Vec::<&str>::new());
-    assert!(outcome.holds());
-}
-
-#[test]
-fn a_wrong_golden_number_is_found() {
-    let text = include_str!("vectors.json").replacen("2.995732273554", "2.995735273554", 1);
-    let outcome = vectors::check(&text).unwrap();
-    assert!(!outcome.holds());
-    assert_eq!(outcome.sections[0].differences.len(), 1);
-}
+use shifter::simulate::worlds::canary::{Ending, blue_green, canary, longest, plan};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::patterns::{Chooser, Pattern, Setting};
+use shifter::simulate::worlds::schedule::{
+    End, Run, Settled, alone, drive as rollout, fixed, many, settle, steady, wilson,
+};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Every outcome of a two-by-two table with these margins, and its chance at this odds ratio.
 fn outcomes(green: u64, blue: u64, bad: u64, odds: f64) -> impl Iterator<Item = (u64, f64)> {
@@ -537,37 +509,6 @@ fn retries_of_sticky_users_are_no_evidence() {
         each >= 3 && once <= 1,
         "{each} of 150 with each retry, {once} with each user once"
     );
-}
-
-/// The largest expected likelihood ratio over sizes, numbers of bad requests (evenly spread), shares and alternatives.
-fn most_expected(odds0: f64, cap: f64) -> f64 {
-    let mut most = 0.0f64;
-    for blocks in [2u64, 3, 5, 10] {
-        for bad in (1..=2 * blocks).chain([5 * blocks, 10 * blocks, 20 * blocks - 1]) {
-            let even = |i: u64| (i + 1) * bad / blocks - i * bad / blocks;
-            let spread: Vec<u64> = (0..blocks).map(even).collect();
-            for percent in [5, 10, 25, 50] {
-                for ratio in Policy::default().fail_ratios {
-                    let expected = vectors::expected_in_blocks(&spread, percent, odds0, ratio, cap);
-                    most = most.max(expected);
-                }
-            }
-        }
-    }
-    most
-}
-
-/// Blocks make green's bad requests a little more variable than the judge takes them to be where the traffic spreads
-/// them evenly. The tolerated odds of errors make up for it as long as a second may add 3 nats at most; they would
-/// not without the guard. Latency tolerates no odds, so that there something is left.
-#[test]
-fn evenly_spread_errors_gain_nothing_under_the_guard() {
-    let policy = Policy::default();
-    let guard = policy.burst_low.max(policy.burst_high);
-    assert!(most_expected(policy.omega0[0], guard) <= 1.0);
-    assert!(most_expected(policy.omega0[0], f64::INFINITY) > 1.01);
-    let latency = most_expected(policy.omega0[1], guard);
-    assert!((1.0..1.1).contains(&latency), "{latency}");
 }
 
 /// Patterns of traffic, and the shares at which two equal versions have it.

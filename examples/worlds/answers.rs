@@ -1,9 +1,11 @@
 //! What answers are like besides failures and the first byte: how soon a difference is found.
 
-use crate::drive::{drive, many, steady};
-use crate::worlds::{Fault, Traffic, World};
 use crate::{Size, delay, judge, seed};
 use shifter::core::answers::AnswerKind;
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{drive, many, steady};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Green's kind and its rate: blue answers 4xx to 3 %, 1 % of its clients leave, and 10 % of its last bytes are late.
 const DIFFERENCES: [(AnswerKind, f64); 9] = [

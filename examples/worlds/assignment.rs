@@ -1,9 +1,9 @@
 //! False rollbacks where the traffic has a pattern: green equals blue, and chance alone should tell them apart.
 
-use crate::drive::many;
-use crate::patterns::{Chooser, Pattern, Setting};
 use crate::{Size, seed};
 use shifter::core::weight::Weight;
+use shifter::simulate::worlds::patterns::{Chooser, Pattern, Setting};
+use shifter::simulate::worlds::schedule::many;
 
 pub(crate) const RATES: [f64; 3] = [30.0, 100.0, 300.0];
 pub(crate) const SHARES: [u16; 2] = [5, 50];

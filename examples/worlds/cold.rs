@@ -3,7 +3,6 @@
 //! A pool that was not asked for a while answers its next request more slowly (caches, connections, workers that sleep).
 //! Requests are simulated one by one and placed by the product's own newcomers.
 
-use crate::canary;
 use crate::{Size, many, seed, wilson};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -14,6 +13,7 @@ use shifter::core::newcomer::newcomer;
 use shifter::core::rollout::Outcome;
 use shifter::core::stats::{Histogram, History, Limits, PoolCounts, SpanStats, Tick};
 use shifter::core::weight::Weight;
+use shifter::simulate::worlds::canary;
 use std::time::Duration;
 
 /// Microseconds of a warm answer at the median, and how much more a cold one takes.

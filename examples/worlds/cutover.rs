@@ -1,10 +1,12 @@
 //! What a green that has everything is compared with: blue's past, a blue that keeps a little or gets copies, or a blue that is asked under suspicion.
 
-use crate::canary::{Ending, blue_green, canary, longest};
-use crate::drive::{many, wilson};
-use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
 use shifter::core::rollout::Outcome;
+use shifter::simulate::worlds::canary::{Ending, blue_green, canary, longest};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{many, wilson};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// The controls that are compared: name, percent that stay on blue, percent that blue gets back under suspicion,
 /// whether what blue has is copies of requests that green answers.

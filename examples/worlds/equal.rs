@@ -1,12 +1,12 @@
 //! False rollbacks in every world, one line for each: green equals blue, through the shipped chooser, machine and judge.
 
 use crate::cold::{self, Cold, With};
-use crate::drive::{End, Settled, settle, wilson};
-use crate::patterns::{Chooser, Setting};
-use crate::users_world::{Kind, World as Users};
-use crate::worlds::World;
 use crate::{RATES, Size, assignment, grid, rollout, seed, shared, users};
 use shifter::core::weight::Weight;
+use shifter::simulate::worlds::patterns::{Chooser, Setting};
+use shifter::simulate::worlds::schedule::{End, Settled, settle, wilson};
+use shifter::simulate::worlds::users::{Population, Simulation};
+use shifter::simulate::worlds::world::World;
 use std::io::Write;
 
 /// Prints it. A cell ends when it is settled, at `--rollouts` at the latest.
@@ -165,16 +165,17 @@ fn patterns(table: &mut Table) {
 fn sticky(table: &mut Table) {
     let size = table.size;
     table.part("Sticky users: 5 min each at 5, 50 and 95 %", &RATES);
-    for (name, kind) in users::kinds() {
+    for (name, population) in users::populations() {
         for users in users::USERS {
             let name = format!("{name}; {users} users");
             table.line(&name, |rate, run| {
-                let kind = Kind {
+                let population = Population {
                     users,
                     rate,
-                    ..kind
+                    ..population
                 };
-                let found = Users::new(kind, seed(20, run)).rollout(&users::SHARES, &size.policy);
+                let found =
+                    Simulation::new(population, seed(20, run)).run(&users::SHARES, &size.policy);
                 found.by_users.is_some()
             });
         }

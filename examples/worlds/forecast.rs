@@ -1,10 +1,12 @@
 //! What `shifter plan` predicts, beside whole rollouts in two worlds.
 
-use crate::canary::{Ending, canary, longest, plan};
-use crate::drive::many;
-use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
 use shifter::simulate::forecast;
+use shifter::simulate::worlds::canary::{Ending, canary, longest, plan};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::many;
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Blue's and green's share of failed requests.
 const CASES: [[f64; 2]; 4] = [[0.001, 0.001], [0.001, 0.01], [0.001, 0.05], [0.01, 0.05]];

@@ -1,8 +1,10 @@
 //! False rollbacks over rates and shares: the judge alone, a quarter of an hour at one share.
 
-use crate::drive::{Run, drive, many, steady};
-use crate::worlds::{Fault, Traffic, World};
 use crate::{Size, judge, seed, share};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{Run, drive, many, steady};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 pub(crate) const RATES: [f64; 5] = [1.0, 5.0, 50.0, 500.0, 5_000.0];
 pub(crate) const SHARES: [f64; 3] = [0.01, 0.05, 0.5];
@@ -17,7 +19,7 @@ pub(crate) const WORLDS: [World; 7] = [
     World::ClustersSticky,
 ];
 
-/// Prints it; the false rollbacks are those of [`crate::drive::End::RolledBack`].
+/// Prints it; the false rollbacks are those of [`shifter::simulate::worlds::schedule::End::RolledBack`].
 pub(crate) fn grid(size: &Size) {
     println!("### False rollbacks, green equals blue: 15 min at one share\n");
     println!(

@@ -1,11 +1,13 @@
 //! Gross harm: how soon it is found, with and without grants for what lasts, and that a pause convicts nothing.
 
-use crate::drive::{End, Run, drive, many, start, steady};
-use crate::worlds::{Fault, Traffic, World};
 use crate::{Size, delay, seed, share};
 use shifter::core::analysis::Evidence;
 use shifter::core::judge::Policy;
 use shifter::core::stats::PoolCounts;
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{End, Run, drive, many, start, steady};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 const ERRORS: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9];
 /// Requests a second and green's share: 5, 20 and 100 green requests a second.

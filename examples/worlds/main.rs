@@ -1,6 +1,6 @@
-//! Measures the judge on simulated traffic: `cargo run --release --example worlds -- [TABLE...]`.
+//! Measures the judge on simulated traffic: `cargo run --release --features worlds --example worlds -- [TABLE...]`.
 //!
-//! `equal`: false rollbacks in every world, one table; a cell ends when it is settled that they are below 1 %.
+//! What is simulated is in `src/simulate/worlds`. `equal`: false rollbacks in every world, one table; a cell ends when it is settled that they are below 1 %.
 //! Whole rollouts, by the product's plan and machine: `healthy` (green equals blue: false rollbacks), `worse`
 //! (how soon a worse green is found), `lean` (what another line for "leans worse" would change); `rollout` is
 //! the first two. The judge on a fixed schedule: `aa` (false rollbacks), `detect` (delays), `alone` (all
@@ -15,34 +15,26 @@
 
 mod answers;
 mod assignment;
-#[path = "../../tests/support/canary.rs"]
-mod canary;
 mod cold;
 mod cutover;
-#[path = "../../tests/support/drive.rs"]
-mod drive;
 mod equal;
 mod forecast;
 mod grid;
 mod gross;
-#[path = "../../tests/support/patterns.rs"]
-mod patterns;
 mod peers;
 mod rollout;
 mod routes;
 mod shared;
 mod users;
-#[path = "../../tests/support/users.rs"]
-mod users_world;
-#[path = "../../tests/support/worlds.rs"]
-mod worlds;
 
-use drive::{End, Run, alone, drive, fixed, many, steady, wilson};
 use shifter::core::analysis::Evidence;
 use shifter::core::judge::Policy;
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{End, Run, alone, drive, fixed, many, steady, wilson};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 use std::process::ExitCode;
 use std::time::Instant;
-use worlds::{Fault, Traffic, World};
 
 const SECONDS: usize = 1_800;
 const RATES: [f64; 3] = [5.0, 50.0, 500.0];

@@ -3,11 +3,13 @@
 //! As read in their code: Argo Rollouts (`failureLimit`), Flagger (`threshold`), Kayenta (Mann-Whitney on series of
 //! minutes); and the two-proportion test that people write themselves, looked at every five seconds.
 
-use crate::drive::start;
-use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, SECONDS, Size, many, seed, wilson};
 use shifter::core::judge::Verdict;
 use shifter::core::stats::Tick;
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::start;
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Seconds between two looks of Argo, Flagger and Kayenta: their documents' usual interval.
 const LOOK: usize = 60;

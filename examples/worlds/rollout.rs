@@ -1,12 +1,14 @@
 //! Tables of whole rollouts as the product makes them: default plan, machine and judge together.
 
-use crate::canary::{Ending, canary, longest, plan};
-use crate::drive::{many, wilson};
-use crate::worlds::{Fault, Traffic, World};
 use crate::{RATES, Size, seed};
 use shifter::core::judge::{Cause, Policy};
 use shifter::core::plan::Plan;
 use shifter::core::rollout::Outcome;
+use shifter::simulate::worlds::canary::{Ending, canary, longest, plan};
+use shifter::simulate::worlds::fault::Fault;
+use shifter::simulate::worlds::schedule::{many, wilson};
+use shifter::simulate::worlds::traffic::Traffic;
+use shifter::simulate::worlds::world::World;
 
 /// Where the shared incident begins.
 #[derive(Clone, Copy, PartialEq)]

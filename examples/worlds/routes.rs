@@ -3,7 +3,6 @@
 //! Requests come by a Poisson process and ask for one of many routes (Zipf); each falls on green by chance. What is
 //! simulated is counted as the proxy counts it: the whole, the twenty busiest routes of blue's past, and the rest.
 
-use crate::drive::{many, wilson};
 use crate::{RATES, Size, seed};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -11,6 +10,7 @@ use rand_distr::{Binomial, Distribution, Poisson};
 use shifter::core::judge::{Control, Judge, Policy, Verdict};
 use shifter::core::routes::{RouteCounts, RoutePast};
 use shifter::core::stats::{PoolCounts, Tick};
+use shifter::simulate::worlds::schedule::{many, wilson};
 
 /// Routes of the application.
 const ROUTES: usize = 60;

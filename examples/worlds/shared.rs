@@ -3,7 +3,6 @@
 //! Green answers as blue does, always. In the worlds with harm both are slower, or fail more, while green has a share; in
 //! the others something outside does that. Requests are simulated one by one.
 
-use crate::canary;
 use crate::peers::Peers;
 use crate::{SECONDS, Size, many, seed, wilson};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -14,6 +13,7 @@ use shifter::core::rollout::Outcome;
 use shifter::core::stats::{Histogram, History, Limits, PoolCounts, SpanStats, Tick};
 use shifter::core::switchback::Settings;
 use shifter::core::weight::Weight;
+use shifter::simulate::worlds::canary;
 
 /// What happens, to both versions alike.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,22 +1,22 @@
 //! Sticky users: false rollbacks and detection, by users and by requests.
 
-use crate::drive::{many, wilson};
-use crate::users_world::{Found, Kind, World};
 use crate::{Size, seed};
+use shifter::simulate::worlds::schedule::{many, wilson};
+use shifter::simulate::worlds::users::{Detection, Population, Simulation};
 use std::io::Write;
 
 pub(crate) const SHARES: [(u16, u64); 3] = [(5, 300), (50, 300), (95, 300)];
 
 /// How users may differ; versions are equal.
-pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
-    let plain = Kind::PLAIN;
-    let zipf = |zipf| Kind { zipf, ..plain };
-    let broken = |broken, zipf| Kind {
+pub(crate) fn populations() -> Vec<(&'static str, Population)> {
+    let plain = Population::PLAIN;
+    let zipf = |zipf| Population { zipf, ..plain };
+    let broken = |broken, zipf| Population {
         broken,
         zipf,
         ..plain
     };
-    let bot = |fails| Kind {
+    let bot = |fails| Population {
         bot: (0.3, fails),
         errors: [0.0; 2],
         ..plain
@@ -32,21 +32,21 @@ pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
         ("a bot makes 30 %, fails half", bot(0.5)),
         (
             "users stay 60 s, 5 % fail always",
-            Kind {
+            Population {
                 stay: 60.0,
                 ..broken(0.05, 1.0)
             },
         ),
         (
             "half keep no cookie, 5 % fail always",
-            Kind {
+            Population {
                 cookieless: 0.5,
                 ..broken(0.05, 1.0)
             },
         ),
         (
             "each failure is tried again 3 times",
-            Kind {
+            Population {
                 retries: 3.0,
                 errors: [0.00025; 2],
                 ..plain
@@ -68,32 +68,32 @@ pub(crate) fn users(size: &Size) {
     table(
         size,
         "users | how many",
-        kinds(),
+        populations(),
         |rate| part(size, rate),
         falsely,
     );
 }
 
-/// A row for each kind and number of users, a column for each rate, in it what its rollouts came to.
+/// A row for each population and number of users, a column for each rate, in it what its rollouts came to.
 fn table(
     size: &Size,
     head: &str,
-    kinds: impl IntoIterator<Item = (&'static str, Kind)>,
+    populations: impl IntoIterator<Item = (&'static str, Population)>,
     rollouts: impl Fn(f64) -> u64,
-    told: fn(&[Found]) -> String,
+    told: fn(&[Detection]) -> String,
 ) {
     println!("| {head} | 5 req/s | 50 req/s | 500 req/s |\n|---|---|---|---|---|");
-    let named = |(name, _): &(&str, Kind)| name.contains(&size.only);
-    for (name, kind) in kinds.into_iter().filter(named) {
+    let named = |(name, _): &(&str, Population)| name.contains(&size.only);
+    for (name, population) in populations.into_iter().filter(named) {
         for users in USERS {
             print!("| {name} | {users} |");
             for rate in RATES {
-                let kind = Kind {
+                let population = Population {
                     users,
                     rate,
-                    ..kind
+                    ..population
                 };
-                print!(" {} |", told(&cell(size, kind, rollouts(rate))));
+                print!(" {} |", told(&cell(size, population, rollouts(rate))));
                 let _ = std::io::stdout().flush();
             }
             println!();
@@ -109,13 +109,13 @@ fn part(size: &Size, rate: f64) -> u64 {
     }
 }
 
-fn cell(size: &Size, kind: Kind, rollouts: u64) -> Vec<Found> {
+fn cell(size: &Size, population: Population, rollouts: u64) -> Vec<Detection> {
     many(size.threads, rollouts, |run| {
-        World::new(kind, seed(20, run)).rollout(&SHARES, &size.policy)
+        Simulation::new(population, seed(20, run)).run(&SHARES, &size.policy)
     })
 }
 
-fn falsely(runs: &[Found]) -> String {
+fn falsely(runs: &[Detection]) -> String {
     let of = runs.len() as u64;
     let users = runs.iter().filter(|run| run.by_users.is_some()).count() as u64;
     let requests = runs.iter().filter(|run| run.by_requests.is_some()).count() as u64;
@@ -131,10 +131,10 @@ fn falsely(runs: &[Found]) -> String {
 }
 
 /// What may be wrong with green.
-fn greens() -> [(&'static str, Kind); 6] {
-    let errors = |green: f64| Kind {
+fn greens() -> [(&'static str, Population); 6] {
+    let errors = |green: f64| Population {
         errors: [0.001, green],
-        ..Kind::PLAIN
+        ..Population::PLAIN
     };
     [
         ("errors 0.1 -> 100 %", errors(1.0)),
@@ -143,16 +143,16 @@ fn greens() -> [(&'static str, Kind); 6] {
         ("errors 0.1 -> 1 %", errors(0.01)),
         (
             "p50 +20 %",
-            Kind {
+            Population {
                 slower: 1.2,
-                ..Kind::PLAIN
+                ..Population::PLAIN
             },
         ),
         (
             "p50 x2",
-            Kind {
+            Population {
                 slower: 2.0,
-                ..Kind::PLAIN
+                ..Population::PLAIN
             },
         ),
     ]
@@ -167,7 +167,7 @@ pub(crate) fn worse_users(size: &Size) {
     );
     let rollouts = |rate| if rate > 100.0 { (all / 5).max(20) } else { all };
     table(size, "green | how many users", greens(), rollouts, |runs| {
-        let by = |of: fn(&Found) -> Option<u64>| delay(runs.iter().map(of).collect());
+        let by = |of: fn(&Detection) -> Option<u64>| delay(runs.iter().map(of).collect());
         let (users, requests) = (by(|run| run.by_users), by(|run| run.by_requests));
         format!("{users} ({requests})")
     });

@@ -3,3 +3,5 @@
 pub mod bootstrap;
 pub mod forecast;
 pub mod outlook;
+#[cfg(feature = "worlds")]
+pub mod worlds;

@@ -1,43 +1,52 @@
 //! The product's own rollout on simulated traffic: plan, machine and judge, run by `core::analysis`.
 
-use super::worlds::Traffic;
-use shifter::config::Config;
-use shifter::core::analysis::{self, Course};
-use shifter::core::judge::{Cause, Policy};
-use shifter::core::plan::{Plan, Step, Strategy};
-use shifter::core::rollout::Outcome;
-use shifter::core::stats::{History, Limits, Tick};
-use shifter::core::weight::Weight;
+use crate::config::Config;
+use crate::core::analysis::{self, Course};
+use crate::core::judge::{Cause, Policy};
+use crate::core::plan::{Plan, Step, Strategy};
+use crate::core::rollout::Outcome;
+use crate::core::stats::{History, Limits, Tick};
+use crate::core::weight::Weight;
+use crate::simulate::worlds::traffic::Traffic;
 
 /// How one rollout ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Ending {
-    pub(crate) outcome: Outcome,
-    /// Seconds since green's first share.
-    pub(crate) at: u64,
+pub struct Ending {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Seconds from green's first share to the end.
+    pub at: u64,
     /// Green's requests until then.
-    pub(crate) green: u64,
+    pub green: u64,
     /// Green's share in the end, in percent.
-    pub(crate) share: u16,
+    pub share: u16,
     /// Why it failed, if it did.
-    pub(crate) cause: Option<Cause>,
+    pub cause: Option<Cause>,
     /// A share was left at its deadline, by policy and not by evidence.
-    pub(crate) silent: bool,
+    pub silent: bool,
     /// Green's failed requests until then.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// How often blue was asked whether it does better.
-    pub(crate) challenges: u32,
+    pub challenges: u32,
     /// Seconds in which blue had something back.
-    pub(crate) shared: u64,
+    pub shared: u64,
 }
 
 /// The plan of a canary whose last share leaves so many percent on blue; where it is none, blue's past alone decides.
-pub(crate) fn plan(holdback: u16) -> Plan {
+///
+/// # Panics
+///
+/// Where the configuration refuses that percentage.
+pub fn plan(holdback: u16) -> Plan {
     configured(Strategy::Canary, holdback, 0)
 }
 
 /// The plan of a blue-green rollout that keeps `holdback` percent on blue and gives it `challenge` percent back under suspicion.
-pub(crate) fn blue_green(holdback: u16, challenge: u16) -> Plan {
+///
+/// # Panics
+///
+/// Where the configuration refuses these percentages.
+pub fn blue_green(holdback: u16, challenge: u16) -> Plan {
     configured(Strategy::BlueGreen, holdback, challenge)
 }
 
@@ -50,7 +59,7 @@ fn configured(strategy: Strategy, holdback: u16, challenge: u16) -> Plan {
 }
 
 /// The most seconds that the shares of a plan may take.
-pub(crate) fn longest(plan: &Plan) -> usize {
+pub fn longest(plan: &Plan) -> usize {
     let deadline = |step: &Step| match step {
         Step::Shift { deadline, .. } => deadline.as_secs() as usize,
         _ => 0,
@@ -59,7 +68,7 @@ pub(crate) fn longest(plan: &Plan) -> usize {
 }
 
 /// Runs one rollout to its end, after ten minutes of blue alone.
-pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> Ending {
+pub fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> Ending {
     let past = traffic.blue_alone();
     let (end, trial) = Course::new(plan, &traffic.judged_by(policy), past).run(traffic);
     Ending {
@@ -79,7 +88,7 @@ pub(crate) fn canary(traffic: &mut Traffic, plan: &Plan, policy: &Policy) -> End
 
 impl analysis::World for Traffic {
     fn second(&mut self, share: Weight, limits: Option<Limits>, past: &mut History) -> Tick {
-        self.limits(limits);
+        self.set_limits(limits);
         self.second_kept(share.ratio(), past)
     }
 }

@@ -3,18 +3,18 @@
 //! Tail probabilities would not do here: which request of a pattern goes where is the question. Fast requests take
 //! 2 ms, slow ones 200 ms, each with a lognormal spread of 20 %, so no margin of latency lies between the two.
 
+use crate::core::analysis::{Evidence, Past, Share};
+use crate::core::judge::{Policy, Verdict};
+use crate::core::newcomer::Newcomers;
+use crate::core::stats::{History, Limits, PoolCounts, SpanStats, Tick};
+use crate::core::weight::{Weight, point};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp, StandardNormal};
-use shifter::core::analysis::{Evidence, Past, Share};
-use shifter::core::judge::{Policy, Verdict};
-use shifter::core::newcomer::Newcomers;
-use shifter::core::stats::{History, Limits, PoolCounts, SpanStats, Tick};
-use shifter::core::weight::{Weight, point};
 
 /// How newcomers get their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chooser {
+pub enum Chooser {
     /// As the proxy gives them.
     Shipped,
     /// By the golden ratio, as it did before: a sequence that a pattern can be in step with.
@@ -35,10 +35,12 @@ impl Chooser {
 
 /// What clients do, the same on both versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
+pub enum Pattern {
     /// Clients go round and round `period` requests, one of which is bad.
     Periodic {
+        /// Requests of a round.
         period: u64,
+        /// Clients, each with a part of the rate.
         clients: u64,
         /// A client sends its next request when the answer is there, not at a fixed pace.
         closed: bool,
@@ -46,13 +48,25 @@ pub(crate) enum Pattern {
         slow: bool,
     },
     /// Users come by chance and load a page of so many requests, six at a time; one of these fails.
-    Pages { requests: u64 },
+    Pages {
+        /// Requests of a page.
+        requests: u64,
+    },
     /// Every half minute four workers do a batch; a fifth of it fails: the first, or one of each five.
-    Batch { first: bool },
+    Batch {
+        /// Whether the first fifth fails.
+        first: bool,
+    },
     /// One client asks two services in turn, and of each one request of `period` fails. Both have a rollout.
-    TwoServices { period: u64 },
-    /// Four of five requests are of three pollers and succeed; users come by chance, and one of twenty requests fails.
-    Monitors { pollers: u64 },
+    TwoServices {
+        /// Of so many requests of each service one fails.
+        period: u64,
+    },
+    /// Four of five requests are of pollers and succeed; users come by chance, and one of twenty requests fails.
+    Monitors {
+        /// Pollers, each at a fixed pace.
+        pollers: u64,
+    },
 }
 
 /// One request, wherever it goes.
@@ -67,11 +81,15 @@ struct Request {
 
 /// One rollout at one share.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setting {
-    pub(crate) rate: f64,
-    pub(crate) share: Weight,
-    pub(crate) seconds: usize,
-    pub(crate) chooser: Chooser,
+pub struct Setting {
+    /// Requests a second.
+    pub rate: f64,
+    /// Green's share.
+    pub share: Weight,
+    /// Its length in seconds.
+    pub seconds: usize,
+    /// How newcomers get their places.
+    pub chooser: Chooser,
 }
 
 /// Draws one rollout's requests.
@@ -218,7 +236,7 @@ impl Pattern {
     }
 
     /// Whether a green that equals blue is rolled back, on any of the services.
-    pub(crate) fn goes_back(self, setting: &Setting, policy: &Policy, seed: u64) -> bool {
+    pub fn goes_back(self, setting: &Setting, policy: &Policy, seed: u64) -> bool {
         let requests = self.requests(setting.rate, setting.seconds, seed);
         (0..self.services()).any(|service| {
             let requests = || requests.iter().filter(move |one| one.service == service);

@@ -3,8 +3,10 @@
 //! FILE has the format of `tests/vectors.json`. Prints every difference and a line for each section.
 //! Exit code 0: all of it holds; 1: something differs or could not be checked; 2: FILE cannot be read.
 
-#[path = "../tests/support/vectors.rs"]
+mod blocks;
+mod processes;
 mod vectors;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -57,5 +59,33 @@ fn print(path: &str, outcome: &vectors::Outcome) -> ExitCode {
     } else {
         println!("{path} does not hold");
         ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../tests/vectors.json");
+
+    #[test]
+    fn golden_numbers_hold() {
+        let outcome = vectors::check(FILE).unwrap();
+        let differences: Vec<_> = outcome
+            .sections
+            .iter()
+            .flat_map(|section| &section.differences)
+            .collect();
+        assert!(differences.is_empty(), "{differences:#?}");
+        assert_eq!(outcome.missing, Vec::<&str>::new());
+        assert!(outcome.holds());
+    }
+
+    #[test]
+    fn a_wrong_golden_number_is_found() {
+        let text = FILE.replacen("2.995732273554", "2.995735273554", 1);
+        let outcome = vectors::check(&text).unwrap();
+        assert!(!outcome.holds());
+        assert_eq!(outcome.sections[0].differences.len(), 1);
     }
 }

@@ -1,25 +1,30 @@
-//! Puts the judges of a rollout in front of simulated traffic on a fixed schedule: one rollout, or thousands on some threads.
+//! Rollouts of simulated traffic on a fixed schedule, the judge alone: one, or thousands on some threads.
 
-use super::worlds::Traffic;
-use shifter::core::analysis::{Evidence, RecordedLine};
-use shifter::core::judge::{Control, Judge, Verdict};
-use shifter::core::stats::Limits;
-use shifter::core::weight::Weight;
+use crate::core::analysis::{Evidence, RecordedLine};
+use crate::core::judge::{Control, Judge, Verdict};
+use crate::core::stats::Limits;
+use crate::core::weight::Weight;
+use crate::simulate::worlds::traffic::Traffic;
 
 /// What a schedule wants next.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum ControlCommand {
+pub enum Decision {
     /// Nothing changes.
     Stay,
     /// Another share, from the next second on.
-    Step { weight: f64, last: bool },
+    Step {
+        /// Green's share, 0 to 1.
+        weight: f64,
+        /// Whether it is the last share of the schedule.
+        last: bool,
+    },
     /// The rollout is over.
     End(End),
 }
 
 /// How a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// Green was judged to be worse.
     RolledBack,
     /// The time was over.
@@ -28,20 +33,21 @@ pub(crate) enum End {
 
 /// How one rollout went.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Run {
-    pub(crate) end: End,
+pub struct Run {
+    /// Whether it was rolled back.
+    pub end: End,
     /// Seconds since the start.
-    pub(crate) at: u64,
+    pub at: u64,
     /// Green's requests until then.
-    pub(crate) green: u64,
+    pub green: u64,
 }
 
 /// Runs one rollout beside blue from share `first`; `schedule` sees each second's verdict and decides.
-pub(crate) fn drive(
+pub fn drive(
     traffic: &mut Traffic,
     evidence: &mut Evidence,
     first: f64,
-    mut schedule: impl FnMut(u64, &Verdict, &Judge) -> ControlCommand,
+    mut schedule: impl FnMut(u64, &Verdict, &Judge) -> Decision,
 ) -> Run {
     let (mut weight, mut green) = (first, 0);
     start(evidence, traffic, first, false);
@@ -50,15 +56,15 @@ pub(crate) fn drive(
         green += tick.green.requests;
         let (verdict, _) = evidence.second(&tick);
         match schedule(second, &verdict, evidence.judge()) {
-            ControlCommand::Stay => {}
-            ControlCommand::End(end) => {
+            Decision::Stay => {}
+            Decision::End(end) => {
                 return Run {
                     end,
                     at: second,
                     green,
                 };
             }
-            ControlCommand::Step { weight: next, last } => {
+            Decision::Step { weight: next, last } => {
                 weight = next;
                 start(evidence, traffic, next, last);
             }
@@ -78,8 +84,8 @@ fn line(weight: f64, last: bool, control: Control) -> RecordedLine {
     }
 }
 
-/// Begins a share beside blue, with limits frozen from what the traffic keeps of blue's past.
-pub(crate) fn start(evidence: &mut Evidence, traffic: &mut Traffic, weight: f64, last: bool) {
+/// Begins a share beside blue (0 to 1), with limits frozen from what the traffic keeps of blue's past.
+pub fn start(evidence: &mut Evidence, traffic: &mut Traffic, weight: f64, last: bool) {
     evidence.take(&line(weight, last, Control::Concurrent));
     let limits = traffic.freeze(evidence.judge().margins());
     if let Some(limits) = limits {
@@ -87,8 +93,8 @@ pub(crate) fn start(evidence: &mut Evidence, traffic: &mut Traffic, weight: f64,
     }
 }
 
-/// Runs one rollout with all requests on green at once, compared with blue's past.
-pub(crate) fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64) -> Run {
+/// Runs one rollout with all requests on green at once, compared with blue's past, for so many seconds.
+pub fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64) -> Run {
     let baseline = traffic.past().baseline();
     evidence.take(&line(1.0, true, Control::History(baseline)));
     if let Some(limits) = baseline.limits {
@@ -114,30 +120,30 @@ pub(crate) fn alone(traffic: &mut Traffic, evidence: &mut Evidence, seconds: u64
     }
 }
 
-/// Half the time at the first share, half at 50 %, whatever the evidence says for green.
-pub(crate) fn fixed(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> ControlCommand {
+/// The schedule of so many seconds, half at the first share, half at 50 %, whatever the evidence says for green.
+pub fn fixed(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Decision {
     move |second, verdict, _| match verdict {
-        Verdict::Fail { .. } => ControlCommand::End(End::RolledBack),
-        _ if second == seconds => ControlCommand::End(End::Undecided),
-        _ if second == seconds / 2 => ControlCommand::Step {
+        Verdict::Fail { .. } => Decision::End(End::RolledBack),
+        _ if second == seconds => Decision::End(End::Undecided),
+        _ if second == seconds / 2 => Decision::Step {
             weight: 0.5,
             last: true,
         },
-        _ => ControlCommand::Stay,
+        _ => Decision::Stay,
     }
 }
 
-/// One share until the end.
-pub(crate) fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> ControlCommand {
+/// The schedule of so many seconds at the first share.
+pub fn steady(seconds: u64) -> impl FnMut(u64, &Verdict, &Judge) -> Decision {
     move |second, verdict, _| match verdict {
-        Verdict::Fail { .. } => ControlCommand::End(End::RolledBack),
-        _ if second == seconds => ControlCommand::End(End::Undecided),
-        _ => ControlCommand::Stay,
+        Verdict::Fail { .. } => Decision::End(End::RolledBack),
+        _ if second == seconds => Decision::End(End::Undecided),
+        _ => Decision::Stay,
     }
 }
 
 /// Runs `runs` independent rollouts on some threads, in order of their number.
-pub(crate) fn many<T: Send>(threads: usize, runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
+pub fn many<T: Send>(threads: usize, runs: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let threads = threads.max(1) as u64;
     std::thread::scope(|scope| {
         let one = &one;
@@ -158,11 +164,13 @@ pub(crate) fn many<T: Send>(threads: usize, runs: u64, one: impl Fn(u64) -> T + 
 
 /// Of how many rollouts how many went back, and whether that settles the question of [`settle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) back: u64,
-    pub(crate) of: u64,
+pub struct Settled {
+    /// Rollouts that went back.
+    pub back: u64,
+    /// All rollouts.
+    pub of: u64,
     /// Below 1 %, with an error of at most one in ten thousand.
-    pub(crate) below: bool,
+    pub below: bool,
 }
 
 /// Runs rollouts until it is settled that fewer than 1 % of them go back, at most `most`.
@@ -170,7 +178,7 @@ pub(crate) struct Settled {
 /// The question is put by a likelihood ratio of 0.1 % to 1 % (Wald 1945), which may be looked at at any time: a cell in which
 /// 1 % or more go back ends early with a chance of at most 1e-4. Without a single one that takes 1,024 rollouts; each that
 /// goes back costs 253 more. Rollouts are run in blocks, so that the answer does not depend on the number of threads.
-pub(crate) fn settle(threads: usize, most: u64, back: impl Fn(u64) -> bool + Sync) -> Settled {
+pub fn settle(threads: usize, most: u64, back: impl Fn(u64) -> bool + Sync) -> Settled {
     const BLOCK: u64 = 128;
     let good = (0.999f64 / 0.99).ln();
     let bad = 0.1f64.ln();
@@ -189,8 +197,8 @@ pub(crate) fn settle(threads: usize, most: u64, back: impl Fn(u64) -> bool + Syn
     }
 }
 
-/// The 95 % interval of a share (Wilson 1927).
-pub(crate) fn wilson(hits: u64, of: u64) -> (f64, f64) {
+/// The 95 % interval of a share, `hits` of `of`, from 0 to 1 (Wilson 1927).
+pub fn wilson(hits: u64, of: u64) -> (f64, f64) {
     let (n, p, z) = (of.max(1) as f64, hits as f64 / of.max(1) as f64, 1.96f64);
     let scale = 1.0 + z * z / n;
     let middle = (p + z * z / 2.0 / n) / scale;

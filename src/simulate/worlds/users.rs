@@ -1,53 +1,54 @@
-//! A world of users: each asks in its own way, and a cookie keeps it on one version.
+//! Rollouts with users: each asks in its own way, and a cookie keeps it on one version.
 //!
 //! Every request goes through the shipped counters ([`Window`], [`Users`]) and its place through the shipped chooser.
 //! Two judges look at equal seconds: one by users, one by requests as it was before (a user's failure that follows
 //! another within ten seconds is not counted).
 
+use crate::core::class::Class;
+use crate::core::judge::{Control, Judge, Policy, Unit, Verdict};
+use crate::core::newcomer::newcomer;
+use crate::core::seat;
+use crate::core::stats::{Histogram, Limits, Tick};
+use crate::core::table::{Color, Pool, Route};
+use crate::core::time::Time;
+use crate::core::users::Caller;
+use crate::core::weight::{Weight, salted};
+use crate::store::users::Users;
+use crate::store::window::{Cursor, Window};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Exp1, Poisson, StandardNormal};
-use shifter::core::class::Class;
-use shifter::core::judge::{Control, Judge, Policy, Unit, Verdict};
-use shifter::core::newcomer::newcomer;
-use shifter::core::seat;
-use shifter::core::stats::{Histogram, Limits, Tick};
-use shifter::core::table::{Color, Pool, Route};
-use shifter::core::time::Time;
-use shifter::core::users::Caller;
-use shifter::core::weight::{Weight, salted};
-use shifter::store::users::Users;
-use shifter::store::window::{Cursor, Window};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Who the users are and how they behave.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    pub(crate) users: usize,
+pub struct Population {
+    /// Users at any one time.
+    pub users: usize,
     /// Requests a second of all users together.
-    pub(crate) rate: f64,
+    pub rate: f64,
     /// Exponent of Zipf's law: the activity of the k-th user is `k^-zipf`.
-    pub(crate) zipf: f64,
-    /// Share of users whose requests fail always, whatever the version.
-    pub(crate) broken: f64,
-    /// The bot's share of all requests, and how many of its requests fail.
-    pub(crate) bot: (f64, f64),
+    pub zipf: f64,
+    /// Share of users whose requests fail always, whatever the version, 0 to 1.
+    pub broken: f64,
+    /// The bot's share of all requests, and the share of these that fail, 0 to 1.
+    pub bot: (f64, f64),
     /// Mean seconds after which a user leaves and a new one comes; 0 for never.
-    pub(crate) stay: f64,
-    /// Share of users that keep no cookie.
-    pub(crate) cookieless: f64,
+    pub stay: f64,
+    /// Share of users that keep no cookie, 0 to 1.
+    pub cookieless: f64,
     /// Mean number of retries of a client whose request failed.
-    pub(crate) retries: f64,
-    /// Share of all other requests that fail on blue, and on green.
-    pub(crate) errors: [f64; 2],
-    /// Factor on green's times.
-    pub(crate) slower: f64,
+    pub retries: f64,
+    /// Share of all other requests that fail on blue, and on green, 0 to 1.
+    pub errors: [f64; 2],
+    /// Factor on green's latencies.
+    pub slower: f64,
 }
 
-impl Kind {
+impl Population {
     /// Users without faults of their own, on equal versions.
-    pub(crate) const PLAIN: Kind = Kind {
+    pub const PLAIN: Population = Population {
         users: 1_000,
         rate: 50.0,
         zipf: 1.0,
@@ -74,14 +75,16 @@ struct User {
 
 /// When each judge took green for worse, in seconds; none where it did not.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) by_users: Option<u64>,
-    pub(crate) by_requests: Option<u64>,
+pub struct Detection {
+    /// The judge by users.
+    pub by_users: Option<u64>,
+    /// The judge by requests.
+    pub by_requests: Option<u64>,
 }
 
 /// One rollout.
-pub(crate) struct World {
-    kind: Kind,
+pub struct Simulation {
+    population: Population,
     rng: Xoshiro256PlusPlus,
     users: Vec<User>,
     /// Sums of the activities up to each user, the last being 1.
@@ -100,22 +103,23 @@ const SPREAD: f64 = 0.5;
 /// How much users differ: standard deviation of the logarithm of their times.
 const HEAVY: f64 = 0.3;
 
-impl World {
-    pub(crate) fn new(kind: Kind, seed: u64) -> World {
+impl Simulation {
+    /// A rollout from this seed.
+    pub fn new(population: Population, seed: u64) -> Simulation {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let mut sum = 0.0;
-        let mut activity: Vec<f64> = (1..=kind.users)
+        let mut activity: Vec<f64> = (1..=population.users)
             .map(|rank| {
-                sum += (rank as f64).powf(-kind.zipf);
+                sum += (rank as f64).powf(-population.zipf);
                 sum
             })
             .collect();
         activity
             .iter_mut()
-            .for_each(|part| *part *= (1.0 - kind.bot.0) / sum);
+            .for_each(|part| *part *= (1.0 - population.bot.0) / sum);
         let salt = rng.random();
-        let mut world = World {
-            kind,
+        let mut simulation = Simulation {
+            population,
             rng,
             users: vec![],
             activity,
@@ -126,26 +130,28 @@ impl World {
             second: 0,
         };
         // Who was there before this release has a cookie of an earlier one.
-        for _ in 0..=kind.users {
-            let mut user = world.comes();
-            user.seat = user.keeps.then(|| world.rng.random_range(0..Weight::FULL));
-            world.users.push(user);
+        for _ in 0..=population.users {
+            let mut user = simulation.comes();
+            user.seat = user
+                .keeps
+                .then(|| simulation.rng.random_range(0..Weight::FULL));
+            simulation.users.push(user);
         }
-        let bot = &mut world.users[kind.users];
+        let bot = &mut simulation.users[population.users];
         (bot.broken, bot.until) = (false, f64::INFINITY);
-        world
+        simulation
     }
 
     fn comes(&mut self) -> User {
-        let kind = self.kind;
+        let population = self.population;
         let z: f64 = StandardNormal.sample(&mut self.rng);
         let life: f64 = Exp1.sample(&mut self.rng);
         User {
             seat: None,
-            broken: self.rng.random::<f64>() < kind.broken,
-            keeps: self.rng.random::<f64>() >= kind.cookieless,
+            broken: self.rng.random::<f64>() < population.broken,
+            keeps: self.rng.random::<f64>() >= population.cookieless,
             heavy: HEAVY * z,
-            until: match kind.stay {
+            until: match population.stay {
                 0.0 => f64::INFINITY,
                 stay => self.second as f64 + stay * life,
             },
@@ -159,16 +165,16 @@ impl World {
 
     /// The time of one request in microseconds, and whether it fails, on this version.
     fn request(&mut self, who: usize, color: Color) -> (u64, bool) {
-        let (kind, user) = (self.kind, self.users[who]);
+        let (population, user) = (self.population, self.users[who]);
         let chance = match color {
-            _ if who == kind.users => kind.bot.1.max(kind.errors[color.index()]),
+            _ if who == population.users => population.bot.1.max(population.errors[color.index()]),
             _ if user.broken => 1.0,
-            color => kind.errors[color.index()],
+            color => population.errors[color.index()],
         };
         let failed = self.rng.random::<f64>() < chance;
         let z: f64 = StandardNormal.sample(&mut self.rng);
         let slower = if color == Color::Green {
-            kind.slower
+            population.slower
         } else {
             1.0
         };
@@ -179,7 +185,7 @@ impl World {
     /// All requests of this second; the requests and failures that the old rule would not count come back.
     fn second(&mut self, window: &Window, weight: Weight) -> [u64; 2] {
         let arrived =
-            Poisson::new(self.kind.rate).map_or(0, |all| all.sample(&mut self.rng) as u64);
+            Poisson::new(self.population.rate).map_or(0, |all| all.sample(&mut self.rng) as u64);
         let mut who: Vec<usize> = (0..arrived).map(|_| self.someone()).collect();
         who.append(&mut self.retries[self.second as usize]);
         let (start, mut repeats) = (Time(1_000 * self.second + 1), [0; 2]);
@@ -236,7 +242,7 @@ impl World {
     }
 
     fn retry(&mut self, who: usize) {
-        let again = self.kind.retries / (1.0 + self.kind.retries);
+        let again = self.population.retries / (1.0 + self.population.retries);
         if self.rng.random::<f64>() < again {
             let wait: f64 = Exp1.sample(&mut self.rng);
             let at = self.second as usize + 1 + wait as usize;
@@ -260,8 +266,12 @@ impl World {
         Limits::freeze(&past, fail, pass)
     }
 
-    /// One rollout: so many seconds at each share in percent, whatever the evidence says for green.
-    pub(crate) fn rollout(mut self, shares: &[(u16, u64)], policy: &Policy) -> Found {
+    /// Runs it: so many seconds at each share in percent, whatever the evidence says for green.
+    ///
+    /// # Panics
+    ///
+    /// After 4,000 seconds: retries are kept for no more.
+    pub fn run(mut self, shares: &[(u16, u64)], policy: &Policy) -> Detection {
         let unit = |unit| Policy {
             unit,
             ..policy.clone()
@@ -300,7 +310,7 @@ impl World {
                 }
             }
         }
-        Found {
+        Detection {
             by_users: found[0],
             by_requests: found[1],
         }
