@@ -45,19 +45,12 @@ fn live(more: &str) -> RoutingSnapshot {
         .services
         .iter()
         .map(|service| Route {
-            service: service.name.clone(),
             rollout: 1,
-            blue: service.blue.pool(),
             green: service.green.as_ref().map(|green| green.pool()),
             weight: Weight::percent(5).expect("a weight"),
-            ramp: None,
             salt: 7,
             epoch: 1,
-            limits: None,
-            ceilings: Default::default(),
-            withheld: false,
-            baseline: None,
-            mark: 1,
+            ..Route::at_rest(&service.name, service.blue.pool())
         })
         .collect();
     board.publish(Table { version: 0, routes }, None, Clock::now());

@@ -39,3 +39,58 @@ pub(in crate::control) fn take(
     };
     event.map_or_else(Effects::default, Effects::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{CONTAINERS, Fixture};
+    use crate::core::source::Reading;
+    use crate::core::table::Color;
+
+    #[test]
+    fn each_result_leads_to_its_event_and_its_line() {
+        let why = || "no such image".to_owned();
+        let lost = Event::Lost {
+            color: Color::Green,
+            what: why(),
+        };
+        let warmed = TaskResult::Warmed { text: why() };
+        let smoked = TaskResult::Smoked {
+            result: Err(why()),
+            text: why(),
+        };
+        let stale = TaskResult::Measured {
+            mark: u64::MAX,
+            source: 0,
+            reading: Reading::Good,
+        };
+        for (n, (result, lines, events)) in [
+            (warmed, 1, vec![Event::Warmed]),
+            (smoked, 1, vec![Event::Smoked(Err(why()))]),
+            (TaskResult::Hooked(Ok(())), 0, vec![Event::Hooked(Ok(()))]),
+            (TaskResult::Raised(Ok(())), 0, vec![]),
+            (TaskResult::Raised(Err(why())), 0, vec![lost]),
+            (TaskResult::Copied(Ok(())), 0, vec![]),
+            (
+                TaskResult::Copied(Err(why())),
+                0,
+                vec![Event::BaselineLost(why())],
+            ),
+            (stale, 0, vec![]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut fixture = Fixture::starting(CONTAINERS);
+            let effects = take(&mut fixture.state, result, [0; 2], Time(0));
+            assert_eq!(effects.entries.len(), lines, "case {n}");
+            assert!(
+                effects
+                    .entries
+                    .iter()
+                    .all(|one| one.kind == NoteKind::Check)
+            );
+            assert_eq!(effects.events, events, "case {n}");
+        }
+    }
+}

@@ -134,6 +134,25 @@ pub struct Route {
 }
 
 impl Route {
+    /// The entry of a service without a rollout: blue serves.
+    pub fn at_rest(service: &str, blue: Pool) -> Route {
+        Route {
+            service: service.to_owned(),
+            rollout: 0,
+            blue,
+            green: None,
+            baseline: None,
+            weight: Weight::NONE,
+            ramp: None,
+            salt: 0,
+            epoch: 0,
+            limits: None,
+            ceilings: Ceilings::default(),
+            withheld: false,
+            mark: 1,
+        }
+    }
+
     /// Green's share of new requests now.
     pub fn share(&self, now: Time) -> Weight {
         self.ramp

@@ -379,19 +379,8 @@ mod tests {
             }],
         };
         let route = Route {
-            service: "app".to_owned(),
-            rollout: 0,
-            blue: pool("127.0.0.1:1"),
             green: green.then(|| pool("127.0.0.1:2")),
-            weight: Weight::NONE,
-            ramp: None,
-            salt: 0,
-            epoch: 0,
-            limits: None,
-            ceilings: Default::default(),
-            withheld: false,
-            baseline: None,
-            mark: 1,
+            ..Route::at_rest("app", pool("127.0.0.1:1"))
         };
         Table {
             version: 0,

@@ -114,19 +114,10 @@ mod tests {
 
     fn window(percent: u16) -> Window {
         let route = Route {
-            service: "app".to_owned(),
             rollout: 1,
-            blue: Pool::default(),
-            green: None,
             weight: Weight::percent(percent).unwrap(),
-            ramp: None,
-            withheld: false,
-            baseline: None,
             salt: 7,
-            epoch: 0,
-            limits: None,
-            ceilings: [None; 3],
-            mark: 1,
+            ..Route::at_rest("app", Pool::default())
         };
         let users = Users::under(&route, None);
         Window::new(1, None, [None; 3], Time(0)).of(users)

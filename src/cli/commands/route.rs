@@ -214,21 +214,7 @@ fn publish(
 
 /// A service without a rollout: blue serves.
 fn at_rest(service: &Spec) -> Route {
-    Route {
-        service: service.name.clone(),
-        rollout: 0,
-        blue: service.blue.pool(),
-        green: None,
-        weight: Weight::NONE,
-        ramp: None,
-        salt: 0,
-        epoch: 0,
-        limits: None,
-        ceilings: Default::default(),
-        withheld: false,
-        baseline: None,
-        mark: 1,
-    }
+    Route::at_rest(&service.name, service.blue.pool())
 }
 
 fn explain(live: &RoutingSnapshot, config: &Config, request: &RequestHeader, told: &mut Explained) {

@@ -73,3 +73,77 @@ pub(in crate::control) fn found(new: &Config, old: &Config) -> Vec<(String, Entr
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{running, texts};
+
+    /// A container that describes a service by its labels.
+    fn labelled(service: &str, port: &str) -> Container {
+        let mut one = running(service);
+        let host = format!("{service}.test");
+        for (key, value) in [
+            ("shifter.service", service),
+            ("shifter.hosts", host.as_str()),
+            ("shifter.port", port),
+        ] {
+            one.labels.insert(key.to_owned(), value.to_owned());
+        }
+        one
+    }
+
+    fn file() -> Config {
+        let text = "[docker]\ndiscovery = true\n[service.app]\nhosts = [\"app.test\"]\nblue = \"127.0.0.1:1\"\n";
+        Config::parse("t.toml", text).expect("a configuration")
+    }
+
+    fn names(config: &Config) -> Vec<&str> {
+        config
+            .services
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn services_come_by_their_labels_and_stay_until_a_reload() {
+        let (file, mut all) = (file(), DiscoveredServices::default());
+        let (new, told) = all.take(&[labelled("api", "80")], &file, |_| false);
+        assert_eq!((names(&new), texts(&told)), (vec!["app", "api"], vec![]));
+        let lines = found(&new, &file);
+        assert_eq!(lines[0].0, "api");
+        assert_eq!(
+            lines[0].1.text,
+            "found by the labels of its containers, for api.test"
+        );
+        assert_eq!(found(&new, &new), []);
+        let (still, _) = all.take(&[], &file, |_| false);
+        assert_eq!(names(&still), ["app", "api"]);
+        assert_eq!(all.still(&file, |_| true).len(), 1);
+        assert_eq!(all.still(&file, |_| false), []);
+        all.keep(vec![]);
+        let (gone, _) = all.take(&[], &file, |_| false);
+        assert_eq!(names(&gone), ["app"]);
+    }
+
+    #[test]
+    fn a_busy_service_keeps_its_settings() {
+        let (file, mut all) = (file(), DiscoveredServices::default());
+        let (first, _) = all.take(&[labelled("api", "80")], &file, |_| false);
+        let (busy, _) = all.take(&[labelled("api", "81")], &file, |name| name == "api");
+        assert_eq!(busy.services, first.services);
+        let (free, _) = all.take(&[labelled("api", "81")], &file, |_| false);
+        assert_ne!(free.services, first.services);
+    }
+
+    #[test]
+    fn a_problem_of_labels_is_told_once() {
+        let (file, mut all) = (file(), DiscoveredServices::default());
+        let bad = [labelled("api", "eighty")];
+        let (new, told) = all.take(&bad, &file, |_| false);
+        assert_eq!((names(&new), told.len()), (vec!["app"], 1));
+        assert_eq!(told[0].kind, NoteKind::Trouble);
+        assert_eq!(all.take(&bad, &file, |_| false).1, []);
+    }
+}

@@ -223,3 +223,76 @@ fn of_addresses(
         plan,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Access;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, running};
+
+    fn refused(fixture: &Fixture, lost: Option<&str>, image: Option<&str>) -> Option<String> {
+        let plan = fixture.state.plan(None);
+        let found = inputs(&fixture.state, lost, &fixture.context, plan, image);
+        found.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_rollout_that_cannot_begin_is_refused_with_a_remedy() {
+        let addresses = Fixture::at_rest(ADDRESSES);
+        assert_eq!(
+            refused(&addresses, Some("no engine"), None),
+            None,
+            "asks no engine"
+        );
+        let lone = Fixture::at_rest("[service.app]\nblue = \"127.0.0.1:1\"\n");
+        let mut seen = Fixture::at_rest(CONTAINERS);
+        seen.state.docker.containers[0] = Some(vec![running("one")]);
+        let mut barred = Fixture::at_rest(CONTAINERS);
+        barred.state.docker.containers[0] = Some(vec![running("one")]);
+        barred.context.access = Access::Discover;
+        let unseen = Fixture::at_rest(CONTAINERS);
+        for (fixture, lost, image, words) in [
+            (&addresses, None, Some("app:2"), "has addresses as blue"),
+            (&lone, None, None, "has no green: add `green"),
+            (
+                &seen,
+                Some("it is silent"),
+                Some("app:2"),
+                "it is silent. Nothing was changed",
+            ),
+            (&unseen, None, Some("app:2"), "have not been seen yet"),
+            (&seen, None, None, "name the new version's image"),
+            (&seen, None, Some("no image"), "--image is \"no image\""),
+            (
+                &barred,
+                None,
+                Some("app:2"),
+                "shifter may not make containers",
+            ),
+        ] {
+            let told = refused(fixture, lost, image).unwrap_or_default();
+            assert!(told.contains(words), "{words}: {told:?}");
+        }
+        assert_eq!(refused(&seen, None, Some("app:2")), None);
+    }
+
+    #[test]
+    fn a_first_version_is_not_compared_and_others_get_as_many_members_as_blue() {
+        let members = |containers: Vec<_>| {
+            let mut fixture = Fixture::at_rest(CONTAINERS);
+            fixture.state.docker.containers[0] = Some(containers);
+            let plan = fixture.state.plan(None);
+            let found = inputs(&fixture.state, None, &fixture.context, plan, Some("app:2"));
+            let found = found.unwrap_or_else(|error| panic!("{error}"));
+            let shifts = found
+                .plan
+                .steps
+                .iter()
+                .any(|step| step.to_string().starts_with("shift"));
+            (found.members, shifts)
+        };
+        assert_eq!(members(vec![]), (1, false));
+        assert_eq!(members(vec![running("a")]), (1, true));
+        assert_eq!(members(vec![running("a"), running("b")]), (2, true));
+    }
+}

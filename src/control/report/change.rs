@@ -67,3 +67,65 @@ impl Change {
         change
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{ADDRESSES, Fixture, texts};
+    use crate::core::time::Time;
+    use NoteKind::{Health, State, Verdict};
+
+    /// The change by one event on a rollout in its first share, after the events `first`.
+    fn change(first: &[Event], event: &Event) -> Change {
+        let mut fixture = Fixture::shifting(ADDRESSES, Time(0));
+        for event in first {
+            fixture.drive(event.clone(), Time(1));
+        }
+        let rollout = |fixture: &Fixture| {
+            let run = fixture.state.run.as_ref().expect("a rollout");
+            run.trial.rollout().clone()
+        };
+        let before = rollout(&fixture);
+        fixture.drive(event.clone(), Time(1));
+        Change::of(&before, &rollout(&fixture), None, Cause::of(event))
+    }
+
+    fn lost(color: Color) -> Event {
+        let what = format!("{color} is gone");
+        Event::Lost { color, what }
+    }
+
+    #[test]
+    fn what_is_told_and_kept_depends_on_who_took_green_off() {
+        let back = Event::Back(Color::Blue);
+        let abort = Event::Abort("enough".to_owned());
+        for (first, event, kinds, last_words, evidence) in [
+            (vec![], lost(Color::Green), vec![Verdict], true, true),
+            (vec![], abort.clone(), vec![Verdict], false, true),
+            (vec![abort.clone()], abort, vec![], false, false),
+            (vec![], lost(Color::Blue), vec![Health], false, false),
+            (vec![lost(Color::Blue)], back, vec![State], false, false),
+            (vec![], Event::Tick, vec![], false, false),
+        ] {
+            let change = change(&first, &event);
+            let told: Vec<_> = change.entries.iter().map(|entry| entry.kind).collect();
+            assert_eq!(told, kinds, "{event:?}");
+            assert_eq!(
+                (change.last_words, change.evidence),
+                (last_words, evidence),
+                "{event:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_loss_of_blue_is_told_with_its_reason() {
+        let change = change(&[], &lost(Color::Blue));
+        let told = "DEGRADED: blue is gone; whatever answers serves, and nothing advances";
+        assert_eq!(texts(&change.entries), [told]);
+        let cause = Cause::of(&lost(Color::Green));
+        assert_eq!((cause.blue_lost, cause.baseline_lost), (None, None));
+        let cause = Cause::of(&Event::BaselineLost("slow".to_owned()));
+        assert_eq!(cause.baseline_lost.as_deref(), Some("slow"));
+    }
+}

@@ -339,3 +339,121 @@ fn ended(color: Color, containers: &[Container]) -> String {
         None => format!("{color} has no container"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{CONTAINERS, Fixture, container, running, texts};
+    use crate::core::time::Time;
+    use serde_json::json;
+
+    /// Takes these containers as the pool's, as the engine would name them.
+    fn take(fixture: &mut Fixture, color: Color, containers: Vec<Container>) -> Settled {
+        let targets = fixture.state.watch_targets(&fixture.context);
+        let target = targets.into_iter().find(|target| target.color == color);
+        let found = Found {
+            want: target.expect("a target"),
+            containers,
+            began: std::time::Instant::now(),
+        };
+        let place = fixture.state.place_of(&fixture.context, &found);
+        fixture
+            .state
+            .take_containers(&place.expect("a place"), found)
+    }
+
+    fn exited(id: &str) -> Container {
+        container(
+            id,
+            json!({ "Running": false, "ExitCode": 1, "StartedAt": "now" }),
+        )
+    }
+
+    #[test]
+    fn blue_without_a_rollout_falls_and_comes_back() {
+        let mut fixture = Fixture::at_rest(CONTAINERS);
+        let settled = take(&mut fixture, Color::Blue, vec![running("one")]);
+        assert_eq!((settled.changed, settled.entries.len()), (true, 0));
+        let settled = take(&mut fixture, Color::Blue, vec![running("one")]);
+        assert_eq!(settled, Settled::default(), "nothing new");
+        let settled = take(&mut fixture, Color::Blue, vec![exited("one")]);
+        assert!(settled.changed && texts(&settled.entries)[0].starts_with("blue's container one"));
+        let settled = take(&mut fixture, Color::Blue, vec![exited("one")]);
+        assert_eq!(settled, Settled::default(), "told once");
+        let settled = take(&mut fixture, Color::Blue, vec![running("one")]);
+        assert_eq!(texts(&settled.entries), ["a container of it runs again"]);
+    }
+
+    #[test]
+    fn what_is_remembered_of_blue_is_recorded_once_and_not_in_a_rollout() {
+        let mut fixture = Fixture::at_rest(CONTAINERS);
+        assert!(!fixture.state.remember(), "nothing was seen");
+        take(&mut fixture, Color::Blue, vec![running("one")]);
+        assert!(fixture.state.remember());
+        assert!(!fixture.state.remember());
+        let mut rolling = Fixture::shifting(CONTAINERS, Time(0));
+        take(&mut rolling, Color::Blue, vec![running("one")]);
+        assert!(!rolling.state.remember());
+    }
+
+    #[test]
+    fn the_state_machine_is_blind_while_the_engine_or_a_pool_is_not_seen() {
+        let mut fixture = Fixture::starting(CONTAINERS);
+        let blindness = |fixture: &Fixture, lost| fixture.state.blindness(&fixture.context, lost);
+        assert_eq!(
+            blindness(&fixture, false),
+            None,
+            "green is still to be made"
+        );
+        assert_eq!(blindness(&fixture, true), Some(Event::Blind(true)));
+        fixture.drive(Event::Ready, Time(0));
+        assert_eq!(blindness(&fixture, false), Some(Event::Blind(true)));
+        take(&mut fixture, Color::Blue, vec![running("one")]);
+        assert_eq!(blindness(&fixture, false), None);
+        fixture.drive(Event::Blind(true), Time(1));
+        assert_eq!(blindness(&fixture, true), None, "it knows");
+        assert_eq!(blindness(&fixture, false), Some(Event::Blind(false)));
+    }
+
+    #[test]
+    fn a_green_of_which_a_container_fell_has_fallen() {
+        let place = |fixture: &Fixture| {
+            let [blue, _] = fixture.state.places(&fixture.context).expect("places");
+            blue.expect("a place")
+        };
+        let mut fixture = Fixture::shifting(CONTAINERS, Time(0));
+        let before = [running("a"), running("b")];
+        let restarted = container("b", json!({ "Running": true, "StartedAt": "later" }));
+        let ill =
+            json!({ "Running": true, "StartedAt": "now", "Health": { "Status": "unhealthy" } });
+        for (now, words) in [
+            (vec![running("a"), running("b")], None),
+            (vec![running("a")], Some("green's container b was removed")),
+            (
+                vec![running("a"), restarted],
+                Some("green's container b was restarted"),
+            ),
+            (
+                vec![running("a"), exited("b")],
+                Some("green's container b exited"),
+            ),
+            (
+                vec![running("a"), container("b", ill)],
+                Some("green's container b"),
+            ),
+        ] {
+            fixture.state.run.as_mut().expect("a rollout").ready = true;
+            fixture.state.docker.containers[1] = Some(before.to_vec());
+            let fallen = fixture.state.fall(Color::Green, &place(&fixture), &now);
+            match words {
+                None => assert_eq!(fallen, None),
+                Some(words) => assert!(
+                    fallen
+                        .as_deref()
+                        .is_some_and(|told| told.starts_with(words)),
+                    "{fallen:?}"
+                ),
+            }
+        }
+    }
+}

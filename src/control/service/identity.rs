@@ -60,3 +60,42 @@ pub(in crate::control) fn words(what: &str) -> String {
         "{what} refused connections while Docker is silent: its address may be another container's by now, and nothing new is sent there until Docker answers"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::service::fixture::{ADDRESSES, CONTAINERS, Fixture, texts};
+
+    #[test]
+    fn an_address_that_refuses_while_the_engine_is_silent_is_told_once() {
+        let mut fixture = Fixture::shifting(CONTAINERS, Time(0));
+        let published = fixture.published();
+        let green = published.pools[1][0].clone();
+        let state = &mut fixture.state;
+        assert_eq!(doubt(state, &published, Time(1)), [], "it refuses nothing");
+        green.identify(|identity| identity.refused(Time(2)));
+        let told = doubt(state, &published, Time(3));
+        assert_eq!(told.len(), 1);
+        assert!(texts(&told)[0].starts_with("green's container 10.0.0.3:80 refused"));
+        assert_eq!(doubt(state, &published, Time(4)), []);
+        // Blue was seen: that says nothing about green.
+        trust(state, &published, Color::Blue);
+        assert!(green.doubted());
+        trust(state, &published, Color::Green);
+        assert!(!green.doubted());
+        assert_eq!(doubt(state, &published, Time(5)), []);
+        green.identify(|identity| identity.refused(Time(6)));
+        assert_eq!(doubt(state, &published, Time(7)).len(), 1, "told again");
+    }
+
+    #[test]
+    fn configured_addresses_are_never_doubted() {
+        let mut fixture = Fixture::shifting(ADDRESSES, Time(0));
+        let published = fixture.published();
+        let blue = &published.pools[0][0];
+        assert_eq!(doubt(&mut fixture.state, &published, Time(1)), []);
+        blue.identify(|identity| identity.refused(Time(2)));
+        assert_eq!(doubt(&mut fixture.state, &published, Time(3)), []);
+        assert!(!blue.doubted());
+    }
+}

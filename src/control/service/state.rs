@@ -103,19 +103,8 @@ impl ServiceState {
             None => static_pools::pools(&settings, &saved.running).0,
         };
         let route = Route {
-            service: settings.name.clone(),
-            rollout: 0,
-            blue,
-            green: None,
-            weight: Weight::NONE,
-            ramp: None,
-            salt: 0,
             epoch: saved.epoch,
-            limits: None,
-            ceilings: Default::default(),
-            withheld: false,
-            baseline: None,
-            mark: 1,
+            ..Route::at_rest(&settings.name, blue)
         };
         ServiceState {
             settings,
