@@ -198,6 +198,26 @@ fn a_damaged_file_is_put_aside_and_the_copy_takes_its_place() {
     assert!(must_be_safe(folder.path(), "copy"));
 }
 
+/// A file that lost everything is no reason to forget what was promoted.
+#[test]
+fn an_empty_file_is_replaced_by_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    at_five_percent(folder.path());
+    let (journal, opened) = Journal::open(folder.path()).unwrap();
+    assert!(!opened.from_copy);
+    journal.keep_copy().unwrap();
+    drop(journal);
+    for extra in ["", "-wal", "-shm"] {
+        let file = folder.path().join(format!("state.db{extra}"));
+        if file.exists() {
+            fs::write(file, "").unwrap();
+        }
+    }
+    let (_, opened) = Journal::open(folder.path()).unwrap();
+    assert_eq!((opened.from_copy, opened.put_aside), (true, None));
+    assert!(must_be_safe(folder.path(), "copy"));
+}
+
 /// A write lock of another program (a backup) says nothing about the file: it stays, and what was promoted serves.
 #[test]
 fn a_journal_that_is_only_locked_stays_where_it_is() {
@@ -232,7 +252,8 @@ fn a_journal_that_is_only_locked_stays_where_it_is() {
         names()
     );
 
-    let stand_in = Journal::that_records_nothing(&error).unwrap();
+    let (stand_in, known) = Journal::that_records_nothing(&error).unwrap();
+    assert!(known);
     assert_eq!(stand_in.service("api").unwrap(), Some(promoted.clone()));
     assert_eq!(
         stand_in.unfinished("api").unwrap(),

@@ -77,13 +77,22 @@ impl State {
         let (journal, opened) = Journal::open(&config.state).or_else(|error| {
             // Users come first: the last promoted version serves, and no rollout begins.
             match Journal::that_records_nothing(&error) {
-                Some(journal) => {
-                    findings.push(format!("{error}. Until then traffic goes where it went before, and no rollout begins or goes on"));
+                Some((journal, known)) => {
+                    let serves = match known {
+                        true => "traffic goes where it went before",
+                        false => "the blue of the configuration serves, for what was promoted cannot be read",
+                    };
+                    findings.push(format!("{error}. Until then {serves}, and no rollout begins or goes on"));
                     Ok((journal, Opened::default()))
                 }
                 None => Err(error),
             }
         })?;
+        if opened.from_copy && opened.put_aside.is_none() {
+            findings.push(
+                "the state was empty; the copy of the last good generation is in use".to_owned(),
+            );
+        }
         if let Some(aside) = &opened.put_aside {
             let instead = if opened.from_copy {
                 "the copy of the last good generation is in use"

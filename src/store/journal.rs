@@ -95,10 +95,16 @@ impl Journal {
     pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
         let path = folder.join("state.db");
         let mut opened = Opened::default();
-        if path.exists() && soundness::of(&path)? == Soundness::Damaged {
-            opened.put_aside = Some(damage::put_aside(&path)?);
+        if path.exists() {
+            let found = soundness::of(&path)?;
+            if found == Soundness::Damaged {
+                opened.put_aside = Some(damage::put_aside(&path)?);
+            }
             let copy = damage::copy_of(&path);
-            if copy.exists() && soundness::of(&copy)? == Soundness::Sound {
+            if found != Soundness::Sound
+                && copy.exists()
+                && soundness::of(&copy)? == Soundness::Sound
+            {
                 damage::restore(&copy, &path)?;
                 opened.from_copy = true;
             }
@@ -142,20 +148,22 @@ impl Journal {
         })
     }
 
-    /// A journal that records nothing, for a file that is [`JournalError::Unavailable`]: the last promoted version can
-    /// be read where the file can be, and goes on serving. A rollout that was under way is not resumed. `None` for any
-    /// other error.
-    pub fn that_records_nothing(why: &JournalError) -> Option<Journal> {
+    /// A journal that records nothing, for a file that is [`JournalError::Unavailable`], and whether the last promoted
+    /// versions are known: from the file, else from its copy. They go on serving; a rollout that was under way is not
+    /// resumed. `None` for any other error.
+    pub fn that_records_nothing(why: &JournalError) -> Option<(Journal, bool)> {
         let JournalError::Unavailable { path, why, remedy } = why else {
             return None;
         };
         let mut journal = Journal::in_memory().ok()?;
-        if let Some((_folder, known)) = soundness::snapshot(path) {
+        let kept =
+            soundness::snapshot(path).or_else(|| soundness::snapshot(&damage::copy_of(path)));
+        if let Some((_folder, kept)) = &kept {
             // A row that cannot be read counts as absent.
-            let _ = copy_services(&known, &journal.db);
+            let _ = copy_services(kept, &journal.db);
         }
         journal.refused = Some((path.clone(), why.clone(), *remedy));
-        Some(journal)
+        Some((journal, kept.is_some()))
     }
 
     /// # Errors

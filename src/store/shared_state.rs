@@ -368,7 +368,6 @@ impl Publishing {
 mod tests {
     use super::*;
     use crate::core::table::Backend;
-    use crate::core::weight::Weight;
 
     fn table(green: bool) -> Table {
         let pool = |addr: &str| Pool {

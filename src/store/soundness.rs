@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) enum Soundness {
     /// The content can be trusted.
     Sound,
+    /// A database without a table: a journal that was never begun, or a file that lost everything.
+    Empty,
     /// The content cannot be trusted: it is no database, or incomplete.
     Damaged,
 }
@@ -29,8 +31,7 @@ pub(super) enum Soundness {
 /// [`JournalError::Unavailable`] when it cannot be checked now.
 pub(super) fn of(path: &Path) -> Result<Soundness, JournalError> {
     match check(path) {
-        Ok(true) => Ok(Soundness::Sound),
-        Ok(false) => Ok(Soundness::Damaged),
+        Ok(soundness) => Ok(soundness),
         Err(error) => match remedy(path, &error) {
             Some(remedy) => Err(unavailable(path, &error, remedy)),
             None => Ok(Soundness::Damaged),
@@ -85,7 +86,7 @@ fn shared_or_alone(
     }
 }
 
-fn check(path: &Path) -> rusqlite::Result<bool> {
+fn check(path: &Path) -> rusqlite::Result<Soundness> {
     // A flipped byte can make a writable file look "read-only".
     let db = shared_or_alone(path, |db| db.execute_batch("BEGIN IMMEDIATE; ROLLBACK"))?;
     let answer: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -95,8 +96,13 @@ fn check(path: &Path) -> rusqlite::Result<bool> {
         |row| row.get(0),
     )?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    // An empty file is a journal that was never begun; one with some of our tables is damaged.
-    Ok(answer == "ok" && (tables == 4 || (tables == 0 && version == 0) || version > FORMAT))
+    Ok(match tables {
+        _ if answer != "ok" => Soundness::Damaged,
+        _ if tables == 4 || version > FORMAT => Soundness::Sound,
+        0 if version == 0 => Soundness::Empty,
+        // Some of the tables are missing.
+        _ => Soundness::Damaged,
+    })
 }
 
 fn code(error: &Error) -> Option<ErrorCode> {
@@ -143,7 +149,7 @@ pub(super) fn snapshot(path: &Path) -> Option<(TempDir, Connection)> {
         fs::copy(&wal, copy.with_extension("db-wal")).ok()?;
     }
     // It may have been written to during the copy.
-    let sound = check(&copy).unwrap_or(false);
+    let sound = matches!(check(&copy), Ok(Soundness::Sound));
     let db = Connection::open(&copy).ok()?;
     sound.then_some((folder, db))
 }

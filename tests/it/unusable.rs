@@ -108,13 +108,24 @@ async fn a_locked_journal_leaves_the_promoted_version_in_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_of_another_user_leaves_the_promoted_version_in_place() {
+    anothers(0o444).await;
+}
+
+/// Where the file cannot be read at all, its copy says what was promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_read_leaves_the_promoted_version_in_place() {
+    anothers(0o600).await;
+}
+
+/// A start by another user than the file's, who may read and write all but that.
+async fn anothers(rights: u32) {
     let (blue, green) = pair();
     let home = promoted(&blue, &green).await;
     mode(home.state(), 0o777);
     for file in std::fs::read_dir(home.state()).unwrap() {
         let path = file.unwrap().path();
         let database = path.file_name().is_some_and(|name| name == "state.db");
-        mode(&path, if database { 0o444 } else { 0o666 });
+        mode(&path, if database { rights } else { 0o666 });
     }
     mode(&home.config(), 0o644);
     let inner = home.command(&["serve"]);

@@ -526,6 +526,32 @@ mod tests {
     }
 
     #[test]
+    fn what_other_proxies_and_schedulers_go_by_is_left_out_and_told() {
+        let labels = [("caddy", "x.org"), ("ofelia.job", "a"), ("team", "web")];
+        let config = ContainerConfig {
+            env: list(&["VIRTUAL_HOST=x.org", "LETSENCRYPT_HOST=x.org", "KEY=1"]),
+            labels: Some(
+                labels
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+            ..config()
+        };
+        let spec = cloned(config, host(), &changes());
+        assert_eq!(spec.body.env, list(&["KEY=1"]));
+        let kept = spec.body.labels.as_ref().expect("labels");
+        assert!(kept.contains_key("team"));
+        let told = spec.remarks.join("\n");
+        for left in ["caddy", "ofelia.job"] {
+            assert!(!kept.contains_key(left), "{left}");
+            assert!(told.contains(left), "{left}: {told}");
+        }
+        for left in ["VIRTUAL_HOST", "LETSENCRYPT_HOST"] {
+            assert!(told.contains(left), "{left}: {told}");
+        }
+    }
+
+    #[test]
     fn what_people_gave_is_kept_and_what_the_image_gave_is_the_new_images() {
         let spec = cloned(config(), host(), &changes());
         let body = &spec.body;
