@@ -106,6 +106,21 @@ fn folders_of_the_proxy_name_only_what_the_table_allows() {
 }
 
 #[test]
+fn parts_of_the_configuration_name_only_what_the_table_allows() {
+    let table = table("### Inside `config`");
+    let mut errors = vec![];
+    for file in rust_files(Path::new("src/config")) {
+        let part = module_of(&file, "src/config");
+        // What stands beside the folders is above them.
+        if let Some(row) = table.iter().find(|row| row.words(0) == [part.as_str()]) {
+            errors.extend(named_outside(&file, &part, "crate::config::", row));
+        }
+    }
+    assert_eq!(table.len(), 3, "a row for each folder");
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
 fn parts_of_the_control_name_only_what_the_table_allows() {
     let table = table("### Inside `control`");
     let mut errors = vec![];

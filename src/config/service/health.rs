@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Health {
     /// The kind of check.
     pub ask: Ask,
-    /// The `Host` of our own requests, see [`Service::own_host`].
+    /// The `Host` of our own requests, see [`Service::own_host`](crate::config::Service::own_host).
     pub host: Option<String>,
     /// The port to check, when it is not the serving port.
     pub port: Option<u16>,
