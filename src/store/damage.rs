@@ -1,6 +1,7 @@
 //! Handles a damaged journal: it is put aside, and the copy of the last good generation takes its place.
 
-use crate::store::journal::JournalError;
+use crate::store::journal::{JournalError, Opened};
+use crate::store::soundness::{self, Soundness};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,26 @@ pub(super) fn copy_of(path: &Path) -> PathBuf {
     path.with_extension("db.copy")
 }
 
+/// Puts a damaged file aside; in place of a damaged or empty one its copy is used, where that is sound.
+pub(super) fn repair(path: &Path) -> Result<Opened, JournalError> {
+    let mut opened = Opened::default();
+    let found = match path.exists() {
+        true => soundness::of(path)?,
+        false => return Ok(opened),
+    };
+    if found == Soundness::Damaged {
+        opened.put_aside = Some(put_aside(path)?);
+    }
+    let copy = copy_of(path);
+    if found != Soundness::Sound && copy.exists() && soundness::of(&copy)? == Soundness::Sound {
+        restore(&copy, path)?;
+        opened.from_copy = true;
+    }
+    Ok(opened)
+}
+
 /// Restores the file from the copy, whole or not at all.
-pub(super) fn restore(copy: &Path, path: &Path) -> Result<(), JournalError> {
+fn restore(copy: &Path, path: &Path) -> Result<(), JournalError> {
     let fresh = path.with_extension("db.new");
     let made = fs::copy(copy, &fresh)
         .and_then(|_| File::open(&fresh)?.sync_all())
@@ -23,7 +42,7 @@ pub(super) fn restore(copy: &Path, path: &Path) -> Result<(), JournalError> {
     })
 }
 
-pub(super) fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
+fn put_aside(path: &Path) -> Result<PathBuf, JournalError> {
     let stamp = jiff::Timestamp::now().as_second();
     let aside = path.with_extension(format!("db.damaged-{stamp}"));
     let unusable = |source| JournalError::Folder {

@@ -7,7 +7,7 @@
 pub use crate::store::saved::{Note, SavedRollout, SavedService};
 
 use crate::store::damage;
-use crate::store::soundness::{self, Soundness};
+use crate::store::soundness;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -94,21 +94,7 @@ impl Journal {
     /// [`JournalError::Unavailable`] where the file is sound and cannot be used now; nothing is changed then.
     pub fn open(folder: &Path) -> Result<(Journal, Opened), JournalError> {
         let path = folder.join("state.db");
-        let mut opened = Opened::default();
-        if path.exists() {
-            let found = soundness::of(&path)?;
-            if found == Soundness::Damaged {
-                opened.put_aside = Some(damage::put_aside(&path)?);
-            }
-            let copy = damage::copy_of(&path);
-            if found != Soundness::Sound
-                && copy.exists()
-                && soundness::of(&copy)? == Soundness::Sound
-            {
-                damage::restore(&copy, &path)?;
-                opened.from_copy = true;
-            }
-        }
+        let opened = damage::repair(&path)?;
         let journal = Journal::connect(&path)?;
         journal
             .migrate()
