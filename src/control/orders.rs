@@ -177,7 +177,12 @@ impl Controller {
             ControlCommand::Resume => Event::Resume,
             ControlCommand::SetWeight(weight) => Event::SetWeight(weight),
             ControlCommand::Abort => Event::Abort("aborted by a person".to_owned()),
-            _ => Event::Abort("rolled back by a person".to_owned()),
+            ControlCommand::Rollback { .. } => Event::Abort("rolled back by a person".to_owned()),
+            ControlCommand::Run(_) | ControlCommand::Drill | ControlCommand::Reload => {
+                return Err(CommandError::NotNow(
+                    "this command is no verb of a rollout".to_owned(),
+                ));
+            }
         };
         if let Some(answer) = refusal::of_rollout(run, &order, &event) {
             return answer;
