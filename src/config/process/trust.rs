@@ -1,4 +1,4 @@
-//! `trusted_proxies`, `trust_forwarded` and `proxy_protocol` in `[proxy]`: who is believed about a client's address.
+//! `trusted_proxies`, `trust_forwarded` and `proxy_protocol` in `[proxy]`: the sources of a client's address that are trusted.
 
 use crate::config::parse::error::Problem;
 use crate::config::parse::raw::{Many, Value};
@@ -29,7 +29,7 @@ impl Trust {
     }
 }
 
-/// Who is trusted, from the keys `trust_forwarded`, `trusted_proxies` and `proxy_protocol`.
+/// The trusted sources, from the keys `trust_forwarded`, `trusted_proxies` and `proxy_protocol`.
 pub(crate) fn trust(
     forwarded: &Value<bool>,
     proxies: &Option<Many>,

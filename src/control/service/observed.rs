@@ -43,7 +43,7 @@ pub struct ObservedContainers {
     pub containers: [Option<Vec<Container>>; 2],
     /// Why a pool has ended, according to the engine.
     pub fallen: [Option<String>; 2],
-    /// A rollout waits to learn whether its containers are still the same.
+    /// A rollout waits for a look that tells whether its containers were replaced.
     pub(in crate::control) restart_due: bool,
     /// The pools of a rollout as they were saved, until they are seen again.
     pub(in crate::control) resumed: Option<[Pool; 2]>,

@@ -7,7 +7,7 @@ pub struct Fault {
     pub name: &'static str,
     /// Share of blue's requests that fail, 0 to 1, where the world adds nothing.
     pub blue_errors: f64,
-    /// Share of green's requests that fail, the same.
+    /// Share of green's requests that fail, 0 to 1, where the world adds nothing.
     pub green_errors: f64,
     /// Factor on all of green's latencies.
     pub slower: f64,

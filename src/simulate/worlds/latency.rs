@@ -19,7 +19,7 @@ pub(super) struct Latency {
 
 /// Most requests: their share, and their median in milliseconds.
 pub(super) const BODY: (f64, f64) = (0.97, 40.0);
-/// Slow requests: the same.
+/// Slow requests: their share, and their median in milliseconds.
 pub(super) const TAIL: (f64, f64) = (0.03, 200.0);
 /// Standard deviation of the logarithm of a time, in both kinds.
 pub(super) const SIGMA: f64 = 0.5;

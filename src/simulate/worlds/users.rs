@@ -21,7 +21,7 @@ use rand_distr::{Distribution, Exp1, Poisson, StandardNormal};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Who the users are and how they behave.
+/// A population of users: how many, how active, and how their requests end.
 #[derive(Clone, Copy, Debug)]
 pub struct Population {
     /// Users at any one time.
@@ -129,7 +129,7 @@ impl Simulation {
             retries: vec![vec![]; 4_000],
             second: 0,
         };
-        // Who was there before this release has a cookie of an earlier one.
+        // Users from before this release have a cookie of an earlier one.
         for _ in 0..=population.users {
             let mut user = simulation.comes();
             user.seat = user

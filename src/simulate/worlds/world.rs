@@ -25,9 +25,9 @@ pub enum World {
     OtherRoutes,
     /// An error makes its client retry three times on average, on the same pool; judged by users.
     ClustersSticky,
-    /// The same, judged by requests.
+    /// An error makes its client retry three times on average, on the pool that failed; judged by requests.
     ClustersCounted,
-    /// The same, each retry a newcomer again.
+    /// An error makes its client retry three times on average, each retry a newcomer that chance places anew.
     ClustersByRequest,
 }
 
